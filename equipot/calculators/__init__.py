@@ -1,0 +1,1 @@
+"""Potentials as calculators of simulation packages."""

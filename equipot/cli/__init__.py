@@ -1,0 +1,1 @@
+"""Command line: parse, load, call one function."""

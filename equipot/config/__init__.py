@@ -1,0 +1,1 @@
+"""Configurations: frozen, typed, and without heavy imports."""

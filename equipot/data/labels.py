@@ -1,0 +1,53 @@
+"""Labels of structures, and structures with labels: what training consumes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from equipot.graph import AtomicGraph, collate
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Reference values of one structure or a batch; NaN marks what was not computed.
+
+    A reader refuses NaN in a file, so inside the package NaN only ever means absent.
+    All labels are float64.
+    """
+
+    energy: Float[Tensor, " graphs"]
+    """Total energy in eV."""
+    forces: Float[Tensor, "atoms 3"]
+    """Forces in eV/Å."""
+    stress: Float[Tensor, "graphs 3 3"]
+    """Stress in eV/Å^3, positive in tension."""
+
+    def to(self, device: torch.device | str) -> "Labels":
+        """Copy on another device."""
+        return Labels(
+            self.energy.to(device), self.forces.to(device), self.stress.to(device)
+        )
+
+
+@dataclass(frozen=True)
+class Example:
+    """A structure with its labels and where it came from."""
+
+    graph: AtomicGraph
+    labels: Labels
+    config_type: str
+    """Group that errors are reported for; "default" if the file names none."""
+    source: str
+    """File and position in it, such as ``train.xyz#12``, for messages."""
+
+
+def collate_examples(examples: Sequence[Example]) -> tuple[AtomicGraph, Labels]:
+    """One graph and one set of labels for a batch of structures."""
+    return collate([e.graph for e in examples]), Labels(
+        energy=torch.cat([e.labels.energy for e in examples]),
+        forces=torch.cat([e.labels.forces for e in examples]),
+        stress=torch.cat([e.labels.stress for e in examples]),
+    )

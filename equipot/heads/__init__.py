@@ -1,0 +1,1 @@
+"""From node features to predictions."""

@@ -1,0 +1,1 @@
+"""Potentials and the one factory that builds them."""

@@ -1,0 +1,30 @@
+"""What a potential predicts."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor
+
+Output = Literal["energy", "forces", "stress"]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Predictions for a batch of structures; what was not asked for is None.
+
+    ========  ====================  ==========================================
+    field     shape                 unit
+    ========  ====================  ==========================================
+    energy    ``(graphs,)``         eV, float64, reference energies included
+    energies  ``(atoms,)``          eV, float64; they sum to the energy
+    forces    ``(atoms, 3)``        eV/Å
+    stress    ``(graphs, 3, 3)``    eV/Å^3, symmetric, positive in tension; NaN
+                                    for a structure without a volume
+    ========  ====================  ==========================================
+    """
+
+    energy: Float[Tensor, " graphs"]
+    energies: Float[Tensor, " atoms"]
+    forces: Float[Tensor, "atoms 3"] | None = None
+    stress: Float[Tensor, "graphs 3 3"] | None = None

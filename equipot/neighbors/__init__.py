@@ -1,0 +1,1 @@
+"""Neighbour lists under any mix of periodic boundaries."""

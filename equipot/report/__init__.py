@@ -1,0 +1,1 @@
+"""Evaluation of potentials and its report."""

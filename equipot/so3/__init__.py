@@ -1,0 +1,1 @@
+"""Representations of rotations: the layout of features, harmonics, couplings."""

@@ -1,0 +1,1 @@
+"""Tensor products: what is computed () and who computes it (backends)."""
