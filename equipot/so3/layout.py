@@ -1,0 +1,21 @@
+"""Layout of features: degrees 0 to lmax side by side, component m of degree l at l*l+l+m."""
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+
+def num_components(lmax: int) -> int:
+    """Components of all degrees up to `lmax`: ``(lmax + 1)**2``."""
+    return (lmax + 1) ** 2
+
+
+def degree_slice(degree: int) -> slice:
+    """Where the ``2 * degree + 1`` components of a degree are."""
+    return slice(degree**2, (degree + 1) ** 2)
+
+
+def degree_of_component(lmax: int) -> Int[Tensor, " sph"]:
+    """Degree of every component, such as ``[0, 1, 1, 1]`` for `lmax` 1."""
+    degrees = torch.arange(lmax + 1)
+    return degrees.repeat_interleave(2 * degrees + 1)

@@ -1,0 +1,49 @@
+"""How features transform: representation matrices of O(3)."""
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from equipot.so3.coupling import wigner_3j
+from equipot.so3.layout import degree_slice, num_components
+
+
+def representation_matrix(
+    lmax: int, matrix: Float64[Tensor, "3 3"]
+) -> Float64[Tensor, "sph sph"]:
+    r"""Matrix by which features of natural parity transform under an orthogonal map.
+
+    .. math:: D^l = (2l + 1) \, C^T (D^{l-1} \otimes R) \, C,
+              \qquad C = C^{l-1, 1, l}
+
+    Polynomial in the entries of R, and right for improper maps as well: degree l
+    changes sign as :math:`(-1)^l` under inversion.
+
+    Args:
+        lmax: Highest degree.
+        matrix: Orthogonal map of space, x -> R x.
+
+    Returns:
+        Block-diagonal matrix acting on components in the order of `layout`.
+
+    Source:
+        J. Ivanic and K. Ruedenberg, J. Phys. Chem. 100, 6342 (1996).
+    """
+    out = matrix.new_zeros(num_components(lmax), num_components(lmax))
+    block = matrix.new_ones(1, 1)
+    out[0, 0] = 1
+    for degree in range(1, lmax + 1):
+        coupling = wigner_3j(degree - 1, 1, degree).to(matrix)
+        block = (2 * degree + 1) * torch.einsum(
+            "abk,ac,bd,cdn->kn", coupling, block, matrix, coupling
+        )
+        out[degree_slice(degree), degree_slice(degree)] = block
+    return out
+
+
+def random_rotation(generator: torch.Generator | None = None) -> Float64[Tensor, "3 3"]:
+    """Rotation drawn uniformly from SO(3)."""
+    normal = torch.randn(3, 3, generator=generator, dtype=torch.float64)
+    q, r = torch.linalg.qr(normal)
+    q = q * r.diagonal().sign()
+    return q * torch.linalg.det(q).sign()

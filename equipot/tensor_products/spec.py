@@ -1,0 +1,132 @@
+"""What a tensor product computes, whoever computes it."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from equipot.so3 import num_components, wigner_3j
+
+Weighting = Literal["per_path", "per_degree"]
+Symmetry = Literal["O(3)", "SO(3)"]
+Accumulate = Literal["sum", "concat"]
+
+
+class Path(NamedTuple):
+    """One coupling: degrees of the features, of the filter, and of the messages."""
+
+    l_in: int
+    l_filter: int
+    l_out: int
+
+
+@dataclass(frozen=True)
+class TensorProductSpec:
+    r"""Channelwise product of node features with the harmonics of an edge.
+
+    With features :math:`x`, harmonics :math:`Y` of the direction :math:`n` of an edge and
+    couplings :math:`C` (Wigner 3j), the message of a path and a channel is
+
+    .. math:: z^{l_3}_{kc} = \alpha_p \, W_{pc}
+              \sum_{ij} C^{l_1 l_2 l_3}_{ijk} \, x^{l_1}_{ic} \, Y^{l_2}_j(n)
+
+    ``weighting="per_path"``: :math:`W_{pc} = w_{pc}`, one weight per path and channel;
+    :math:`\alpha_p = \sqrt{(2 l_3 + 1) / n_{l_3}}` with :math:`n_{l_3}` the paths that
+    are summed in a component, so that messages of unit-variance operands have unit
+    variance ("component" normalisation).
+
+    ``weighting="per_degree"``: :math:`W_{pc} = a_{l_1 c} b_{l_2 c} c_{l_3 c}`, one weight
+    per degree of each operand, and :math:`\alpha_p` is proportional to the Gaunt
+    coefficient: the product of functions on the sphere. Weights are ordered a, b, c.
+
+    Source:
+        Gaunt coefficients: S. Luo, T. Chen, A. Krishnapriyan, ICLR 2024, eq. 4.
+    """
+
+    lmax_in: int
+    """Highest degree of node features."""
+    lmax_filter: int
+    """Highest degree of edge harmonics."""
+    lmax_out: int
+    """Highest degree of messages."""
+    weighting: Weighting = "per_path"
+    """Whether weights belong to paths or to degrees."""
+    symmetry: Symmetry = "O(3)"
+    """"O(3)" couples even l1 + l2 + l3 only and commutes with reflections."""
+    accumulate: Accumulate = "sum"
+    """Whether paths to the same degree are summed or kept side by side."""
+
+    def __post_init__(self) -> None:
+        """Refuse what no backend could compute."""
+        for name in ("lmax_in", "lmax_filter", "lmax_out"):
+            if getattr(self, name) < 0:
+                raise ValueError(
+                    f"{name} must not be negative, got {getattr(self, name)}"
+                )
+        if self.weighting == "per_degree" and self.symmetry == "SO(3)":
+            raise ValueError(
+                "weighting='per_degree' is a product of functions on the sphere, which "
+                "has no couplings of odd l1 + l2 + l3; choose symmetry='O(3)'"
+            )
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All couplings that symmetry allows, ordered by degree of the messages."""
+        return tuple(
+            Path(l1, l2, l3)
+            for l3 in range(self.lmax_out + 1)
+            for l1 in range(self.lmax_in + 1)
+            for l2 in range(self.lmax_filter + 1)
+            if abs(l1 - l2) <= l3 <= l1 + l2
+            and (self.symmetry == "SO(3)" or (l1 + l2 + l3) % 2 == 0)
+        )
+
+    @property
+    def num_weights(self) -> int:
+        """Weights per edge and channel."""
+        if self.weighting == "per_path":
+            return len(self.paths)
+        return self.lmax_in + self.lmax_filter + self.lmax_out + 3
+
+    @property
+    def num_outputs(self) -> int:
+        """Components of a message."""
+        if self.accumulate == "sum":
+            return num_components(self.lmax_out)
+        return sum(2 * path.l_out + 1 for path in self.paths)
+
+    def path_coefficients(self) -> tuple[float, ...]:
+        r"""Constant :math:`\alpha_p` of every path."""
+        if self.weighting == "per_path":
+            factors = [1.0] * len(self.paths)
+        else:
+            factors = [gaunt_factor(path) for path in self.paths]
+        if self.accumulate == "concat":
+            variances = [factor**2 for factor in factors]
+        else:
+            variances = [
+                sum(
+                    f**2
+                    for f, other in zip(factors, self.paths, strict=True)
+                    if other.l_out == path.l_out
+                )
+                for path in self.paths
+            ]
+        return tuple(
+            factor * math.sqrt((2 * path.l_out + 1) / variance)
+            for factor, path, variance in zip(
+                factors, self.paths, variances, strict=True
+            )
+        )
+
+
+def gaunt_factor(path: Path) -> float:
+    r"""Ratio of the Gaunt tensor of three harmonics to the Wigner 3j symbol.
+
+    .. math:: g = \sqrt{\frac{(2l_1+1)(2l_2+1)(2l_3+1)}{4\pi}} \; C^{l_1 l_2 l_3}_{000}
+
+    for harmonics of unit norm on the sphere.
+    """
+    l1, l2, l3 = path
+    degeneracy = (2 * l1 + 1) * (2 * l2 + 1) * (2 * l3 + 1)
+    at_pole = float(wigner_3j(l1, l2, l3)[l1, l2, l3])
+    return math.sqrt(degeneracy / (4 * math.pi)) * at_pole
