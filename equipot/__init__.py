@@ -1,3 +1,56 @@
-"""E(3)-equivariant interatomic potentials that are never silently wrong."""
+"""E(3)-equivariant interatomic potentials that are never silently wrong.
+
+The names below are what most programs need; each is imported when it is first used,
+so that `import equipot` and the command line start at once::
+
+    from equipot import EquipotCalculator, load_potential
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from equipot.calculators import EquipotCalculator
+    from equipot.checkpoint import load_potential, read_header, save_potential
+    from equipot.graph import AtomicGraph
+    from equipot.models.potential import Potential
+    from equipot.models.prediction import Prediction
+    from equipot.neighbors import build_graph, neighbor_list
 
 __version__ = "0.1.0"
+
+_HOME = {
+    "AtomicGraph": "equipot.graph",
+    "EquipotCalculator": "equipot.calculators",
+    "Potential": "equipot.models.potential",
+    "Prediction": "equipot.models.prediction",
+    "build_graph": "equipot.neighbors",
+    "load_potential": "equipot.checkpoint",
+    "neighbor_list": "equipot.neighbors",
+    "read_header": "equipot.checkpoint",
+    "save_potential": "equipot.checkpoint",
+}
+
+__all__ = [
+    "AtomicGraph",
+    "EquipotCalculator",
+    "Potential",
+    "Prediction",
+    "__version__",
+    "build_graph",
+    "load_potential",
+    "neighbor_list",
+    "read_header",
+    "save_potential",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from the module that it lives in."""
+    if name not in _HOME:
+        raise AttributeError(f"module 'equipot' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,1 +1,1 @@
-"""Command line: parse, load, call one function."""
+"""The command line: parse, load, call one function."""

@@ -1,0 +1,74 @@
+# Everything runs in .venv, which is made on first use and only once.
+#
+# PyPI's Linux wheel of torch brings CUDA. For the much smaller one without it:
+#   make setup TORCH_INDEX=https://download.pytorch.org/whl/cpu
+
+PYTHON ?= python3
+TORCH_INDEX ?=
+PYTEST_ARGS ?= --quiet -n auto --maxprocesses 8
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.set-up
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo data test lint types layers unit clean
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+# $(call check,name,command): one line if the command passes, its output if it fails.
+define check
+@printf '%-22s' '$(1)'; \
+if output=$$($(2) 2>&1); then echo ok; \
+else echo FAILED; printf '%s\n' "$$output"; exit 1; fi
+endef
+
+help: ## show this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+setup: $(STAMP) ## make .venv with exactly the versions of constraints.txt
+
+# torch first: nothing else may choose which build of it is installed.
+$(STAMP): pyproject.toml constraints.txt
+	@echo 'Setting up $(VENV) (about 1 GB; a minute or two, once)'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch
+	@$(PIP) -e '.[dev]'
+	@touch $@
+
+demo: setup ## train on data/, evaluate, run MD, write report.html
+	@echo 'Training on GFN2-xTB structures of one molecule: configs/demo.yaml'
+	@rm -rf runs/demo
+	@$(BIN)/train-potential configs/demo.yaml --output runs/demo
+	@echo 'Evaluating on 300 K and on hotter structures than it has seen'
+	@$(BIN)/equipot evaluate runs/demo/model.safetensors data/molecule_test_300K.xyz \
+		--report report.html
+	@echo 'Running molecular dynamics with it: configs/demo_md.yaml'
+	@$(BIN)/equipot md configs/demo_md.yaml
+	@echo 'Open report.html'
+
+data: setup ## regenerate data/ from scratch (about ten minutes on one core)
+	@$(PIP) -e '.[data]'
+	OMP_NUM_THREADS=1 $(BIN)/python scripts/generate_molecule_data.py
+	OMP_NUM_THREADS=1 $(BIN)/python scripts/generate_periodic_data.py
+
+test: setup lint types layers unit ## run every check of the project
+
+lint: setup ## ruff: mistakes and formatting
+	$(call check,ruff check,$(BIN)/ruff check .)
+	$(call check,ruff format,$(BIN)/ruff format --check .)
+
+types: setup ## mypy
+	$(call check,mypy,$(BIN)/mypy)
+
+layers: setup ## import-linter: imports run downwards only
+	$(call check,import layers,$(BIN)/lint-imports)
+
+unit: setup ## pytest; PYTEST_ARGS='tests/nn -x' selects
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+clean: ## remove .venv, runs/, report.html and caches
+	rm -rf $(VENV) runs report.html build dist *.egg-info \
+		.pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

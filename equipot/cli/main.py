@@ -1,0 +1,38 @@
+"""The command `equipot`; each sub-command has a file of its own."""
+
+import typer
+
+from equipot import __version__
+from equipot.cli.doctor import doctor
+from equipot.cli.info import info
+
+app = typer.Typer(
+    name="equipot",
+    help="Interatomic potentials that are never silently wrong.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _equipot(
+    version: bool = typer.Option(
+        False,
+        "--version",
+        is_eager=True,
+        callback=_print_version,
+        help="Show the version and exit.",
+    ),
+) -> None:
+    pass
+
+
+app.command()(info)
+app.command()(doctor)
