@@ -1,1 +1,1 @@
-"""Fitting of potentials."""
+"""Fitting a potential to labels: loss, loop, averaging, resumable state, errors."""
