@@ -3,14 +3,15 @@
 from functools import cache
 
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float
 from torch import Tensor
 
+from equipot.constants import Constant
 from equipot.so3.coupling import wigner_3j
 
 
 @cache
-def _ladder(degree: int) -> Float64[Tensor, "products components"]:
+def _ladder(degree: int) -> Constant:
     r"""Map from :math:`Y^{l-1} \otimes Y^1` to :math:`Y^l`.
 
     The coupling is fixed up to a factor, which follows from the value at the pole y,
@@ -23,7 +24,7 @@ def _ladder(degree: int) -> Float64[Tensor, "products components"]:
         * 3**0.5
     )
     scale = (2 * degree + 1) ** 0.5 / at_pole
-    return (scale * coupling).reshape(-1, 2 * degree + 1)
+    return Constant((scale * coupling).reshape(-1, 2 * degree + 1))
 
 
 def spherical_harmonics(
@@ -52,5 +53,5 @@ def spherical_harmonics(
         parts.append(first)
         for degree in range(2, lmax + 1):
             product = (parts[-1][:, :, None] * first[:, None, :]).flatten(1)
-            parts.append(product @ _ladder(degree).to(directions))
+            parts.append(product @ _ladder(degree).like(directions))
     return torch.cat(parts, dim=1)

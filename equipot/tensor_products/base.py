@@ -18,7 +18,7 @@ class UnsupportedSpecError(ValueError):
 class TensorProduct(nn.Module, ABC, Generic[EdgeState]):
     """Equivariant convolution of node features with the directions of their edges.
 
-    A backend holds constants only: no parameters, no persistent buffers. Models
+    A backend holds constants only: no parameters and no buffers. Models
     therefore have the same checkpoint whichever backend computes them.
     """
 

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
+from equipot.constants import Constant
 from equipot.scatter import scatter_sum
 from equipot.so3 import (
     degree_slice,
@@ -28,11 +29,9 @@ class ClebschGordan(TensorProduct[Float[Tensor, "edges rows sph_in"]]):
     that the work per channel is a product of small matrices.
     """
 
-    couplings: Float64[Tensor, "sph_filter rows_sph_in"]
-
     def __init__(self, spec: TensorProductSpec) -> None:
         super().__init__(spec)
-        self.register_buffer("couplings", _edge_matrix_map(spec), persistent=False)
+        self._couplings = Constant(_edge_matrix_map(spec))
 
     @staticmethod
     def unsupported(spec: TensorProductSpec) -> str | None:
@@ -44,7 +43,7 @@ class ClebschGordan(TensorProduct[Float[Tensor, "edges rows sph_in"]]):
     ) -> Float[Tensor, "edges rows sph_in"]:
         """Matrices T of all paths, one below the other."""
         harmonics = spherical_harmonics(self.spec.lmax_filter, directions)
-        matrices = harmonics @ self.couplings.to(harmonics)
+        matrices = harmonics @ self._couplings.like(harmonics)
         return matrices.unflatten(1, (-1, num_components(self.spec.lmax_in)))
 
     def forward(

@@ -1,0 +1,27 @@
+"""Constants that keep double precision whatever happens to the module that owns them."""
+
+from typing import final
+
+import torch
+from torch import Tensor
+
+
+@final
+class Constant:
+    """A float64 tensor that is cast and moved where it is used, never in place.
+
+    A buffer of a module is rounded by ``module.float()`` and stays rounded after
+    ``module.double()``. A `Constant` is not part of the module's state, so a potential in
+    float64 always computes with constants of full precision.
+    """
+
+    def __init__(self, value: Tensor) -> None:
+        self._value = value.detach().to("cpu", torch.float64)
+        self._copies: dict[tuple[torch.dtype, torch.device], Tensor] = {}
+
+    def like(self, tensor: Tensor) -> Tensor:
+        """The constant with the type and on the device of `tensor`."""
+        key = (tensor.dtype, tensor.device)
+        if key not in self._copies:
+            self._copies[key] = self._value.to(tensor.device, tensor.dtype)
+        return self._copies[key]

@@ -1,0 +1,81 @@
+"""Forces and stress as derivatives of one energy."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from equipot.graph import AtomicGraph, edge_vectors
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Edge vectors of a graph as functions of what an energy is differentiated by."""
+
+    vectors: Float[Tensor, "edges 3"]
+    positions: Float[Tensor, "atoms 3"]
+    strain: Float[Tensor, "graphs 3 3"] | None
+
+
+def differentiable_geometry(graph: AtomicGraph, *, strain: bool) -> Geometry:
+    r"""Edge vectors that remember positions and, if asked for, a homogeneous strain.
+
+    The strain :math:`\epsilon` is zero and deforms space, atoms and cells alike:
+    :math:`r \to r + r \, (\epsilon + \epsilon^T) / 2`.
+    """
+    positions = graph.positions
+    if not positions.requires_grad:
+        positions = positions.detach().requires_grad_()
+    vectors = edge_vectors(replace(graph, positions=positions))
+    if not strain:
+        return Geometry(vectors, positions, None)
+    zero = torch.zeros_like(graph.cell).requires_grad_()
+    symmetric = (zero + zero.mT) / 2
+    per_edge = symmetric[graph.batch[graph.edge_index[1]]]
+    deformed = vectors + torch.einsum("ei,eij->ej", vectors, per_edge)
+    return Geometry(deformed, positions, zero)
+
+
+def forces_and_stress(
+    energy: Float[Tensor, " graphs"],
+    geometry: Geometry,
+    cell: Float[Tensor, "graphs 3 3"],
+    *,
+    create_graph: bool,
+) -> tuple[Float[Tensor, "atoms 3"], Float[Tensor, "graphs 3 3"] | None]:
+    r"""Derivatives of the energy of each structure.
+
+    .. math:: F = -\frac{\partial E}{\partial r}, \qquad
+              \sigma = \frac{1}{V} \frac{\partial E}{\partial \epsilon}
+
+    Args:
+        energy: In eV, computed from ``geometry.vectors``.
+        geometry: What `differentiable_geometry` returned.
+        cell: Lattice vectors as rows in Å.
+        create_graph: Whether the result is to be differentiated again.
+
+    Returns:
+        forces: In eV/Å.
+        stress: In eV/Å^3, positive in tension; NaN where the cell has no volume; None if
+            the geometry has no strain.
+
+    Raises:
+        ValueError: If the energy has no graph to differentiate.
+    """
+    if not energy.requires_grad:
+        raise ValueError(
+            "the energy has no graph to differentiate: compute it from the vectors of "
+            "differentiable_geometry, outside of torch.no_grad and torch.inference_mode"
+        )
+    inputs = [geometry.positions]
+    if geometry.strain is not None:
+        inputs.append(geometry.strain)
+    gradients = torch.autograd.grad(
+        energy.sum(), inputs, create_graph=create_graph, materialize_grads=True
+    )
+    if geometry.strain is None:
+        return -gradients[0], None
+    volume = torch.linalg.det(cell).abs()
+    volume = torch.where(volume > 0, volume, torch.nan)
+    return -gradients[0], gradients[1] / volume[:, None, None]

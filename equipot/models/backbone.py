@@ -1,0 +1,98 @@
+"""The message-passing backbone: features of atoms from elements and edge vectors."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, final
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from equipot.nn import (
+    BesselBasis,
+    ElementEmbedding,
+    InteractionBlock,
+    polynomial_envelope,
+)
+from equipot.tensor_products import TensorProduct, TensorProductSpec
+
+
+@final
+class MessagePassing(nn.Module):
+    """Embedding of the elements and a stack of interaction blocks.
+
+    Args:
+        layers: One interaction block per step, in order.
+        embedding: First features of the atoms.
+        cutoff: Radius in Å at which all edges have faded out.
+        num_basis: Bessel functions per edge.
+        envelope_power: Order of the polynomial envelope.
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[InteractionBlock],
+        embedding: ElementEmbedding,
+        cutoff: float,
+        num_basis: int,
+        envelope_power: int,
+    ) -> None:
+        super().__init__()
+        self.embedding = embedding
+        self.layers = nn.ModuleList(layers)
+        self.basis = BesselBasis(cutoff, num_basis)
+        self.cutoff = cutoff
+        self.envelope_power = envelope_power
+
+    def forward(
+        self,
+        elements: Int[Tensor, " nodes"],
+        directions: Float[Tensor, "edges 3"],
+        lengths: Float[Tensor, "edges 1"],
+        edge_index: Int[Tensor, "2 edges"],
+    ) -> list[Float[Tensor, "nodes _sph channels"]]:
+        """Features after each layer.
+
+        Args:
+            elements: Index of the chemical element of each atom.
+            directions: Unit vectors of the edges.
+            lengths: Their lengths in Å, positive.
+            edge_index: Senders and receivers.
+        """
+        envelope = polynomial_envelope(lengths / self.cutoff, self.envelope_power)
+        basis = self.basis(lengths)
+        prepared = self._prepare(directions)
+        x = self.embedding(elements)
+        features = []
+        for layer in self.layers:
+            edges = prepared[layer.tensor_product.spec]
+            x = layer(x, elements, edges, basis, envelope, edge_index)
+            features.append(x)
+        return features
+
+    def _prepare(
+        self, directions: Float[Tensor, "edges 3"]
+    ) -> dict[TensorProductSpec, Any]:
+        """State of the edges for each distinct product."""
+        products: dict[TensorProductSpec, TensorProduct[Any]] = {
+            layer.tensor_product.spec: layer.tensor_product for layer in self.layers
+        }
+        return {spec: p.prepare(directions) for spec, p in products.items()}
+
+
+def layer_specs(
+    template: TensorProductSpec, num_layers: int
+) -> tuple[TensorProductSpec, ...]:
+    """Products of the layers: the first sees scalars only, the last need only make them.
+
+    Args:
+        template: Product of a layer between others.
+        num_layers: Message-passing steps, at least one.
+    """
+    return tuple(
+        replace(
+            template,
+            lmax_in=0 if n == 0 else template.lmax_in,
+            lmax_out=0 if n == num_layers - 1 else template.lmax_out,
+        )
+        for n in range(num_layers)
+    )

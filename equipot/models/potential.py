@@ -1,0 +1,226 @@
+"""`Potential`: from an atomic graph to energy, forces and stress."""
+
+import math
+from collections.abc import Collection, Mapping
+from typing import final, get_args
+
+import torch
+from ase.data import chemical_symbols
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from equipot.constants import Constant
+from equipot.derivatives import differentiable_geometry, forces_and_stress
+from equipot.graph import AtomicGraph, edge_vectors
+from equipot.heads import EnergyHead, ZBLRepulsion
+from equipot.models.backbone import MessagePassing
+from equipot.models.prediction import Output, Prediction
+from equipot.nn import polynomial_envelope
+from equipot.scatter import scatter_sum
+
+MAX_ATOMIC_NUMBER = 118
+
+
+@final
+class Potential(nn.Module):
+    r"""Potential-energy surface of atoms.
+
+    .. math:: E = \sum_i E^0_{z_i} + s \, (f_i - f^0_{z_i})
+                  + \mu \, (1 - e^{-n_i}) + E^\mathrm{ZBL}_i, \qquad
+              n_i = \sum_j u(r_{ij} / r_c)
+
+    with the network's output f, its value :math:`f^0` for an isolated atom, scale s and
+    shift :math:`\mu`. An atom without neighbours therefore has exactly the reference
+    energy of its element, whatever the network has learned.
+
+    Forces and stress are derivatives of this energy. In training mode they can be
+    differentiated again; in evaluation mode predictions are detached.
+
+    Args:
+        backbone: Features of atoms.
+        head: Energies of atoms from the features of all layers.
+        reference_energies: Energy in eV by atomic number; the elements it knows.
+        scale: Energy in eV of one unit of the network's output.
+        shift: Mean energy in eV of an atom with neighbours beyond its reference.
+        repulsion: Optional repulsion of the nuclei at short range.
+    """
+
+    def __init__(
+        self,
+        backbone: MessagePassing,
+        head: EnergyHead,
+        reference_energies: Mapping[int, float],
+        scale: float,
+        shift: float,
+        repulsion: ZBLRepulsion | None = None,
+    ) -> None:
+        super().__init__()
+        _check_energies(reference_energies, scale, shift)
+        self.backbone = backbone
+        self.head = head
+        self.repulsion = repulsion
+        self.elements = tuple(sorted(reference_energies))
+        self.scale = scale
+        self.shift = shift
+        energies = [reference_energies[z] for z in self.elements]
+        self._reference = Constant(torch.tensor(energies, dtype=torch.float64))
+        table = torch.full((MAX_ATOMIC_NUMBER + 1,), -1.0)
+        table[list(self.elements)] = torch.arange(len(self.elements)).float()
+        self._element_table = Constant(table)
+
+    @property
+    def cutoff(self) -> float:
+        """Radius in Å within which atoms exchange messages."""
+        return self.backbone.cutoff
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Arithmetic of the network."""
+        return self.backbone.embedding.weight.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.backbone.embedding.weight.device
+
+    def forward(
+        self,
+        graph: AtomicGraph,
+        outputs: Collection[Output] = ("energy", "forces", "stress"),
+        *,
+        create_graph: bool | None = None,
+    ) -> Prediction:
+        """Predict for all structures of a graph.
+
+        Args:
+            graph: Built with at least the cutoff of the potential. Float64 positions
+                are subtracted in float64, whatever the arithmetic of the network.
+            outputs: What to compute.
+            create_graph: Whether predictions can be differentiated; by default in
+                training mode only.
+
+        Raises:
+            ValueError: If an output or an element is unknown, or the graph was built
+                with a shorter cutoff.
+        """
+        self._check(graph, outputs)
+        if create_graph is None:
+            create_graph = self.training
+        elements = self._element_indices(graph.atomic_numbers)
+        if not {"forces", "stress"} & set(outputs):
+            with torch.set_grad_enabled(create_graph):
+                energies = self._energies(graph, elements, edge_vectors(graph))
+                return Prediction(self._total(energies, graph), energies)
+        with torch.enable_grad():
+            geometry = differentiable_geometry(graph, strain="stress" in outputs)
+            energies = self._energies(graph, elements, geometry.vectors)
+            energy = self._total(energies, graph)
+            forces, stress = forces_and_stress(
+                energy, geometry, graph.cell, create_graph=create_graph
+            )
+        if not create_graph:
+            energy, energies = energy.detach(), energies.detach()
+        return Prediction(
+            energy, energies, forces if "forces" in outputs else None, stress
+        )
+
+    def _energies(
+        self,
+        graph: AtomicGraph,
+        elements: Int[Tensor, " atoms"],
+        vectors: Float[Tensor, "edges 3"],
+    ) -> Float[Tensor, " atoms"]:
+        """Energy of every atom in eV, in double precision."""
+        lengths = _safe_norm(vectors)
+        directions = (vectors / lengths).to(self.dtype)
+        lengths = lengths.to(self.dtype)
+        learned = self._learned(elements, directions, lengths, graph.edge_index)
+        coordination = scatter_sum(
+            polynomial_envelope(
+                lengths / self.cutoff, self.backbone.envelope_power
+            )[:, 0],
+            graph.edge_index[1],
+            len(elements),
+        )
+        interaction = self.scale * learned - self.shift * torch.expm1(-coordination)
+        if self.repulsion is not None:
+            interaction = interaction + self.repulsion(
+                graph.atomic_numbers, lengths, graph.edge_index
+            )
+        interaction = interaction.double()
+        return interaction + self._reference.like(interaction)[elements]
+
+    def _learned(
+        self,
+        elements: Int[Tensor, " atoms"],
+        directions: Float[Tensor, "edges 3"],
+        lengths: Float[Tensor, "edges 1"],
+        edge_index: Int[Tensor, "2 edges"],
+    ) -> Float[Tensor, " atoms"]:
+        """Output of the network relative to that for isolated atoms.
+
+        The isolated atoms, one of each element, ride along as atoms without edges.
+        """
+        isolated = torch.arange(len(self.elements), device=elements.device)
+        layers = self.backbone(
+            torch.cat([elements, isolated]), directions, lengths, edge_index
+        )
+        out = self.head(layers)
+        return out[: len(elements)] - out[len(elements) :][elements]
+
+    @staticmethod
+    def _total(
+        energies: Float[Tensor, " atoms"], graph: AtomicGraph
+    ) -> Float[Tensor, " graphs"]:
+        return scatter_sum(energies, graph.batch, graph.num_graphs)
+
+    def _element_indices(
+        self, atomic_numbers: Int[Tensor, " atoms"]
+    ) -> Int[Tensor, " atoms"]:
+        table = self._element_table.like(torch.empty(0, device=atomic_numbers.device))
+        known = atomic_numbers.clamp(0, MAX_ATOMIC_NUMBER)
+        indices = table.long()[known]
+        if bool((indices < 0).any()):
+            unknown = sorted(set(atomic_numbers[indices < 0].tolist()))
+            raise ValueError(
+                f"the potential knows the elements {_symbols(self.elements)}, the "
+                f"structure contains {_symbols(unknown)}; train on data with them"
+            )
+        return indices
+
+    def _check(self, graph: AtomicGraph, outputs: Collection[str]) -> None:
+        if unknown := set(outputs) - set(get_args(Output)):
+            raise ValueError(
+                f"unknown outputs {sorted(unknown)}; choose among {get_args(Output)}"
+            )
+        if graph.cutoff < self.cutoff:
+            raise ValueError(
+                f"the graph holds edges up to {graph.cutoff} Å but the potential needs "
+                f"{self.cutoff} Å; rebuild it with build_graph(atoms, "
+                f"{self.cutoff})"
+            )
+
+
+def _safe_norm(vectors: Float[Tensor, "edges 3"]) -> Float[Tensor, "edges 1"]:
+    """Lengths whose derivatives are finite for atoms in the same place, too."""
+    squared = (vectors * vectors).sum(1, keepdim=True)
+    zero = squared == 0
+    return torch.where(zero, squared + 1e-20, squared).sqrt()
+
+
+def _symbols(atomic_numbers: Collection[int]) -> str:
+    return ", ".join(
+        chemical_symbols[z] if 0 <= z <= MAX_ATOMIC_NUMBER else f"Z={z}"
+        for z in atomic_numbers
+    )
+
+
+def _check_energies(
+    reference_energies: Mapping[int, float], scale: float, shift: float
+) -> None:
+    if not reference_energies:
+        raise ValueError("a potential needs the reference energy of an element")
+    numbers = {**reference_energies, "scale": scale, "shift": shift}
+    for name, value in numbers.items():
+        if not math.isfinite(value):
+            raise ValueError(f"reference energy {name} must be finite, got {value}")

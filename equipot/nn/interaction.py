@@ -1,0 +1,105 @@
+"""One step of message passing."""
+
+from collections.abc import Sequence
+from typing import Any, final
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from equipot.nn.gate import Gate
+from equipot.nn.linear import DegreeLinear
+from equipot.nn.radial import RadialMLP
+from equipot.so3 import degree_of_component, num_components
+from equipot.tensor_products import TensorProduct
+
+
+@final
+class InteractionBlock(nn.Module):
+    r"""Channelwise convolution, self-connection and gate.
+
+    .. math:: m_i = \frac{1}{\sqrt{\bar n}} \sum_{j \in N(i)}
+                    R(r_{ij}) \, (A x_j \otimes Y(\hat r_{ij})), \qquad
+              x_i' = \mathrm{gate}(B m_i + s_{z_i} \odot C x_i)
+
+    with matrices A, B, C that mix channels degree by degree, factors s of the chemical
+    element, and weights R of the paths from an MLP of the length.
+
+    Args:
+        tensor_product: Computes the convolution; its spec fixes all degrees.
+        channels: Copies of each degree.
+        num_elements: Chemical elements.
+        num_basis: Radial functions that describe an edge.
+        radial_hidden: Hidden widths of the radial MLP.
+        average_num_neighbors: Mean number of edges that arrive at an atom.
+
+    Source:
+        Structure of the update: S. Batzner et al., Nat. Commun. 13, 2453 (2022).
+    """
+
+    def __init__(
+        self,
+        tensor_product: TensorProduct[Any],
+        channels: int,
+        num_elements: int,
+        num_basis: int,
+        radial_hidden: Sequence[int],
+        average_num_neighbors: float,
+    ) -> None:
+        super().__init__()
+        spec = tensor_product.spec
+        self.tensor_product = tensor_product
+        self.channels = channels
+        self.lmax_shared = min(spec.lmax_in, spec.lmax_out)
+        self._norm = average_num_neighbors**-0.5
+        self.linear_in = DegreeLinear(spec.lmax_in, channels, channels)
+        self.radial = RadialMLP(num_basis, radial_hidden, spec.num_weights * channels)
+        self.linear_out = DegreeLinear(spec.lmax_out, channels, channels)
+        self.gates = nn.Linear(channels, spec.lmax_out * channels)
+        self.self_connection = DegreeLinear(self.lmax_shared, channels, channels)
+        self.element_factors = nn.Parameter(
+            torch.randn(num_elements, self.lmax_shared + 1, channels)
+        )
+        self.element_bias = nn.Parameter(torch.zeros(num_elements, channels))
+        self._degree = degree_of_component(self.lmax_shared).tolist()
+        self.gate = Gate(spec.lmax_out)
+
+    def forward(
+        self,
+        x: Float[Tensor, "nodes sph_in channels"],
+        elements: Int[Tensor, " nodes"],
+        edges: Any,
+        basis: Float[Tensor, "edges num_basis"],
+        envelope: Float[Tensor, "edges 1"],
+        edge_index: Int[Tensor, "2 edges"],
+    ) -> Float[Tensor, "nodes sph_out channels"]:
+        """Update the features of all atoms.
+
+        Args:
+            x: Features.
+            elements: Index of the chemical element of each atom.
+            edges: What the tensor product prepared for these edges.
+            basis: Radial functions of each edge.
+            envelope: Factor that vanishes at the cutoff.
+            edge_index: Senders and receivers.
+        """
+        weights = self.radial(basis, envelope).unflatten(1, (-1, self.channels))
+        message = self.tensor_product(self.linear_in(x), edges, weights, edge_index)
+        update = self.linear_out(message * self._norm)
+        gates = self.gates(update[:, 0]).unflatten(1, (-1, self.channels))
+        return self.gate(self._add_self_connection(update, x, elements), gates)
+
+    def _add_self_connection(
+        self,
+        update: Float[Tensor, "nodes sph_out channels"],
+        x: Float[Tensor, "nodes sph_in channels"],
+        elements: Int[Tensor, " nodes"],
+    ) -> Float[Tensor, "nodes sph_out channels"]:
+        shared = num_components(self.lmax_shared)
+        factors = self.element_factors[elements][:, self._degree]
+        kept = self.self_connection(x[:, :shared]) * factors
+        bias = self.element_bias[elements][:, None]
+        first = update[:, :1] + kept[:, :1] + bias
+        return torch.cat(
+            [first, update[:, 1:shared] + kept[:, 1:], update[:, shared:]], dim=1
+        )
