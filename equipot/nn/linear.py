@@ -6,8 +6,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from equipot.so3 import degree_slice
-
 
 @final
 class DegreeLinear(nn.Module):
@@ -15,7 +13,7 @@ class DegreeLinear(nn.Module):
 
     def __init__(self, lmax: int, channels_in: int, channels_out: int) -> None:
         super().__init__()
-        self.lmax = lmax
+        self._sizes = [2 * degree + 1 for degree in range(lmax + 1)]
         weight = torch.randn(lmax + 1, channels_in, channels_out) / channels_in**0.5
         self.weight = nn.Parameter(weight)
 
@@ -25,8 +23,10 @@ class DegreeLinear(nn.Module):
         """Apply the maps of all degrees."""
         return torch.cat(
             [
-                x[:, degree_slice(degree)] @ self.weight[degree]
-                for degree in range(self.lmax + 1)
+                block @ weight
+                for block, weight in zip(
+                    x.split(self._sizes, dim=1), self.weight.unbind(), strict=True
+                )
             ],
             dim=1,
         )

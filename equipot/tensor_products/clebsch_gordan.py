@@ -32,6 +32,10 @@ class ClebschGordan(TensorProduct[Float[Tensor, "edges rows sph_in"]]):
     def __init__(self, spec: TensorProductSpec) -> None:
         super().__init__(spec)
         self._couplings = Constant(_edge_matrix_map(spec))
+        self._paths_to_degree = [
+            sum(path.l_out == degree for path in spec.paths)
+            for degree in range(spec.lmax_out + 1)
+        ]
 
     @staticmethod
     def unsupported(spec: TensorProductSpec) -> str | None:
@@ -66,7 +70,7 @@ class ClebschGordan(TensorProduct[Float[Tensor, "edges rows sph_in"]]):
             return weights
         sizes = [n + 1 for n in (self.spec.lmax_in, self.spec.lmax_filter)]
         a, b, c = torch.tensor_split(weights, [sizes[0], sum(sizes)], dim=1)
-        l_in, l_filter, l_out = (list(degrees) for degrees in zip(*self.spec.paths))
+        l_in, l_filter, l_out = (list(degrees) for degrees in zip(*self.spec.paths, strict=True))
         return a[:, l_in] * b[:, l_filter] * c[:, l_out]
 
     def _weigh(
@@ -75,23 +79,18 @@ class ClebschGordan(TensorProduct[Float[Tensor, "edges rows sph_in"]]):
         weights: Float[Tensor, "edges paths channels"],
     ) -> Float[Tensor, "edges sph_out channels"]:
         """Weigh the paths; sum those that end in the same degree, if so specified."""
-        messages = []
-        row = 0
-        for degree in range(self.spec.lmax_out + 1):
-            ends_here = [n for n, p in enumerate(self.spec.paths) if p.l_out == degree]
-            if not ends_here:
-                if self.spec.accumulate == "sum":
-                    messages.append(products[:, :1].expand(-1, 2 * degree + 1, -1) * 0)
-                continue
-            rows = len(ends_here) * (2 * degree + 1)
-            block = products[:, row : row + rows].unflatten(1, (len(ends_here), -1))
-            weighed = block * weights[:, ends_here[0] : ends_here[-1] + 1, None]
-            if self.spec.accumulate == "sum":
-                messages.append(weighed.sum(1))
-            else:
-                messages.append(weighed.flatten(1, 2))
-            row += rows
-        return torch.cat(messages, dim=1)
+        # torch.split, not slices: the gradient of a slice is a padded copy of the whole.
+        counts = self._paths_to_degree
+        rows = [n * (2 * degree + 1) for degree, n in enumerate(counts)]
+        messages = [
+            block.unflatten(1, (-1, 2 * degree + 1)) * w[:, :, None]
+            for degree, (block, w) in enumerate(
+                zip(products.split(rows, 1), weights.split(counts, 1), strict=True)
+            )
+        ]
+        if self.spec.accumulate == "sum":
+            return torch.cat([message.sum(1) for message in messages], dim=1)
+        return torch.cat([message.flatten(1, 2) for message in messages], dim=1)
 
 
 def _edge_matrix_map(
