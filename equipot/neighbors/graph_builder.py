@@ -1,0 +1,60 @@
+"""Graphs from ASE structures."""
+
+import ase
+import numpy as np
+import torch
+
+from equipot.graph import AtomicGraph
+from equipot.neighbors.interface import NeighborList, neighbor_list
+
+
+def build_graph(
+    atoms: ase.Atoms,
+    cutoff: float,
+    *,
+    dtype: torch.dtype = torch.float64,
+    backend: str = "auto",
+    neighbors: NeighborList | None = None,
+) -> AtomicGraph:
+    """Graph of one structure, on the CPU.
+
+    Args:
+        atoms: Any structure; one without atoms or without edges is legal.
+        cutoff: Radius in Å within which the graph has all edges.
+        dtype: Of positions and cell; edges are always found in float64.
+        backend: As in `neighbor_list`.
+        neighbors: Pairs found before, as by `VerletList`; None searches. The graph
+            shares their memory.
+
+    Returns:
+        The graph, with copies of what belongs to `atoms`.
+
+    Raises:
+        ValueError: As `neighbor_list`, or if `neighbors` is of another number of atoms
+            or of a smaller cutoff.
+    """
+    cell = atoms.cell.array
+    if neighbors is None:
+        neighbors = neighbor_list(
+            atoms.positions, cell, atoms.pbc, cutoff, backend=backend
+        )
+    elif neighbors.num_atoms != len(atoms):
+        raise ValueError(
+            f"the neighbor list is of {neighbors.num_atoms} atoms but the structure "
+            f"has {len(atoms)}; search again"
+        )
+    elif neighbors.cutoff < cutoff:
+        raise ValueError(
+            f"the neighbor list is complete within {neighbors.cutoff} Å only, less "
+            f"than the cutoff of {cutoff} Å; search again with the larger one"
+        )
+    return AtomicGraph(
+        positions=torch.tensor(atoms.positions, dtype=dtype),
+        atomic_numbers=torch.from_numpy(atoms.numbers.astype(np.int64)),
+        cell=torch.tensor(cell, dtype=dtype).reshape(1, 3, 3),
+        pbc=torch.tensor(atoms.pbc).reshape(1, 3),
+        batch=torch.zeros(len(atoms), dtype=torch.int64),
+        edge_index=torch.from_numpy(neighbors.index),
+        edge_shift=torch.from_numpy(neighbors.shift),
+        cutoff=float(cutoff),
+    )

@@ -1,0 +1,163 @@
+"""The one interface to all searches: checked input in, sorted directed pairs out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float64, Int64
+from numpy.typing import ArrayLike
+
+from equipot.neighbors.brute_force import search_brute_force
+from equipot.neighbors.cell import prepare_box, refuse_dependent_rows
+from equipot.neighbors.cell_search import search_cells
+from equipot.neighbors.pairs import Pairs, concatenate
+from equipot.neighbors.vesin_backend import search_vesin, vesin_is_unsafe
+
+LARGEST_COORDINATE = 1e10
+"""Coordinates in Å beyond which float64 no longer resolves a bond."""
+
+Positions = Float64[np.ndarray, "atoms 3"]
+Cell = Float64[np.ndarray, "3 3"]
+Periodic = Bool[np.ndarray, " 3"]
+
+
+@dataclass(frozen=True)
+class NeighborList:
+    r"""Directed pairs of atoms closer than a cutoff.
+
+    A pair is an atom i and the image of an atom j at
+    :math:`r_j + S \cdot \mathrm{cell}`. The list is full: with (i, j, S) it holds
+    (j, i, -S). Periodic images of an atom are its neighbors, the atom itself is not.
+    """
+
+    index: Int64[np.ndarray, "2 edges"]
+    """Senders j (row 0) and receivers i (row 1), sorted by receiver."""
+    shift: Int64[np.ndarray, "edges 3"]
+    """Lattice translations S of the senders; zero along free directions."""
+    cutoff: float
+    """Radius in Å within which the list is complete; it may hold longer pairs."""
+    num_atoms: int
+    """Atoms that were searched."""
+    backend: str
+    """Key in `BACKENDS` of the search that was used; "none" if there were no atoms."""
+
+
+def neighbor_list(
+    positions: ArrayLike,
+    cell: ArrayLike,
+    pbc: ArrayLike,
+    cutoff: float,
+    *,
+    backend: str = "auto",
+) -> NeighborList:
+    """Find all directed pairs of atoms closer than a cutoff, in any cell.
+
+    Args:
+        positions: Cartesian coordinates in Å, shape (atoms, 3); atoms may lie outside
+            of the cell.
+        cell: Lattice vectors as rows in Å, shape (3, 3); rows of free directions carry
+            no meaning and may be zero.
+        pbc: Which of the three directions repeat; one boolean stands for all.
+        cutoff: Radius in Å; pairs at exactly this distance are left out.
+        backend: A key of `BACKENDS`, or "auto": vesin, and our own search for the few
+            boxes that vesin cannot take. The result says which one it was.
+
+    Returns:
+        The pairs, sorted by receiver.
+
+    Raises:
+        ValueError: If shapes are wrong, numbers are not finite, the cutoff is not
+            positive, vectors of periodic directions are dependent, the backend is
+            unknown, or it was asked for by name and cannot search this structure.
+    """
+    if backend != "auto" and backend not in BACKENDS:
+        raise ValueError(
+            f"unknown backend {backend!r}; choose one of auto, {', '.join(BACKENDS)}"
+        )
+    positions = _check_positions(positions)
+    cell = _check_cell(cell)
+    pbc = _check_pbc(pbc)
+    if not 0 < cutoff < float("inf"):
+        raise ValueError(f"cutoff must be a positive finite length in Å, got {cutoff}")
+    refuse_dependent_rows(cell.tolist(), pbc.tolist())
+    if len(positions) == 0:
+        pairs, backend = concatenate([]), "none"
+    elif backend == "auto":
+        pairs, backend = _search_auto(positions, cell, pbc, cutoff)
+    else:
+        pairs = BACKENDS[backend](positions, cell, pbc, cutoff)
+    index, shift = _sort_by_receiver(pairs, len(positions))
+    return NeighborList(index, shift, float(cutoff), len(positions), backend)
+
+
+def _search_auto(
+    positions: Positions, cell: Cell, pbc: Periodic, cutoff: float
+) -> tuple[Pairs, str]:
+    box = prepare_box(positions, cell, pbc.tolist(), cutoff)
+    if vesin_is_unsafe(box, cutoff) is None:
+        return search_vesin(box, cutoff), "vesin"
+    return search_cells(box, cutoff), "cells"
+
+
+def _vesin(positions: Positions, cell: Cell, pbc: Periodic, cutoff: float) -> Pairs:
+    return search_vesin(prepare_box(positions, cell, pbc.tolist(), cutoff), cutoff)
+
+
+def _cells(positions: Positions, cell: Cell, pbc: Periodic, cutoff: float) -> Pairs:
+    return search_cells(prepare_box(positions, cell, pbc.tolist(), cutoff), cutoff)
+
+
+BACKENDS: dict[str, Callable[[Positions, Cell, Periodic, float], Pairs]] = {
+    "vesin": _vesin,
+    "cells": _cells,
+    "brute_force": search_brute_force,
+}
+"""Searches by name; all find the same pairs."""
+
+
+def _check_positions(positions: ArrayLike) -> Positions:
+    array = np.asarray(positions, dtype=np.float64)
+    if array.ndim != 2 or array.shape[1] != 3:
+        raise ValueError(f"positions must have shape (atoms, 3), got {array.shape}")
+    # NaN compares false, so this one test also finds what is not finite.
+    if not (np.abs(array) <= LARGEST_COORDINATE).all():
+        atom = int(np.argmin((np.abs(array) <= LARGEST_COORDINATE).all(axis=1)))
+        raise ValueError(
+            f"the position of atom {atom} is {array[atom].tolist()}; coordinates must "
+            f"be finite and within {LARGEST_COORDINATE:.0e} Å of the origin"
+        )
+    return np.ascontiguousarray(array)
+
+
+def _check_cell(cell: ArrayLike) -> Cell:
+    array = np.asarray(cell, dtype=np.float64)
+    if array.shape != (3, 3):
+        raise ValueError(
+            f"cell must have shape (3, 3), lattice vectors as rows, got {array.shape}"
+        )
+    if not np.isfinite(array).all():
+        row = int(np.argmin(np.isfinite(array).all(axis=1)))
+        raise ValueError(
+            f"lattice vector {row} is {array[row].tolist()}; it must be finite"
+        )
+    return array
+
+
+def _check_pbc(pbc: ArrayLike) -> Periodic:
+    array = np.asarray(pbc, dtype=bool)
+    if array.shape not in ((), (3,)):
+        raise ValueError(
+            f"pbc must be one boolean or three, one per lattice vector, got {pbc!r}"
+        )
+    return np.broadcast_to(array, 3)
+
+
+def _sort_by_receiver(
+    pairs: Pairs, num_atoms: int
+) -> tuple[Int64[np.ndarray, "2 edges"], Int64[np.ndarray, "edges 3"]]:
+    key = pairs.receiver
+    if num_atoms <= 2**16:
+        key = key.astype(np.uint16)  # numpy sorts short integers by radix
+    order = np.argsort(key, kind="stable")
+    index = np.stack([pairs.sender[order], pairs.receiver[order]])
+    return index, pairs.shift[order]

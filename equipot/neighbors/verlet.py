@@ -1,0 +1,131 @@
+"""A neighbor list with a skin, reused for as long as it is certain to be complete."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Bool, Float64
+from numpy.typing import ArrayLike
+
+from equipot.neighbors.interface import NeighborList, neighbor_list
+
+
+class VerletList:
+    r"""Neighbor list of one simulation, rebuilt only when a pair could be missing.
+
+    The list is built with cutoff + skin and returned unfiltered: it is complete within
+    the cutoff and holds longer pairs, for which the envelope of a model is zero.
+
+    With :math:`F` the deformation of the cell since the last search and
+    :math:`\delta = r - r_0 F` what an atom moved on top of it, a pair that is closer
+    than the cutoff now was closer than
+    :math:`(\mathrm{cutoff} + |\delta_i| + |\delta_j|) / \sigma_\min(F)` then. The list
+    is reused while that cannot exceed cutoff + skin, which is safe for cells of any
+    size. Do not wrap positions between calls: a wrapped atom looks like one that
+    jumped, which is correct but costs a search.
+    """
+
+    def __init__(self, cutoff: float, skin: float = 0.5, backend: str = "auto") -> None:
+        """Prepare a list; the first call searches.
+
+        Args:
+            cutoff: Radius in Å within which every returned list is complete.
+            skin: Excess radius of the search in Å; 0 searches whenever anything moves.
+            backend: As in `neighbor_list`.
+
+        Raises:
+            ValueError: If the skin is negative or not finite.
+        """
+        if not 0 <= skin < float("inf"):
+            raise ValueError(f"skin must be a finite length >= 0 in Å, got {skin}")
+        self.cutoff = cutoff
+        self.skin = skin
+        self.backend = backend
+        self.rebuilds = 0
+        """Searches so far."""
+        self._last: _Snapshot | None = None
+
+    def __call__(
+        self, positions: ArrayLike, cell: ArrayLike, pbc: ArrayLike
+    ) -> NeighborList:
+        """Pairs of the structure as it is now.
+
+        Args:
+            positions: Cartesian coordinates in Å, shape (atoms, 3).
+            cell: Lattice vectors as rows in Å, shape (3, 3).
+            pbc: Which of the three directions repeat.
+
+        Returns:
+            A list that is complete within the cutoff; the same object while reused.
+
+        Raises:
+            ValueError: As `neighbor_list`.
+        """
+        current = np.asarray(positions, dtype=np.float64)
+        lattice = np.asarray(cell, dtype=np.float64)
+        periodic = np.asarray(pbc, dtype=bool)
+        last = self._last
+        if last is None or not last.covers(current, lattice, periodic):
+            found = neighbor_list(
+                current,
+                lattice,
+                periodic,
+                self.cutoff + self.skin,
+                backend=self.backend,
+            )
+            last = self._last = _Snapshot(
+                current.copy(),
+                lattice.copy(),
+                periodic.copy(),
+                searched=self.cutoff + self.skin,
+                neighbors=replace(found, cutoff=float(self.cutoff)),
+            )
+            self.rebuilds += 1
+        return last.neighbors
+
+
+@dataclass(frozen=True)
+class _Snapshot:
+    """A structure as it was searched."""
+
+    positions: Float64[np.ndarray, "atoms 3"]
+    cell: Float64[np.ndarray, "3 3"]
+    pbc: Bool[np.ndarray, "*three"]
+    searched: float
+    neighbors: NeighborList
+
+    def covers(
+        self,
+        positions: Float64[np.ndarray, "..."],
+        cell: Float64[np.ndarray, "..."],
+        pbc: Bool[np.ndarray, "..."],
+    ) -> bool:
+        """Whether the list certainly holds all pairs closer than the cutoff now."""
+        if (
+            positions.shape != self.positions.shape
+            or cell.shape != self.cell.shape
+            or not np.array_equal(pbc, self.pbc)
+        ):
+            return False
+        expected, smallest_stretch = self.positions, 1.0
+        periodic = np.broadcast_to(pbc, 3)
+        if not np.array_equal(cell[periodic], self.cell[periodic]):
+            deformation = _deformation(self.cell[periodic], cell[periodic])
+            if not np.isfinite(deformation).all():
+                return False
+            smallest_stretch = np.linalg.svd(deformation, compute_uv=False)[-1]
+            expected = self.positions @ deformation
+        moved = np.square(positions - expected).sum(axis=1)
+        closing = (
+            float(np.sqrt(np.partition(moved, -2)[-2:]).sum())
+            if len(moved) > 1
+            else 0.0
+        )
+        # Not "<": NaN must lead to a search, which refuses it.
+        return bool(smallest_stretch * self.searched - closing >= self.neighbors.cutoff)
+
+
+def _deformation(
+    before: Float64[np.ndarray, "periodic 3"], after: Float64[np.ndarray, "periodic 3"]
+) -> Float64[np.ndarray, "3 3"]:
+    """Matrix F with ``before @ F = after``; directions normal to `before` stay."""
+    return np.eye(3) + np.linalg.pinv(before) @ (after - before)
