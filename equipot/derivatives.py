@@ -77,5 +77,7 @@ def forces_and_stress(
     if geometry.strain is None:
         return -gradients[0], None
     volume = torch.linalg.det(cell).abs()
-    volume = torch.where(volume > 0, volume, torch.nan)
-    return -gradients[0], gradients[1] / volume[:, None, None]
+    full = (volume > 0)[:, None, None]
+    # NaN enters last: a division by it would spread NaN to the gradients of the others.
+    stress = gradients[1] / torch.where(full, volume[:, None, None], 1.0)
+    return -gradients[0], torch.where(full, stress, torch.nan)
