@@ -1,4 +1,4 @@
-"""A potential as one safetensors file: weights, and in its header all that they mean."""
+"""A potential as one safetensors file: weights, and a header that explains them."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -87,7 +87,7 @@ def read_header(path: Path | str) -> dict[str, Any]:
 
 def read_statistics(header: Mapping[str, Any]) -> Statistics:
     """Statistics of the training data from a header."""
-    return Statistics.from_json(header["statistics"])
+    return Statistics.from_dict(header["statistics"])
 
 
 def load_potential(
@@ -151,7 +151,9 @@ def resolve_device(device: str) -> torch.device:
             f"unknown device {device!r}; choose auto, cpu or cuda"
         ) from error
     if resolved.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device {device!r} was asked for, but there is no CUDA device")
+        raise ValueError(
+            f"device {device!r} was asked for, but there is no CUDA device"
+        )
     return resolved
 
 

@@ -1,4 +1,4 @@
-"""Constants that keep double precision whatever happens to the module that owns them."""
+"""Constants that keep double precision whatever happens to their module."""
 
 from typing import final
 
@@ -11,8 +11,8 @@ class Constant:
     """A float64 tensor that is cast and moved where it is used, never in place.
 
     A buffer of a module is rounded by ``module.float()`` and stays rounded after
-    ``module.double()``. A `Constant` is not part of the module's state, so a potential in
-    float64 always computes with constants of full precision.
+    ``module.double()``. A `Constant` is not part of the module's state, so that a
+    potential in float64 always computes with constants of full precision.
     """
 
     def __init__(self, value: Tensor) -> None:

@@ -57,8 +57,8 @@ def forces_and_stress(
 
     Returns:
         forces: In eV/Å.
-        stress: In eV/Å^3, positive in tension; NaN where the cell has no volume; None if
-            the geometry has no strain.
+        stress: In eV/Å^3, positive in tension; NaN where the cell has no volume; None
+            if the geometry has no strain.
 
     Raises:
         ValueError: If the energy has no graph to differentiate.

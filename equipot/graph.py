@@ -29,7 +29,7 @@ class AtomicGraph:
     atomic_numbers: Int[Tensor, " atoms"]
     """Nuclear charges."""
     cell: Float[Tensor, "graphs 3 3"]
-    """Lattice vectors as rows in Å; rows of non-periodic directions carry no meaning."""
+    """Lattice vectors as rows in Å; rows of free directions carry no meaning."""
     pbc: Bool[Tensor, "graphs 3"]
     """Which lattice directions repeat."""
     batch: Int[Tensor, " atoms"]
@@ -39,7 +39,7 @@ class AtomicGraph:
     edge_shift: Int[Tensor, "edges 3"]
     """Lattice translations S of the senders."""
     cutoff: float
-    """Radius in Å within which the list of edges is complete; it may hold longer ones."""
+    """Radius in Å within which the edges are complete; there may be longer ones."""
 
     @property
     def num_atoms(self) -> int:
@@ -136,9 +136,9 @@ def from_pyg(data: Any, cutoff: float) -> AtomicGraph:
     """Graph from a `torch_geometric` ``Data`` or ``Batch``.
 
     Args:
-        data: Holds ``pos``, ``z``, ``edge_index`` (senders, receivers) and, for periodic
-            structures, ``cell``, ``pbc`` and integer ``edge_shift``; ``batch`` if it is a
-            batch.
+        data: Holds ``pos``, ``z``, ``edge_index`` (senders, receivers) and, for
+            periodic structures, ``cell``, ``pbc`` and integer ``edge_shift``;
+            ``batch`` if it is a batch.
         cutoff: Radius in Å that its edges were built with.
 
     Returns:

@@ -47,9 +47,7 @@ def write_tensor_file(
     return digest
 
 
-def read_tensor_file(
-    path: Path, kind: str
-) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def read_tensor_file(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Read a file that `write_tensor_file` wrote.
 
     Returns:
@@ -69,7 +67,7 @@ def read_tensor_file(
         raise TensorFileError(f"{path} is damaged: {error}") from error
     if _digest(text, tensors) != header["sha256"]:
         raise TensorFileError(
-            f"{path} is damaged: its contents do not match its SHA-256; get a fresh copy"
+            f"{path} is damaged: it does not match its SHA-256; get a fresh copy"
         )
     return header, tensors
 

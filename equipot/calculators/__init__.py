@@ -1,1 +1,6 @@
-"""Potentials as calculators of simulation packages."""
+"""The potential inside other programs' simulations."""
+
+from equipot.calculators.ase import EquipotCalculator
+from equipot.calculators.domain import ExtrapolationError
+
+__all__ = ["EquipotCalculator", "ExtrapolationError"]

@@ -130,7 +130,7 @@ def _explain(
 
 
 def _was_set(key: str, edited: list[str], *, within: bool) -> bool:
-    """Whether an override set a key, or a section around it, or something `within` it."""
+    """Whether an override set a key, a section around it, or a key `within` it."""
     return any(
         key == e or key.startswith(f"{e}.") or (within and e.startswith(f"{key}."))
         for e in edited

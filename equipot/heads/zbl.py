@@ -25,8 +25,8 @@ class ZBLRepulsion(nn.Module):
               \phi(r / a) \, u(r / (R_i + R_j)), \qquad
               a = \frac{0.8854 \, a_0}{Z_i^{0.23} + Z_j^{0.23}}
 
-    with the sum of the covalent radii as cutoff and the polynomial envelope u. It has no
-    parameters to fit: a model learns what is missing beyond it.
+    with the sum of the covalent radii as cutoff and the polynomial envelope u. It has
+    no parameters to fit: a model learns what is missing beyond it.
 
     Source:
         J. F. Ziegler, J. P. Biersack, U. Littmark, *The Stopping and Range of Ions in

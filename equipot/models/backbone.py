@@ -82,7 +82,7 @@ class MessagePassing(nn.Module):
 def layer_specs(
     template: TensorProductSpec, num_layers: int
 ) -> tuple[TensorProductSpec, ...]:
-    """Products of the layers: the first sees scalars only, the last need only make them.
+    """Products of the layers: the first sees only scalars, the last only makes them.
 
     Args:
         template: Product of a layer between others.

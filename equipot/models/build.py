@@ -38,9 +38,7 @@ def build_potential(
 def _build(config: ModelConfig, statistics: Statistics) -> Potential:
     num_elements = len(statistics.elements)
     backend = get_backend(config.backend)
-    products = {
-        spec: backend(spec) for spec in set(_specs(config))
-    }
+    products = {spec: backend(spec) for spec in set(_specs(config))}
     layers = [
         InteractionBlock(
             products[spec],

@@ -136,9 +136,9 @@ class Potential(nn.Module):
         lengths = lengths.to(self.dtype)
         learned = self._learned(elements, directions, lengths, graph.edge_index)
         coordination = scatter_sum(
-            polynomial_envelope(
-                lengths / self.cutoff, self.backbone.envelope_power
-            )[:, 0],
+            polynomial_envelope(lengths / self.cutoff, self.backbone.envelope_power)[
+                :, 0
+            ],
             graph.edge_index[1],
             len(elements),
         )

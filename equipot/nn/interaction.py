@@ -33,6 +33,9 @@ class InteractionBlock(nn.Module):
         radial_hidden: Hidden widths of the radial MLP.
         average_num_neighbors: Mean number of edges that arrive at an atom.
 
+    Raises:
+        ValueError: If the mean number of neighbors is not positive.
+
     Source:
         Structure of the update: S. Batzner et al., Nat. Commun. 13, 2453 (2022).
     """
@@ -47,6 +50,11 @@ class InteractionBlock(nn.Module):
         average_num_neighbors: float,
     ) -> None:
         super().__init__()
+        if not average_num_neighbors > 0:
+            raise ValueError(
+                "average_num_neighbors must be positive, got "
+                f"{average_num_neighbors}: are all atoms farther apart than the cutoff?"
+            )
         spec = tensor_product.spec
         self.tensor_product = tensor_product
         self.channels = channels

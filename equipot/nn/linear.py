@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 @final
 class DegreeLinear(nn.Module):
-    """Mix the channels of each degree with a matrix of its own: equivariant by Schur."""
+    """Mix the channels of each degree with a matrix of its own."""
 
     def __init__(self, lmax: int, channels_in: int, channels_out: int) -> None:
         super().__init__()

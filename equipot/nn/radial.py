@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import final
 
 import torch
@@ -64,18 +65,15 @@ def polynomial_envelope(
 class RadialMLP(nn.Module):
     """Weights of a tensor product as a function of the length of the edge.
 
-    The envelope multiplies the last hidden layer and the last layer has no bias, so that
-    all weights vanish smoothly at the cutoff: an envelope on the input alone would leave
-    a step there.
+    The envelope multiplies the last hidden layer and the last layer has no bias, so
+    that all weights vanish smoothly at the cutoff: an envelope on the input alone would
+    leave a step there.
     """
 
     def __init__(self, num_basis: int, hidden: Sequence[int], num_outputs: int) -> None:
         super().__init__()
         widths = [num_basis, *hidden]
-        self.hidden = nn.ModuleList(
-            nn.Linear(a, b)
-            for a, b in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
         self.output = nn.Linear(widths[-1], num_outputs, bias=False)
 
     def forward(

@@ -18,11 +18,7 @@ def _ladder(degree: int) -> Constant:
     where :math:`Y^l_m = \sqrt{2l+1} \, \delta_{m0}`.
     """
     coupling = wigner_3j(degree - 1, 1, degree)
-    at_pole = (
-        coupling[degree - 1, 1, degree]
-        * (2 * degree - 1) ** 0.5
-        * 3**0.5
-    )
+    at_pole = coupling[degree - 1, 1, degree] * (2 * degree - 1) ** 0.5 * 3**0.5
     scale = (2 * degree + 1) ** 0.5 / at_pole
     return Constant((scale * coupling).reshape(-1, 2 * degree + 1))
 

@@ -1,4 +1,4 @@
-"""Layout of features: degrees 0 to lmax side by side, component m of degree l at l*l+l+m."""
+"""Layout of features: component m of degree l stands at l*l + l + m."""
 
 import torch
 from jaxtyping import Int

@@ -37,7 +37,7 @@ class TensorProduct(nn.Module, ABC, Generic[EdgeState]):
 
     @abstractmethod
     def prepare(self, directions: Float[Tensor, "edges 3"]) -> EdgeState:
-        """Expand unit edge vectors once per evaluation, for layers of equal spec to share."""
+        """Expand unit edge vectors once; layers of equal spec share the result."""
 
     @abstractmethod
     def forward(

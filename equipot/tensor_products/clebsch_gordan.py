@@ -25,8 +25,8 @@ class ClebschGordan(TensorProduct[Float[Tensor, "edges rows sph_in"]]):
     .. math:: T^p_{ki} = \alpha_p \sum_j C^{l_1 l_2 l_3}_{ijk} Y^{l_2}_j(n), \qquad
               z^{l_3}_{kc} = \sum_p W_{pc} \sum_i T^p_{ki} \, x_{ic}
 
-    The rows of `T` are the components of all paths. It does not depend on the channel, so
-    that the work per channel is a product of small matrices.
+    The rows of `T` are the components of all paths. It does not depend on the channel,
+    so that the work per channel is a product of small matrices.
     """
 
     def __init__(self, spec: TensorProductSpec) -> None:
@@ -70,7 +70,9 @@ class ClebschGordan(TensorProduct[Float[Tensor, "edges rows sph_in"]]):
             return weights
         sizes = [n + 1 for n in (self.spec.lmax_in, self.spec.lmax_filter)]
         a, b, c = torch.tensor_split(weights, [sizes[0], sum(sizes)], dim=1)
-        l_in, l_filter, l_out = (list(degrees) for degrees in zip(*self.spec.paths, strict=True))
+        l_in, l_filter, l_out = (
+            list(degrees) for degrees in zip(*self.spec.paths, strict=True)
+        )
         return a[:, l_in] * b[:, l_filter] * c[:, l_out]
 
     def _weigh(
@@ -79,7 +81,7 @@ class ClebschGordan(TensorProduct[Float[Tensor, "edges rows sph_in"]]):
         weights: Float[Tensor, "edges paths channels"],
     ) -> Float[Tensor, "edges sph_out channels"]:
         """Weigh the paths; sum those that end in the same degree, if so specified."""
-        # torch.split, not slices: the gradient of a slice is a padded copy of the whole.
+        # split, not slices: the gradient of a slice is a padded copy of the whole.
         counts = self._paths_to_degree
         rows = [n * (2 * degree + 1) for degree, n in enumerate(counts)]
         messages = [

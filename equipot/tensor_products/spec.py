@@ -23,8 +23,8 @@ class Path(NamedTuple):
 class TensorProductSpec:
     r"""Channelwise product of node features with the harmonics of an edge.
 
-    With features :math:`x`, harmonics :math:`Y` of the direction :math:`n` of an edge and
-    couplings :math:`C` (Wigner 3j), the message of a path and a channel is
+    With features :math:`x`, harmonics :math:`Y` of the direction :math:`n` of an edge
+    and couplings :math:`C` (Wigner 3j), the message of a path and a channel is
 
     .. math:: z^{l_3}_{kc} = \alpha_p \, W_{pc}
               \sum_{ij} C^{l_1 l_2 l_3}_{ijk} \, x^{l_1}_{ic} \, Y^{l_2}_j(n)
@@ -34,8 +34,8 @@ class TensorProductSpec:
     are summed in a component, so that messages of unit-variance operands have unit
     variance ("component" normalisation).
 
-    ``weighting="per_degree"``: :math:`W_{pc} = a_{l_1 c} b_{l_2 c} c_{l_3 c}`, one weight
-    per degree of each operand, and :math:`\alpha_p` is proportional to the Gaunt
+    ``weighting="per_degree"``: :math:`W_{pc} = a_{l_1 c} b_{l_2 c} c_{l_3 c}`, one
+    weight per degree of each operand, and :math:`\alpha_p` is proportional to the Gaunt
     coefficient: the product of functions on the sphere. Weights are ordered a, b, c.
 
     Source:
