@@ -5,6 +5,7 @@ import typer
 from equipot import __version__
 from equipot.cli.doctor import doctor
 from equipot.cli.info import info
+from equipot.cli.md import md
 
 app = typer.Typer(
     name="equipot",
@@ -36,3 +37,4 @@ def _equipot(
 
 app.command()(info)
 app.command()(doctor)
+app.command()(md)

@@ -1,0 +1,51 @@
+"""`equipot md`: molecular dynamics with a trained potential."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from equipot.cli.errors import explain_errors
+
+
+@explain_errors
+def md(
+    config: Annotated[Path, typer.Argument(help="Configuration, a YAML file.")],
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="section.key=value")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Folder for all files of the run.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue from the newest checkpoint.")
+    ] = False,
+) -> None:
+    """Run molecular dynamics, or resume it to the bit."""
+    from equipot.calculators import EquipotCalculator
+    from equipot.config.load import load_config
+    from equipot.config.md import MDConfig
+    from equipot.md import MDStoppedError, read_structure, run_md
+
+    run = load_config(config, overrides or [], MDConfig)
+    atoms = read_structure(run.structure)
+    atoms.calc = EquipotCalculator(
+        run.model,
+        device=run.device,
+        dtype=run.dtype,
+        backend=run.backend,
+        on_extrapolation=run.on_extrapolation,
+        skin=run.skin,
+        always=("forces", "stress"),
+    )
+    try:
+        run_md(
+            atoms,
+            run,
+            output or run.output,
+            resume=resume,
+            fingerprint=atoms.calc.fingerprint,
+        )
+    except MDStoppedError as error:
+        typer.secho(str(error), fg="red", err=True)
+        raise typer.Exit(1) from error

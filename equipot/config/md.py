@@ -1,0 +1,182 @@
+"""Molecular dynamics: what to run, in which ensemble, what to record, when to stop."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
+
+from equipot.config.base import Config
+
+
+class NVEConfig(Config):
+    """Constant energy: velocity Verlet."""
+
+    name: Literal["nve"] = "nve"
+
+
+class LangevinConfig(Config):
+    """Constant temperature: friction and noise on every atom; the center moves too."""
+
+    name: Literal["langevin"] = "langevin"
+    friction: PositiveFloat = 0.01
+    """Friction coefficient in 1/fs."""
+
+
+class BussiConfig(Config):
+    """Constant temperature: stochastic rescaling of all velocities."""
+
+    name: Literal["bussi"] = "bussi"
+    taut: PositiveFloat = 100.0
+    """Relaxation time of the temperature in fs."""
+
+
+class NoseHooverChainConfig(Config):
+    """Constant temperature: deterministic Nose-Hoover chain."""
+
+    name: Literal["nose_hoover_chain"] = "nose_hoover_chain"
+    taut: PositiveFloat = 100.0
+    """Period of the thermostat in fs."""
+    chain: PositiveInt = 3
+    """Thermostats in the chain."""
+
+
+class NPTConfig(Config):
+    """Constant pressure and temperature: Martyna-Tobias-Klein, the true ensemble."""
+
+    name: Literal["npt"] = "npt"
+    pressure: float = 0.0
+    """External pressure in GPa."""
+    taut: PositiveFloat = 100.0
+    """Period of the thermostat in fs."""
+    taup: PositiveFloat = 1000.0
+    """Period of the barostat in fs."""
+    chain: PositiveInt = 3
+    """Thermostats in the chains of the atoms and of the cell."""
+    cell: Literal["isotropic", "full"] = "isotropic"
+    """Whether only the volume fluctuates, or lengths and angles too."""
+
+
+class NPTBerendsenConfig(Config):
+    """Weak coupling to a pressure and a temperature: to equilibrate, not to sample."""
+
+    name: Literal["npt_berendsen"] = "npt_berendsen"
+    pressure: float = 0.0
+    """External pressure in GPa."""
+    taut: PositiveFloat = 100.0
+    """Relaxation time of the temperature in fs."""
+    taup: PositiveFloat = 1000.0
+    """Relaxation time of the pressure in fs."""
+    compressibility: PositiveFloat
+    """Isothermal compressibility in 1/GPa; about 0.46 for water, 0.01 for metals."""
+
+
+EnsembleConfig = Annotated[
+    NVEConfig
+    | LangevinConfig
+    | BussiConfig
+    | NoseHooverChainConfig
+    | NPTConfig
+    | NPTBerendsenConfig,
+    Field(discriminator="name"),
+]
+
+
+class StructureConfig(Config):
+    """Where the atoms start."""
+
+    file: Path
+    """Any format that ASE reads."""
+    index: int = -1
+    """Frame of the file; negative numbers count from its end."""
+    replicate: tuple[PositiveInt, PositiveInt, PositiveInt] = (1, 1, 1)
+    """Copies along each lattice vector."""
+
+
+class VelocitiesConfig(Config):
+    """How fast the atoms start."""
+
+    source: Literal["maxwell_boltzmann", "file"] = "maxwell_boltzmann"
+    """Drawn at random, or the momenta of the structure file."""
+    temperature: NonNegativeFloat | None = None
+    """Temperature of random velocities in K; the temperature of the run if left out."""
+    remove_drift: bool = True
+    """Remove motion of the center and, without periodic directions, rotation."""
+
+
+class RecordConfig(Config):
+    """What is written, every so many steps."""
+
+    trajectory: PositiveInt = 100
+    """Steps between frames."""
+    log: PositiveInt = 10
+    """Steps between rows of the thermodynamic log."""
+    checkpoint: PositiveInt = 1000
+    """Steps between states that a run can resume from."""
+    format: Literal["extxyz", "traj"] = "extxyz"
+    """Format of the trajectory; traj keeps all digits, extxyz eight after the point."""
+
+
+class AlarmsConfig(Config):
+    """Limits that stop a run; numbers that are not finite always do."""
+
+    max_temperature: PositiveFloat | None = 10_000.0
+    """In K."""
+    max_force: PositiveFloat | None = 100.0
+    """Largest force on an atom in eV/Å."""
+    min_distance: PositiveFloat | None = 0.5
+    """Smallest distance between two atoms in Å."""
+    distance_interval: PositiveInt = 10
+    """Steps between checks of the distances."""
+    max_drift: PositiveFloat | None = None
+    """Slope of the conserved quantity in meV/atom/ps, after the first picosecond."""
+    frames: PositiveInt = 10
+    """Steps before an alarm that are written to a file of their own."""
+
+
+class MDConfig(Config):
+    """A run of molecular dynamics."""
+
+    model: Path
+    """Trained potential."""
+    structure: StructureConfig
+    ensemble: EnsembleConfig
+    steps: NonNegativeInt
+    """Steps in all; a resumed run may ask for more."""
+    timestep: PositiveFloat = 0.5
+    """In fs."""
+    temperature: PositiveFloat = 300.0
+    """Of the thermostat, and of random initial velocities; in K."""
+    velocities: VelocitiesConfig = VelocitiesConfig()
+    seed: NonNegativeInt = 0
+    """Of initial velocities and thermostat noise."""
+    record: RecordConfig = RecordConfig()
+    alarms: AlarmsConfig = AlarmsConfig()
+    output: Path = Path("runs/md")
+    """Folder for everything that the run writes."""
+    device: str = "auto"
+    """Where the potential is evaluated."""
+    dtype: Literal["float32", "float64"] | None = None
+    """Arithmetic of the potential; its own if left out."""
+    backend: str | None = None
+    """Who computes tensor products; the model's own choice if left out."""
+    skin: NonNegativeFloat = 0.5
+    """Added to the cutoff of the neighbor list so that it lasts for steps, in Å."""
+    on_extrapolation: Literal["error", "warn", "ignore"] = "error"
+    """What to do where atoms come closer than in the training set."""
+
+    @model_validator(mode="after")
+    def _drift_needs_a_conserved_quantity(self) -> "MDConfig":
+        without = ("langevin", "npt_berendsen")
+        if self.alarms.max_drift is not None and self.ensemble.name in without:
+            raise ValueError(
+                f"alarms.max_drift needs a conserved quantity, {self.ensemble.name} "
+                "has none; leave it out or choose nve, bussi, nose_hoover_chain or npt"
+            )
+        return self

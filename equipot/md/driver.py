@@ -1,0 +1,303 @@
+"""Runs molecular dynamics with any ASE calculator, and resumes it to the bit."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import CalculatorError
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import write
+from jaxtyping import Shaped
+from rich.console import Console
+
+from equipot.config.load import dump_config
+from equipot.config.md import MDConfig
+from equipot.md.alarms import Alarms, LastFrames, MDStoppedError
+from equipot.md.build import build_integrator, start_velocities
+from equipot.md.checkpoint import has_states, read_newest_state, write_state
+from equipot.md.continuation import check_continuation, fingerprint_of_run
+from equipot.md.progress import Progress
+from equipot.md.recorder import TRAJECTORIES, ThermoLog, cut_back
+from equipot.md.summary import MDSummary, ns_per_day
+from equipot.md.thermodynamics import COLUMNS, Course, Thermodynamics, measure
+
+ALARM_FRAMES = "alarm.extxyz"
+
+
+def run_md(
+    atoms: Atoms,
+    config: MDConfig,
+    output: Path,
+    *,
+    resume: bool = False,
+    fingerprint: str = "",
+    console: Console | None = None,
+) -> MDSummary:
+    """Run molecular dynamics.
+
+    The calculator is reset after every checkpoint, so that a run that goes on and a run
+    that is resumed from the checkpoint have calculators with the same history: none.
+
+    Args:
+        atoms: With a calculator; its positions, momenta and cell are changed.
+        config: What to run; `config.model`, `config.structure` and `config.output` are
+            recorded but not used.
+        output: Folder for trajectory, log, states and summary.
+        resume: Continue from the newest state in `output`, to the bit.
+        fingerprint: Identity of the calculator; only the same can resume the run.
+        console: Where to show progress; standard output if left out.
+
+    Returns:
+        Averages, drift and speed; also written to ``summary.json``.
+
+    Raises:
+        MDStoppedError: If an alarm went off or the calculator failed.
+        FileExistsError: If `output` holds a run and `resume` is not set.
+        ValueError: If the run in `output` was another one.
+    """
+    console = console or Console()
+    simulation = Simulation(atoms, config, output, fingerprint)
+    if resume:
+        for warning in simulation.resume():
+            console.print(f"[yellow]warning:[/] {warning}", soft_wrap=True)
+    else:
+        simulation.start()
+    with simulation.show(console) as progress:
+        summary = simulation.advance(progress)
+    for line in summary.lines():
+        console.print(line, markup=False, highlight=False)
+    return summary
+
+
+@final
+class Simulation:
+    """A run: its integrator, its files, and its state.
+
+    Args:
+        atoms: With a calculator.
+        config: What to run.
+        output: Folder for all files.
+        fingerprint: Identity of the calculator.
+    """
+
+    def __init__(
+        self, atoms: Atoms, config: MDConfig, output: Path, fingerprint: str
+    ) -> None:
+        if atoms.calc is None:
+            raise ValueError("atoms need a calculator: set atoms.calc")
+        if atoms.constraints:
+            raise ValueError(
+                "constraints are not supported: remove them with atoms.set_constraint()"
+            )
+        self.atoms, self.config, self.output = atoms, config, output
+        self.fingerprint = fingerprint
+        self.step = 0
+        self.rng = np.random.default_rng(config.seed)
+        self.course = Course(len(atoms))
+        self.states = output / "states"
+        self.trajectory_path = output / f"trajectory.{config.record.format}"
+        self.log_path = output / "log.csv"
+
+    def start(self) -> None:
+        """Begin at step 0: velocities, first frame, first row, first state."""
+        if has_states(self.states):
+            raise FileExistsError(
+                f"{self.output} already holds a run; continue it with --resume, or "
+                "choose another --output"
+            )
+        start_velocities(
+            self.atoms, self.config.velocities, self.config.temperature, self.rng
+        )
+        self._prepare()
+        for path in (self.trajectory_path, self.log_path):
+            path.unlink(missing_ok=True)
+        self._open()
+        self._write_frame(self._write_row())
+        self._checkpoint()
+
+    def resume(self) -> list[str]:
+        """Go back to the newest state, and cut the files back to it.
+
+        Returns:
+            What the user should know: damaged states, another environment.
+        """
+        state = read_newest_state(self.states)
+        arrays, header = state.arrays, state.header
+        warnings = [
+            *state.damaged,
+            *check_continuation(state.path, header["run"], self._identity()),
+        ]
+        for name in ("numbers", "pbc", "masses"):
+            if not np.array_equal(arrays[name], _constants(self.atoms)[name]):
+                raise ValueError(
+                    f"{name} of the structure differ from those in {state.path}: the "
+                    "structure file was changed since the run began"
+                )
+        self.atoms.set_cell(arrays["cell"])
+        self.atoms.set_positions(arrays["positions"])
+        self.atoms.set_momenta(arrays["momenta"])
+        self._prepare()
+        self.integrator.restore(
+            {n: arrays[f"integrator.{n}"] for n in self.integrator.variables}
+        )
+        self.step = header["step"]
+        self.integrator.dynamics.nsteps = self.step
+        self.rng.bit_generator.state = header["rng"]
+        self.course.sums.update(header["course"])
+        cut_back(self.trajectory_path, header["trajectory"])
+        cut_back(self.log_path, header["log"])
+        self._open()
+        return warnings
+
+    def show(self, console: Console) -> Progress:
+        """Progress display from the present step to the last."""
+        return Progress(console, self.step, self.config.steps, self.config.timestep)
+
+    def advance(self, progress: Progress) -> MDSummary:
+        """Make all steps that are left, and write the summary.
+
+        Args:
+            progress: Shows how it goes.
+
+        Returns:
+            Averages, drift and speed.
+
+        Raises:
+            MDStoppedError: If an alarm went off or the calculator failed.
+        """
+        record = self.config.record
+        while self.step < self.config.steps:
+            reason = self._make_step()
+            if reason is None:
+                if self.step % record.log == 0:
+                    row = self._write_row()
+                    progress.update(row)
+                    reason = self.alarms.check_drift(self.course, row.time_ps)
+                if self.step % record.trajectory == 0:
+                    self._write_frame(measure(self.integrator, self.step))
+                if self.step % record.checkpoint == 0:
+                    self._checkpoint()
+            if reason is not None:
+                self._stop(reason, progress)
+        if self.step % record.checkpoint:
+            self._checkpoint()
+        self._close()
+        return self._summarize(progress, stopped=None)
+
+    def _make_step(self) -> str | None:
+        """One step; why the run must stop, or None."""
+        try:
+            self.integrator.step()
+        except CalculatorError as error:
+            self.last_frames.keep(self.atoms, self.step + 1)
+            self.step += 1
+            return f"the calculator failed: {error}"
+        self.step += 1
+        self.last_frames.keep(self.atoms, self.step)
+        return self.alarms.check(self.atoms, self.step)
+
+    def _prepare(self) -> None:
+        self.integrator = build_integrator(self.atoms, self.config, self.rng)
+        self.alarms = Alarms(self.config.alarms, self.integrator.degrees_of_freedom)
+        self.last_frames = LastFrames(self.config.alarms.frames)
+
+    def _open(self) -> None:
+        self.output.mkdir(parents=True, exist_ok=True)
+        (self.output / "config.yaml").write_text(
+            dump_config(self.config), encoding="utf-8"
+        )
+        self.log = ThermoLog(self.log_path, COLUMNS)
+        self.trajectory = TRAJECTORIES[self.config.record.format](self.trajectory_path)
+
+    def _close(self) -> None:
+        self.log.close()
+        self.trajectory.close()
+
+    def _write_row(self) -> Thermodynamics:
+        row = measure(self.integrator, self.step)
+        self.course.add(row)
+        self.log.write(row.row())
+        return row
+
+    def _write_frame(self, row: Thermodynamics) -> None:
+        frame = self.atoms.copy()
+        results = {
+            "energy": row.potential_energy_eV,
+            "forces": self.atoms.get_forces(),
+        }
+        if row.pressure_GPa is not None:
+            results["stress"] = self.atoms.get_stress()
+        frame.calc = SinglePointCalculator(frame, **results)
+        frame.info.update(step=row.step, time_ps=row.time_ps)
+        self.trajectory.write(frame)
+
+    def _checkpoint(self) -> None:
+        arrays = {
+            **_constants(self.atoms),
+            "cell": self.atoms.cell.array,
+            "positions": self.atoms.positions,
+            "momenta": self.atoms.get_momenta(),
+            **{f"integrator.{k}": v for k, v in self.integrator.state().items()},
+        }
+        header = {
+            "run": self._identity(),
+            "rng": self.rng.bit_generator.state,
+            "course": self.course.sums,
+            "trajectory": self.trajectory.mark(),
+            "log": self.log.mark(),
+        }
+        write_state(self.states, self.step, arrays, header)
+        self.atoms.calc.reset()
+
+    def _identity(self) -> Mapping[str, Any]:
+        return fingerprint_of_run(self.config, self.fingerprint)
+
+    def _stop(self, reason: str, progress: Progress) -> None:
+        self._close()
+        path = self.output / ALARM_FRAMES
+        write(path, list(self.last_frames.frames()), format="extxyz")
+        message = (
+            f"stopped at step {self.step}: {reason}\n"
+            f"The last {self.config.alarms.frames} steps are in {path}; the trajectory "
+            "up to here is kept"
+        )
+        self._summarize(progress, stopped=message)
+        raise MDStoppedError(message)
+
+    def _summarize(self, progress: Progress, stopped: str | None) -> MDSummary:
+        course, speed = self.course, progress.steps_per_second(self.step)
+        summary = MDSummary(
+            steps=self.step,
+            time_ps=self.step * self.config.timestep / 1000,
+            num_atoms=len(self.atoms),
+            ensemble=self.config.ensemble.name,
+            mean_temperature_K=course.mean("temperature"),
+            temperature_deviation_K=course.temperature_deviation,
+            mean_pressure_GPa=course.mean("pressure"),
+            mean_volume_A3=course.mean("volume"),
+            drift_meV_per_atom_per_ns=None
+            if course.drift is None
+            else course.drift * 1000,
+            steps_per_second=speed,
+            ns_per_day=None
+            if speed is None
+            else ns_per_day(speed, self.config.timestep),
+        )
+        summary = replace(summary, stopped=stopped)
+        (self.output / "summary.json").write_text(
+            json.dumps(summary.as_dict(), indent=2) + "\n", encoding="utf-8"
+        )
+        return summary
+
+
+def _constants(atoms: Atoms) -> dict[str, Shaped[np.ndarray, "..."]]:
+    """What a run never changes."""
+    return {
+        "numbers": atoms.numbers.astype(np.int64),
+        "pbc": atoms.pbc,
+        "masses": atoms.get_masses(),
+    }

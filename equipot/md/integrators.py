@@ -1,0 +1,332 @@
+"""ASE's integrators, each with all that a restart and a log must know of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+from ase import Atoms
+from ase.md.bussi import Bussi
+from ase.md.langevin import Langevin
+from ase.md.md import MolecularDynamics
+from ase.md.nose_hoover_chain import (
+    MTKNPT,
+    IsotropicMTKBarostat,
+    IsotropicMTKNPT,
+    MTKBarostat,
+    NoseHooverChainNVT,
+    NoseHooverChainThermostat,
+)
+from ase.md.nptberendsen import NPTBerendsen
+from ase.md.verlet import VelocityVerlet
+from ase.units import fs
+from jaxtyping import Float
+
+THERMOSTAT = ("_q", "_p", "_thermostat._eta", "_thermostat._p_eta")
+BAROSTAT = (*THERMOSTAT, "_barostat._xi", "_barostat._p_xi")
+
+
+@dataclass(frozen=True)
+class Integrator:
+    """An integrator of ASE and what it holds beyond positions, momenta, and cell."""
+
+    dynamics: MolecularDynamics
+    """Makes one step at a time."""
+    degrees_of_freedom: int
+    """Momenta that carry heat; they define the temperature."""
+    conserved: Callable[[], float] | None = None
+    """Quantity in eV that exact dynamics would keep; None where there is none."""
+    variables: tuple[str, ...] = ()
+    """Attributes of `dynamics` that change from step to step."""
+
+    def step(self) -> None:
+        """Make one step."""
+        self.dynamics.step()  # type: ignore[attr-defined]  # in all of its subclasses
+        self.dynamics.nsteps += 1
+
+    def state(self) -> dict[str, Float[np.ndarray, "..."]]:
+        """Copies of all internal variables, by name."""
+        return {
+            name: np.array(_get(self.dynamics, name), dtype=np.float64)
+            for name in self.variables
+        }
+
+    def restore(self, state: dict[str, Float[np.ndarray, "..."]]) -> None:
+        """Set all internal variables.
+
+        Args:
+            state: What `state` returned.
+        """
+        for name in self.variables:
+            *parents, attribute = name.split(".")
+            value = state[name]
+            setattr(
+                _get(self.dynamics, ".".join(parents)),
+                attribute,
+                value.copy() if value.ndim else float(value),
+            )
+
+
+def nve(atoms: Atoms, timestep: float, degrees_of_freedom: int) -> Integrator:
+    """Velocity Verlet.
+
+    Args:
+        atoms: With a calculator and momenta.
+        timestep: In fs.
+        degrees_of_freedom: Momenta that carry heat.
+
+    Returns:
+        Integrator of constant energy.
+    """
+    return Integrator(
+        VelocityVerlet(atoms, timestep * fs),
+        degrees_of_freedom,
+        conserved=lambda: float(atoms.get_total_energy()),
+    )
+
+
+def langevin(
+    atoms: Atoms,
+    timestep: float,
+    degrees_of_freedom: int,
+    *,
+    temperature: float,
+    friction: float,
+    rng: np.random.Generator,
+) -> Integrator:
+    """Langevin dynamics; noise moves the center of mass, as the true ensemble has it.
+
+    Args:
+        atoms: As for `nve`.
+        timestep: In fs.
+        degrees_of_freedom: As for `nve`.
+        temperature: In K.
+        friction: In 1/fs.
+        rng: Source of the noise.
+
+    Returns:
+        Integrator of constant temperature.
+
+    Source:
+        E. Vanden-Eijnden and G. Ciccotti, Chem. Phys. Lett. 429, 310 (2006).
+    """
+    dynamics = Langevin(
+        atoms,
+        timestep * fs,
+        temperature_K=temperature,
+        friction=friction / fs,
+        fixcm=False,
+        rng=rng,
+    )
+    return Integrator(dynamics, degrees_of_freedom)
+
+
+def bussi(
+    atoms: Atoms,
+    timestep: float,
+    degrees_of_freedom: int,
+    *,
+    temperature: float,
+    taut: float,
+    rng: np.random.Generator,
+) -> Integrator:
+    """Stochastic rescaling of velocities.
+
+    Args:
+        atoms: As for `nve`.
+        timestep: In fs.
+        degrees_of_freedom: As for `nve`.
+        temperature: In K.
+        taut: Relaxation time in fs.
+        rng: Source of the noise.
+
+    Returns:
+        Integrator of constant temperature.
+
+    Source:
+        G. Bussi, D. Donadio and M. Parrinello, J. Chem. Phys. 126, 014101 (2007).
+    """
+    dynamics = Bussi(
+        atoms, timestep * fs, temperature_K=temperature, taut=taut * fs, rng=rng
+    )
+    # ASE counts 3N even where the total momentum is zero, which overheats by N/(N-1).
+    dynamics.ndof = degrees_of_freedom
+    dynamics.target_kinetic_energy = 0.5 * dynamics.temp * degrees_of_freedom
+    return Integrator(
+        dynamics,
+        degrees_of_freedom,
+        conserved=lambda: float(atoms.get_total_energy() - dynamics.transferred_energy),
+        variables=("transferred_energy",),
+    )
+
+
+def nose_hoover_chain(
+    atoms: Atoms,
+    timestep: float,
+    degrees_of_freedom: int,
+    *,
+    temperature: float,
+    taut: float,
+    chain: int,
+) -> Integrator:
+    """Nose-Hoover chain.
+
+    Args:
+        atoms: As for `nve`.
+        timestep: In fs.
+        degrees_of_freedom: As for `nve`.
+        temperature: In K.
+        taut: Period of the thermostat in fs.
+        chain: Thermostats in the chain.
+
+    Returns:
+        Integrator of constant temperature.
+
+    Source:
+        G. Martyna, M. Klein and M. Tuckerman, J. Chem. Phys. 97, 2635 (1992).
+    """
+    dynamics = NoseHooverChainNVT(
+        atoms,
+        timestep * fs,
+        temperature_K=temperature,
+        tdamp=taut * fs,
+        tchain=chain,
+    )
+    dynamics._thermostat = _thermostat(
+        dynamics, degrees_of_freedom, temperature, taut, chain
+    )
+    return Integrator(
+        dynamics, degrees_of_freedom, dynamics.get_conserved_energy, THERMOSTAT
+    )
+
+
+def npt(
+    atoms: Atoms,
+    timestep: float,
+    degrees_of_freedom: int,
+    *,
+    temperature: float,
+    pressure: float,
+    taut: float,
+    taup: float,
+    chain: int,
+    isotropic: bool,
+) -> Integrator:
+    """Martyna-Tobias-Klein barostat with Nose-Hoover chains.
+
+    Args:
+        atoms: As for `nve`.
+        timestep: In fs.
+        degrees_of_freedom: As for `nve`.
+        temperature: In K.
+        pressure: In eV/Å^3.
+        taut: Period of the thermostat in fs.
+        taup: Period of the barostat in fs.
+        chain: Thermostats in the chains of the atoms and of the cell.
+        isotropic: Keep the shape of the cell.
+
+    Returns:
+        Integrator of constant pressure and temperature.
+
+    Source:
+        G. Martyna, D. Tobias and M. Klein, J. Chem. Phys. 101, 4177 (1994).
+    """
+    dynamics_class, barostat_class, cell_variables = (
+        (IsotropicMTKNPT, IsotropicMTKBarostat, ISOTROPIC_CELL)
+        if isotropic
+        else (MTKNPT, MTKBarostat, FULL_CELL)
+    )
+    dynamics = dynamics_class(
+        atoms,
+        timestep * fs,
+        temperature_K=temperature,
+        pressure_au=pressure,
+        tdamp=taut * fs,
+        pdamp=taup * fs,
+        tchain=chain,
+        pchain=chain,
+    )
+    dynamics._num_atoms_global = degrees_of_freedom / 3
+    dynamics._thermostat = _thermostat(
+        dynamics, degrees_of_freedom, temperature, taut, chain
+    )
+    dynamics._barostat = barostat_class(
+        num_atoms_global=degrees_of_freedom / 3,  # type: ignore[arg-type]
+        temperature_K=temperature,
+        pdamp=taup * fs,
+        pchain=chain,
+    )
+    return Integrator(
+        dynamics,
+        degrees_of_freedom,
+        dynamics.get_conserved_energy,
+        (*BAROSTAT, *cell_variables),
+    )
+
+
+ISOTROPIC_CELL = ("_eps", "_p_eps", "_cell0", "_volume0")
+FULL_CELL = ("_h", "_p_g")
+
+
+def npt_berendsen(
+    atoms: Atoms,
+    timestep: float,
+    degrees_of_freedom: int,
+    *,
+    temperature: float,
+    pressure: float,
+    taut: float,
+    taup: float,
+    compressibility: float,
+) -> Integrator:
+    """Weak coupling; reaches a pressure and a temperature, samples no ensemble.
+
+    Args:
+        atoms: As for `nve`.
+        timestep: In fs.
+        degrees_of_freedom: As for `nve`.
+        temperature: In K.
+        pressure: In eV/Å^3.
+        taut: Relaxation time of the temperature in fs.
+        taup: Relaxation time of the pressure in fs.
+        compressibility: In Å^3/eV.
+
+    Returns:
+        Integrator for equilibration.
+
+    Source:
+        H. Berendsen et al., J. Chem. Phys. 81, 3684 (1984).
+    """
+    dynamics = NPTBerendsen(
+        atoms,
+        timestep * fs,
+        # ASE compares with 2K / 3N kB.
+        temperature_K=temperature * degrees_of_freedom / (3 * len(atoms)),
+        pressure_au=pressure,
+        taut=taut * fs,
+        taup=taup * fs,
+        compressibility_au=compressibility,
+        fixcm=False,
+    )
+    return Integrator(dynamics, degrees_of_freedom)
+
+
+def _thermostat(
+    dynamics: MolecularDynamics,
+    degrees_of_freedom: int,
+    temperature: float,
+    taut: float,
+    chain: int,
+) -> NoseHooverChainThermostat:
+    """Thermostat of all momenta that carry heat; ASE's own always counts 3N."""
+    return NoseHooverChainThermostat(
+        num_atoms_global=degrees_of_freedom / 3,  # type: ignore[arg-type]
+        masses=dynamics.masses,
+        temperature_K=temperature,
+        tdamp=taut * fs,
+        tchain=chain,
+    )
+
+
+def _get(root: object, path: str) -> object:
+    return reduce(getattr, path.split(".") if path else [], root)

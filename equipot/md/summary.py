@@ -1,0 +1,67 @@
+"""What a finished run amounts to."""
+
+from dataclasses import asdict, dataclass
+
+SECONDS_PER_DAY = 86_400
+FS_PER_NS = 1e6
+
+
+@dataclass(frozen=True)
+class MDSummary:
+    """Averages over all rows of the log, and speed of the last process."""
+
+    steps: int
+    time_ps: float
+    num_atoms: int
+    ensemble: str
+    mean_temperature_K: float | None
+    temperature_deviation_K: float | None
+    mean_pressure_GPa: float | None
+    mean_volume_A3: float | None
+    drift_meV_per_atom_per_ns: float | None
+    """Slope of the conserved quantity; None where there is none."""
+    steps_per_second: float | None
+    """None if this process made no step."""
+    ns_per_day: float | None
+    stopped: str | None = None
+    """Why the run ended early."""
+
+    def lines(self) -> list[str]:
+        """Aligned lines for a terminal."""
+        rows = {
+            "steps": f"{self.steps} ({self.time_ps:.3f} ps, {self.num_atoms} atoms)",
+            "ensemble": self.ensemble,
+            "temperature": _pair(
+                self.mean_temperature_K, self.temperature_deviation_K, "K"
+            ),
+            "pressure": _number(self.mean_pressure_GPa, "GPa"),
+            "volume": _number(self.mean_volume_A3, "Å^3"),
+            "drift": _number(self.drift_meV_per_atom_per_ns, "meV/atom/ns"),
+            "speed": _pair(self.steps_per_second, None, "steps/s"),
+            "": _number(self.ns_per_day, "ns/day"),
+        }
+        return [f"{k:12} {v}" for k, v in rows.items() if v is not None]
+
+    def as_dict(self) -> dict[str, int | float | str | None]:
+        """JSON values."""
+        return asdict(self)
+
+
+def ns_per_day(steps_per_second: float, timestep: float) -> float:
+    """Simulated time per day.
+
+    Args:
+        steps_per_second: Speed.
+        timestep: In fs.
+    """
+    return steps_per_second * timestep / FS_PER_NS * SECONDS_PER_DAY
+
+
+def _number(value: float | None, unit: str) -> str | None:
+    return None if value is None else f"{value:.5g} {unit}"
+
+
+def _pair(mean: float | None, deviation: float | None, unit: str) -> str | None:
+    if mean is None:
+        return None
+    return f"{mean:.5g}{'' if deviation is None else f' ± {deviation:.3g}'} {unit}"
