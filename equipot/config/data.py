@@ -1,0 +1,159 @@
+"""Files to learn from, and the names of the labels in them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AliasChoices,
+    Field,
+    NonNegativeInt,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+
+from equipot.config.base import Config
+
+Key = Annotated[str, Field(min_length=1)] | None
+Number = Annotated[int, Field(ge=0, strict=True)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+LABELS = ("energy", "forces", "stress", "virials")
+
+
+class KeysConfig(Config):
+    """Names of the labels in the files; null for a label that is not to be used.
+
+    A default that the files lack means that the label is absent. A name that is written
+    in the configuration must be in the files, so that a misspelt one is an error.
+    """
+
+    energy: Key = Field(
+        "REF_energy", validation_alias=AliasChoices("energy", "energy_key")
+    )
+    """Total energy in eV."""
+    forces: Key = Field(
+        "REF_forces", validation_alias=AliasChoices("forces", "forces_key")
+    )
+    """Forces in eV/Å."""
+    stress: Key = Field(
+        "REF_stress", validation_alias=AliasChoices("stress", "stress_key")
+    )
+    """Stress in eV/Å^3, positive in tension: 3x3, 9 numbers, or xx yy zz yz xz xy."""
+    virials: Key = Field(
+        None,
+        validation_alias=AliasChoices("virials", "virial", "virials_key", "virial_key"),
+    )
+    """Virial in eV; becomes the stress -virial/volume. Takes the place of `stress`."""
+    config_type: Key = Field(
+        "config_type",
+        validation_alias=AliasChoices("config_type", "config_type_key"),
+    )
+    """Group of a structure; ``IsolatedAtom`` marks a reference energy."""
+
+    @model_validator(mode="after")
+    def _one_source_of_stress(self) -> "KeysConfig":
+        if self.virials is not None and "stress" in self.named:
+            raise ValueError(
+                f"stress = {self.stress!r} and virials = {self.virials!r} are two "
+                "sources of one label; name one of them"
+            )
+        return self
+
+    @property
+    def named(self) -> dict[str, str]:
+        """Labels whose key the configuration spells out: these must be in the files."""
+        return {
+            label: key
+            for label in LABELS
+            if label in self.model_fields_set
+            and (key := getattr(self, label)) is not None
+        }
+
+    @model_serializer(mode="wrap")
+    def _only_what_was_named(
+        self, serialize: Callable[[Any], dict[str, Any]]
+    ) -> dict[str, Any]:
+        """Leave out defaults: a written configuration demands what the first did."""
+        fields = serialize(self)
+        return {k: v for k, v in fields.items() if k in self.model_fields_set}
+
+
+class DataConfig(Config):
+    """Which structures to learn from, to select by, and to test on.
+
+    Paths are relative to `root`; a relative `root`, or none, is relative to the folder
+    that the command is started in.
+    """
+
+    root: Path | None = None
+    """Folder that holds the files."""
+    train: Annotated[list[str], Field(min_length=1)]
+    """Files to learn from, in any format that ASE reads."""
+    valid: list[str] | Fraction | Number = 0.1
+    """Files to select by, or how many structures of `train`: a number or a fraction."""
+    test: dict[str, list[str]] = Field(default_factory=dict)
+    """Files to test on by name of the set; a list gives a set per file."""
+    keys: KeysConfig = KeysConfig()
+    """Names of the labels in the files."""
+    reference_energies: (
+        Literal["auto", "isolated_atoms", "least_squares", "none"] | dict[str, float]
+    ) = Field("auto", validation_alias=AliasChoices("reference_energies", "E0s"))
+    """Energies of the elements in eV that the model starts from; "auto" takes rows of
+    isolated atoms where there are any, else a least-squares fit."""
+    split_seed: NonNegativeInt | None = None
+    """Seed of the split; that of the run if left out."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _keys_beside_the_files(cls, values: Any) -> Any:
+        """Accept ``energy_key`` and its like without the section ``keys``."""
+        if not isinstance(values, dict):
+            return values
+        short = {
+            f"{label}_key"
+            for label in (*LABELS, "virial", "config_type")
+            if f"{label}_key" in values
+        }
+        if not short:
+            return values
+        keys = values.get("keys", {})
+        if not isinstance(keys, dict):
+            raise ValueError(f"give {', '.join(sorted(short))} inside of keys")
+        rest = {k: v for k, v in values.items() if k not in short and k != "keys"}
+        return {**rest, "keys": {**keys, **{k: values[k] for k in sorted(short)}}}
+
+    @field_validator("train", "valid", mode="before")
+    @classmethod
+    def _single_file(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            raise ValueError("give files, a fraction below 1 or a number of structures")
+        if isinstance(value, str | Path):
+            return [str(value)]
+        if isinstance(value, list | tuple):
+            return [str(file) for file in value]
+        return value
+
+    @field_validator("test", mode="before")
+    @classmethod
+    def _named_sets(cls, value: Any) -> Any:
+        if value is None:
+            return {}
+        if isinstance(value, str | Path):
+            value = [value]
+        if isinstance(value, list | tuple):
+            names = [Path(file).name.split(".")[0] for file in value]
+            if len(set(names)) < len(names):
+                raise ValueError(
+                    f"the files of test share names ({', '.join(sorted(names))}); "
+                    "give a dictionary of names and files"
+                )
+            value = dict(zip(names, value, strict=True))
+        return {
+            name: [str(files)] if isinstance(files, str | Path) else files
+            for name, files in value.items()
+        }
+
+    def path(self, file: str) -> Path:
+        """Where a file of `train`, `valid` or `test` is."""
+        return Path(file) if self.root is None else self.root / file

@@ -1,0 +1,120 @@
+"""Batches bounded by structures and edges, in an order that a resume can repeat."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+
+from equipot.data.labels import Example, Labels, collate_examples
+from equipot.graph import AtomicGraph
+
+
+class EdgeBudgetSampler:
+    """Splits a set of structures into batches, anew in every epoch.
+
+    The order is a function of the seed and the epoch alone: there is no state to save,
+    and a resumed epoch continues with the batch that comes next. A structure that alone
+    exceeds the bound on edges is a batch of its own; none is dropped or repeated.
+    """
+
+    def __init__(
+        self,
+        num_edges: Sequence[int],
+        batch_size: int,
+        max_edges: int | None = None,
+        *,
+        seed: int = 0,
+    ) -> None:
+        """Prepare for structures with these numbers of edges.
+
+        Args:
+            num_edges: Edges of every structure.
+            batch_size: Structures of a batch, at most.
+            max_edges: Edges of a batch, at most.
+            seed: Decides the order of every epoch.
+
+        Raises:
+            ValueError: If a bound is not positive.
+        """
+        _check_bounds(batch_size, max_edges)
+        self.num_edges = list(num_edges)
+        self.batch_size = batch_size
+        self.max_edges = max_edges
+        self.seed = seed
+
+    def batches(self, epoch: int) -> list[list[int]]:
+        """Indices of the structures of each batch of an epoch, counted from 0."""
+        generator = np.random.default_rng([self.seed, epoch])
+        order = generator.permutation(len(self.num_edges)).tolist()
+        return _pack(order, self.num_edges, self.batch_size, self.max_edges)
+
+
+def evaluation_batches(
+    num_edges: Sequence[int], batch_size: int, max_edges: int | None = None
+) -> list[list[int]]:
+    """Batches in the order of the set, for evaluation.
+
+    Args:
+        num_edges: Edges of every structure.
+        batch_size: Structures of a batch, at most.
+        max_edges: Edges of a batch, at most; a single structure may have more.
+
+    Returns:
+        Indices of the structures of each batch; joined they are 0, 1, 2, ...
+
+    Raises:
+        ValueError: If a bound is not positive.
+    """
+    _check_bounds(batch_size, max_edges)
+    return _pack(range(len(num_edges)), num_edges, batch_size, max_edges)
+
+
+def iterate(
+    examples: Sequence[Example],
+    batches: Sequence[Sequence[int]],
+    *,
+    dtype: torch.dtype,
+    device: torch.device | str = "cpu",
+    start: int = 0,
+) -> Iterator[tuple[AtomicGraph, Labels]]:
+    """Collated batches, one at a time.
+
+    Args:
+        examples: Structures that the batches index.
+        batches: Indices of the structures of each batch.
+        dtype: Type of positions and cells; labels stay float64.
+        device: Where batches are moved to.
+        start: First batch, for an epoch that is resumed.
+
+    Yields:
+        The graph of a batch and its labels.
+    """
+    for batch in batches[start:]:
+        graph, labels = collate_examples([examples[n] for n in batch])
+        yield graph.to(device, dtype), labels.to(device)
+
+
+def _check_bounds(batch_size: int, max_edges: int | None) -> None:
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    if max_edges is not None and max_edges < 1:
+        raise ValueError(f"max_edges must be at least 1, got {max_edges}")
+
+
+def _pack(
+    order: Sequence[int],
+    num_edges: Sequence[int],
+    batch_size: int,
+    max_edges: int | None,
+) -> list[list[int]]:
+    """Cut a sequence of structures wherever the next would exceed a bound."""
+    batches: list[list[int]] = []
+    edges = 0
+    for n in order:
+        full = not batches or len(batches[-1]) == batch_size
+        if full or (max_edges is not None and edges + num_edges[n] > max_edges):
+            batches.append([])
+            edges = 0
+        batches[-1].append(n)
+        edges += num_edges[n]
+    return batches

@@ -1,0 +1,243 @@
+"""The sets of a training run: to learn from, to select by, to test on."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from ase.data import chemical_symbols
+
+from equipot.config.data import DataConfig
+from equipot.data.errors import DataError
+from equipot.data.labels import Example
+from equipot.data.reading import Structure, available_keys, read_structures
+from equipot.graph import edge_vectors
+from equipot.neighbors import build_graph
+
+COINCIDENT = 0.05
+"""Distance in Å below which two atoms are taken for one that was written twice."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Structures with labels, ready for batches."""
+
+    train: list[Example]
+    """Structures to learn from."""
+    valid: list[Example]
+    """Structures to select by; may be empty."""
+    test: dict[str, list[Example]]
+    """Structures to test on, by name of the set."""
+    isolated: dict[int, float]
+    """Energies of isolated atoms in eV by atomic number."""
+    hashes: dict[str, str]
+    """SHA-256 of every file, by its path in the configuration."""
+
+
+def load_dataset(
+    config: DataConfig,
+    cutoff: float,
+    seed: int = 0,
+    *,
+    progress: Callable[[str], None] | None = None,
+) -> Dataset:
+    """Read, check and split the files of a configuration.
+
+    Args:
+        config: Files, keys and how to split.
+        cutoff: Radius in Å of the edges.
+        seed: Decides the split where `config.split_seed` is left out.
+        progress: Called with a message before each file.
+
+    Returns:
+        The sets. Rows of isolated atoms are in none of them; structures are in the
+        order of the files.
+
+    Raises:
+        DataError: If a file cannot be read, holds no label, or lacks a key that the
+            configuration names; if training lacks an element of another set.
+    """
+    validation_files = config.valid if isinstance(config.valid, list) else []
+    groups = {"train": config.train, "valid": validation_files}
+    files: dict[str, list[Structure]] = {}
+    for file in [f for g in (*groups.values(), *config.test.values()) for f in g]:
+        if file not in files:
+            if progress is not None:
+                progress(f"reading {config.path(file)}")
+            files[file] = read_structures(config.path(file), config.keys)
+            _check_labels(file, files[file], config)
+    _check_named_keys([s for structures in files.values() for s in structures], config)
+    train = _structures(config.train, files)
+    valid = _structures(validation_files, files)
+    if not isinstance(config.valid, list):
+        split_seed = seed if config.split_seed is None else config.split_seed
+        train, valid = split(train, config.valid, split_seed)
+    test = {name: _structures(names, files) for name, names in config.test.items()}
+    _check_elements(train, {"valid": valid, **test})
+    if progress is not None:
+        progress("finding neighbors")
+    return Dataset(
+        train=[make_example(s, cutoff) for s in train],
+        valid=[make_example(s, cutoff) for s in valid],
+        test={name: [make_example(s, cutoff) for s in test[name]] for name in test},
+        isolated=isolated_energies([s for group in files.values() for s in group]),
+        hashes={file: sha256(config.path(file)) for file in files},
+    )
+
+
+def make_example(structure: Structure, cutoff: float) -> Example:
+    """Graph and labels of a structure.
+
+    Args:
+        structure: Structure as it was read.
+        cutoff: Radius in Å of the edges.
+
+    Returns:
+        The example, positions in float64.
+
+    Raises:
+        DataError: If two atoms are at one place.
+    """
+    graph = build_graph(structure.atoms, cutoff, dtype=torch.float64)
+    if graph.num_edges:
+        distance = edge_vectors(graph).norm(dim=1)
+        if (shortest := float(distance.min())) < COINCIDENT:
+            pair = graph.edge_index[:, int(distance.argmin())].tolist()
+            raise DataError(
+                f"{structure.source}: atoms {pair[0]} and {pair[1]} are {shortest:.3g} "
+                "Å apart; is one of them written twice?"
+            )
+    return Example(graph, structure.labels, structure.config_type, structure.source)
+
+
+def split(
+    structures: Sequence[Structure], amount: float | int, seed: int
+) -> tuple[list[Structure], list[Structure]]:
+    """Take structures out at random, leaving every element in the rest.
+
+    Args:
+        structures: Structures to divide.
+        amount: How many to take out: a number, or a fraction below 1.
+        seed: Decides which.
+
+    Returns:
+        The rest and what was taken out, each in the order of `structures`.
+
+    Raises:
+        DataError: If so many cannot be taken out without losing an element.
+    """
+    total = len(structures)
+    wanted = amount if isinstance(amount, int) else max(1, round(amount * total))
+    elements = [set(s.atoms.numbers.tolist()) for s in structures]
+    left = Counter(z for present in elements for z in present)
+    taken: set[int] = set()
+    for n in np.random.default_rng(seed).permutation(total).tolist():
+        if len(taken) == wanted:
+            break
+        if all(left[z] > 1 for z in elements[n]):
+            left.subtract(elements[n])
+            taken.add(n)
+    if len(taken) < wanted:
+        raise DataError(
+            f"cannot take {wanted} of {total} structures for validation without losing "
+            "an element from training; ask for fewer or name validation files"
+        )
+    rest = [s for n, s in enumerate(structures) if n not in taken]
+    return rest, [structures[n] for n in sorted(taken)]
+
+
+def isolated_energies(
+    structures: Iterable[Structure], tolerance: float = 1e-6
+) -> dict[int, float]:
+    """Reference energies in eV by atomic number, from rows of isolated atoms.
+
+    Args:
+        structures: Structures, those of isolated atoms among them.
+        tolerance: Difference in eV up to which two rows of an element are the same.
+
+    Returns:
+        One energy per element that has a row.
+
+    Raises:
+        DataError: If rows of one element contradict each other.
+    """
+    found: dict[int, tuple[float, str]] = {}
+    for s in structures:
+        if not s.isolated:
+            continue
+        z, energy = int(s.atoms.numbers[0]), float(s.labels.energy)
+        known, source = found.setdefault(z, (energy, s.source))
+        if abs(known - energy) > tolerance:
+            raise DataError(
+                f"two energies of the isolated atom {chemical_symbols[z]}: {known} eV "
+                f"in {source} and {energy} eV in {s.source}; keep one"
+            )
+    return {z: found[z][0] for z in sorted(found)}
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal; of a folder, of its files in order."""
+    digest = hashlib.sha256()
+    parts = (
+        sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    )
+    for part in parts:
+        with part.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _structures(
+    names: Iterable[str], files: dict[str, list[Structure]]
+) -> list[Structure]:
+    return [s for name in names for s in files[name] if not s.isolated]
+
+
+def _check_labels(
+    file: str, structures: Sequence[Structure], config: DataConfig
+) -> None:
+    """Refuse a file from which nothing could be learned or tested."""
+    if any(s.has for s in structures):
+        return
+    keys = config.keys
+    wanted = [k for k in (keys.energy, keys.forces, keys.virials or keys.stress) if k]
+    raise DataError(
+        f"{config.path(file)}: holds no label: looked for {', '.join(wanted)}; its "
+        f"keys are {_found_keys(structures)}; name them in data.keys"
+    )
+
+
+def _check_named_keys(structures: Sequence[Structure], config: DataConfig) -> None:
+    """Refuse keys that the configuration names and that no structure has."""
+    present = {k for s in structures for k in available_keys(s.atoms)}
+    missing = {n: k for n, k in config.keys.named.items() if k not in present}
+    if missing:
+        names = ", ".join(f"{name} = {key!r}" for name, key in missing.items())
+        raise DataError(
+            f"data.keys names {names}, which no structure has; the keys in the files "
+            f"are {_found_keys(structures)}"
+        )
+
+
+def _found_keys(structures: Sequence[Structure]) -> str:
+    keys = sorted({k for s in structures for k in available_keys(s.atoms)})
+    return ", ".join(keys[:30]) + (", ..." if len(keys) > 30 else "") or "none"
+
+
+def _check_elements(
+    train: Sequence[Structure], others: dict[str, list[Structure]]
+) -> None:
+    """Refuse sets with an element that a potential would not know."""
+    known = {z for s in train for z in s.atoms.numbers.tolist()}
+    for name, structures in others.items():
+        for s in structures:
+            if unknown := set(s.atoms.numbers.tolist()) - known:
+                symbols = ", ".join(chemical_symbols[z] for z in sorted(unknown))
+                raise DataError(
+                    f"{s.source} (set {name!r}) holds {symbols}, which no training "
+                    "structure has; leave it out or train on it"
+                )

@@ -1,0 +1,122 @@
+"""Reference energies of the elements: given, of isolated atoms, or fitted."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from ase.data import atomic_numbers, chemical_symbols
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from equipot.data.errors import DataError
+from equipot.data.labels import Example
+
+ReferenceChoice = (
+    Literal["auto", "isolated_atoms", "least_squares", "none"]
+    | Mapping[str, float | int]
+)
+
+
+@dataclass(frozen=True)
+class ReferenceEnergies:
+    """Energies of the elements, and how far they are determined."""
+
+    energies: dict[int, float]
+    """Energy in eV by atomic number."""
+    source: str
+    """Where they come from."""
+    rank: int
+    """Independent compositions of a fit; the number of elements without one."""
+    warnings: tuple[str, ...] = ()
+    """What the fit leaves open."""
+
+
+def reference_energies_of(
+    examples: Sequence[Example],
+    elements: tuple[int, ...],
+    choice: ReferenceChoice,
+    isolated: Mapping[int, float],
+) -> ReferenceEnergies:
+    """Reference energies as configured.
+
+    Args:
+        examples: Structures to fit to.
+        elements: Atomic numbers that need an energy, ascending.
+        choice: See `equipot.data.statistics.compute_statistics`.
+        isolated: Energy in eV of isolated atoms by atomic number.
+
+    Returns:
+        One energy for each of `elements`.
+
+    Raises:
+        DataError: If an element has no reference energy.
+    """
+    if not isinstance(choice, str):
+        given = {_number(symbol): float(e) for symbol, e in choice.items()}
+        return _complete(given, elements, "given", "reference_energies of the config")
+    if choice == "isolated_atoms" or (choice == "auto" and isolated):
+        return _complete(isolated, elements, "isolated_atoms", "IsolatedAtom rows")
+    labeled = [e for e in examples if not e.labels.energy.isnan()]
+    if choice == "none" or (choice == "auto" and not labeled):
+        return ReferenceEnergies(dict.fromkeys(elements, 0.0), "none", len(elements))
+    if not labeled:
+        raise DataError(
+            "reference energies by least squares need energies, and no structure has "
+            'one; set reference_energies to "none" or a dictionary'
+        )
+    counts = composition_matrix([e.graph.atomic_numbers for e in labeled], elements)
+    energies = np.array([float(e.labels.energy) for e in labeled])
+    return _least_squares(counts, energies, elements)
+
+
+def composition_matrix(
+    numbers: Sequence[Int[Tensor, " _"]], elements: tuple[int, ...]
+) -> Float[np.ndarray, "structures elements"]:
+    """Atoms of each element in each structure."""
+    return np.array([[(n == z).sum().item() for z in elements] for n in numbers], float)
+
+
+def _least_squares(
+    counts: Float[np.ndarray, "structures elements"],
+    energies: Float[np.ndarray, " structures"],
+    elements: tuple[int, ...],
+) -> ReferenceEnergies:
+    """Fit of energies per atom; of all solutions the one of least norm."""
+    size = counts.sum(axis=1)
+    solution, _, rank, _ = np.linalg.lstsq(
+        counts / size[:, None], energies / size, rcond=1e-8
+    )
+    warnings: tuple[str, ...] = ()
+    if rank < len(elements):
+        warnings = (
+            f"the compositions determine {rank} of {len(elements)} reference energies; "
+            "the others are a choice (least norm), so energies of other compositions, "
+            "such as atomization energies, mean nothing: give isolated atoms for them",
+        )
+    return ReferenceEnergies(
+        energies=dict(zip(elements, solution.tolist(), strict=True)),
+        source=f"least_squares (rank {rank} of {len(elements)})",
+        rank=int(rank),
+        warnings=warnings,
+    )
+
+
+def _complete(
+    energies: Mapping[int, float], elements: tuple[int, ...], source: str, origin: str
+) -> ReferenceEnergies:
+    missing = [chemical_symbols[z] for z in elements if z not in energies]
+    if missing:
+        raise DataError(
+            f"{origin} give no reference energy for {', '.join(missing)}; add it, or "
+            'set reference_energies to "least_squares"'
+        )
+    return ReferenceEnergies(
+        {z: float(energies[z]) for z in elements}, source, len(elements)
+    )
+
+
+def _number(symbol: str) -> int:
+    if atomic_numbers.get(symbol, 0) < 1:
+        raise DataError(f"reference_energies: {symbol!r} is not an element")
+    return atomic_numbers[symbol]

@@ -1,0 +1,194 @@
+"""What a potential is initialized and judged with: scales, references, distances."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+from ase.data import chemical_symbols
+
+from equipot.data.errors import DataError
+from equipot.data.labels import Example
+from equipot.data.references import (
+    ReferenceChoice,
+    ReferenceEnergies,
+    composition_matrix,
+    reference_energies_of,
+)
+from equipot.graph import AtomicGraph, edge_vectors
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Facts of a training set; `dataclasses.asdict` makes it JSON."""
+
+    elements: tuple[int, ...]
+    """Atomic numbers, ascending."""
+    reference_energies: dict[int, float]
+    """Energy of each element in eV that predictions start from."""
+    reference_source: str
+    """Where they come from: ``isolated_atoms``, ``given``, ``least_squares (rank 1 of
+    4)`` or ``none``."""
+    reference_rank: int
+    """Independent compositions of a least-squares fit; the number of elements else."""
+    energy_scale: float
+    """Root mean square of force components in eV/Å; without forces the spread of the
+    energy per atom in eV."""
+    energy_shift: float
+    """Mean over structures of the energy per atom, less references, in eV."""
+    average_num_neighbors: float
+    """Edges per atom within the cutoff."""
+    minimum_distances: dict[str, float]
+    """Shortest distance in Å of each pair of elements, such as ``"H-O"``; pairs are
+    sorted by atomic number, and those never within the cutoff are left out."""
+    cutoff: float
+    """Radius in Å that neighbors were counted in."""
+    num_structures: int
+    """Structures, isolated atoms not counted."""
+    num_atoms: int
+    """Atoms of all structures."""
+    num_edges: int
+    """Directed edges of all structures."""
+    element_counts: dict[str, int]
+    """Atoms of each element."""
+    label_counts: dict[str, int]
+    """Structures with energy, with forces, with stress."""
+    config_types: dict[str, int]
+    """Structures of each group."""
+    warnings: tuple[str, ...] = ()
+    """What a user has to know before relying on these numbers."""
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Statistics":
+        """Inverse of `dataclasses.asdict`, also after a way through JSON."""
+        known = {field.name for field in fields(cls)}
+        converted = {
+            **values,
+            "elements": tuple(values["elements"]),
+            "reference_energies": {
+                int(z): float(e) for z, e in values["reference_energies"].items()
+            },
+            "warnings": tuple(values.get("warnings", ())),
+        }
+        return cls(**{k: v for k, v in converted.items() if k in known})
+
+
+def compute_statistics(
+    examples: Sequence[Example],
+    *,
+    reference_energies: ReferenceChoice = "auto",
+    isolated: Mapping[int, float] | None = None,
+) -> Statistics:
+    """Statistics of a training set.
+
+    Args:
+        examples: Structures with labels; all graphs have one cutoff.
+        reference_energies: Where the energies of the elements come from: a dictionary
+            of symbols and eV, ``"isolated_atoms"``, ``"least_squares"``, ``"none"``, or
+            ``"auto"``: isolated atoms if there are any, else least squares.
+        isolated: Energy in eV of isolated atoms by atomic number.
+
+    Returns:
+        The statistics; their `warnings` tell of a reference fit without full rank.
+
+    Raises:
+        DataError: If there is no structure, or an element has no reference energy.
+    """
+    if not examples:
+        raise DataError("there is no structure to learn from")
+    elements = tuple(
+        torch.cat([e.graph.atomic_numbers for e in examples]).unique().tolist()
+    )
+    references = reference_energies_of(
+        examples, elements, reference_energies, isolated or {}
+    )
+    residual = _residual_energies(examples, elements, references)
+    scale, warning = _scale(examples, residual)
+    edges = sum(_edges_within_cutoff(e.graph) for e in examples)
+    atoms = sum(e.graph.num_atoms for e in examples)
+    counts = Counter(torch.cat([e.graph.atomic_numbers for e in examples]).tolist())
+    return Statistics(
+        elements=elements,
+        reference_energies=references.energies,
+        reference_source=references.source,
+        reference_rank=references.rank,
+        energy_scale=scale,
+        energy_shift=float(residual.mean()) if len(residual) else 0.0,
+        average_num_neighbors=edges / atoms,
+        minimum_distances=pair_distances([e.graph for e in examples]),
+        cutoff=examples[0].graph.cutoff,
+        num_structures=len(examples),
+        num_atoms=atoms,
+        num_edges=edges,
+        element_counts={chemical_symbols[z]: counts[z] for z in elements},
+        label_counts={
+            name: sum(not getattr(e.labels, name).isnan().all() for e in examples)
+            for name in ("energy", "forces", "stress")
+        },
+        config_types=dict(Counter(e.config_type for e in examples)),
+        warnings=tuple(w for w in (*references.warnings, warning) if w is not None),
+    )
+
+
+def pair_name(z1: int, z2: int) -> str:
+    """Name of a pair of elements, the lighter one first: ``"H-O"``."""
+    return f"{chemical_symbols[min(z1, z2)]}-{chemical_symbols[max(z1, z2)]}"
+
+
+def pair_distances(graphs: Sequence[AtomicGraph]) -> dict[str, float]:
+    """Shortest distance of each pair of elements.
+
+    Args:
+        graphs: Structures with their edges.
+
+    Returns:
+        Distances in Å by `pair_name`, sorted by atomic numbers; pairs without an edge
+        are left out.
+    """
+    shortest: dict[tuple[int, int], float] = {}
+    for graph in graphs:
+        if graph.num_edges == 0:
+            continue
+        distance = edge_vectors(graph).norm(dim=1).double().numpy()
+        ends = np.sort(graph.atomic_numbers[graph.edge_index].numpy(), axis=0)
+        code = ends[0] * 256 + ends[1]
+        order = np.lexsort((distance, code))
+        codes, first = np.unique(code[order], return_index=True)
+        for c, d in zip(codes.tolist(), distance[order][first].tolist(), strict=True):
+            pair = divmod(c, 256)
+            shortest[pair] = min(d, shortest.get(pair, np.inf))
+    return {pair_name(*pair): float(shortest[pair]) for pair in sorted(shortest)}
+
+
+def _edges_within_cutoff(graph: AtomicGraph) -> int:
+    return int((edge_vectors(graph).norm(dim=1) < graph.cutoff).sum())
+
+
+def _residual_energies(
+    examples: Sequence[Example],
+    elements: tuple[int, ...],
+    references: ReferenceEnergies,
+) -> np.ndarray:
+    """Energy per atom less references, of structures that have an energy."""
+    labeled = [e for e in examples if not e.labels.energy.isnan()]
+    if not labeled:
+        return np.zeros(0)
+    counts = composition_matrix([e.graph.atomic_numbers for e in labeled], elements)
+    energy = np.array([float(e.labels.energy) for e in labeled])
+    offset = counts @ np.array([references.energies[z] for z in elements])
+    return (energy - offset) / counts.sum(axis=1)
+
+
+def _scale(
+    examples: Sequence[Example], residual: np.ndarray
+) -> tuple[float, str | None]:
+    """Scale of the energy, and a warning where the labels determine none."""
+    forces = torch.cat([e.labels.forces for e in examples])
+    forces = forces[~forces.isnan().any(dim=1)]
+    if len(forces) and (rms := float(forces.square().mean().sqrt())) > 0:
+        return rms, None
+    if len(residual) > 1 and (spread := float(residual.std())) > 0:
+        return spread, None
+    return 1.0, "neither forces nor energies vary: the energy scale is 1 by default"

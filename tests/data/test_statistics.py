@@ -1,0 +1,150 @@
+import json
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.neighborlist import neighbor_list
+
+from equipot.config.data import KeysConfig
+from equipot.data.dataset import make_example
+from equipot.data.errors import DataError
+from equipot.data.reading import parse_structure
+from equipot.data.statistics import Statistics, compute_statistics, pair_name
+
+
+def examples_of(frames, cutoff=3.5):
+    return [
+        make_example(parse_structure(atoms, KeysConfig(), f"#{n}"), cutoff)
+        for n, atoms in enumerate(frames)
+    ]
+
+
+def sticks(*compositions: str, **energies: float) -> list[Atoms]:
+    """Atoms in a row whose energy is the sum of those of the elements."""
+    frames = []
+    for formula in compositions:
+        atoms = Atoms(formula)
+        atoms.positions[:, 0] = np.arange(len(atoms)) * 1.5
+        atoms.info["REF_energy"] = sum(energies[s] for s in atoms.symbols)
+        frames.append(atoms)
+    return frames
+
+
+def test_least_squares_recovers_energies_of_the_elements():
+    frames = sticks("H2O", "HO", "CH4", "CO2", H=-13.0, C=-1000.0, O=-2000.0)
+
+    statistics = compute_statistics(examples_of(frames))
+
+    assert statistics.reference_energies == pytest.approx({1: -13, 6: -1000, 8: -2000})
+    assert statistics.reference_source == "least_squares (rank 3 of 3)"
+    assert statistics.energy_shift == pytest.approx(0, abs=1e-9)
+    assert statistics.warnings == (
+        "neither forces nor energies vary: the energy scale is 1 by default",
+    ) or statistics.energy_scale == pytest.approx(0, abs=1e-9)
+
+
+def test_a_fit_without_full_rank_says_so():
+    frames = sticks("H2O", "H4O2", H=-13.0, O=-2000.0)
+
+    statistics = compute_statistics(examples_of(frames))
+
+    energies = statistics.reference_energies
+    assert statistics.reference_rank == 1
+    assert statistics.reference_source == "least_squares (rank 1 of 2)"
+    assert "determine 1 of 2 reference energies" in statistics.warnings[0]
+    assert 2 * energies[1] + energies[8] == pytest.approx(-2026)
+
+
+def test_isolated_atoms_come_before_a_fit():
+    examples = examples_of(sticks("H2O", H=-14.0, O=-2001.0))
+
+    statistics = compute_statistics(examples, isolated={1: -13.0, 8: -2000.0})
+
+    assert statistics.reference_energies == {1: -13.0, 8: -2000.0}
+    assert statistics.reference_source == "isolated_atoms"
+    assert statistics.energy_shift == pytest.approx(-1.0)
+
+
+@pytest.mark.parametrize(
+    ("choice", "isolated", "message"),
+    [
+        ("auto", {1: -13.0}, "IsolatedAtom rows give no reference energy for O"),
+        ("isolated_atoms", {}, "no reference energy for H, O"),
+        ({"H": -13.0}, {}, "of the config give no reference energy for O"),
+        ({"H": 1, "Oh": 2}, {}, "'Oh' is not an element"),
+    ],
+)
+def test_an_element_without_reference_is_named(choice, isolated, message):
+    examples = examples_of(sticks("H2O", H=-14.0, O=-2001.0))
+
+    with pytest.raises(DataError, match=message):
+        compute_statistics(examples, reference_energies=choice, isolated=isolated)
+
+
+def test_given_energies_and_none_are_taken_as_they_are():
+    examples = examples_of(sticks("H2O", H=-14.0, O=-2001.0))
+
+    given = compute_statistics(examples, reference_energies={"H": -1, "O": -2})
+    none = compute_statistics(examples, reference_energies="none")
+
+    assert given.reference_energies == {1: -1.0, 8: -2.0}
+    assert none.reference_energies == {1: 0.0, 8: 0.0}
+    assert none.energy_shift == pytest.approx((2 * -14 - 2001) / 3)
+
+
+def test_numbers_agree_with_a_second_neighbor_list(metals):
+    statistics = compute_statistics(examples_of(metals[:6], 4.0))
+
+    edges, atoms, shortest = 0, 0, np.inf
+    for frame in metals[:6]:
+        i, j, d = neighbor_list("ijd", frame, 4.0)
+        copper = (frame.numbers[i] == 29) & (frame.numbers[j] == 29)
+        edges, atoms = edges + len(i), atoms + len(frame)
+        shortest = min(shortest, d[copper].min())
+    forces = np.concatenate([f.arrays["REF_forces"] for f in metals[:6]])
+    assert statistics.average_num_neighbors == pytest.approx(edges / atoms)
+    assert statistics.minimum_distances["Cu-Cu"] == pytest.approx(shortest)
+    assert statistics.energy_scale == pytest.approx(np.sqrt((forces**2).mean()))
+    assert statistics.elements == (29, 47)
+    assert statistics.element_counts == {"Cu": 84, "Ag": 12}
+    assert statistics.label_counts == {"energy": 6, "forces": 6, "stress": 6}
+
+
+def test_without_forces_the_scale_is_the_spread_of_energies_per_atom():
+    frames = sticks("H2", "H2", H=-13.0)
+    frames[0].info["REF_energy"] += 0.4
+
+    statistics = compute_statistics(examples_of(frames))
+
+    assert statistics.energy_scale == pytest.approx(0.1)
+
+
+def test_statistics_survive_json(metals):
+    statistics = compute_statistics(examples_of(metals[:3]))
+
+    again = Statistics.from_dict(json.loads(json.dumps(asdict(statistics))))
+
+    assert again == statistics
+
+
+def test_pairs_are_sorted_by_atomic_number():
+    assert pair_name(8, 1) == pair_name(1, 8) == "H-O"
+
+
+def test_an_empty_set_is_refused():
+    with pytest.raises(DataError, match="no structure to learn from"):
+        compute_statistics([])
+
+
+def test_a_set_without_energies_has_references_of_zero():
+    atoms = sticks("H2O", H=0, O=0)[0]
+    del atoms.info["REF_energy"]
+    atoms.arrays["REF_forces"] = np.full((3, 3), 2.0)
+
+    statistics = compute_statistics(examples_of([atoms]))
+
+    assert statistics.reference_source == "none"
+    assert statistics.energy_scale == pytest.approx(2.0)
+    assert torch.tensor(statistics.energy_shift).isfinite()
