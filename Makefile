@@ -39,11 +39,11 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: setup ## train on data/, evaluate, run MD, write report.html
 	@echo 'Training on GFN2-xTB structures of one molecule: configs/demo.yaml'
-	@rm -rf runs/demo
+	@rm -rf runs/demo runs/demo_md
 	@$(BIN)/train-potential configs/demo.yaml --output runs/demo
 	@echo 'Evaluating on 300 K and on hotter structures than it has seen'
-	@$(BIN)/equipot evaluate runs/demo/model.safetensors data/molecule_test_300K.xyz \
-		--report report.html
+	@$(BIN)/equipot evaluate runs/demo/model.safetensors \
+		data/alanine_dipeptide_test_300K.xyz --report report.html
 	@echo 'Running molecular dynamics with it: configs/demo_md.yaml'
 	@$(BIN)/equipot md configs/demo_md.yaml
 	@echo 'Open report.html'

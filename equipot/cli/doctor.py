@@ -31,6 +31,7 @@ def doctor() -> None:
         "Processor": processor(),
         "Accelerators": accelerators(),
         "Tensor products": tensor_products(),
+        "Neighbor lists": neighbor_lists(),
     }
     for title, lines in sections.items():
         typer.secho(title, bold=True)
@@ -80,3 +81,11 @@ def tensor_products() -> Iterator[tuple[str, str]]:
     for name, backend in BACKENDS.items():
         summary = (backend.__doc__ or "").strip().splitlines()
         yield name, summary[0] if summary else "available"
+
+
+def neighbor_lists() -> Iterator[tuple[str, str]]:
+    """Searches for neighbors."""
+    from equipot.neighbors import BACKENDS
+
+    for name in BACKENDS:
+        yield name, "available"
