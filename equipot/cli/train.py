@@ -1,0 +1,57 @@
+"""The command `train-potential`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from equipot.cli.errors import explain_errors
+
+INTERRUPTED = 130
+"""Exit status of a run that was stopped by a signal and can be resumed."""
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+)
+
+
+@app.command()
+@explain_errors
+def train(
+    config: Annotated[Path, typer.Argument(help="YAML file; see configs/.")],
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change a value, such as training.optimizer.lr=0.001; repeatable.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Directory of the run; runs/NAME_OF_CONFIG by default."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in the directory.")
+    ] = False,
+) -> None:
+    """Train a potential on labelled structures, and test it."""
+    from equipot.config.load import load_config
+    from equipot.config.train import TrainConfig
+
+    directory = output or Path("runs") / config.stem
+    checked = load_config(config, set_ or [], TrainConfig)
+
+    from rich.console import Console
+
+    from equipot.training.run import run_training
+    from equipot.training.summary import error_table
+
+    console = Console()
+    result = run_training(checked, directory, resume=resume, console=console)
+    if result.position.finished is None:
+        raise typer.Exit(INTERRUPTED)
+    console.print(error_table(result.errors))
+    files = result.directory
+    console.print(f"model: {files.best}\nerrors: {files.metrics}", highlight=False)

@@ -1,0 +1,39 @@
+"""Writes structures that broke training to a file that can be looked at."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import ase.io
+from ase import Atoms
+
+from equipot.data.labels import Example
+
+
+def write_examples(path: Path, examples: Sequence[Example]) -> None:
+    """Write structures with their labels and sources as extended XYZ.
+
+    Args:
+        path: File to replace.
+        examples: Each a single structure; absent labels are left out.
+    """
+    ase.io.write(path, [to_atoms(example) for example in examples], format="extxyz")
+
+
+def to_atoms(example: Example) -> Atoms:
+    """Structure with labels under the default keys and its ``source``."""
+    graph, labels = example.graph, example.labels
+    atoms = Atoms(
+        numbers=graph.atomic_numbers.numpy(),
+        positions=graph.positions.numpy(),
+        cell=graph.cell[0].numpy(),
+        pbc=graph.pbc[0].numpy(),
+    )
+    atoms.info["config_type"] = example.config_type
+    atoms.info["source"] = example.source
+    if not labels.energy.isnan().any():
+        atoms.info["REF_energy"] = float(labels.energy)
+    if not labels.stress.isnan().any():
+        atoms.info["REF_stress"] = labels.stress[0].numpy()
+    if not labels.forces.isnan().any():
+        atoms.arrays["REF_forces"] = labels.forces.numpy()
+    return atoms

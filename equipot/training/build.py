@@ -1,0 +1,194 @@
+"""From a configuration to a trainer: the only factory of training."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import assert_never
+
+from torch import nn
+
+from equipot.config.train import TrainConfig
+from equipot.config.training import (
+    ConstantScheduleConfig,
+    CosineScheduleConfig,
+    LossConfig,
+    LossTermConfig,
+    PlateauScheduleConfig,
+    TrainingConfig,
+)
+from equipot.data.batching import EdgeBudgetSampler
+from equipot.data.dataset import Dataset
+from equipot.data.statistics import Statistics
+from equipot.models.prediction import Output
+from equipot.training.ema import WeightAverage
+from equipot.training.loss import EnergyForcesStressLoss, LossTerm
+from equipot.training.optimizer import build_optimizer
+from equipot.training.schedule import Constant, Cosine, Plateau, Schedule
+from equipot.training.state import State
+from equipot.training.step import labeled_outputs
+from equipot.training.trainer import Limits, Observer, Trainer
+
+
+def build_trainer(
+    config: TrainConfig,
+    potential: nn.Module,
+    dataset: Dataset,
+    statistics: Statistics,
+    *,
+    save_state: Callable[[State], None],
+    save_model: Callable[[nn.Module, bool, float], None],
+    observers: Sequence[Observer] = (),
+) -> Trainer:
+    """Trainer of a potential.
+
+    Args:
+        config: Loss, optimizer, schedule and limits.
+        potential: On the device to compute on.
+        dataset: Structures to learn from and to select by.
+        statistics: Of the training set.
+        save_state: Called with each state to keep.
+        save_model: Called with a potential to keep, whether it is the best so far, and
+            the number of epochs it has seen.
+        observers: Who follows the run.
+
+    Raises:
+        ValueError: If the loss asks for labels that are not there, or something needs a
+            validation set and there is none.
+    """
+    training = config.training
+    check_labels(training.loss, statistics)
+    check_validation(training, dataset)
+    average = None
+    if (ema := training.ema) is not None:
+        average = WeightAverage(potential, ema.decay, ema.start_epoch)
+    optimizer = training.optimizer
+    return Trainer(
+        model=potential,
+        average=average,
+        optimizer=build_optimizer(
+            potential,
+            optimizer.kind,
+            lr=optimizer.lr,
+            weight_decay=optimizer.weight_decay,
+            betas=optimizer.betas,
+            amsgrad=optimizer.amsgrad,
+        ),
+        learning_rate=optimizer.lr,
+        schedule=build_schedule(training),
+        loss=build_loss(training.loss),
+        train=dataset.train,
+        valid=dataset.valid,
+        sampler=EdgeBudgetSampler(
+            [example.graph.num_edges for example in dataset.train],
+            training.batch_size,
+            training.max_edges,
+            seed=config.seed,
+        ),
+        valid_batch_size=training.valid_batch_size,
+        gradient_clip=training.gradient_clip,
+        limits=build_limits(training),
+        save_state=save_state,
+        save_model=save_model,
+        observers=observers,
+        reference_energies=statistics.reference_energies,
+    )
+
+
+def build_loss(config: LossConfig) -> EnergyForcesStressLoss:
+    """Loss with all terms that ever have a weight."""
+    return EnergyForcesStressLoss(
+        {
+            "energy": _term(config.energy, per_atom=config.energy.per_atom),
+            "forces": _term(config.forces),
+            "stress": _term(config.stress),
+        }
+    )
+
+
+def build_schedule(config: TrainingConfig) -> Schedule:
+    """Course of the learning rate."""
+    schedule = config.schedule
+    warmup = schedule.warmup_epochs
+    match schedule:
+        case ConstantScheduleConfig():
+            return Constant(warmup)
+        case CosineScheduleConfig():
+            return Cosine(config.epochs, schedule.min_factor, warmup)
+        case PlateauScheduleConfig():
+            return Plateau(
+                schedule.factor, schedule.patience, schedule.min_factor, warmup
+            )
+        case _:
+            assert_never(schedule)
+
+
+def build_limits(config: TrainingConfig) -> Limits:
+    """When to stop, to validate and to save."""
+    stop = config.early_stop
+    return Limits(
+        epochs=config.epochs,
+        max_seconds=None if config.max_minutes is None else 60 * config.max_minutes,
+        early_stop_patience=None if stop is None else stop.patience,
+        early_stop_min_delta=0.0 if stop is None else stop.min_delta,
+        validate_every=config.validate_every,
+        save_seconds=60 * config.checkpoint_minutes,
+        save_steps=config.checkpoint_steps,
+    )
+
+
+def check_labels(config: LossConfig, statistics: Statistics) -> None:
+    """Refuse a weight on labels that no training structure has.
+
+    Raises:
+        ValueError: If there is one.
+    """
+    for name in ("energy", "forces", "stress"):
+        if learned(config, name) and not statistics.label_counts[name]:
+            raise ValueError(
+                f"training.loss.{name}.weight is positive, but no training structure "
+                f"has {name}; name its key in data.keys, or set the weight to 0"
+            )
+
+
+def unused_labels(config: LossConfig, statistics: Statistics) -> list[str]:
+    """Labels that the training set has and the loss ignores."""
+    return [
+        name
+        for name in ("energy", "forces", "stress")
+        if statistics.label_counts[name] and not learned(config, name)
+    ]
+
+
+def check_validation(config: TrainingConfig, dataset: Dataset) -> None:
+    """Refuse what needs a validation set that is not there.
+
+    Raises:
+        ValueError: If early stopping or the schedule needs one, or it has no label that
+            the loss asks for.
+    """
+    if dataset.valid:
+        if not labeled_outputs(dataset.valid) & set(build_loss(config.loss).terms):
+            raise ValueError(
+                "the validation set has none of the labels that the loss is made of"
+            )
+        return
+    if config.early_stop is not None:
+        raise ValueError("training.early_stop needs a validation set: set data.valid")
+    if config.schedule.kind == "plateau":
+        raise ValueError("the plateau schedule needs a validation set: set data.valid")
+
+
+def learned(config: LossConfig, name: Output) -> bool:
+    """Whether a property ever has a weight in the loss."""
+    return _term(getattr(config, name)).learned
+
+
+def _term(config: LossTermConfig, *, per_atom: bool = True) -> LossTerm:
+    weight = config.weight
+    steps = (
+        tuple((step.from_epoch, step.weight) for step in weight)
+        if isinstance(weight, tuple)
+        else ((0, float(weight)),)
+    )
+    if not all(math.isfinite(w) for _, w in steps):
+        raise ValueError(f"weights of the loss must be finite, got {steps}")
+    return LossTerm(steps, config.kind, config.delta, per_atom)

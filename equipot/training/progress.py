@@ -1,0 +1,128 @@
+"""What a user sees while training: a live bar on a terminal, plain lines elsewhere."""
+
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from equipot.training.logs import Journal
+from equipot.training.position import Position, Row
+from equipot.training.step import StepResult
+from equipot.training.trainer import Limits
+
+REDRAW_SECONDS = 0.2
+
+
+class ProgressBar:
+    """Bar over all steps with rates, remaining time and current errors.
+
+    On a terminal it is live, and one line per new best stays; elsewhere there is one
+    line per epoch.
+
+    Args:
+        journal: Where lines go.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        self._live = journal.console.is_terminal
+        self._bar: Progress | None = None
+        self._limits = Limits(epochs=1)
+        self._rate = _Rate()
+        self._errors = ""
+        self._drawn = 0.0
+
+    def on_start(self, position: Position, limits: Limits) -> None:
+        """Show the bar."""
+        self._limits = limits
+        self._rate = _Rate()
+        if not self._live:
+            return
+        self._bar = _bar(self.journal.console)
+        self._bar.add_task("", total=limits.epochs, completed=position.epoch, info="")
+        self._bar.start()
+
+    def on_step(self, position: Position, num_batches: int, result: StepResult) -> None:
+        """Move the bar, a few times per second."""
+        self._rate.count(len(result.prediction.energy))
+        now = time.monotonic()
+        if self._bar is None or now - self._drawn < REDRAW_SECONDS:
+            return
+        self._drawn = now
+        completed = position.epoch + position.batch / num_batches
+        info = f"loss {result.loss:.3g}  {self._rate}{self._errors}"
+        self._bar.update(self._bar.task_ids[0], completed=completed, info=info)
+
+    def on_epoch(self, row: Row, errors: dict[str, Any]) -> None:
+        """Print a line; on a terminal only for a new best."""
+        line = describe(row, self._limits.epochs)
+        self._errors = f"  |  {_errors(row)}" if row.get("valid_loss") else self._errors
+        if self._live and not row.get("best"):
+            return
+        self.journal.say(f"{line}  {self._rate}")
+
+    def close(self) -> None:
+        """Remove the bar."""
+        if self._bar is not None:
+            self._bar.stop()
+
+
+def describe(row: Row, epochs: int) -> str:
+    """One line about an epoch: losses, validation errors, whether it is the best."""
+    parts = [f"epoch {row['epoch']:g}/{epochs}", f"loss {row['train_loss']:.4g}"]
+    if row.get("valid_loss") is not None:
+        parts += [f"valid {row['valid_loss']:.4g}", _errors(row)]
+    if row.get("best"):
+        parts.append("best")
+    return "  ".join(parts)
+
+
+def _errors(row: Row) -> str:
+    units = {"energy": "meV/atom", "forces": "meV/Å", "stress": "meV/Å^3"}
+    return "  ".join(
+        f"{name} {row[f'valid_{name}_mae']:.4g} {unit}"
+        for name, unit in units.items()
+        if row.get(f"valid_{name}_mae") is not None
+    )
+
+
+def _bar(console: Console) -> Progress:
+    return Progress(
+        TextColumn("epoch"),
+        MofNCompleteColumn(),
+        BarColumn(bar_width=24),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        TextColumn("{task.fields[info]}"),
+        console=console,
+        transient=True,
+    )
+
+
+class _Rate:
+    """Steps and structures per second since it was made."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+        self._steps = 0
+        self._structures = 0
+
+    def count(self, structures: int) -> None:
+        self._steps += 1
+        self._structures += structures
+
+    def __str__(self) -> str:
+        elapsed = max(time.monotonic() - self._start, 1e-9)
+        if not self._steps:
+            return ""
+        per_step = 1000 * elapsed / self._steps
+        return f"{self._structures / elapsed:.3g} structures/s, {per_step:.3g} ms/step"

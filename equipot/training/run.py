@@ -1,0 +1,283 @@
+"""A training run from configuration to tested model, in a directory that can resume."""
+
+import threading
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch import nn
+
+from equipot.checkpoint import (
+    load_potential,
+    read_header,
+    resolve_device,
+    save_potential,
+)
+from equipot.config.load import dump_config
+from equipot.config.train import TrainConfig
+from equipot.data.batching import evaluation_batches
+from equipot.data.dataset import load_dataset
+from equipot.data.labels import Example
+from equipot.data.statistics import compute_statistics
+from equipot.models.build import build_potential
+from equipot.models.potential import Potential
+from equipot.tensor_file import write_atomically
+from equipot.training.bad_batch import write_examples
+from equipot.training.build import build_trainer, unused_labels
+from equipot.training.interrupt import Interruption, watch_signals
+from equipot.training.logs import CsvLog, Journal, TensorBoardLog
+from equipot.training.metrics import ErrorAccumulator
+from equipot.training.position import Position
+from equipot.training.progress import ProgressBar
+from equipot.training.rng import seed_everything
+from equipot.training.run_directory import RunDirectory, write_json
+from equipot.training.runtime import compute_settings
+from equipot.training.same_run import check_same_config, check_same_data
+from equipot.training.state import State, StateFiles
+from equipot.training.step import evaluate, labeled_outputs, make_batch
+from equipot.training.trainer import BadBatchError, Trainer
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a run has come to."""
+
+    directory: RunDirectory
+    """Where its files are."""
+    position: Position
+    """Where it stopped; `finished` is None if it was interrupted."""
+    errors: dict[str, Any]
+    """Errors of the best model by set; empty if it was interrupted."""
+
+
+def run_training(
+    config: TrainConfig,
+    directory: Path,
+    *,
+    resume: bool = False,
+    console: Console | None = None,
+) -> TrainingResult:
+    """Train a potential and test it.
+
+    Args:
+        config: Data, architecture and optimization.
+        directory: Of the run; see `RunDirectory` for its files.
+        resume: Go on with the run in the directory, to the bit.
+        console: Where to report; standard output by default.
+
+    Returns:
+        Where training stopped, and the errors of the best model.
+
+    Raises:
+        ValueError: If the directory, the data or the state do not fit the
+            configuration, or a loss is not finite.
+    """
+    files = RunDirectory(directory)
+    files.open(resume=resume)
+    training = config.training
+    with (
+        files.locked(),
+        compute_settings(training.num_threads, training.deterministic),
+    ):
+        journal = Journal(files.log, console or Console())
+        return _Run(config, files, journal).go(resume=resume)
+
+
+class _Run:
+    """The parts of a run that its steps share."""
+
+    def __init__(
+        self, config: TrainConfig, files: RunDirectory, journal: Journal
+    ) -> None:
+        self.config = config
+        self.files = files
+        self.journal = journal
+        self.tree = config.model_dump(mode="json")
+        self.states = StateFiles(files.path, config.training.keep)
+        self.device = resolve_device(config.training.device)
+
+    def go(self, *, resume: bool) -> TrainingResult:
+        state = self._read_state() if resume else None
+        write_atomically(self.files.config, dump_config(self.config).encode())
+        self.files.note_environment()
+        dataset = load_dataset(
+            self.config.data,
+            self.config.model.cutoff,
+            self.config.seed,
+            progress=self.journal.say,
+        )
+        if state is not None:
+            check_same_data(state.record["data"], dataset.hashes)
+        write_json(self.files.data, dataset.hashes)
+        self.dataset = dataset
+        self.statistics = compute_statistics(
+            dataset.train,
+            reference_energies=self.config.data.reference_energies,
+            isolated=dataset.isolated,
+        )
+        trainer = self._trainer()
+        self._introduce(trainer)
+        seed_everything(self.config.seed)
+        if state is not None:
+            trainer.load_state(state)
+            self.journal.say(f"resuming at step {trainer.position.step}")
+        position = self._fit(trainer)
+        if position.finished is None:
+            self.journal.say(
+                f"interrupted at step {position.step}; the state is in "
+                f"{self.states.paths[0]}; go on with --resume"
+            )
+            return TrainingResult(self.files, position, {})
+        self.journal.say(f"training ends: {position.finished}")
+        return TrainingResult(self.files, position, self._test(position))
+
+    def _read_state(self) -> State | None:
+        if not self.states.exist():
+            self.journal.warn(
+                "the run was stopped before its first state: starting anew"
+            )
+            return None
+        state = self.states.load(self.journal.warn)
+        check_same_config(state.record["config"], self.tree)
+        threads = state.record["threads"]
+        if (now := torch.get_num_threads()) != threads:
+            self.journal.warn(
+                f"the run had {threads} threads and has {now} now: results will differ "
+                "in the last digits from those of a run without a stop; set "
+                f"training.num_threads or OMP_NUM_THREADS to {threads}"
+            )
+        return state
+
+    def _trainer(self) -> Trainer:
+        potential = build_potential(
+            self.config.model, self.statistics, seed=self.config.seed
+        )
+        return build_trainer(
+            self.config,
+            potential.to(self.device),
+            self.dataset,
+            self.statistics,
+            save_state=self._save_state,
+            save_model=self._save_model,
+            observers=[
+                CsvLog(self.files.table),
+                TensorBoardLog(self.files.tensorboard),
+                ProgressBar(self.journal),
+            ],
+        )
+
+    def _introduce(self, trainer: Trainer) -> None:
+        dataset, statistics = self.dataset, self.statistics
+        tests = ", ".join(f"{name} {len(s)}" for name, s in dataset.test.items())
+        parameters = sum(p.numel() for p in trainer.model.parameters())
+        self.journal.say(
+            f"structures: train {len(dataset.train)}, valid {len(dataset.valid)}, "
+            f"test: {tests or 'none'}"
+        )
+        self.journal.say(
+            f"elements: {', '.join(statistics.element_counts)}; reference energies: "
+            f"{statistics.reference_source}"
+        )
+        self.journal.say(
+            f"{parameters} parameters, {self.config.model.dtype} on {self.device}, "
+            f"{torch.get_num_threads()} threads"
+        )
+        for warning in statistics.warnings:
+            self.journal.warn(warning)
+        for name in unused_labels(self.config.training.loss, statistics):
+            self.journal.warn(
+                f"{statistics.label_counts[name]} training structures have labels of "
+                f"{name}, which are not learned: training.loss.{name}.weight is 0"
+            )
+        if not dataset.valid:
+            self.journal.warn(
+                "there is no validation set: the last weights count as the best"
+            )
+
+    def _fit(self, trainer: Trainer) -> Position:
+        main = threading.current_thread() is threading.main_thread()
+        watching = watch_signals() if main else nullcontext(Interruption())
+        try:
+            with watching as interruption:
+                return trainer.fit(interruption)
+        except BadBatchError as error:
+            write_examples(self.files.bad_batch, error.examples)
+            raise BadBatchError(
+                f"{error}. Its structures are in {self.files.bad_batch}, the last good "
+                f"state is in {self.states.paths[0]}. Look for wrong labels or atoms "
+                "too close, or lower training.optimizer.lr",
+                error.examples,
+            ) from error
+        finally:
+            for observer in trainer.observers:
+                observer.close()
+
+    def _save_state(self, state: State) -> None:
+        record = {
+            **state.record,
+            "config": self.tree,
+            "data": self.dataset.hashes,
+            "threads": torch.get_num_threads(),
+        }
+        self.states.save(State(state.tensors, record))
+
+    def _save_model(self, model: nn.Module, best: bool, epoch: float) -> None:
+        if not isinstance(model, Potential):
+            raise TypeError(f"expected a Potential to save, got {type(model).__name__}")
+        extra = {
+            "provenance": {
+                "epoch": epoch,
+                "seed": self.config.seed,
+                "data": self.dataset.hashes,
+                "config": self.tree,
+            }
+        }
+        for path in (self.files.last, self.files.best)[: 2 if best else 1]:
+            save_potential(path, model, self.config.model, self.statistics, extra)
+
+    def _test(self, position: Position) -> dict[str, Any]:
+        """Errors of the best model, which also go to its header and `metrics.json`."""
+        path = self.files.best
+        model = load_potential(path, device=str(self.device))
+        sets = {"valid": self.dataset.valid, **self.dataset.test}
+        errors = {
+            name: self._errors(model, examples)
+            for name, examples in sets.items()
+            if examples
+        }
+        summary = {
+            "best_epoch": position.best_epoch,
+            "epochs": position.epoch,
+            "steps": position.step,
+            "errors": errors,
+        }
+        header = read_header(path)
+        extra = {"provenance": header["provenance"], "training": summary}
+        save_potential(path, model, self.config.model, self.statistics, extra)
+        write_json(
+            self.files.metrics,
+            {
+                **summary,
+                "finished": position.finished,
+                "seconds": position.seconds,
+                "history": position.history,
+            },
+        )
+        return errors
+
+    def _errors(self, model: nn.Module, examples: Sequence[Example]) -> dict[str, Any]:
+        batches = evaluation_batches(
+            [example.graph.num_edges for example in examples],
+            self.config.training.valid_batch_size,
+        )
+        _, errors = evaluate(
+            model,
+            [make_batch([examples[n] for n in b], self.device) for b in batches],
+            labeled_outputs(examples),
+            ErrorAccumulator(self.statistics.reference_energies),
+        )
+        return errors

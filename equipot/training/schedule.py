@@ -1,0 +1,123 @@
+"""Course of the learning rate, as a function of epochs and never of the clock."""
+
+import math
+from abc import ABC, abstractmethod
+from typing import Any, final
+
+from torch.optim import Optimizer
+
+
+class Schedule(ABC):
+    """Factor on the highest learning rate.
+
+    Args:
+        warmup_epochs: Length of a linear growth from zero at the start.
+    """
+
+    def __init__(self, warmup_epochs: float = 0.0) -> None:
+        self.warmup_epochs = warmup_epochs
+
+    def factor(self, epoch: float) -> float:
+        """Factor at a point of training in epochs, fractions of an epoch included."""
+        if epoch < self.warmup_epochs:
+            return epoch / self.warmup_epochs
+        return self._factor_after_warmup(epoch)
+
+    @abstractmethod
+    def _factor_after_warmup(self, epoch: float) -> float:
+        """Factor at a point after the growth."""
+
+    def observe(self, loss: float) -> None:  # noqa: B027 (most schedules do not care)
+        """Take note of a validation loss."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is remembered between steps, ready for JSON."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        if state.keys() != self.state_dict().keys():
+            raise ValueError(f"not a state of {type(self).__name__}: {sorted(state)}")
+        vars(self).update(state)
+
+
+@final
+class Constant(Schedule):
+    """One learning rate."""
+
+    def _factor_after_warmup(self, epoch: float) -> float:
+        return 1.0
+
+
+@final
+class Cosine(Schedule):
+    """Half a cosine from the end of the growth to the last epoch.
+
+    Args:
+        epochs: Where the cosine ends.
+        min_factor: Factor at the end.
+        warmup_epochs: Length of a linear growth from zero at the start.
+    """
+
+    def __init__(
+        self, epochs: float, min_factor: float, warmup_epochs: float = 0.0
+    ) -> None:
+        super().__init__(warmup_epochs)
+        self.epochs = epochs
+        self.min_factor = min_factor
+
+    def _factor_after_warmup(self, epoch: float) -> float:
+        length = max(self.epochs - self.warmup_epochs, 1e-12)
+        progress = min((epoch - self.warmup_epochs) / length, 1.0)
+        wave = 0.5 * (1 + math.cos(math.pi * progress))
+        return self.min_factor + (1 - self.min_factor) * wave
+
+
+@final
+class Plateau(Schedule):
+    """Falls after validations without improvement.
+
+    Args:
+        factor: What the learning rate is multiplied by.
+        patience: Validations without improvement before it falls.
+        min_factor: Lowest factor.
+        warmup_epochs: Length of a linear growth from zero at the start.
+    """
+
+    def __init__(
+        self,
+        factor: float,
+        patience: int,
+        min_factor: float,
+        warmup_epochs: float = 0.0,
+    ) -> None:
+        super().__init__(warmup_epochs)
+        self.fall = factor
+        self.patience = patience
+        self.min_factor = min_factor
+        self.current = 1.0
+        self.best: float | None = None
+        self.waited = 0
+
+    def _factor_after_warmup(self, epoch: float) -> float:
+        return self.current
+
+    def observe(self, loss: float) -> None:
+        """Take note of a validation loss."""
+        if self.best is None or loss < self.best:
+            self.best, self.waited = loss, 0
+            return
+        self.waited += 1
+        if self.waited >= self.patience:
+            self.current = max(self.current * self.fall, self.min_factor)
+            self.waited = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is remembered between steps, ready for JSON."""
+        return {"current": self.current, "best": self.best, "waited": self.waited}
+
+
+def set_learning_rate(optimizer: Optimizer, learning_rate: float) -> None:
+    """Give all groups of parameters one learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate

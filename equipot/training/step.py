@@ -1,0 +1,148 @@
+"""One step of the optimizer, and evaluation without one."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from equipot.data.labels import Example, Labels, collate_examples
+from equipot.graph import AtomicGraph
+from equipot.models.prediction import Output, Prediction
+from equipot.training.loss import EnergyForcesStressLoss, PenaltySum, add_penalties
+from equipot.training.metrics import ErrorAccumulator
+
+
+class NonFiniteError(ValueError):
+    """A loss or a gradient that is not a number; names what it was and where."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Structures together, and where each came from."""
+
+    graph: AtomicGraph
+    labels: Labels
+    examples: Sequence[Example]
+
+    @property
+    def config_types(self) -> list[str]:
+        """Group of every structure."""
+        return [example.config_type for example in self.examples]
+
+
+def make_batch(examples: Sequence[Example], device: torch.device | str) -> Batch:
+    """Join structures on a device.
+
+    Positions stay float64: the potential subtracts them before it rounds.
+    """
+    graph, labels = collate_examples(examples)
+    return Batch(graph.to(device), labels.to(device), examples)
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What a step has seen before it changed the weights."""
+
+    prediction: Prediction
+    penalties: dict[Output, PenaltySum]
+    loss: float
+    gradient_norm: float
+
+
+def train_step(
+    model: nn.Module,
+    optimizer: Optimizer,
+    loss: EnergyForcesStressLoss,
+    batch: Batch,
+    *,
+    epoch: int,
+    gradient_clip: float | None,
+) -> StepResult:
+    """Predict, differentiate the loss, and change the weights.
+
+    Args:
+        model: Potential in training mode.
+        optimizer: Of its weights, at the learning rate of this step.
+        loss: What is minimized.
+        batch: Structures and labels.
+        epoch: Decides the weights of the loss.
+        gradient_clip: Largest norm of the gradient.
+
+    Raises:
+        NonFiniteError: If the loss or its gradient is not finite; the weights are as
+            they were.
+    """
+    prediction = model(batch.graph, outputs=loss.outputs)
+    penalties = loss.penalties(prediction, batch.graph, batch.labels)
+    value = loss.combine(penalties, epoch)
+    if not math.isfinite(number := value.item()):
+        raise NonFiniteError(f"the loss is {number}")
+    optimizer.zero_grad(set_to_none=True)
+    value.backward()
+    norm = _clip(model, gradient_clip)
+    if not math.isfinite(norm):
+        raise NonFiniteError(
+            f"the loss is {number} but the norm of its gradient {norm}"
+        )
+    optimizer.step()
+    return StepResult(prediction, penalties, number, norm)
+
+
+def _clip(model: nn.Module, gradient_clip: float | None) -> float:
+    limit = math.inf if gradient_clip is None else gradient_clip
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    norm = torch.nn.utils.get_total_norm(gradients)
+    if gradient_clip is not None:
+        torch.nn.utils.clip_grads_with_norm_(model.parameters(), limit, norm)
+    return float(norm)
+
+
+def evaluate(
+    model: nn.Module,
+    batches: Sequence[Batch],
+    outputs: set[Output],
+    errors: ErrorAccumulator,
+    loss: EnergyForcesStressLoss | None = None,
+) -> tuple[float | None, dict[str, Any]]:
+    """Errors of a model on a set, and its loss with the weights of the last epoch.
+
+    The loss uses the last weights at all times, so that losses of different epochs
+    can be compared; it is that of the set as one batch.
+
+    Args:
+        model: Potential; its mode is left as it was.
+        batches: The set.
+        outputs: What to predict.
+        errors: Fresh accumulator.
+        loss: Left out where only errors are asked for.
+
+    Returns:
+        The loss, and what `ErrorAccumulator.compute` returns.
+    """
+    training = model.training
+    model.eval()
+    penalties = []
+    for batch in batches:
+        wanted = outputs if loss is None else outputs | loss.outputs
+        prediction = model(batch.graph, outputs=wanted)
+        errors.update(prediction, batch.graph, batch.labels, batch.config_types)
+        if loss is not None:
+            penalties.append(loss.penalties(prediction, batch.graph, batch.labels))
+    model.train(training)
+    if loss is None:
+        return None, errors.compute()
+    return float(loss.combine(add_penalties(penalties))), errors.compute()
+
+
+def labeled_outputs(examples: Sequence[Example]) -> set[Output]:
+    """Properties with at least one label."""
+    names: tuple[Output, ...] = ("energy", "forces", "stress")
+    return {
+        name
+        for name in names
+        if any(not bool(getattr(e.labels, name).isnan().all()) for e in examples)
+    }

@@ -1,0 +1,47 @@
+"""The table of errors at the end of a run."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.table import Table
+
+from equipot.units import GPA_PER_EV_PER_A3, MEV_PER_EV
+
+
+def error_table(errors: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Errors of a model beside the spread of the labels.
+
+    Args:
+        errors: What `ErrorAccumulator.compute` returns, by name of the set.
+
+    Returns:
+        One row per set and property; stress also in GPa.
+    """
+    table = Table(title="Errors of the best model")
+    table.add_column("set")
+    table.add_column("property")
+    for name in ("MAE", "RMSE", "spread of labels", "explained", "labels"):
+        table.add_column(name, justify="right")
+    table.add_column("unit")
+    for set_name, properties in errors.items():
+        for name, groups in properties.items():
+            for row in _rows(set_name, name, groups["overall"]):
+                table.add_row(*row)
+    return table
+
+
+def _rows(set_name: str, name: str, errors: Mapping[str, Any]) -> list[list[str]]:
+    explained = errors["explained"]
+    share = "" if explained is None else f"{100 * explained:.2f} %"
+    rest = [share, str(errors["count"])]
+    values = [errors[key] for key in ("mae", "rmse", "std")]
+    rows = [[set_name, name, *map(_number, values), *rest, errors["unit"]]]
+    if name == "stress":
+        factor = GPA_PER_EV_PER_A3 / MEV_PER_EV
+        gpa = [_number(factor * value) for value in values]
+        rows.append([set_name, name, *gpa, *rest, "GPa"])
+    return rows
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}"
