@@ -45,7 +45,7 @@ class NeighborList:
 def neighbor_list(
     positions: ArrayLike,
     cell: ArrayLike,
-    pbc: ArrayLike,
+    pbc: ArrayLike | bool,
     cutoff: float,
     *,
     backend: str = "auto",
@@ -143,7 +143,7 @@ def _check_cell(cell: ArrayLike) -> Cell:
     return array
 
 
-def _check_pbc(pbc: ArrayLike) -> Periodic:
+def _check_pbc(pbc: ArrayLike | bool) -> Periodic:
     array = np.asarray(pbc, dtype=bool)
     if array.shape not in ((), (3,)):
         raise ValueError(

@@ -35,7 +35,7 @@ def reduce_lattice(
             candidates = _nearest_candidates(transform, vectors, k)
             squared = _squared(candidates @ vectors)
             best = int(squared.argmin())
-            if squared[best] < PROGRESS * _squared(transform[k] @ vectors):
+            if squared[best] < PROGRESS * _squared(transform[k : k + 1] @ vectors)[0]:
                 transform[k] = candidates[best]
                 improved = True
     return transform
@@ -54,5 +54,5 @@ def _nearest_candidates(
     return transform[k] - (near + steps) @ transform[:k]
 
 
-def _squared(vectors: Float64[np.ndarray, "*count 3"]) -> Float64[np.ndarray, "*count"]:
-    return (vectors * vectors).sum(axis=-1)
+def _squared(vectors: Float64[np.ndarray, "count 3"]) -> Float64[np.ndarray, " count"]:
+    return (vectors * vectors).sum(axis=1)

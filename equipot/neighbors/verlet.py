@@ -45,14 +45,14 @@ class VerletList:
         self._last: _Snapshot | None = None
 
     def __call__(
-        self, positions: ArrayLike, cell: ArrayLike, pbc: ArrayLike
+        self, positions: ArrayLike, cell: ArrayLike, pbc: ArrayLike | bool
     ) -> NeighborList:
         """Pairs of the structure as it is now.
 
         Args:
             positions: Cartesian coordinates in Å, shape (atoms, 3).
             cell: Lattice vectors as rows in Å, shape (3, 3).
-            pbc: Which of the three directions repeat.
+            pbc: Which of the three directions repeat; one boolean stands for all.
 
         Returns:
             A list that is complete within the cutoff; the same object while reused.
