@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, final
@@ -21,7 +22,7 @@ from equipot.md.build import build_integrator, start_velocities
 from equipot.md.checkpoint import has_states, read_newest_state, write_state
 from equipot.md.continuation import check_continuation, fingerprint_of_run
 from equipot.md.progress import Progress
-from equipot.md.recorder import TRAJECTORIES, ThermoLog, cut_back
+from equipot.md.recorder import TRAJECTORIES, Recorder, ThermoLog, cut_back
 from equipot.md.summary import MDSummary, ns_per_day
 from equipot.md.thermodynamics import COLUMNS, Course, Thermodynamics, measure
 
@@ -61,13 +62,14 @@ def run_md(
     """
     console = console or Console()
     simulation = Simulation(atoms, config, output, fingerprint)
-    if resume:
-        for warning in simulation.resume():
-            console.print(f"[yellow]warning:[/] {warning}", soft_wrap=True)
-    else:
-        simulation.start()
-    with simulation.show(console) as progress:
-        summary = simulation.advance(progress)
+    with closing(simulation):
+        if resume:
+            for warning in simulation.resume():
+                console.print(f"[yellow]warning:[/] {warning}", soft_wrap=True)
+        else:
+            simulation.start()
+        with simulation.show(console) as progress:
+            summary = simulation.advance(progress)
     for line in summary.lines():
         console.print(line, markup=False, highlight=False)
     return summary
@@ -101,6 +103,7 @@ class Simulation:
         self.states = output / "states"
         self.trajectory_path = output / f"trajectory.{config.record.format}"
         self.log_path = output / "log.csv"
+        self._files: tuple[Recorder, ...] = ()
 
     def start(self) -> None:
         """Begin at step 0: velocities, first frame, first row, first state."""
@@ -185,8 +188,12 @@ class Simulation:
                 self._stop(reason, progress)
         if self.step % record.checkpoint:
             self._checkpoint()
-        self._close()
         return self._summarize(progress, stopped=None)
+
+    def close(self) -> None:
+        """Close all files."""
+        for file in self._files:
+            file.close()
 
     def _make_step(self) -> str | None:
         """One step; why the run must stop, or None."""
@@ -212,10 +219,7 @@ class Simulation:
         )
         self.log = ThermoLog(self.log_path, COLUMNS)
         self.trajectory = TRAJECTORIES[self.config.record.format](self.trajectory_path)
-
-    def _close(self) -> None:
-        self.log.close()
-        self.trajectory.close()
+        self._files = (self.log, self.trajectory)
 
     def _write_row(self) -> Thermodynamics:
         row = measure(self.integrator, self.step)
@@ -257,7 +261,6 @@ class Simulation:
         return fingerprint_of_run(self.config, self.fingerprint)
 
     def _stop(self, reason: str, progress: Progress) -> None:
-        self._close()
         path = self.output / ALARM_FRAMES
         write(path, list(self.last_frames.frames()), format="extxyz")
         message = (

@@ -33,7 +33,7 @@ class ThermoLog(Recorder):
         if self._file.tell() == 0:
             self._file.write(",".join(self._columns) + "\n")
 
-    def write(self, row: Mapping[str, float | None]) -> None:
+    def write(self, row: Mapping[str, int | float | None]) -> None:
         """Append a row; None leaves a cell empty.
 
         Args:

@@ -37,7 +37,7 @@ class Thermodynamics:
     volume_A3: float | None
     """None without three periodic directions."""
 
-    def row(self) -> dict[str, float | None]:
+    def row(self) -> dict[str, int | float | None]:
         """Values by column."""
         return asdict(self)
 

@@ -1,0 +1,164 @@
+import json
+import multiprocessing
+import random
+import time
+
+import numpy as np
+import pytest
+from md_runs import ENSEMBLES, run
+
+from equipot.md.checkpoint import read_newest_state, write_state
+
+CASES = [("copper", ensemble) for ensemble in ENSEMBLES] + [
+    ("random_potential", ensemble) for ensemble in ("nve", "langevin", "npt_full")
+]
+FILES = ("log.csv", "trajectory.traj")
+
+
+@pytest.fixture(scope="module")
+def processes():
+    context = multiprocessing.get_context("forkserver")
+    # The slow imports, so that a fork of the server starts at once.
+    context.set_forkserver_preload(
+        ["ase.calculators.emt", "equipot.calculators", "equipot.md", "pytest"]
+    )
+    return context
+
+
+@pytest.mark.parametrize(("system", "ensemble"), CASES)
+def test_killed_and_resumed_equals_uninterrupted(system, ensemble, tmp_path, processes):
+    whole, pieces = tmp_path / "whole", tmp_path / "pieces"
+    run(system, ensemble, whole)
+    moments = random.Random(ensemble)
+    rows = len((whole / "log.csv").read_bytes().splitlines())
+
+    kills = 0
+    for share in (0.35, 0.7):
+        moment = int(rows * (share + moments.uniform(-0.15, 0.15)))
+        kills += _run_and_kill(processes, system, ensemble, pieces, moment)
+    run(system, ensemble, pieces, resume=True)
+
+    assert kills > 0
+    _assert_same(whole, pieces)
+
+
+def _run_and_kill(processes, system, ensemble, output, rows) -> int:
+    """Kill with SIGKILL once the log has so many rows; 1 if it came in time."""
+    resume = (output / "states").exists()
+    process = processes.Process(target=run, args=(system, ensemble, output, resume))
+    process.start()
+    log = output / "log.csv"
+    while process.is_alive():
+        if log.exists() and log.read_bytes().count(b"\n") >= rows:
+            break
+        time.sleep(0.001)
+    process.kill()
+    process.join()
+    return int(process.exitcode == -9)
+
+
+def _assert_same(first, second) -> None:
+    for name in FILES:
+        assert (first / name).read_bytes() == (second / name).read_bytes(), name
+    a, b = (read_newest_state(folder / "states") for folder in (first, second))
+    assert a.header == b.header
+    assert a.arrays.keys() == b.arrays.keys()
+    for name, array in a.arrays.items():
+        np.testing.assert_array_equal(array, b.arrays[name], err_msg=name)
+
+
+def test_damaged_state_gives_way_to_the_one_before(tmp_path):
+    whole, pieces = tmp_path / "whole", tmp_path / "pieces"
+    run("copper", "bussi", whole)
+    run("copper", "bussi", pieces, steps=60)
+    newest = read_newest_state(pieces / "states").path
+    newest.write_bytes(newest.read_bytes()[:-8])
+
+    state = read_newest_state(pieces / "states")
+    run("copper", "bussi", pieces, resume=True)
+
+    assert state.header["step"] == 40
+    assert "damaged" in state.damaged[0]
+    _assert_same(whole, pieces)
+
+
+def test_longer_run_continues_a_finished_one(tmp_path):
+    run("copper", "nve", tmp_path / "whole")
+    run("copper", "nve", tmp_path / "pieces", steps=80)
+    run("copper", "nve", tmp_path / "pieces", resume=True)
+
+    _assert_same(tmp_path / "whole", tmp_path / "pieces")
+
+
+def test_extxyz_is_cut_back_too(tmp_path):
+    record = {"log": 3, "trajectory": 7, "checkpoint": 20, "format": "extxyz"}
+    run("copper", "nve", tmp_path / "whole", record=record)
+    run("copper", "nve", tmp_path / "pieces", record=record, steps=60)
+    for name in ("trajectory.extxyz", "log.csv"):
+        with (tmp_path / "pieces" / name).open("a") as file:
+            file.write("torn line")
+    run("copper", "nve", tmp_path / "pieces", record=record, resume=True)
+
+    first, second = (
+        (tmp_path / folder / "trajectory.extxyz").read_bytes()
+        for folder in ("whole", "pieces")
+    )
+    assert first == second
+    assert b"torn" not in (tmp_path / "pieces" / "log.csv").read_bytes()
+
+
+def test_refuses_to_continue_another_run(tmp_path):
+    run("copper", "nve", tmp_path, steps=20)
+
+    with pytest.raises(ValueError, match=r"(?s)timestep was 4\.0, is 2\.0.*new run"):
+        run("copper", "nve", tmp_path, resume=True, timestep=2.0)
+
+
+def test_refuses_to_overwrite_a_run(tmp_path):
+    run("copper", "nve", tmp_path, steps=20)
+
+    with pytest.raises(FileExistsError, match="--resume"):
+        run("copper", "nve", tmp_path, steps=20)
+
+
+def test_refuses_to_resume_nothing(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nothing to resume"):
+        run("copper", "nve", tmp_path, resume=True)
+
+
+def test_refuses_files_that_were_shortened(tmp_path):
+    run("copper", "nve", tmp_path, steps=40)
+    (tmp_path / "log.csv").write_text("")
+
+    with pytest.raises(ValueError, match=r"log\.csv has 0 bytes.*put the original"):
+        run("copper", "nve", tmp_path, resume=True)
+
+
+def test_state_keeps_every_bit(tmp_path):
+    rng = np.random.default_rng(0)
+    rng.standard_normal(3)
+    arrays = {
+        "scalar": np.array(0.1),
+        "table": rng.standard_normal((4, 3)),
+        "pbc": np.array([True, False, True]),
+    }
+
+    write_state(tmp_path, 7, arrays, {"rng": rng.bit_generator.state})
+    state = read_newest_state(tmp_path)
+    again = np.random.default_rng(1)
+    again.bit_generator.state = state.header["rng"]
+
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(state.arrays[name], array, strict=True)
+    assert again.standard_normal() == rng.standard_normal()
+    json.dumps(state.header)
+
+
+def test_two_generations_are_kept(tmp_path):
+    for step in (1, 2, 3):
+        write_state(tmp_path, step, {"x": np.zeros(1)}, {})
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "state-000000000002.safetensors",
+        "state-000000000003.safetensors",
+    ]
