@@ -1,0 +1,123 @@
+"""Sections of the report on the model: where it holds, and where it comes from."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from ase.data import chemical_symbols
+
+from equipot.report.domain import overall_minimum
+from equipot.report.evaluation import Evaluation
+from equipot.report.markup import Markup, grouped, join, number, shown, tag
+from equipot.report.provenance import Provenance
+from equipot.report.tables import facts, table
+
+CONVENTIONS: Final = (
+    ("Energy", "eV; errors in meV/atom"),
+    ("Forces", "eV/Å; errors in meV/Å, per component"),
+    ("Stress", "GPa here, eV/Å³ in files; positive in tension"),
+    ("Lengths", "Å; cell vectors are rows"),
+)
+
+
+def domain(evaluation: Evaluation, header: Mapping[str, Any]) -> Markup:
+    """Elements and distances of the training set beside those of the evaluation."""
+    statistics = header.get("statistics", {})
+    counts = statistics.get("element_counts") or {}
+    names = [
+        f"{symbol} ({grouped(counts[symbol])} atoms)" if symbol in counts else symbol
+        for symbol in (chemical_symbols[z] for z in statistics.get("elements", ()))
+    ]
+    types = statistics.get("config_types") or {}
+    pairs = [
+        ("Elements", ", ".join(names)),
+        ("Training set", _training_set(statistics)),
+        ("Config types", ", ".join(f"{k} ({grouped(n)})" for k, n in types.items())),
+    ]
+    limits = statistics.get("minimum_distances", {})
+    here = overall_minimum(evaluation.closest)
+    rows = [
+        (
+            pair,
+            number(limits.get(pair)),
+            number(here.get(pair)),
+            _state(pair, limits, here),
+        )
+        for pair in sorted(set(limits) | set(here))
+    ]
+    return join(
+        facts([(name, text) for name, text in pairs if text]),
+        table(
+            "Shortest distances of pairs of elements, in Å",
+            ("Pair", "In training", "Here", "State"),
+            rows,
+        )
+        if rows
+        else "",
+    )
+
+
+def provenance(about: Provenance) -> Markup:
+    """Files, programs, conventions, and the configuration of the model."""
+    header = about.header
+    model = header.get("model", {})
+    identity = [
+        ("File", about.model),
+        ("SHA-256", _code(str(header.get("sha256", "unknown")))),
+        ("Format version", str(header.get("format_version", "unknown"))),
+        ("Written by", f"equipot {header.get('equipot_version', 'unknown')}"),
+        ("Cutoff", f"{model['cutoff']} Å" if "cutoff" in model else "unknown"),
+    ]
+    files = [(file, _code(digest)) for file, digest in about.data.items()]
+    return join(
+        tag("h3", "Model"),
+        facts(identity),
+        tag("h3", "Data"),
+        facts(files),
+        tag("h3", "Evaluation"),
+        facts(list(about.environment.items())),
+        tag("h3", "Units and conventions"),
+        facts(CONVENTIONS),
+        *_details(header),
+    )
+
+
+def _details(header: Mapping[str, Any]) -> Iterator[Markup]:
+    """Sections of the header in full, folded up."""
+    titles = {
+        "model": "Architecture",
+        "training": "Training",
+        "provenance": "Provenance of the model",
+        "statistics": "Statistics of the training set",
+    }
+    for key, title in titles.items():
+        if key in header:
+            values = header[key]
+            if key == "training" and isinstance(values, Mapping):
+                values = {k: v for k, v in values.items() if k != "history"}
+            text = json.dumps(values, indent=2, ensure_ascii=False)
+            yield tag("details", tag("summary", title), tag("pre", text))
+
+
+def _training_set(statistics: Mapping[str, Any]) -> str:
+    if "num_structures" not in statistics:
+        return ""
+    structures, atoms = statistics["num_structures"], statistics["num_atoms"]
+    return f"{grouped(structures)} structures, {grouped(atoms)} atoms"
+
+
+def _state(
+    pair: str, limits: Mapping[str, float], here: Mapping[str, float]
+) -> Markup | str:
+    if pair not in here:
+        return "not here"
+    if pair not in limits:
+        return tag("span", "new pair", class_="warn") if limits else "unknown"
+    if here[pair] < limits[pair]:
+        share = shown(100 * (1 - here[pair] / limits[pair]))
+        return tag("span", f"closer by {share} %", class_="warn")
+    return "within"
+
+
+def _code(text: str) -> Markup:
+    return tag("code", text)

@@ -1,0 +1,161 @@
+"""Sections of the report that hold plots."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from equipot.report import plots
+from equipot.report.domain import closeness
+from equipot.report.evaluation import Evaluation
+from equipot.report.history import Curve, Row, curve
+from equipot.report.markup import Markup, join, shown, tag
+from equipot.report.quantities import QUANTITIES, Quantity
+from equipot.report.svg import render
+
+
+def parity(evaluation: Evaluation) -> Markup:
+    """Predictions against labels for each property that has labels."""
+    return _grid(
+        _figure(
+            f"parity-{q.key}",
+            partial(plots.draw_parity, compared=q.values(evaluation), quantity=q),
+            q.title,
+            f"{_per(q)}. RMSE {_rmse(q, evaluation)} {q.error_unit}.",
+            (3.5, 3.4),
+        )
+        for q in QUANTITIES
+        if q.key in evaluation.metrics
+    )
+
+
+def residuals(evaluation: Evaluation) -> Markup:
+    """Distributions of errors for each property that has labels."""
+    return _grid(
+        _figure(
+            f"residuals-{q.key}",
+            partial(plots.draw_residuals, compared=q.values(evaluation), quantity=q),
+            f"{q.title} errors",
+            "Prediction minus label. Dashed: the normal distribution of the same RMSE; "
+            "what rises above it far out are outliers.",
+        )
+        for q in QUANTITIES
+        if q.key in evaluation.metrics
+    )
+
+
+def force_details(evaluation: Evaluation, header: Mapping[str, Any]) -> Markup:
+    """Which forces are wrong: long ones, those on an element, those of close atoms."""
+    return _grid(_force_figures(evaluation, header))
+
+
+def learning_curves(rows: Sequence[Row]) -> Markup:
+    """Losses and errors of the run that the model comes from; nothing without rows."""
+    return _grid(_learning_figures(rows))
+
+
+def _force_figures(
+    evaluation: Evaluation, header: Mapping[str, Any]
+) -> Iterator[Markup]:
+    length = np.linalg.norm(evaluation.forces.reference, axis=1)
+    error = np.linalg.norm(evaluation.forces.error, axis=1)
+    if ((length > 0) & (error > 0)).any():
+        yield _figure(
+            "force-errors",
+            partial(plots.draw_force_errors, evaluation=evaluation),
+            "Error against length of the force",
+            "Each point is an atom. Dotted: errors of 1, 10 and 100 % of the force.",
+        )
+    if np.isfinite(error).any():
+        yield _figure(
+            "element-errors",
+            partial(plots.draw_elements, evaluation=evaluation),
+            "Errors by element",
+            "Share of force components whose error is smaller than the abscissa.",
+        )
+    limits = header.get("statistics", {}).get("minimum_distances", {})
+    ratio = closeness(evaluation.closest, limits)
+    if np.isfinite(ratio + evaluation.largest_force_error).any():
+        yield _figure(
+            "closeness",
+            partial(plots.draw_closeness, closeness=ratio, evaluation=evaluation),
+            "Error against distance from the training domain",
+            "Each point is a structure. Left of the dashed line, two atoms are closer "
+            "than any of their elements in training.",
+        )
+
+
+def _learning_figures(rows: Sequence[Row]) -> Iterator[Markup]:
+    panels = [
+        ("loss", "Loss", "loss", {"training": "train_loss", "validation": "valid_loss"})
+    ]
+    for q in QUANTITIES:
+        names = {
+            "training MAE": f"train_{q.key}_mae",
+            "validation MAE": f"valid_{q.key}_mae",
+            "validation RMSE": f"valid_{q.key}_rmse",
+        }
+        panels.append((q.key, f"{q.title} errors", q.error_unit, names))
+    scales: dict[str, float] = {q.key: q.error_scale for q in QUANTITIES}
+    for key, title, unit, names in panels:
+        curves = {
+            label: _scaled(found, scales.get(key, 1.0))
+            for label, name in names.items()
+            if (found := curve(rows, name)) is not None
+        }
+        if curves:
+            yield _figure(
+                f"learning-{key}",
+                partial(plots.draw_curves, x_name="epoch", curves=curves, unit=unit),
+                title,
+                _last_values(curves, unit),
+            )
+
+
+def _figure(
+    name: str,
+    draw: Callable[[Figure], None],
+    title: str,
+    caption: str,
+    size: tuple[float, float] = (3.5, 2.9),
+) -> Markup:
+    image = Markup(render(name, draw, size))
+    return tag(
+        "figure",
+        tag("h3", title),
+        tag("div", image, role="img", aria_label=f"{title}. {caption}", class_="plot"),
+        tag("figcaption", caption),
+    )
+
+
+def _grid(figures: Iterator[Markup]) -> Markup:
+    content = join(*figures)
+    return tag("div", content, class_="figures") if content else content
+
+
+def _per(quantity: Quantity) -> str:
+    return {
+        "energy": "One point per structure; energies per atom, relative to reference "
+        "energies of the atoms",
+        "forces": "One point per component of a force",
+        "stress": "One point per component, positive in tension",
+    }[quantity.key]
+
+
+def _rmse(quantity: Quantity, evaluation: Evaluation) -> str:
+    errors = evaluation.metrics[quantity.key]["overall"]
+    return shown(quantity.error_scale * errors["rmse"])
+
+
+def _scaled(found: Curve, scale: float) -> Curve:
+    return found[0], scale * found[1]
+
+
+def _last_values(curves: Mapping[str, Curve], unit: str) -> str:
+    suffix = "" if unit == "loss" else f" {unit}"
+    values = (
+        f"{name} {shown(float(y[-1]))}{suffix}" for name, (_, y) in curves.items()
+    )
+    return f"At the end: {', '.join(values)}."

@@ -1,0 +1,93 @@
+"""The result of an evaluation in sentences."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from equipot.report.domain import closeness, unseen_pairs
+from equipot.report.evaluation import Evaluation
+from equipot.report.markup import grouped, percent, shown
+from equipot.report.quantities import QUANTITIES, Quantity
+
+
+def verdict(evaluation: Evaluation) -> str:
+    """One or two sentences: errors beside the spread of what they are errors of."""
+    sentences = [
+        _sentence(quantity, evaluation.metrics[quantity.key]["overall"])
+        for quantity in QUANTITIES
+        if quantity.key in evaluation.metrics
+    ]
+    if not sentences:
+        return "The data have no labels: nothing can be said about errors."
+    by_forces_first = sorted(sentences, key=lambda s: not s.startswith("Forces"))
+    return " ".join(by_forces_first[:2])
+
+
+def absent_labels(evaluation: Evaluation) -> list[str]:
+    """Properties whose errors cannot be given, because nothing has such a label."""
+    return [q.key for q in QUANTITIES if q.key not in evaluation.metrics]
+
+
+def warnings(evaluation: Evaluation, header: Mapping[str, Any]) -> Iterator[str]:
+    """What a reader has to know before relying on the numbers.
+
+    Args:
+        evaluation: Result to judge.
+        header: Of the model; its statistics hold the domain of validity.
+
+    Yields:
+        One sentence each.
+    """
+    statistics = header.get("statistics", {})
+    limits = statistics.get("minimum_distances", {})
+    total = grouped(evaluation.num_structures)
+    if absent := absent_labels(evaluation):
+        yield (
+            f"No structure has a label for {' or '.join(absent)}: "
+            "these errors cannot be given."
+        )
+    if limits:
+        ratio = closeness(evaluation.closest, limits)
+        outside = np.flatnonzero(ratio < 1)
+        if len(outside):
+            worst = int(np.nanargmin(ratio))
+            yield (
+                f"{len(outside)} of {total} structures bring atoms closer together "
+                f"than any in training, {evaluation.short_source[worst]} to "
+                f"{shown(ratio[worst])} of the shortest distance there: the potential "
+                "extrapolates."
+            )
+        if pairs := unseen_pairs(evaluation.closest, limits):
+            yield f"Pairs that training never had within reach: {', '.join(pairs)}."
+    if evaluation.num_structures < 30:
+        yield (
+            f"Only {total} structures were evaluated: "
+            "the errors themselves are uncertain."
+        )
+    yield from (str(warning) for warning in statistics.get("warnings", ()))
+
+
+def _sentence(quantity: Quantity, errors: Mapping[str, Any]) -> str:
+    rmse = shown(quantity.error_scale * errors["rmse"])
+    spread = shown(quantity.error_scale * errors["std"])
+    unit = quantity.error_unit
+    start = f"{_subject(quantity)} off by {rmse} {unit} (RMSE)"
+    explained = errors["explained"]
+    if explained is None:
+        return f"{start}; the labels do not vary."
+    if explained <= 0:
+        return (
+            f"{start}, more than the {spread} {unit} that labels spread by: predicting "
+            "their mean would be better."
+        )
+    return (
+        f"{start} where labels spread by {spread} {unit}: "
+        f"{percent(explained)} of their variance is explained."
+    )
+
+
+def _subject(quantity: Quantity) -> str:
+    return {"energy": "Energies are", "forces": "Forces are", "stress": "Stress is"}[
+        quantity.key
+    ]

@@ -1,0 +1,119 @@
+"""The report: one HTML file that needs nothing else, neither network nor scripts."""
+
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from equipot.report import background, figures, sections
+from equipot.report.evaluation import Evaluation
+from equipot.report.findings import verdict, warnings
+from equipot.report.history import Row
+from equipot.report.markup import Markup, join, tag
+from equipot.report.provenance import Provenance
+from equipot.report.worst import worst_structures, worst_table
+
+
+def render_report(
+    evaluation: Evaluation, about: Provenance, history: Sequence[Row] = ()
+) -> str:
+    """Report on an evaluation.
+
+    Args:
+        evaluation: Result to report.
+        about: Model, data and environment.
+        history: Learning curves of the model.
+
+    Returns:
+        A complete HTML document without references to anything outside of it.
+    """
+    title = f"{model_name(about.model)} – equipot evaluation"
+    style, script = (_asset(name) for name in ("report.css", "sort.js"))
+    head = join(
+        Markup('<meta charset="utf-8">'),
+        Markup('<meta name="viewport" content="width=device-width, initial-scale=1">'),
+        Markup('<meta name="color-scheme" content="light dark">'),
+        tag("title", title),
+        tag("style", Markup(style)),
+    )
+    body = join(
+        _header(evaluation, about),
+        tag("main", *_sections(evaluation, about, history)),
+        tag("footer", _footer(about)),
+        tag("script", Markup(script)),
+    )
+    document = tag("html", tag("head", head), tag("body", body), lang="en")
+    return f"<!DOCTYPE html>\n{document}\n"
+
+
+def write_report(
+    path: Path, evaluation: Evaluation, about: Provenance, history: Sequence[Row] = ()
+) -> None:
+    """Write what `render_report` returns; missing folders are made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(render_report(evaluation, about, history), encoding="utf-8")
+
+
+def model_name(path: str) -> str:
+    """What to call a model: its file, or the run that a plain ``model`` comes from."""
+    file = Path(path)
+    generic = file.stem in {"model", "best", "last", "final"} and file.parent.name
+    return file.parent.name if generic else file.stem
+
+
+def _header(evaluation: Evaluation, about: Provenance) -> Markup:
+    sentences = [*warnings(evaluation, about.header), *about.notes]
+    notices = tag("ul", *(tag("li", text) for text in sentences), class_="notices")
+    date = about.environment.get("Date", "")
+    return tag(
+        "header",
+        tag("p", "equipot evaluation", class_="eyebrow"),
+        tag("h1", model_name(about.model)),
+        tag("p", verdict(evaluation), class_="verdict"),
+        tag("p", " · ".join([about.model, *about.data, date]), class_="subtitle"),
+        notices if sentences else "",
+    )
+
+
+def _sections(
+    evaluation: Evaluation, about: Provenance, history: Sequence[Row]
+) -> Sequence[Markup]:
+    section = sections.section
+    limits = about.header.get("statistics", {}).get("minimum_distances", {})
+    worst = worst_structures(evaluation)
+    curves = figures.learning_curves(history)
+    details = figures.force_details(evaluation, about.header)
+    optional = {
+        "parity": ("Predictions against labels", figures.parity(evaluation)),
+        "residuals": ("Distribution of errors", figures.residuals(evaluation)),
+        "forces": ("Which forces are wrong", details),
+        "groups": ("Errors in groups", join(*sections.breakdowns(evaluation))),
+        "worst": (
+            "Worst structures",
+            worst_table(evaluation, worst, limits) if worst else "",
+        ),
+        "learning": ("Learning curves", curves),
+    }
+    return [
+        sections.key_figures(evaluation),
+        section("accuracy", "Accuracy", sections.accuracy(evaluation)),
+        *(
+            section(name, title, content)
+            for name, (title, content) in optional.items()
+            if content
+        ),
+        section(
+            "domain",
+            "Domain of validity",
+            background.domain(evaluation, about.header),
+        ),
+        section("provenance", "Provenance", background.provenance(about)),
+    ]
+
+
+def _footer(about: Provenance) -> Markup:
+    version = about.environment.get("equipot", "")
+    return tag("p", f"Written by equipot {version}.")
+
+
+def _asset(name: str) -> str:
+    return (files("equipot.report") / "assets" / name).read_text(encoding="utf-8")
