@@ -53,7 +53,7 @@ class LossTerm:
         if not self.weights or self.weights[0][0] != 0:
             raise ValueError(f"weights must start at epoch 0, got {self.weights}")
 
-    def weight(self, epoch: float) -> float:
+    def weight(self, epoch: int | float) -> float:
         """Weight in an epoch, counted from 0; infinity gives the last one."""
         return [weight for start, weight in self.weights if start <= epoch][-1]
 
@@ -116,7 +116,7 @@ class EnergyForcesStressLoss:
         }
 
     def combine(
-        self, penalties: Mapping[Output, PenaltySum], epoch: float = math.inf
+        self, penalties: Mapping[Output, PenaltySum], epoch: int | float = math.inf
     ) -> Float[Tensor, ""]:
         """Loss from penalties, with the weights of an epoch; the last by default."""
         return torch.stack(

@@ -60,7 +60,7 @@ class Cosine(Schedule):
     """
 
     def __init__(
-        self, epochs: float, min_factor: float, warmup_epochs: float = 0.0
+        self, epochs: int, min_factor: float, warmup_epochs: float = 0.0
     ) -> None:
         super().__init__(warmup_epochs)
         self.epochs = epochs
