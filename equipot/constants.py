@@ -1,5 +1,6 @@
 """Constants that keep double precision whatever happens to their module."""
 
+from collections.abc import Sequence
 from typing import final
 
 import torch
@@ -15,8 +16,10 @@ class Constant:
     potential in float64 always computes with constants of full precision.
     """
 
-    def __init__(self, value: Tensor) -> None:
-        self._value = value.detach().to("cpu", torch.float64)
+    def __init__(self, value: Tensor | Sequence[float]) -> None:
+        if isinstance(value, Tensor) and value.dtype != torch.float64:
+            raise TypeError(f"a constant must be float64, got {value.dtype}")
+        self._value = torch.as_tensor(value, dtype=torch.float64).detach().cpu()
         self._copies: dict[tuple[torch.dtype, torch.device], Tensor] = {}
 
     def like(self, tensor: Tensor) -> Tensor:

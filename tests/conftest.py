@@ -6,62 +6,8 @@ import torch
 from ase import Atoms
 from ase.build import bulk, molecule
 
-from equipot.config.model import ModelConfig
-from equipot.data.statistics import Statistics
-from equipot.models import Potential, build_potential
-
-
-def statistics_of(elements: tuple[int, ...], cutoff: float) -> Statistics:
-    """Plausible statistics without a training set."""
-    return Statistics(
-        elements=elements,
-        reference_energies={z: -13.6 * z for z in elements},
-        reference_source="given",
-        reference_rank=len(elements),
-        energy_scale=1.3,
-        energy_shift=-3.1,
-        average_num_neighbors=12.0,
-        minimum_distances={},
-        cutoff=cutoff,
-        num_structures=1,
-        num_atoms=1,
-        num_edges=12,
-        element_counts={},
-        label_counts={},
-        config_types={},
-    )
-
-
-def random_potential(
-    elements: tuple[int, ...] = (1, 6, 8, 14), **architecture: object
-) -> Potential:
-    """Potential with random weights in float64, in evaluation mode."""
-    settings = {
-        "cutoff": 4.0,
-        "lmax": 2,
-        "channels": 4,
-        "num_layers": 3,
-        "radial_hidden": (8,),
-        "readout_hidden": 4,
-        "dtype": "float64",
-        **architecture,
-    }
-    config = ModelConfig.model_validate(settings)
-    statistics = statistics_of(elements, config.cutoff)
-    return build_potential(config, statistics, seed=1).eval()
-
-
-ARCHITECTURES = {
-    "lmax0": {"lmax": 0},
-    "lmax1": {"lmax": 1, "num_layers": 2},
-    "lmax2": {"lmax": 2},
-    "wide_filter": {"lmax": 1, "lmax_filter": 3},
-    "one_layer": {"num_layers": 1},
-    "per_degree": {"weighting": "per_degree"},
-    "so3": {"symmetry": "SO(3)", "lmax": 1},
-    "zbl": {"zbl": True, "num_layers": 2},
-}
-"""Points of the design space that every physical test visits."""
+from equipot.models import Potential
+from tests.potentials import ARCHITECTURES, random_potential
 
 
 @pytest.fixture(params=ARCHITECTURES, scope="session")
@@ -81,8 +27,7 @@ def ethanol() -> Atoms:
 @pytest.fixture
 def silica() -> Atoms:
     """A small, tilted, periodic cell shorter than the cutoff."""
-    atoms = bulk("Si", "zincblende", a=4.2)
-    atoms.numbers[1] = 8
+    atoms = bulk("SiO", "zincblende", a=4.2)
     atoms.set_cell(atoms.cell @ np.array([[1.1, 0.1, 0], [0, 1, 0.2], [0.05, 0, 0.9]]))
     atoms.rattle(0.1, seed=4)
     return atoms

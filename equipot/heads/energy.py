@@ -26,7 +26,7 @@ class EnergyHead(nn.Module):
         )
 
     def forward(
-        self, layers: Sequence[Float[Tensor, "nodes sph channels"]]
+        self, layers: Sequence[Float[Tensor, "nodes _sph channels"]]
     ) -> Float[Tensor, " nodes"]:
         """One number per atom from the features after each layer."""
         out = self.last(layers[-1][:, 0])

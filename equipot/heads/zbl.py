@@ -38,8 +38,8 @@ class ZBLRepulsion(nn.Module):
         self._cutoff = cutoff
         self._power = envelope_power
         self._radii = Constant(torch.from_numpy(covalent_radii.copy()))
-        self._amplitudes = Constant(torch.tensor([0.18175, 0.50986, 0.28022, 0.02817]))
-        self._decays = Constant(torch.tensor([3.1998, 0.94229, 0.4029, 0.20162]))
+        self._amplitudes = Constant([0.18175, 0.50986, 0.28022, 0.02817])
+        self._decays = Constant([3.1998, 0.94229, 0.4029, 0.20162])
 
     def forward(
         self,

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, final
+from typing import Any, cast, final
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -63,18 +63,21 @@ class MessagePassing(nn.Module):
         prepared = self._prepare(directions)
         x = self.embedding(elements)
         features = []
-        for layer in self.layers:
+        for layer in self._blocks():
             edges = prepared[layer.tensor_product.spec]
             x = layer(x, elements, edges, basis, envelope, edge_index)
             features.append(x)
         return features
+
+    def _blocks(self) -> list[InteractionBlock]:
+        return cast(list[InteractionBlock], list(self.layers))
 
     def _prepare(
         self, directions: Float[Tensor, "edges 3"]
     ) -> dict[TensorProductSpec, Any]:
         """State of the edges for each distinct product."""
         products: dict[TensorProductSpec, TensorProduct[Any]] = {
-            layer.tensor_product.spec: layer.tensor_product for layer in self.layers
+            layer.tensor_product.spec: layer.tensor_product for layer in self._blocks()
         }
         return {spec: p.prepare(directions) for spec, p in products.items()}
 

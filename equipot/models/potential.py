@@ -62,10 +62,9 @@ class Potential(nn.Module):
         self.elements = tuple(sorted(reference_energies))
         self.scale = scale
         self.shift = shift
-        energies = [reference_energies[z] for z in self.elements]
-        self._reference = Constant(torch.tensor(energies, dtype=torch.float64))
-        table = torch.full((MAX_ATOMIC_NUMBER + 1,), -1.0)
-        table[list(self.elements)] = torch.arange(len(self.elements)).float()
+        self._reference = Constant([reference_energies[z] for z in self.elements])
+        table = torch.full((MAX_ATOMIC_NUMBER + 1,), -1.0, dtype=torch.float64)
+        table[list(self.elements)] = torch.arange(len(self.elements)).double()
         self._element_table = Constant(table)
 
     @property
@@ -86,7 +85,7 @@ class Potential(nn.Module):
     def forward(
         self,
         graph: AtomicGraph,
-        outputs: Collection[Output] = ("energy", "forces", "stress"),
+        outputs: Collection[str] = ("energy", "forces", "stress"),
         *,
         create_graph: bool | None = None,
     ) -> Prediction:
@@ -95,7 +94,7 @@ class Potential(nn.Module):
         Args:
             graph: Built with at least the cutoff of the potential. Float64 positions
                 are subtracted in float64, whatever the arithmetic of the network.
-            outputs: What to compute.
+            outputs: What to compute, among those of `Output`.
             create_graph: Whether predictions can be differentiated; by default in
                 training mode only.
 
@@ -220,7 +219,7 @@ def _check_energies(
 ) -> None:
     if not reference_energies:
         raise ValueError("a potential needs the reference energy of an element")
-    numbers = {**reference_energies, "scale": scale, "shift": shift}
-    for name, value in numbers.items():
+    named = {f"the reference energy of Z={z}": e for z, e in reference_energies.items()}
+    for name, value in {**named, "scale": scale, "shift": shift}.items():
         if not math.isfinite(value):
-            raise ValueError(f"reference energy {name} must be finite, got {value}")
+            raise ValueError(f"{name} must be finite, got {value}")

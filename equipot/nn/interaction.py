@@ -63,14 +63,13 @@ class InteractionBlock(nn.Module):
         self.linear_in = DegreeLinear(spec.lmax_in, channels, channels)
         self.radial = RadialMLP(num_basis, radial_hidden, spec.num_weights * channels)
         self.linear_out = DegreeLinear(spec.lmax_out, channels, channels)
-        self.gates = nn.Linear(channels, spec.lmax_out * channels)
         self.self_connection = DegreeLinear(self.lmax_shared, channels, channels)
         self.element_factors = nn.Parameter(
             torch.randn(num_elements, self.lmax_shared + 1, channels)
         )
         self.element_bias = nn.Parameter(torch.zeros(num_elements, channels))
         self._degree = degree_of_component(self.lmax_shared).tolist()
-        self.gate = Gate(spec.lmax_out)
+        self.gate = Gate(spec.lmax_out, channels)
 
     def forward(
         self,
@@ -94,8 +93,7 @@ class InteractionBlock(nn.Module):
         weights = self.radial(basis, envelope).unflatten(1, (-1, self.channels))
         message = self.tensor_product(self.linear_in(x), edges, weights, edge_index)
         update = self.linear_out(message * self._norm)
-        gates = self.gates(update[:, 0]).unflatten(1, (-1, self.channels))
-        return self.gate(self._add_self_connection(update, x, elements), gates)
+        return self.gate(self._add_self_connection(update, x, elements))
 
     def _add_self_connection(
         self,

@@ -1,0 +1,53 @@
+"""Repulsion of nuclei."""
+
+import pytest
+import torch
+
+from equipot.heads import ZBLRepulsion
+
+PAIR = torch.tensor([[1, 0], [0, 1]])
+
+
+def pair_energy(z1, z2, distance, cutoff=5.0):
+    repulsion = ZBLRepulsion(cutoff, 6)
+    lengths = torch.full((2, 1), distance, dtype=torch.float64)
+    return repulsion(torch.tensor([z1, z2]), lengths, PAIR).sum().item()
+
+
+def test_approaches_the_bare_coulomb_energy_of_the_nuclei():
+    distance = 1e-5
+    coulomb = 14.399645 * 14 * 8 / distance
+
+    assert pair_energy(14, 8, distance) == pytest.approx(coulomb, rel=1e-3)
+
+
+def test_value_by_hand():
+    """Two hydrogen atoms at 0.2 Å, formula evaluated term by term."""
+    a = 0.8854 * 0.529177210903 / 2
+    terms = [
+        (0.18175, 3.1998),
+        (0.50986, 0.94229),
+        (0.28022, 0.4029),
+        (0.02817, 0.20162),
+    ]
+    phi = sum(
+        c * torch.exp(torch.tensor(-d * 0.2 / a).double()).item() for c, d in terms
+    )
+    x = 0.2 / 0.62
+    envelope = 1 - 28 * x**6 + 48 * x**7 - 21 * x**8
+
+    expected = 14.399645478425668 / 0.2 * phi * envelope
+
+    assert pair_energy(1, 1, 0.2) == pytest.approx(expected, rel=1e-12)
+
+
+def test_nothing_beyond_the_sum_of_covalent_radii():
+    assert pair_energy(6, 6, 1.519) > 0
+    assert pair_energy(6, 6, 1.521) == 0
+
+
+def test_is_repulsive():
+    values = [pair_energy(6, 8, 0.1 * n) for n in range(1, 14)]
+
+    assert values == sorted(values, reverse=True)
+    assert values[-1] > 0

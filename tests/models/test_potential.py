@@ -1,0 +1,93 @@
+"""What a potential accepts and refuses."""
+
+import pytest
+import torch
+from ase import Atoms
+from ase.build import molecule
+
+from equipot.config.model import ModelConfig
+from equipot.models import build_potential
+from equipot.neighbors import build_graph
+from tests.potentials import random_potential, statistics_of
+
+
+def test_unknown_element_is_named_with_those_known():
+    potential = random_potential(elements=(1, 8))
+    graph = build_graph(molecule("CH3Cl"), potential.cutoff)
+
+    with pytest.raises(ValueError, match=r"knows the elements H, O.*contains C, Cl"):
+        potential(graph)
+
+
+def test_graph_of_a_shorter_cutoff_is_refused():
+    potential = random_potential(cutoff=4.0)
+    graph = build_graph(molecule("H2O"), 3.0)
+
+    with pytest.raises(
+        ValueError, match=r"edges up to 3.0 Å but the potential needs 4"
+    ):
+        potential(graph)
+
+
+def test_unknown_output_is_refused():
+    potential = random_potential()
+    graph = build_graph(molecule("H2O"), potential.cutoff)
+
+    with pytest.raises(ValueError, match=r"unknown outputs \['dipole'\]; choose among"):
+        potential(graph, {"energy", "dipole"})
+
+
+def test_only_what_was_asked_for_is_computed():
+    potential = random_potential()
+    prediction = potential(build_graph(molecule("H2O"), 4.0), {"energy"})
+
+    assert prediction.forces is None
+    assert prediction.stress is None
+
+
+def test_works_inside_no_grad():
+    potential = random_potential()
+    with torch.no_grad():
+        prediction = potential(build_graph(molecule("H2O"), 4.0), {"forces"})
+
+    assert prediction.forces.abs().max() > 0
+
+
+def test_float32_network_keeps_energies_in_float64():
+    """Totals of 1e5 eV would lose meV in float32."""
+    config = ModelConfig(cutoff=4.0, lmax=1, channels=4, num_layers=2)
+    potential = build_potential(config, statistics_of((6,), 4.0), seed=0).eval()
+    precise = build_potential(
+        config.model_copy(update={"dtype": "float64"}), statistics_of((6,), 4.0), seed=0
+    ).eval()
+    precise.load_state_dict({k: v.double() for k, v in potential.state_dict().items()})
+    atoms = Atoms("C2", positions=[[0, 0, 0], [0, 0, 1.3]])
+    atoms.positions += 1000.0
+    graph = build_graph(atoms, 4.0)
+
+    energy = potential(graph, {"energy"}).energy
+
+    assert energy.dtype == torch.float64
+    exact = precise(graph, {"energy"}).energy
+    assert abs(energy - exact).item() < 1e-5
+
+
+def test_same_seed_gives_the_same_weights_and_leaves_the_generator_alone():
+    config = ModelConfig(lmax=1, channels=4, num_layers=2)
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    first, second = (
+        build_potential(config, statistics_of((1,), 5.0), seed=7) for _ in range(2)
+    )
+
+    assert torch.equal(torch.get_rng_state(), before)
+    for a, b in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_data_without_neighbors_are_refused():
+    statistics = statistics_of((1,), 5.0)
+    object.__setattr__(statistics, "average_num_neighbors", 0.0)
+
+    with pytest.raises(ValueError, match="farther apart than the cutoff"):
+        build_potential(ModelConfig(), statistics)

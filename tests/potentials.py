@@ -1,0 +1,58 @@
+"""Potentials with random weights, one for each point of the design space."""
+
+from equipot.config.model import ModelConfig
+from equipot.data.statistics import Statistics
+from equipot.models import Potential, build_potential
+
+
+def statistics_of(elements: tuple[int, ...], cutoff: float) -> Statistics:
+    """Plausible statistics without a training set."""
+    return Statistics(
+        elements=elements,
+        reference_energies={z: -13.6 * z for z in elements},
+        reference_source="given",
+        reference_rank=len(elements),
+        energy_scale=1.3,
+        energy_shift=-3.1,
+        average_num_neighbors=12.0,
+        minimum_distances={},
+        cutoff=cutoff,
+        num_structures=1,
+        num_atoms=1,
+        num_edges=12,
+        element_counts={},
+        label_counts={},
+        config_types={},
+    )
+
+
+def random_potential(
+    elements: tuple[int, ...] = (1, 6, 8, 14), **architecture: object
+) -> Potential:
+    """Potential with random weights in float64, in evaluation mode."""
+    settings = {
+        "cutoff": 4.0,
+        "lmax": 2,
+        "channels": 4,
+        "num_layers": 3,
+        "radial_hidden": (8,),
+        "readout_hidden": 4,
+        "dtype": "float64",
+        **architecture,
+    }
+    config = ModelConfig.model_validate(settings)
+    statistics = statistics_of(elements, config.cutoff)
+    return build_potential(config, statistics, seed=1).eval()
+
+
+ARCHITECTURES = {
+    "lmax0": {"lmax": 0},
+    "lmax1": {"lmax": 1, "num_layers": 2},
+    "lmax2": {"lmax": 2},
+    "wide_filter": {"lmax": 1, "lmax_filter": 3},
+    "one_layer": {"num_layers": 1},
+    "per_degree": {"weighting": "per_degree"},
+    "so3": {"symmetry": "SO(3)", "lmax": 1},
+    "zbl": {"zbl": True, "num_layers": 2},
+}
+"""Points of the design space that every physical test visits."""
