@@ -1,5 +1,7 @@
 """The command `equipot`; each sub-command has a file of its own."""
 
+from typing import Annotated
+
 import typer
 
 from equipot import __version__
@@ -16,21 +18,21 @@ app = typer.Typer(
 )
 
 
-def _print_version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> bool:
     if wanted:
         typer.echo(__version__)
         raise typer.Exit
+    return wanted
 
 
 @app.callback()
 def _equipot(
-    version: bool = typer.Option(
-        False,
-        "--version",
-        is_eager=True,
-        callback=_print_version,
-        help="Show the version and exit.",
-    ),
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_print_version, help="Show version."
+        ),
+    ] = False,
 ) -> None:
     pass
 

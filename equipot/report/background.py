@@ -12,6 +12,9 @@ from equipot.report.markup import Markup, grouped, join, number, shown, tag
 from equipot.report.provenance import Provenance
 from equipot.report.tables import facts, table
 
+MOST_PAIRS: Final = 24
+"""Longer tables of pairs are folded up."""
+
 CONVENTIONS: Final = (
     ("Energy", "eV; errors in meV/atom"),
     ("Forces", "eV/Å; errors in meV/Å, per component"),
@@ -35,25 +38,9 @@ def domain(evaluation: Evaluation, header: Mapping[str, Any]) -> Markup:
         ("Config types", ", ".join(f"{k} ({grouped(n)})" for k, n in types.items())),
     ]
     limits = statistics.get("minimum_distances", {})
-    here = overall_minimum(evaluation.closest)
-    rows = [
-        (
-            pair,
-            number(limits.get(pair)),
-            number(here.get(pair)),
-            _state(pair, limits, here),
-        )
-        for pair in sorted(set(limits) | set(here))
-    ]
     return join(
         facts([(name, text) for name, text in pairs if text]),
-        table(
-            "Shortest distances of pairs of elements, in Å",
-            ("Pair", "In training", "Here", "State"),
-            rows,
-        )
-        if rows
-        else "",
+        _distances(limits, overall_minimum(evaluation.closest)),
     )
 
 
@@ -80,6 +67,22 @@ def provenance(about: Provenance) -> Markup:
         facts(CONVENTIONS),
         *_details(header),
     )
+
+
+def _distances(limits: Mapping[str, float], here: Mapping[str, float]) -> Markup:
+    """Shortest distances, those out of the domain first; folded up if there are many."""
+    rows = [
+        (p, number(limits.get(p)), number(here.get(p)), _state(p, limits, here))
+        for p in sorted(set(limits) | set(here))
+    ]
+    if not rows:
+        return join()
+    rows.sort(key=lambda row: not isinstance(row[3], Markup))
+    title = "Shortest distances of pairs of elements, in Å"
+    listing = table(title, ("Pair", "In training", "Here", "State"), rows)
+    if len(rows) <= MOST_PAIRS:
+        return listing
+    return tag("details", tag("summary", f"{title}: {len(rows)} pairs"), listing)
 
 
 def _details(header: Mapping[str, Any]) -> Iterator[Markup]:

@@ -1,6 +1,6 @@
 """Predict over a data set and compare with its labels."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -53,7 +53,9 @@ def evaluate(
     """
     if not examples:
         raise ValueError("there is no structure to evaluate: the data files are empty")
-    check_elements(potential.elements, examples)
+    check_elements(
+        potential.elements, ((e.source, e.graph.atomic_numbers.tolist()) for e in examples)
+    )
     potential.eval()
     by_type = ErrorAccumulator(reference_energies)
     by_file = ErrorAccumulator(reference_energies)
@@ -75,25 +77,29 @@ def evaluate(
     return _assemble(examples, predictions, reference_energies or {}, metrics)
 
 
-def check_elements(elements: Sequence[int], examples: Sequence[Example]) -> None:
+def check_elements(
+    elements: Sequence[int], structures: Iterable[tuple[str, Iterable[int]]]
+) -> None:
     """Refuse structures with elements that a potential was not fitted to.
 
     Args:
         elements: Nuclear charges that the potential knows.
-        examples: Structures to check.
+        structures: Source and nuclear charges of each structure.
 
     Raises:
         ValueError: Naming the first such structure and its unknown elements.
     """
     known = set(elements)
-    for example in examples:
-        unknown = set(example.graph.atomic_numbers.tolist()) - known
-        if unknown:
-            raise ValueError(
-                f"{example.source} holds {_symbols(unknown)}, which the potential does "
-                f"not know; it knows {_symbols(known)}. Remove such structures, or "
-                "evaluate a potential that was fitted to these elements"
-            )
+    unknown = {source: set(numbers) - known for source, numbers in structures}
+    bad = {source: numbers for source, numbers in unknown.items() if numbers}
+    if bad:
+        first = next(iter(bad))
+        others = f" ({len(bad) - 1} more structures hold unknown elements)" if len(bad) > 1 else ""
+        raise ValueError(
+            f"{first} holds {_symbols(bad[first])}{others}; the "
+            f"potential knows only {_symbols(known)}. Remove such structures, or "
+            "evaluate a potential that was fitted to these elements"
+        )
 
 
 def _assemble(

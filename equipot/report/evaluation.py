@@ -1,7 +1,7 @@
 """Predictions beside labels: what reports, tables and plots are made of."""
 
-import os
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +74,8 @@ class Evaluation:
     def short_source(self) -> tuple[str, ...]:
         """Sources without the folders that all files share."""
         parents = [Path(file_of(source)).parent.parts for source in self.source]
-        shared = len(os.path.commonprefix(parents))
+        levels = zip(*parents, strict=False)
+        shared = sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, levels))
         return tuple(str(Path(*Path(s).parts[shared:])) for s in self.source)
 
     @property

@@ -23,7 +23,7 @@ def parity(evaluation: Evaluation) -> Markup:
             f"parity-{q.key}",
             partial(plots.draw_parity, compared=q.values(evaluation), quantity=q),
             q.title,
-            f"{_per(q)}. RMSE {_rmse(q, evaluation)} {q.error_unit}.",
+            f"{_per(q)}. RMSE {_rmse(q, evaluation)} {_unbroken(q.error_unit)}.",
             (3.5, 3.4),
         )
         for q in QUANTITIES
@@ -154,8 +154,13 @@ def _scaled(found: Curve, scale: float) -> Curve:
 
 
 def _last_values(curves: Mapping[str, Curve], unit: str) -> str:
-    suffix = "" if unit == "loss" else f" {unit}"
+    suffix = "" if unit == "loss" else f" {_unbroken(unit)}"
     values = (
         f"{name} {shown(float(y[-1]))}{suffix}" for name, (_, y) in curves.items()
     )
     return f"At the end: {', '.join(values)}."
+
+
+def _unbroken(unit: str) -> str:
+    """A unit that no line ends in."""
+    return unit.replace("/", "/\N{WORD JOINER}")

@@ -1,6 +1,6 @@
 """The result of an evaluation in sentences."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,13 +59,18 @@ def warnings(evaluation: Evaluation, header: Mapping[str, Any]) -> Iterator[str]
                 "extrapolates."
             )
         if pairs := unseen_pairs(evaluation.closest, limits):
-            yield f"Pairs that training never had within reach: {', '.join(pairs)}."
+            yield f"Pairs that training never had within reach: {_some(pairs)}."
     if evaluation.num_structures < 30:
         yield (
             f"Only {total} structures were evaluated: "
             "the errors themselves are uncertain."
         )
     yield from (str(warning) for warning in statistics.get("warnings", ()))
+
+
+def _some(names: Sequence[str], most: int = 12) -> str:
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
 
 
 def _sentence(quantity: Quantity, errors: Mapping[str, Any]) -> str:

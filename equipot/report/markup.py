@@ -82,5 +82,5 @@ def percent(share: float | None) -> str:
     if share <= 0:
         return "none"
     if share >= 0.9999:
-        return "> 99.99 %"
-    return f"{math.floor(1e4 * share) / 100:.4g} %"
+        return f"> 99.99{NARROW_SPACE}%"
+    return f"{math.floor(1e4 * share) / 100:.4g}{NARROW_SPACE}%"

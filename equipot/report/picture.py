@@ -63,10 +63,11 @@ def picture(
     ]
     if marked is not None and len(points):
         x, y, _ = points[marked]
-        elements.append(
-            f'<circle class="worst-atom" cx="{x:.2f}" cy="{-y:.2f}" '
-            f'r="{radii[marked] + 0.3:.2f}"/>'
-        )
+        ring = f'cx="{x:.2f}" cy="{-y:.2f}" r="{radii[marked] + 0.3:.2f}"'
+        elements += [
+            f'<circle class="halo" {ring}/>',
+            f'<circle class="worst-atom" {ring}/>',
+        ]
     shades = "".join(_shades(name, atomic_numbers))
     return (
         f'<svg class="structure" viewBox="{_view_box(points, radii, corners)}" '

@@ -113,7 +113,7 @@ def draw_closeness(
     """
     axes = figure.add_subplot()
     error = MEV_PER_EV * evaluation.largest_force_error
-    shown = np.isfinite(closeness) & np.isfinite(error)
+    shown = np.isfinite(closeness) & (error > 0)
     axes.axvline(1.0, color=SERIES[1], lw=1.2, ls="--")
     axes.scatter(
         closeness[shown],
@@ -124,7 +124,9 @@ def draw_closeness(
         linewidths=0,
         rasterized=True,
     )
-    axes.set_ylim(bottom=0)
+    axes.set_yscale("log")
+    _plain_ticks(axes.yaxis)
+    _few_log_ticks(axes)
     axes.set_xlabel("shortest distance / shortest in training")
     axes.set_ylabel("largest force error / (meV/Å)")
 
@@ -142,16 +144,15 @@ def draw_elements(figure: Figure, evaluation: Evaluation, most: int = 6) -> None
     labelled = np.isfinite(error).all(axis=1)
     numbers, counts = np.unique(evaluation.atomic_numbers[labelled], return_counts=True)
     chosen = sorted(numbers[np.argsort(-counts, kind="stable")][:most].tolist())
+    starts = []
     for color, number in zip(SERIES, chosen, strict=False):
         own = np.sort(error[labelled & (evaluation.atomic_numbers == number)].ravel())
         share = np.linspace(0, 100, 200)
-        axes.plot(
-            np.maximum(np.percentile(own, share), 1e-3 * max(own[-1], 1e-9)),
-            share,
-            color=color,
-            label=chemical_symbols[number],
-        )
+        line = np.maximum(np.percentile(own, share), 1e-12)
+        axes.plot(line, share, color=color, label=chemical_symbols[number])
+        starts.append(line[2])
     axes.set_xscale("log")
+    axes.set_xlim(left=max(min(starts), 1e-6))
     _plain_ticks(axes.xaxis)
     axes.set_ylim(0, 100)
     axes.set_xlabel("error of a component below / (meV/Å)")

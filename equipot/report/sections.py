@@ -89,7 +89,7 @@ def by_element(evaluation: Evaluation) -> Markup:
 
 
 def by_group(
-    evaluation: Evaluation, kind: str, title: str, structures: Counter[str]
+    evaluation: Evaluation, kind: str, title: str, group_of: Sequence[str]
 ) -> Markup:
     """Errors of all properties for each group of structures.
 
@@ -97,16 +97,18 @@ def by_group(
         evaluation: Its metrics hold errors ``per_{kind}``.
         kind: Such as ``config_type``.
         title: Heading of the first column.
-        structures: Number of structures of each group.
+        group_of: Group of each structure.
 
     Returns:
         The table; a property without labels has no columns.
     """
+    structures = Counter(group_of)
+    short = _short_files(evaluation) if kind == "file" else {}
     shown = [q for q in QUANTITIES if q.key in evaluation.metrics]
     errors = {q.key: evaluation.metrics[q.key][f"per_{kind}"] for q in shown}
     rows = [
         (
-            group,
+            short.get(group, group),
             count(structures[group]),
             *(cell for q in shown for cell in _group_cells(q, errors[q.key], group)),
         )
@@ -124,12 +126,17 @@ def breakdowns(evaluation: Evaluation) -> Iterator[Markup]:
     """Tables of the groups that there are more than one of."""
     if "forces" in evaluation.metrics:
         yield by_element(evaluation)
-    types = Counter(evaluation.config_type)
-    if len(types) > 1:
+    if len(set(evaluation.config_type)) > 1:
+        types = evaluation.config_type
         yield by_group(evaluation, "config_type", "Config type", types)
-    files = Counter(file_of(source) for source in evaluation.source)
-    if len(files) > 1:
+    files = [file_of(source) for source in evaluation.source]
+    if len(set(files)) > 1:
         yield by_group(evaluation, "file", "File", files)
+
+
+def _short_files(evaluation: Evaluation) -> dict[str, str]:
+    pairs = zip(evaluation.source, evaluation.short_source, strict=True)
+    return {file_of(source): file_of(short) for source, short in pairs}
 
 
 def _card(quantity: Quantity, metrics: Mapping[str, Any]) -> Markup:

@@ -21,11 +21,12 @@ from equipot.data.statistics import Statistics
 from equipot.models.prediction import Output
 from equipot.training.ema import WeightAverage
 from equipot.training.loss import EnergyForcesStressLoss, LossTerm
+from equipot.training.observer import Limits, Observer
 from equipot.training.optimizer import build_optimizer
 from equipot.training.schedule import Constant, Cosine, Plateau, Schedule
 from equipot.training.state import State
 from equipot.training.step import labeled_outputs
-from equipot.training.trainer import Limits, Observer, Trainer
+from equipot.training.trainer import Trainer
 
 
 def build_trainer(

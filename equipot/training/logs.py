@@ -12,9 +12,8 @@ from rich.markup import escape
 from torch.utils.tensorboard import SummaryWriter
 
 from equipot.tensor_file import write_atomically
+from equipot.training.observer import Limits, Observer
 from equipot.training.position import Position, Row
-from equipot.training.step import StepResult
-from equipot.training.trainer import Limits
 
 COLUMNS: Final = (
     "epoch",
@@ -75,7 +74,7 @@ class Journal:
             file.write(f"{stamp}  {message}\n")
 
 
-class CsvLog:
+class CsvLog(Observer):
     """Table of epochs, one row each; resumed runs have no row twice and none missing.
 
     Args:
@@ -90,19 +89,13 @@ class CsvLog:
         lines = [_csv_line(COLUMNS), *(_csv_row(row) for row in position.history)]
         write_atomically(self.path, "".join(lines).encode())
 
-    def on_step(self, position: Position, num_batches: int, result: StepResult) -> None:
-        """Steps are not logged."""
-
     def on_epoch(self, row: Row, errors: dict[str, Any]) -> None:
         """Append a row."""
         with self.path.open("a", encoding="utf-8", newline="") as file:
             file.write(_csv_row(row))
 
-    def close(self) -> None:
-        """Nothing is open."""
 
-
-class TensorBoardLog:
+class TensorBoardLog(Observer):
     """Curves for TensorBoard.
 
     Args:
@@ -118,9 +111,6 @@ class TensorBoardLog:
         self._writer = SummaryWriter(
             str(self.directory), purge_step=position.step + 1 if position.step else None
         )
-
-    def on_step(self, position: Position, num_batches: int, result: StepResult) -> None:
-        """Steps are not logged."""
 
     def on_epoch(self, row: Row, errors: dict[str, Any]) -> None:
         """Add a point to every curve."""

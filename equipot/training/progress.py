@@ -14,14 +14,14 @@ from rich.progress import (
 )
 
 from equipot.training.logs import Journal
+from equipot.training.observer import Limits, Observer
 from equipot.training.position import Position, Row
 from equipot.training.step import StepResult
-from equipot.training.trainer import Limits
 
 REDRAW_SECONDS = 0.2
 
 
-class ProgressBar:
+class ProgressBar(Observer):
     """Bar over all steps with rates, remaining time and current errors.
 
     On a terminal it is live, and one line per new best stays; elsewhere there is one

@@ -2,8 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from torch import nn
 from torch.optim import Optimizer
@@ -14,6 +13,7 @@ from equipot.training.ema import WeightAverage
 from equipot.training.interrupt import Interruption
 from equipot.training.loss import EnergyForcesStressLoss
 from equipot.training.metrics import ErrorAccumulator
+from equipot.training.observer import Limits, Observer
 from equipot.training.optimizer import load_optimizer_tensors, optimizer_tensors
 from equipot.training.position import EpochSums, Position, Row
 from equipot.training.rng import random_record, random_tensors, restore_random
@@ -28,42 +28,6 @@ from equipot.training.step import (
     make_batch,
     train_step,
 )
-
-
-@dataclass(frozen=True)
-class Limits:
-    """When to stop, to validate and to save."""
-
-    epochs: int
-    """Passes over the training set."""
-    max_seconds: float | None = None
-    """Time to spend, over all resumes."""
-    early_stop_patience: int | None = None
-    """Validations without improvement before the end; None never gives up."""
-    early_stop_min_delta: float = 0.0
-    """Relative decrease of the loss that counts as an improvement."""
-    validate_every: int = 1
-    """Epochs between validations."""
-    save_seconds: float = 60.0
-    """Time between states."""
-    save_steps: int | None = None
-    """Steps between states."""
-
-
-class Observer(Protocol):
-    """Who follows a run: logs, a progress bar."""
-
-    def on_start(self, position: Position, limits: Limits) -> None:
-        """Training begins or goes on."""
-
-    def on_step(self, position: Position, num_batches: int, result: StepResult) -> None:
-        """A step was done."""
-
-    def on_epoch(self, row: Row, errors: dict[str, Any]) -> None:
-        """An epoch is complete; errors are those on the validation set."""
-
-    def close(self) -> None:
-        """Training is over."""
 
 
 class BadBatchError(NonFiniteError):
