@@ -219,7 +219,7 @@ class Trainer:
         for observer in self.observers:
             observer.on_epoch(row, errors)
 
-    def _training_row(self, epoch: float) -> Row:
+    def _training_row(self, epoch: int | float) -> Row:
         row: Row = {
             "epoch": epoch,
             "step": self.position.step,
