@@ -6,6 +6,7 @@ import typer
 
 from equipot import __version__
 from equipot.cli.doctor import doctor
+from equipot.cli.evaluate import evaluate
 from equipot.cli.info import info
 from equipot.cli.md import md
 
@@ -40,3 +41,4 @@ def _equipot(
 app.command()(info)
 app.command()(doctor)
 app.command()(md)
+app.command()(evaluate)

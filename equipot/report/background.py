@@ -70,7 +70,7 @@ def provenance(about: Provenance) -> Markup:
 
 
 def _distances(limits: Mapping[str, float], here: Mapping[str, float]) -> Markup:
-    """Shortest distances, those out of the domain first; folded up if there are many."""
+    """Shortest distances, those out of the domain first; many of them are folded."""
     rows = [
         (p, number(limits.get(p)), number(here.get(p)), _state(p, limits, here))
         for p in sorted(set(limits) | set(here))

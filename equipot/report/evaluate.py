@@ -54,7 +54,8 @@ def evaluate(
     if not examples:
         raise ValueError("there is no structure to evaluate: the data files are empty")
     check_elements(
-        potential.elements, ((e.source, e.graph.atomic_numbers.tolist()) for e in examples)
+        potential.elements,
+        ((e.source, e.graph.atomic_numbers.tolist()) for e in examples),
     )
     potential.eval()
     by_type = ErrorAccumulator(reference_energies)
@@ -94,7 +95,11 @@ def check_elements(
     bad = {source: numbers for source, numbers in unknown.items() if numbers}
     if bad:
         first = next(iter(bad))
-        others = f" ({len(bad) - 1} more structures hold unknown elements)" if len(bad) > 1 else ""
+        others = (
+            f" ({len(bad) - 1} more structures hold unknown elements)"
+            if len(bad) > 1
+            else ""
+        )
         raise ValueError(
             f"{first} holds {_symbols(bad[first])}{others}; the "
             f"potential knows only {_symbols(known)}. Remove such structures, or "

@@ -1,19 +1,14 @@
 """What an evaluation was made with: files, programs, machine, date."""
 
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import ase
-import numpy as np
-import torch
-
-import equipot
 from equipot.data.dataset import sha256
 from equipot.models.potential import Potential
+from equipot.training.environment import describe_environment
 
 
 @dataclass(frozen=True)
@@ -54,27 +49,23 @@ def collect(
     Returns:
         The facts; reading them hashes the data files.
     """
+    around = describe_environment()
+    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     return Provenance(
         model=str(model),
         header=header,
         data={str(path): sha256(path) for path in data},
         environment={
-            "Date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-            "equipot": equipot.__version__,
-            "PyTorch": torch.__version__,
-            "NumPy": np.__version__,
-            "ASE": ase.__version__,
-            "Python": platform.python_version(),
-            "System": f"{platform.system()} {platform.machine()}",
-            "Device": _device_name(potential.device),
+            "Date": now,
+            "equipot": around["equipot"],
+            "Revision": around["revision"] or "unknown",
+            **{name: str(version) for name, version in around["packages"].items()},
+            "python": around["python"],
+            "Platform": around["platform"],
+            "Processor": f"{around['processor']}, {around['threads']} threads",
+            "Device": around["gpu"] if potential.device.type == "cuda" else "cpu",
             "Arithmetic": str(potential.dtype).removeprefix("torch."),
             "Backend": backend,
         },
         notes=tuple(notes),
     )
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return f"{device} ({torch.cuda.get_device_name(device)})"
-    return f"{device} ({torch.get_num_threads()} threads)"

@@ -1,0 +1,89 @@
+"""Errors as compact tables for a terminal."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.console import RenderableType
+from rich.markup import escape
+from rich.padding import Padding
+from rich.table import Table
+
+from equipot.report.evaluation import Evaluation
+from equipot.report.findings import verdict, warnings
+from equipot.report.markup import percent, shown
+from equipot.report.quantities import QUANTITIES, Quantity
+from equipot.report.worst import worst_structures, worst_summary
+
+
+def summary(
+    evaluation: Evaluation, header: Mapping[str, Any], notes: Sequence[str] = ()
+) -> Iterator[RenderableType]:
+    """What `equipot evaluate` prints.
+
+    Args:
+        evaluation: Result to show.
+        header: Of the model.
+        notes: What the reader has to know of how the data were read.
+
+    Yields:
+        Tables and sentences for a rich console.
+    """
+    shown_quantities = [q for q in QUANTITIES if q.key in evaluation.metrics]
+    if shown_quantities:
+        yield _overall(shown_quantities, evaluation.metrics)
+        if "forces" in evaluation.metrics:
+            elements = evaluation.metrics["forces"]["per_element"]
+            yield _groups("element", QUANTITIES[1:2], evaluation.metrics, elements)
+        types = sorted(set(evaluation.config_type))
+        if len(types) > 1:
+            yield _groups("config_type", shown_quantities, evaluation.metrics, types)
+    yield escape(verdict(evaluation))
+    if worst := worst_structures(evaluation, most=1):
+        yield escape(f"Worst: {worst_summary(evaluation, worst)}.")
+    for sentence in (*warnings(evaluation, header), *notes):
+        yield Padding(f"[yellow]![/] {escape(sentence)}", 0)
+
+
+def _overall(quantities: Sequence[Quantity], metrics: Mapping[str, Any]) -> Table:
+    table = _table("", "labels", "MAE", "RMSE", "spread", "explained", "unit")
+    for q in quantities:
+        errors = metrics[q.key]["overall"]
+        numbers = (shown(q.error_scale * errors[key]) for key in ("mae", "rmse", "std"))
+        explained = percent(errors["explained"])
+        table.add_row(
+            q.title, str(errors["count"]), *numbers, explained, escape(q.error_unit)
+        )
+    return table
+
+
+def _groups(
+    kind: str,
+    quantities: Sequence[Quantity],
+    metrics: Mapping[str, Any],
+    groups: Sequence[str] | Mapping[str, Any],
+) -> Table:
+    heads = [
+        f"{q.key}\n{name}" for q in quantities for name in ("MAE", "RMSE", "spread")
+    ]
+    units = ", ".join(f"{q.key} in {q.error_unit}" for q in quantities)
+    table = _table(kind, *heads, caption=units)
+    for group in groups:
+        cells = (
+            _cell(q, metrics[q.key][f"per_{kind}"].get(group), key)
+            for q in quantities
+            for key in ("mae", "rmse", "std")
+        )
+        table.add_row(escape(group), *cells)
+    return table
+
+
+def _cell(quantity: Quantity, errors: Mapping[str, Any] | None, key: str) -> str:
+    return "–" if errors is None else shown(quantity.error_scale * errors[key])
+
+
+def _table(first: str, *others: str, caption: str | None = None) -> Table:
+    table = Table(box=None, pad_edge=False, caption=caption, caption_justify="left")
+    table.add_column(first, style="bold", overflow="fold")
+    for head in others:
+        table.add_column(head, justify="right", no_wrap=True)
+    return table

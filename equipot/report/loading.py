@@ -1,0 +1,57 @@
+"""Labelled structures from the files of a command line."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from equipot.config.data import KeysConfig
+from equipot.data.errors import DataError
+from equipot.data.reading import Structure, available_keys, read_structures
+
+
+def load_structures(files: Sequence[Path], keys: KeysConfig) -> list[Structure]:
+    """Read files and check that they have what was asked for.
+
+    Args:
+        files: Files in any format of ASE but pickles.
+        keys: Names of the labels; names that were given must be in the files.
+
+    Returns:
+        The structures in the order of the files, isolated atoms among them.
+
+    Raises:
+        DataError: If a file cannot be read or is given twice, or if no structure has a
+            label that was named.
+    """
+    if twice := [str(file) for n, file in enumerate(files) if file in files[:n]]:
+        raise DataError(f"{twice[0]} is given twice: its structures would count double")
+    structures = [s for file in files for s in read_structures(file, keys)]
+    present = {key for s in structures for key in available_keys(s.atoms)}
+    missing = {label: k for label, k in keys.named.items() if k not in present}
+    if missing:
+        wanted = ", ".join(f"{label} under {key!r}" for label, key in missing.items())
+        raise DataError(
+            f"no structure has {wanted}; {_found(present)}: name one of them with "
+            f"{', '.join(f'--{label}-key' for label in missing)}"
+        )
+    return structures
+
+
+def check_labels(structures: Sequence[Structure], keys: KeysConfig) -> None:
+    """Refuse structures without any label: there is nothing to compare with.
+
+    Raises:
+        DataError: Saying what was looked for and what there is.
+    """
+    if any(s.has for s in structures):
+        return
+    looked = [k for k in (keys.energy, keys.forces, keys.virials or keys.stress) if k]
+    present = {key for s in structures for key in available_keys(s.atoms)}
+    raise DataError(
+        f"no structure has a label: looked for {', '.join(looked)}; {_found(present)}. "
+        "Name the labels with --energy-key, --forces-key and --stress-key, or ask for "
+        "predictions alone with --output"
+    )
+
+
+def _found(present: set[str]) -> str:
+    return f"the files have the keys {', '.join(sorted(present)) or 'none'}"

@@ -1,0 +1,51 @@
+"""Predictions written beside the structures that they are for."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+from ase.io import write
+from jaxtyping import Float
+
+from equipot.data.reading import Structure
+from equipot.report.evaluation import Evaluation
+
+
+def write_predictions(
+    path: Path, structures: Sequence[Structure], evaluation: Evaluation
+) -> None:
+    """Write an extxyz file with predictions and labels.
+
+    Args:
+        path: File to write; missing folders are made.
+        structures: Those that were evaluated, in their order.
+        evaluation: Predictions are written as ``equipot_energy``, ``equipot_forces``
+            and ``equipot_stress`` in eV and Å, labels under the same names with
+            ``REF_``; what is absent is left out.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    frames = [_frame(s, evaluation, n) for n, s in enumerate(structures)]
+    write(str(path), frames, format="extxyz")
+
+
+def _frame(structure: Structure, evaluation: Evaluation, n: int) -> Atoms:
+    atoms = structure.atoms.copy()
+    rows = evaluation.atoms_of(n)
+    for prefix, name in (("REF", "reference"), ("equipot", "predicted")):
+        energy = getattr(evaluation.energy, name)[n]
+        forces = getattr(evaluation.forces, name)[rows]
+        stress = getattr(evaluation.stress, name)[n]
+        _put(atoms.info, f"{prefix}_energy", energy)
+        _put(atoms.arrays, f"{prefix}_forces", forces)
+        _put(atoms.info, f"{prefix}_stress", stress)
+    return atoms
+
+
+def _put(
+    place: dict[str, object], key: str, value: float | Float[np.ndarray, "..."]
+) -> None:
+    """Store a value that is there, and nothing in the place of one that is not."""
+    place.pop(key, None)
+    if np.isfinite(value).all():
+        place[key] = value

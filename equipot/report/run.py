@@ -1,0 +1,141 @@
+"""From a model and files to tables, a report, and predictions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import track
+
+from equipot.checkpoint import load_potential, read_header, read_statistics
+from equipot.config.data import KeysConfig
+from equipot.data.dataset import make_example
+from equipot.data.reading import ISOLATED, Structure
+from equipot.report import console
+from equipot.report.evaluate import check_elements, evaluate
+from equipot.report.evaluation import Evaluation
+from equipot.report.findings import warnings
+from equipot.report.history import read_history
+from equipot.report.html import write_report
+from equipot.report.loading import check_labels, load_structures
+from equipot.report.predictions import write_predictions
+from equipot.report.provenance import Provenance, collect
+from equipot.training.run_directory import write_json
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Files to write; None leaves one out."""
+
+    report: Path | None = None
+    """Report in HTML."""
+    json: Path | None = None
+    """Errors for programs."""
+    predictions: Path | None = None
+    """Structures with predictions, in extxyz."""
+
+
+def run_evaluation(
+    model: Path,
+    data: Sequence[Path],
+    *,
+    keys: KeysConfig,
+    wanted: Wanted,
+    device: str = "auto",
+    dtype: str | None = None,
+    backend: str | None = None,
+) -> Evaluation:
+    """Evaluate a model on files, print the errors, and write what is wanted.
+
+    Args:
+        model: File of the potential.
+        data: Files with structures.
+        keys: Names of the labels in the files.
+        wanted: Files to write.
+        device: ``"auto"`` takes CUDA where there is one, else the CPU.
+        dtype: ``"float32"`` or ``"float64"``; by default what it was trained in.
+        backend: Who computes the tensor products; by default as configured.
+
+    Returns:
+        The evaluation.
+
+    Raises:
+        ValueError: If the model or a file cannot be used; the message names the file
+            and the frame.
+    """
+    header = read_header(model)
+    potential = load_potential(model, device=device, dtype=dtype, backend=backend)
+    everything = load_structures(data, keys)
+    structures = [s for s in everything if not s.isolated]
+    if wanted.predictions is None:
+        check_labels(structures, keys)
+    check_elements(
+        potential.elements, ((s.source, s.atoms.numbers.tolist()) for s in structures)
+    )
+    screen, messages = Console(), Console(stderr=True)
+    examples = [
+        make_example(structure, potential.cutoff)
+        for structure in track(
+            structures, "neighbors", console=messages, transient=True
+        )
+    ]
+    with messages.status("predicting"):
+        evaluation = evaluate(
+            potential,
+            examples,
+            reference_energies=read_statistics(header).reference_energies,
+        )
+    about = collect(
+        model,
+        header,
+        data,
+        potential,
+        backend=backend or header["model"]["backend"],
+        notes=_notes(len(everything) - len(structures)),
+    )
+    for item in console.summary(evaluation, header, about.notes):
+        screen.print(item)
+    _write(wanted, evaluation, about, structures)
+    return evaluation
+
+
+def _write(
+    wanted: Wanted,
+    evaluation: Evaluation,
+    about: Provenance,
+    structures: Sequence[Structure],
+) -> None:
+    if wanted.report is not None:
+        history = read_history(Path(about.model), about.header)
+        write_report(wanted.report, evaluation, about, history)
+    if wanted.json is not None:
+        wanted.json.parent.mkdir(parents=True, exist_ok=True)
+        write_json(wanted.json, _record(evaluation, about))
+    if wanted.predictions is not None:
+        write_predictions(wanted.predictions, structures, evaluation)
+
+
+def _record(evaluation: Evaluation, about: Provenance) -> dict[str, Any]:
+    """The evaluation for programs; errors as `ErrorAccumulator.compute` documents."""
+    return {
+        "model": about.model,
+        "model_sha256": about.header["sha256"],
+        "data_sha256": dict(about.data),
+        "environment": dict(about.environment),
+        "structures": evaluation.num_structures,
+        "atoms": len(evaluation.atomic_numbers),
+        "errors": evaluation.metrics,
+        "warnings": [*warnings(evaluation, about.header), *about.notes],
+    }
+
+
+def _notes(isolated: int) -> tuple[str, ...]:
+    if isolated == 0:
+        return ()
+    rows = (
+        "row of an isolated atom was"
+        if isolated == 1
+        else "rows of isolated atoms were"
+    )
+    return (f"{isolated} {rows} left out: {ISOLATED} marks a reference, not a test.",)
