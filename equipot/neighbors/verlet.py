@@ -114,13 +114,11 @@ class _Snapshot:
                 return False
             smallest_stretch = np.linalg.svd(deformation, compute_uv=False)[-1]
             expected = self.positions @ deformation
-        moved = np.square(positions - expected).sum(axis=1)
-        closing = (
-            float(np.sqrt(np.partition(moved, -2)[-2:]).sum())
-            if len(moved) > 1
-            else 0.0
-        )
-        # Not "<": NaN must lead to a search, which refuses it.
+        moved = np.linalg.norm(positions - expected, axis=1)
+        if not np.isfinite(moved).all():
+            return False
+        # An atom does not approach its own images by moving.
+        closing = np.partition(moved, -2)[-2:].sum() if len(moved) > 1 else 0.0
         return bool(smallest_stretch * self.searched - closing >= self.neighbors.cutoff)
 
 

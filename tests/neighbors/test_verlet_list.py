@@ -151,6 +151,14 @@ def test_nan_is_refused_and_not_taken_for_no_motion():
         verlet(positions, broken_cell, pbc)
 
 
+def test_nan_is_refused_in_a_structure_of_one_atom():
+    verlet = VerletList(3.0)
+    verlet(np.zeros((1, 3)), 4 * np.eye(3), True)
+
+    with pytest.raises(ValueError, match="position of atom 0"):
+        verlet(np.full((1, 3), np.nan), 4 * np.eye(3), True)
+
+
 @pytest.mark.parametrize("skin", [-0.1, float("nan"), float("inf")])
 def test_skin_is_not_negative(skin):
     with pytest.raises(ValueError, match="skin must be a finite length >= 0"):
