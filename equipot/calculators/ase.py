@@ -5,7 +5,7 @@ import hashlib
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -64,9 +64,9 @@ class EquipotCalculator(Calculator):
         model: Path | str | Potential,
         *,
         device: str = "auto",
-        dtype: Literal["float32", "float64"] | None = None,
+        dtype: str | None = None,
         backend: str | None = None,
-        on_extrapolation: Literal["error", "warn", "ignore"] = "error",
+        on_extrapolation: str = "error",
         minimum_distances: Mapping[str, float] | None = None,
         skin: float = 0.0,
         always: Collection[str] = (),

@@ -11,10 +11,8 @@ from rich.console import Console
 
 from equipot.calculators import EquipotCalculator
 from equipot.config.md import MDConfig
-from equipot.config.model import ModelConfig
-from equipot.data.statistics import Statistics
 from equipot.md import MDSummary, run_md
-from equipot.models.build import build_potential
+from tests.potentials import random_potential
 
 ENSEMBLES = {
     "nve": {"name": "nve"},
@@ -51,48 +49,16 @@ def copper() -> Atoms:
     return atoms
 
 
-def random_potential() -> Atoms:
+def network() -> Atoms:
     """Four atoms with a network that nobody has trained, and a skin."""
-    statistics = Statistics(
-        elements=(29,),
-        reference_energies={29: -1.0},
-        reference_source="given",
-        reference_rank=1,
-        energy_scale=0.05,
-        energy_shift=-1.0,
-        average_num_neighbors=12.0,
-        minimum_distances={"Cu-Cu": 0.5},
-        cutoff=3.0,
-        num_structures=1,
-        num_atoms=4,
-        num_edges=48,
-        element_counts={"Cu": 4},
-        label_counts={},
-        config_types={},
-    )
-    config = ModelConfig(
-        cutoff=3.0,
-        lmax=1,
-        channels=4,
-        num_layers=2,
-        radial_hidden=(8,),
-        readout_hidden=8,
-        zbl=True,
-        dtype="float64",
-    )
-    potential = build_potential(config, statistics, seed=0)
+    potential = random_potential((29,), cutoff=3.0, lmax=1, num_layers=2, zbl=True)
     atoms = bulk("Cu", cubic=True)
     atoms.rattle(0.05, seed=1)
-    atoms.calc = EquipotCalculator(
-        potential,
-        minimum_distances=statistics.minimum_distances,
-        skin=0.3,
-        always=("forces", "stress"),
-    )
+    atoms.calc = EquipotCalculator(potential, skin=0.3, always=("forces", "stress"))
     return atoms
 
 
-SYSTEMS = {"copper": copper, "random_potential": random_potential}
+SYSTEMS = {"copper": copper, "network": network}
 
 
 def run(

@@ -5,12 +5,12 @@ import time
 
 import numpy as np
 import pytest
-from md_runs import ENSEMBLES, run
 
 from equipot.md.checkpoint import read_newest_state, write_state
+from tests.md.md_runs import ENSEMBLES, run
 
 CASES = [("copper", ensemble) for ensemble in ENSEMBLES] + [
-    ("random_potential", ensemble) for ensemble in ("nve", "langevin", "npt_full")
+    ("network", ensemble) for ensemble in ("nve", "langevin", "npt_full")
 ]
 FILES = ("log.csv", "trajectory.traj")
 

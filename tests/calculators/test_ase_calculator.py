@@ -1,0 +1,345 @@
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from ase.build import bulk, molecule
+from ase.calculators.calculator import CalculationFailed, PropertyNotImplementedError
+from ase.calculators.fd import (
+    calculate_numerical_forces,
+    calculate_numerical_stress,
+)
+
+from equipot.calculators import EquipotCalculator, ExtrapolationError
+from equipot.checkpoint import save_potential
+from equipot.config.model import ModelConfig
+from equipot.models import build_potential
+from tests.potentials import random_potential, statistics_of
+
+
+@pytest.fixture(scope="module")
+def small():
+    """Potential of ethanol and silica that is quick to evaluate."""
+    return random_potential(lmax=1, num_layers=2)
+
+
+class Evaluations:
+    """Counts the evaluations of a potential, and what was asked of it."""
+
+    def __init__(self, potential):
+        self.outputs = []
+        self._hook = potential.register_forward_pre_hook(
+            lambda _, arguments: self.outputs.append(set(arguments[1]))
+        )
+
+    def remove(self):
+        self._hook.remove()
+
+
+@pytest.fixture
+def evaluations(small):
+    counter = Evaluations(small)
+    yield counter.outputs
+    counter.remove()
+
+
+def test_forces_are_the_gradient_of_the_energy(small, ethanol):
+    ethanol.calc = EquipotCalculator(small)
+
+    forces = ethanol.get_forces()
+    expected = calculate_numerical_forces(ethanol, eps=1e-4, iatoms=[0, 3])
+
+    np.testing.assert_allclose(forces[[0, 3]], expected, rtol=0, atol=1e-6)
+
+
+def test_stress_is_the_derivative_by_strain_in_voigt_order(small, silica):
+    silica.calc = EquipotCalculator(small)
+
+    stress = silica.get_stress()
+    expected = calculate_numerical_stress(silica, eps=1e-5)
+
+    np.testing.assert_allclose(stress, expected, rtol=0, atol=1e-8)
+    assert np.abs(stress).min() > 1e-6
+
+
+def test_energies_of_atoms_sum_to_the_energy(small, ethanol):
+    ethanol.calc = EquipotCalculator(small)
+
+    energies = ethanol.get_potential_energies()
+
+    np.testing.assert_allclose(energies.sum(), ethanol.get_potential_energy())
+    assert ethanol.get_potential_energy() == ethanol.get_potential_energy(
+        force_consistent=True
+    )
+
+
+def test_computes_only_what_is_asked_for(small, ethanol, evaluations):
+    ethanol.calc = EquipotCalculator(small)
+
+    ethanol.get_potential_energy()
+    ethanol.get_forces()
+
+    assert evaluations == [{"energy"}, {"energy", "forces"}]
+
+
+def test_repeated_questions_are_answered_from_the_cache(small, silica, evaluations):
+    silica.calc = EquipotCalculator(small)
+
+    for _ in range(2):
+        silica.get_stress()
+        silica.get_forces()
+        silica.get_potential_energy()
+
+    assert len(evaluations) == 1
+
+
+def test_always_computes_in_one_evaluation(small, silica, ethanol, evaluations):
+    calculator = EquipotCalculator(small, always=("forces", "stress"))
+
+    for atoms in (silica, ethanol):
+        atoms.calc = calculator
+        atoms.get_potential_energy()
+        atoms.get_forces()
+
+    assert evaluations == [{"energy", "forces", "stress"}, {"energy", "forces"}]
+
+
+def _move(atoms):
+    atoms.positions[0, 0] += 1e-15
+
+
+def _strain(atoms):
+    atoms.set_cell(atoms.cell * 1.001)
+
+
+def _transmute(atoms):
+    atoms.numbers[0] = 6
+
+
+def _open_a_direction(atoms):
+    atoms.pbc = [True, True, False]
+
+
+def _charge(atoms):
+    atoms.info["charge"] = 1
+
+
+def _polarize(atoms):
+    atoms.info["field"][1] = 0.5
+
+
+@pytest.mark.parametrize(
+    "change", [_move, _strain, _transmute, _open_a_direction, _charge, _polarize]
+)
+def test_any_change_of_the_structure_empties_the_cache(
+    small, silica, evaluations, change
+):
+    silica.info["field"] = np.zeros(3)
+    silica.calc = EquipotCalculator(small)
+
+    silica.get_potential_energy()
+    change(silica)
+    silica.get_potential_energy()
+
+    assert len(evaluations) == 2
+
+
+def test_neighbor_list_with_a_skin_changes_no_bit(small, silica):
+    rng = np.random.default_rng(0)
+    fresh, kept = EquipotCalculator(small), EquipotCalculator(small, skin=1.0)
+    late = EquipotCalculator(small, skin=1.0)
+
+    for step in range(8):
+        silica.positions += rng.normal(0, 0.05, silica.positions.shape)
+        silica.set_cell(silica.cell * 1.002)
+        expected = fresh.get_property("stress", silica)
+        np.testing.assert_array_equal(kept.get_property("stress", silica), expected)
+        if step > 3:
+            found = late.get_property("stress", silica)
+            np.testing.assert_array_equal(found, expected)
+        np.testing.assert_array_equal(
+            kept.get_property("forces", silica), fresh.get_property("forces", silica)
+        )
+
+    assert kept._edges._verlet.rebuilds < 8
+
+
+def test_stress_of_a_molecule_is_refused_with_the_reason(small, ethanol):
+    ethanol.calc = EquipotCalculator(small)
+
+    with pytest.raises(PropertyNotImplementedError, match="three periodic directions"):
+        ethanol.get_stress()
+
+
+def test_unknown_element_is_refused_and_known_ones_are_named(small):
+    atoms = molecule("NH3")
+    atoms.calc = EquipotCalculator(small)
+
+    with pytest.raises(ValueError, match=r"H, C, O, Si, the structure contains N"):
+        atoms.get_potential_energy()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_positions_that_are_not_finite_are_refused(small, ethanol, value):
+    ethanol.positions[4, 1] = value
+    ethanol.calc = EquipotCalculator(small)
+
+    with pytest.raises(ValueError, match="atom 4"):
+        ethanol.get_forces()
+
+
+def test_results_that_are_not_finite_are_refused(ethanol):
+    broken = random_potential(lmax=0, num_layers=1)
+    with torch.no_grad():
+        next(iter(broken.parameters())).fill_(torch.nan)
+    ethanol.calc = EquipotCalculator(broken)
+
+    with pytest.raises(CalculationFailed, match=r"energy.*not finite"):
+        ethanol.get_potential_energy()
+
+
+LIMITS = {"H-H": 1.0, "H-C": 0.9, "H-O": 0.8, "C-C": 1.3, "C-O": 1.2}
+
+
+def _squeezed():
+    """Ethanol whose atoms 2 (O) and 3 (H) are 0.5 Å apart."""
+    atoms = molecule("CH3CH2OH")
+    atoms.set_distance(2, 3, 0.5, fix=0)
+    return atoms
+
+
+def test_atoms_nearer_than_in_training_are_refused(small):
+    atoms = _squeezed()
+    atoms.calc = EquipotCalculator(small, minimum_distances=LIMITS)
+
+    expected = r"atoms 2 \(O\) and 3 \(H\) are 0\.5000 Å apart.*H-O.* 0\.8000 Å"
+    with pytest.raises(ExtrapolationError, match=expected):
+        atoms.get_forces()
+
+
+def test_pairs_that_training_never_saw_are_refused(small):
+    limits = {pair: limit for pair, limit in LIMITS.items() if pair != "C-O"}
+    atoms = molecule("CH3CH2OH")
+    atoms.calc = EquipotCalculator(small, minimum_distances=limits)
+
+    with pytest.raises(ExtrapolationError, match="no pair C-O within the cutoff"):
+        atoms.get_forces()
+
+
+def test_extrapolation_can_be_a_warning_given_once_for_each_pair(small):
+    atoms = _squeezed()
+    atoms.calc = EquipotCalculator(
+        small, minimum_distances=LIMITS, on_extrapolation="warn"
+    )
+
+    with pytest.warns(UserWarning, match="H-O"):
+        atoms.get_forces()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        atoms.positions += 0.1
+        atoms.get_forces()
+
+
+def test_extrapolation_can_be_ignored(small):
+    atoms = _squeezed()
+    atoms.calc = EquipotCalculator(
+        small, minimum_distances=LIMITS, on_extrapolation="ignore"
+    )
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        atoms.get_forces()
+
+
+def test_structures_of_the_training_set_pass(small):
+    atoms = molecule("CH3CH2OH")
+    atoms.calc = EquipotCalculator(small, minimum_distances=LIMITS)
+
+    assert np.isfinite(atoms.get_forces()).all()
+
+
+@pytest.fixture
+def model_file(tmp_path):
+    config = ModelConfig(
+        cutoff=4.0, lmax=1, channels=4, num_layers=1, radial_hidden=(8,)
+    )
+    statistics = statistics_of((14,), 4.0)
+    statistics.minimum_distances["Si-Si"] = 2.2
+    potential = build_potential(config, statistics)
+    path = tmp_path / "model.safetensors"
+    save_potential(path, potential, config, statistics)
+    return path, potential.eval()
+
+
+def test_model_on_disk_equals_the_one_in_memory(model_file):
+    path, potential = model_file
+    atoms = bulk("Si")
+    atoms.rattle(0.05, seed=0)
+    from_disk = EquipotCalculator(path, device="cpu")
+    in_memory = EquipotCalculator(potential)
+
+    np.testing.assert_array_equal(
+        from_disk.get_property("forces", atoms), in_memory.get_property("forces", atoms)
+    )
+    assert from_disk.fingerprint == in_memory.fingerprint
+
+
+def test_model_on_disk_brings_its_domain(model_file):
+    path, _ = model_file
+    atoms = bulk("Si", a=4.9)
+    atoms.calc = EquipotCalculator(path, device="cpu")
+
+    with pytest.raises(ExtrapolationError, match=r"Si-Si.* 2\.2000 Å"):
+        atoms.get_potential_energy()
+
+
+def test_dtype_of_the_model_can_be_chosen(model_file):
+    path, _ = model_file
+    atoms = bulk("Si")
+    atoms.rattle(0.05, seed=0)
+    single = EquipotCalculator(path, device="cpu")
+    double = EquipotCalculator(path, device="cpu", dtype="float64")
+
+    difference = single.get_property("forces", atoms) - double.get_property(
+        "forces", atoms
+    )
+
+    assert double.potential.dtype == torch.float64
+    assert 0 < np.abs(difference).max() < 1e-4
+
+
+def test_potential_in_memory_is_not_converted(small):
+    with pytest.raises(ValueError, match="convert the potential"):
+        EquipotCalculator(small, dtype="float32")
+
+
+def test_potential_in_memory_is_left_as_it_was(small, ethanol):
+    small.train()
+    ethanol.calc = EquipotCalculator(small)
+
+    ethanol.get_forces()
+
+    assert small.training
+    assert all(p.requires_grad and p.grad is None for p in small.parameters())
+    small.eval()
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ({"on_extrapolation": "stop"}, "'error', 'warn' or 'ignore', got 'stop'"),
+        ({"always": ("dipole",)}, "unknown properties.*dipole"),
+        ({"minimum_distances": {"HO": 1.0}}, "a pair like 'H-O', got 'HO'"),
+    ],
+)
+def test_wrong_arguments_are_named(small, argument, message):
+    with pytest.raises(ValueError, match=message):
+        EquipotCalculator(small, **argument)
+
+
+def test_empty_structure_has_no_energy(small):
+    atoms = molecule("H2")[:0]
+    atoms.calc = EquipotCalculator(small)
+
+    assert atoms.get_potential_energy() == 0
+    assert atoms.get_forces().shape == (0, 3)
