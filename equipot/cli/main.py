@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from equipot import __version__
+from equipot.cli.data import app as data
 from equipot.cli.doctor import doctor
 from equipot.cli.evaluate import evaluate
 from equipot.cli.info import info
@@ -38,7 +39,8 @@ def _equipot(
     pass
 
 
+app.add_typer(data, name="data")
+app.command()(evaluate)
+app.command()(md)
 app.command()(info)
 app.command()(doctor)
-app.command()(md)
-app.command()(evaluate)
