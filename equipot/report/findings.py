@@ -1,7 +1,7 @@
 """The result of an evaluation in sentences."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -9,6 +9,9 @@ from equipot.report.domain import closeness, unseen_pairs
 from equipot.report.evaluation import Evaluation
 from equipot.report.markup import grouped, percent, shown
 from equipot.report.quantities import QUANTITIES, Quantity
+
+FEW: Final = 30
+"""Fewer structures than this say little of others."""
 
 
 def verdict(evaluation: Evaluation) -> str:
@@ -60,12 +63,15 @@ def warnings(evaluation: Evaluation, header: Mapping[str, Any]) -> Iterator[str]
             )
         if pairs := unseen_pairs(evaluation.closest, limits):
             yield f"Pairs that training never had within reach: {_some(pairs)}."
-    if evaluation.num_structures < 30:
-        yield (
-            f"Only {total} structures were evaluated: "
-            "the errors themselves are uncertain."
+    if evaluation.num_structures < FEW:
+        few = (
+            "one structure was"
+            if evaluation.num_structures == 1
+            else f"{total} structures were"
         )
-    yield from (str(warning) for warning in statistics.get("warnings", ()))
+        yield f"Only {few} evaluated: the errors themselves are uncertain."
+    for warning in statistics.get("warnings", ()):
+        yield f"Of the training data: {warning}."
 
 
 def _some(names: Sequence[str], most: int = 12) -> str:

@@ -76,11 +76,13 @@ def shown(value: float) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A share of the variance that never rounds up to all of it."""
+    """A share of the variance; it does not round up to all of it."""
     if share is None:
         return "n/a"
     if share <= 0:
         return "none"
+    if share == 1:
+        return f"100{NARROW_SPACE}%"
     if share >= 0.9999:
         return f"> 99.99{NARROW_SPACE}%"
     return f"{math.floor(1e4 * share) / 100:.4g}{NARROW_SPACE}%"

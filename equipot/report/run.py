@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 
 from equipot.checkpoint import load_potential, read_header, read_statistics
@@ -97,6 +98,8 @@ def run_evaluation(
     for item in console.summary(evaluation, header, about.notes):
         screen.print(item)
     _write(wanted, evaluation, about, structures)
+    for path in filter(None, (wanted.report, wanted.json, wanted.predictions)):
+        screen.print(f"wrote {escape(str(path))}", soft_wrap=True)
     return evaluation
 
 

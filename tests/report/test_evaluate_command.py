@@ -1,0 +1,155 @@
+"""`equipot evaluate` from files to tables, report, JSON and predictions."""
+
+import json
+
+import numpy as np
+import pytest
+from ase.io import read, write
+from typer.testing import CliRunner
+
+from equipot.checkpoint import save_potential
+from equipot.cli.main import app
+from equipot.config.model import ModelConfig
+from equipot.models import build_potential
+from tests.potentials import statistics_of
+from tests.report.labelled import CUTOFF, silicon, water
+
+CONFIG = ModelConfig(
+    cutoff=CUTOFF,
+    lmax=1,
+    channels=4,
+    num_layers=1,
+    radial_hidden=(8,),
+    readout_hidden=4,
+    dtype="float64",
+)
+
+
+@pytest.fixture
+def model(tmp_path):
+    path = tmp_path / "water.safetensors"
+    statistics = statistics_of((1, 8, 14), CUTOFF)
+    save_potential(path, build_potential(CONFIG, statistics), CONFIG, statistics)
+    return path
+
+
+@pytest.fixture
+def data(tmp_path):
+    random = np.random.default_rng(0)
+    frames = [water(n) for n in range(3)] + [silicon(n) for n in range(2)]
+    for atoms in frames:
+        atoms.info["config_type"] = str(atoms.symbols)
+        atoms.info["REF_energy"] = -100.0 * len(atoms) + random.normal()
+        atoms.arrays["REF_forces"] = random.normal(size=(len(atoms), 3))
+    path = tmp_path / "test.xyz"
+    write(path, frames, format="extxyz")
+    return path
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["evaluate", *map(str, arguments)])
+
+
+def test_tables_files_and_exit_status(tmp_path, model, data):
+    files = {name: tmp_path / "new" / name for name in ("r.html", "m.json", "p.xyz")}
+
+    result = run(
+        model,
+        data,
+        *("--report", files["r.html"]),
+        *("--json", files["m.json"]),
+        *("--output", files["p.xyz"]),
+    )
+
+    assert result.exit_code == 0, result.output
+    record = json.loads(files["m.json"].read_text(encoding="utf-8"))
+    assert record["structures"] == 5
+    assert record["errors"]["forces"]["overall"]["count"] == 3 * (3 * 3 + 2 * 8)
+    assert set(record["errors"]["energy"]["per_config_type"]) == {"OH2", "Si8"}
+    assert f"{record['errors']['forces']['overall']['rmse']:.0f}" in result.output
+    assert "No structure has a label for stress" in " ".join(result.output.split())
+    assert files["r.html"].read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+
+
+def test_predictions_are_predicted_without_error(tmp_path, model, data):
+    output = tmp_path / "predictions.xyz"
+    run(model, data, "--output", output)
+
+    again = tmp_path / "again.json"
+    keys = [f"--{n}-key=equipot_{n}" for n in ("energy", "forces", "stress")]
+    result = run(model, output, "--json", again, *keys)
+
+    assert result.exit_code == 0, result.output
+    errors = json.loads(again.read_text(encoding="utf-8"))["errors"]
+    assert max(errors[n]["overall"]["mae"] for n in errors) < 1e-4
+    assert errors["stress"]["overall"]["count"] == 2 * 9
+
+
+def test_predictions_keep_labels_and_what_else_the_file_holds(tmp_path, model, data):
+    output = tmp_path / "predictions.xyz"
+
+    run(model, data, "--output", output)
+
+    before, after = read(data, ":"), read(output, ":")
+    for old, new in zip(before, after, strict=True):
+        assert new.info["REF_energy"] == old.info["REF_energy"]
+        assert new.info["config_type"] == old.info["config_type"]
+        np.testing.assert_allclose(new.arrays["REF_forces"], old.arrays["REF_forces"])
+
+
+def test_predictions_without_labels(tmp_path, model):
+    data, output = tmp_path / "bare.xyz", tmp_path / "predictions.xyz"
+    write(data, water(), format="extxyz")
+
+    refused, accepted = run(model, data), run(model, data, "--output", output)
+
+    assert refused.exit_code == 1
+    assert "no structure has a label: looked for REF_energy" in refused.output
+    assert accepted.exit_code == 0, accepted.output
+    assert "equipot_energy" in read(output).info
+
+
+def test_rows_of_isolated_atoms_are_left_out_and_said_to_be(tmp_path, model, data):
+    frames = [*read(data, ":"), water()[:1]]
+    frames[-1].info |= {"config_type": "IsolatedAtom", "REF_energy": -1.0}
+    write(data, frames, format="extxyz")
+
+    result = run(model, data, "--json", tmp_path / "m.json")
+
+    record = json.loads((tmp_path / "m.json").read_text(encoding="utf-8"))
+    assert record["structures"] == 5
+    assert "1 row of an isolated atom was left out" in " ".join(result.output.split())
+
+
+def test_unknown_elements_name_file_and_frame(model, data):
+    frames = read(data, ":")
+    frames[3].numbers[0] = 54
+    write(data, frames, format="extxyz")
+
+    result = run(model, data)
+
+    assert result.exit_code == 1
+    assert "test.xyz#3 holds Xe" in result.output
+    assert "knows only H, O, Si" in result.output
+
+
+def test_a_key_that_is_not_there_is_an_error(model, data):
+    result = run(model, data, "--forces-key", "dft_forces")
+
+    assert result.exit_code == 1
+    assert "no structure has forces under 'dft_forces'" in result.output
+    assert "REF_forces" in result.output
+
+
+def test_a_file_given_twice_is_an_error(model, data):
+    result = run(model, data, data)
+
+    assert result.exit_code == 1
+    assert "given twice" in result.output
+
+
+def test_a_model_that_is_not_there_is_an_error(tmp_path, data):
+    result = run(tmp_path / "none.safetensors", data)
+
+    assert result.exit_code == 1
+    assert "no file" in result.output

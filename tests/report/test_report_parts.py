@@ -1,0 +1,180 @@
+"""Numbers, sentences, pictures and learning curves of a report."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from equipot.report.domain import closeness, unseen_pairs
+from equipot.report.findings import verdict
+from equipot.report.history import curve, read_history
+from equipot.report.markup import Markup, join, percent, shown, tag
+from equipot.report.picture import MOST_ATOMS, picture
+from equipot.report.tables import table
+from equipot.report.worst import worst_structures
+from tests.report.labelled import evaluated, labelled, mixed, silicon, water
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0"),
+        (0.012345, "0.0123"),
+        (0.9996, "1.00"),
+        (1.2345, "1.23"),
+        (-12.345, "−12.3"),
+        (123.45, "123"),
+        (999.6, "1000"),
+        (12345.6, "12\N{NARROW NO-BREAK SPACE}346"),
+        (1.5e-7, "1.5e−7"),
+    ],
+)
+def test_numbers_have_three_digits(value, text):
+    assert shown(value) == text
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        (None, "n/a"),
+        (-2.0, "none"),
+        (0.5, "50 %"),
+        (0.99989, "99.98 %"),
+        (0.999999, "> 99.99 %"),
+        (1.0, "100 %"),
+    ],
+)
+def test_shares_do_not_round_up_to_all(share, text):
+    assert percent(share).replace("\N{NARROW NO-BREAK SPACE}", " ") == text
+
+
+def test_text_is_escaped_once_and_markup_is_kept():
+    element = tag("p", "a < b", Markup("<b>c</b>"), class_="x", title='"quoted"')
+
+    expected = '<p class="x" title="&quot;quoted&quot;">a &lt; b<b>c</b></p>'
+    assert element == expected
+    assert join(element) == element
+
+
+def test_a_table_refuses_ragged_rows():
+    with pytest.raises(ValueError, match="rows of 2 cells"):
+        table("caption", ("a", "b"), [("1", "2"), ("3",)])
+
+
+def test_the_verdict_admits_that_the_mean_is_better():
+    text = verdict(evaluated(mixed()))
+
+    assert text.startswith("Forces are off by")
+    assert "predicting their mean would be better" in text
+
+
+def test_the_verdict_says_how_much_is_explained():
+    evaluation = evaluated(mixed(("forces",)))
+    overall = evaluation.metrics["forces"]["overall"]
+    overall |= {"rmse": 10.0, "std": 1000.0, "explained": 0.9999}
+
+    text = verdict(evaluation)
+
+    assert "off by 10.0 meV/Å (RMSE) where labels spread by 1000 meV/Å" in text
+
+
+def test_closeness_is_the_smallest_ratio_to_training():
+    closest = [{"H-O": 0.8, "H-H": 1.6}, {"H-O": 1.2}, {}]
+    limits = {"H-O": 1.0, "H-H": 1.5}
+
+    assert_allclose(closeness(closest, limits), [0.8, 1.2, np.nan])
+    assert unseen_pairs(closest, {"H-O": 1.0}) == ("H-H",)
+
+
+def test_the_worst_are_ordered_and_half_of_few_is_fewer():
+    evaluation = evaluated(mixed())
+
+    chosen = worst_structures(evaluation, most=4)
+
+    by_force = np.argsort(-evaluation.largest_force_error)
+    assert chosen[:3] == by_force[:3].tolist()
+    assert len(chosen) in {3, 4}
+    assert len(worst_structures(evaluation, most=100)) == 7
+
+
+def test_without_forces_the_worst_are_those_of_energy():
+    evaluation = evaluated(mixed(("energy",)))
+
+    chosen = worst_structures(evaluation, most=3)
+
+    error = np.abs(evaluation.energy_per_atom.error)
+    assert chosen == np.argsort(-error)[:3].tolist()
+
+
+def _picture(atoms, **options):
+    return picture(
+        "p", atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, **options
+    )
+
+
+def test_a_picture_has_a_ball_per_atom_and_marks_one():
+    svg = _picture(water(), marked=1, caption="<water>")
+
+    assert svg.count("<title>") == 3
+    assert svg.count('class="bond"') == 2
+    assert svg.count("worst-atom") == 1
+    assert "&lt;water&gt;" in svg
+
+
+def test_a_picture_shows_the_cell_of_a_crystal():
+    assert _picture(silicon()).count('class="cell"') == 12
+    assert _picture(water()).count('class="cell"') == 0
+
+
+def test_of_a_large_structure_the_surroundings_of_the_marked_atom_are_drawn():
+    atoms = silicon().repeat(4)
+
+    svg = _picture(atoms, marked=len(atoms) - 1)
+
+    assert len(atoms) > MOST_ATOMS
+    assert svg.count("<title>") == MOST_ATOMS
+    assert svg.count("worst-atom") == 1
+
+
+def test_a_flat_or_single_picture_is_finite():
+    for atoms in (water()[:1], water()[:2]):
+        assert "nan" not in _picture(atoms)
+
+
+def test_history_is_read_from_the_log_beside_the_model(tmp_path):
+    log = tmp_path / "metrics.csv"
+    log.write_text("epoch,train_loss,valid_loss\n1,3.0,\n2,2.0,2.5\n")
+
+    rows = read_history(tmp_path / "model.safetensors", {})
+
+    assert rows[0] == {"epoch": 1.0, "train_loss": 3.0}
+    epochs, values = curve(rows, "valid_loss")
+    assert epochs.tolist() == [2.0]
+    assert values.tolist() == [2.5]
+    assert curve(rows, "valid_energy_mae") is None
+
+
+def test_history_in_the_header_comes_first(tmp_path):
+    (tmp_path / "metrics.csv").write_text("epoch,train_loss\n1,3.0\n")
+    header = {"training": {"history": [{"epoch": 7, "train_loss": 1.0}]}}
+
+    rows = read_history(tmp_path / "model.safetensors", header)
+
+    assert rows == [{"epoch": 7.0, "train_loss": 1.0}]
+
+
+def test_a_model_may_have_no_history(tmp_path):
+    assert read_history(tmp_path / "model.safetensors", {}) == []
+
+
+def test_a_broken_log_is_named(tmp_path):
+    (tmp_path / "metrics.csv").write_text("epoch,train_loss\n1,many\n")
+
+    with pytest.raises(ValueError, match=r"metrics\.csv is not a table of numbers"):
+        read_history(tmp_path / "model.safetensors", {})
+
+
+def test_closest_pairs_are_collected_per_structure():
+    evaluation = evaluated([labelled(water()), labelled(silicon(), source="b#0")])
+
+    assert set(evaluation.closest[0]) == {"H-O", "H-H"}
+    assert set(evaluation.closest[1]) == {"Si-Si"}
