@@ -93,11 +93,11 @@ def train_step(
 
 
 def _clip(model: nn.Module, gradient_clip: float | None) -> float:
-    limit = math.inf if gradient_clip is None else gradient_clip
-    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    parameters = list(model.parameters())
+    gradients = [p.grad for p in parameters if p.grad is not None]
     norm = torch.nn.utils.get_total_norm(gradients)
     if gradient_clip is not None:
-        torch.nn.utils.clip_grads_with_norm_(model.parameters(), limit, norm)
+        torch.nn.utils.clip_grads_with_norm_(parameters, gradient_clip, norm)
     return float(norm)
 
 

@@ -77,7 +77,7 @@ def assert_same_state(one, other):
     "settings",
     [
         {},
-        {"schedule": {"kind": "plateau", "patience": 1}, "ema": None},
+        {"schedule": {"kind": "plateau"}, "ema": None},
         {"optimizer": {"kind": "adam", "lr": 0.02, "amsgrad": False}},
     ],
     ids=["default", "plateau_without_average", "adam"],
@@ -95,6 +95,21 @@ def test_every_state_leads_to_the_same_end_to_the_bit(trainer_of, settings):
         resumed.fit(Interruption())
 
         assert_same_state(again.states[-1], end)
+
+
+def test_a_lower_learning_rate_is_remembered(trainer_of):
+    settings = {"schedule": {"kind": "plateau", "patience": 1}, "checkpoint_steps": 4}
+    trainer, recorder = trainer_of(**settings)
+    trainer.schedule.observe(-1.0)  # no validation can be better
+    trainer.fit(Interruption())
+
+    resumed, again = trainer_of(**settings)
+    resumed.load_state(recorder.states[-2])
+    resumed.fit(Interruption())
+
+    assert [row["learning_rate"] for row in recorder.rows] == [0.01, 0.005, 0.0025]
+    assert again.rows[-1]["learning_rate"] == 0.0025
+    assert_same_state(again.states[-1], recorder.states[-1])
 
 
 def test_training_lowers_the_loss(trainer_of):
