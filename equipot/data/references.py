@@ -67,7 +67,7 @@ def reference_energies_of(
         )
     counts = composition_matrix([e.graph.atomic_numbers for e in labeled], elements)
     energies = np.array([float(e.labels.energy) for e in labeled])
-    return _least_squares(counts, energies, elements)
+    return fit_reference_energies(counts, energies, elements)
 
 
 def composition_matrix(
@@ -77,12 +77,21 @@ def composition_matrix(
     return np.array([[(n == z).sum().item() for z in elements] for n in numbers], float)
 
 
-def _least_squares(
+def fit_reference_energies(
     counts: Float[np.ndarray, "structures elements"],
     energies: Float[np.ndarray, " structures"],
     elements: tuple[int, ...],
 ) -> ReferenceEnergies:
-    """Fit of energies per atom; of all solutions the one of least norm."""
+    """Least-squares fit of energies per atom; of all solutions that of least norm.
+
+    Args:
+        counts: Atoms of each element in each structure.
+        energies: Energies of the structures in eV.
+        elements: Atomic numbers of the columns of `counts`.
+
+    Returns:
+        The energies of the elements, with a warning if they are not determined.
+    """
     size = counts.sum(axis=1)
     solution, _, rank, _ = np.linalg.lstsq(
         counts / size[:, None], energies / size, rcond=1e-8

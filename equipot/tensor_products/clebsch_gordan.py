@@ -17,16 +17,20 @@ from equipot.so3 import (
 from equipot.tensor_products.base import TensorProduct
 from equipot.tensor_products.spec import Path, TensorProductSpec
 
+EdgeMatrices = tuple[Float[Tensor, "edges _rows sph_in"], ...]
+
 
 @final
-class ClebschGordan(TensorProduct[Float[Tensor, "edges rows sph_in"]]):
+class ClebschGordan(TensorProduct[EdgeMatrices]):
     r"""Couplings contracted with the harmonics first, once per edge for all channels.
 
     .. math:: T^p_{ki} = \alpha_p \sum_j C^{l_1 l_2 l_3}_{ijk} Y^{l_2}_j(n), \qquad
               z^{l_3}_{kc} = \sum_p W_{pc} \sum_i T^p_{ki} \, x_{ic}
 
-    The rows of `T` are the components of all paths. It does not depend on the channel,
-    so that the work per channel is a product of small matrices.
+    The rows of a matrix T are the components of all paths that end in one degree. It
+    does not depend on the channel, so that the work per channel is a product of small
+    matrices. Degrees meet only on the nodes: nothing of the size of edges times paths
+    times channels is copied.
     """
 
     def __init__(self, spec: TensorProductSpec) -> None:
@@ -36,32 +40,41 @@ class ClebschGordan(TensorProduct[Float[Tensor, "edges rows sph_in"]]):
             sum(path.l_out == degree for path in spec.paths)
             for degree in range(spec.lmax_out + 1)
         ]
+        self._rows_of_degree = [
+            n * (2 * degree + 1) for degree, n in enumerate(self._paths_to_degree)
+        ]
 
     @staticmethod
     def unsupported(spec: TensorProductSpec) -> str | None:
         """Nothing is: this backend defines what the others must compute."""
         return None
 
-    def prepare(
-        self, directions: Float[Tensor, "edges 3"]
-    ) -> Float[Tensor, "edges rows sph_in"]:
-        """Matrices T of all paths, one below the other."""
+    def prepare(self, directions: Float[Tensor, "edges 3"]) -> EdgeMatrices:
+        """Matrices T of each degree of the messages."""
         harmonics = spherical_harmonics(self.spec.lmax_filter, directions)
         matrices = harmonics @ self._couplings.like(harmonics)
-        return matrices.unflatten(1, (-1, num_components(self.spec.lmax_in)))
+        sph_in = num_components(self.spec.lmax_in)
+        return matrices.unflatten(1, (-1, sph_in)).split(self._rows_of_degree, dim=1)
 
     def forward(
         self,
         x: Float[Tensor, "nodes sph_in channels"],
-        edges: Float[Tensor, "edges rows sph_in"],
+        edges: EdgeMatrices,
         weights: Float[Tensor, "edges num_weights channels"],
         edge_index: Int[Tensor, "2 edges"],
     ) -> Float[Tensor, "nodes sph_out channels"]:
         """Sum the weighted products over the edges that arrive at each node."""
         senders, receivers = edge_index
-        products = torch.bmm(edges, x.index_select(0, senders))
-        messages = self._weigh(products, self._path_weights(weights))
-        return scatter_sum(messages, receivers, len(x))
+        sent = x.index_select(0, senders)
+        by_degree = self._path_weights(weights).split(self._paths_to_degree, dim=1)
+        received = []
+        for degree, (matrices, w) in enumerate(zip(edges, by_degree, strict=True)):
+            if w.shape[1] > 0:
+                messages = self._weigh(matrices @ sent, w)
+                received.append(scatter_sum(messages, receivers, len(x)))
+            elif self.spec.accumulate == "sum":
+                received.append(x.new_zeros(len(x), 2 * degree + 1, x.shape[2]))
+        return torch.cat(received, dim=1)
 
     def _path_weights(
         self, weights: Float[Tensor, "edges num_weights channels"]
@@ -79,20 +92,10 @@ class ClebschGordan(TensorProduct[Float[Tensor, "edges rows sph_in"]]):
         self,
         products: Float[Tensor, "edges rows channels"],
         weights: Float[Tensor, "edges paths channels"],
-    ) -> Float[Tensor, "edges sph_out channels"]:
-        """Weigh the paths; sum those that end in the same degree, if so specified."""
-        # split, not slices: the gradient of a slice is a padded copy of the whole.
-        counts = self._paths_to_degree
-        rows = [n * (2 * degree + 1) for degree, n in enumerate(counts)]
-        messages = [
-            block.unflatten(1, (-1, 2 * degree + 1)) * w[:, :, None]
-            for degree, (block, w) in enumerate(
-                zip(products.split(rows, 1), weights.split(counts, 1), strict=True)
-            )
-        ]
-        if self.spec.accumulate == "sum":
-            return torch.cat([message.sum(1) for message in messages], dim=1)
-        return torch.cat([message.flatten(1, 2) for message in messages], dim=1)
+    ) -> Float[Tensor, "edges _ channels"]:
+        """Weigh the paths to one degree; sum them, if so specified."""
+        blocks = products.unflatten(1, (weights.shape[1], -1)) * weights[:, :, None]
+        return blocks.sum(1) if self.spec.accumulate == "sum" else blocks.flatten(1, 2)
 
 
 def _edge_matrix_map(
