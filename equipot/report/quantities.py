@@ -30,7 +30,7 @@ class Quantity:
     @property
     def error_per_label(self) -> float:
         """Factor from `unit` to `error_unit`."""
-        return self.error_scale / self.scale
+        return self.error_scale * MEV_PER_EV / self.scale
 
     def values(self, evaluation: Evaluation) -> Compared:
         """Labels and predictions in `unit`, flat, and only where there is a label."""

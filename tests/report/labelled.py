@@ -49,10 +49,13 @@ def labelled(
         "forces": random.normal(size=(len(atoms), 3)),
         "stress": ((stress + stress.T) / 2)[None],
     }
-    for name in values:
-        if name not in labels or (name == "stress" and not atoms.pbc.all()):
-            values[name] = np.full_like(values[name], np.nan)
-    tensors = {name: torch.from_numpy(value) for name, value in values.items()}
+    present = set(labels) if atoms.pbc.all() else set(labels) - {"stress"}
+    tensors = {
+        name: torch.from_numpy(
+            value if name in present else np.full_like(value, np.nan)
+        )
+        for name, value in values.items()
+    }
     graph = build_graph(atoms, CUTOFF)
     return Example(graph, Labels(**tensors), config_type, source)
 
