@@ -46,12 +46,9 @@ def train(
     from rich.console import Console
 
     from equipot.training.run import run_training
-    from equipot.training.summary import error_table
 
-    console = Console()
-    result = run_training(checked, directory, resume=resume, console=console)
+    result = run_training(checked, directory, resume=resume, console=Console())
     if result.position.finished is None:
         raise typer.Exit(INTERRUPTED)
-    console.print(error_table(result.errors))
     files = result.directory
-    console.print(f"model: {files.best}\nerrors: {files.metrics}", highlight=False)
+    typer.echo(f"model: {files.best}\nerrors: {files.metrics}\nlog: {files.log}")

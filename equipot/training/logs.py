@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 from torch.utils.tensorboard import SummaryWriter
 
 from equipot.tensor_file import write_atomically
@@ -67,6 +68,12 @@ class Journal:
             highlight=False,
             soft_wrap=True,
         )
+
+    def show(self, table: Table) -> None:
+        """Print and note a table."""
+        self.console.print(table)
+        with self.path.open("a", encoding="utf-8") as file:
+            Console(file=file, width=100).print(table)
 
     def _note(self, message: str) -> None:
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")

@@ -39,6 +39,7 @@ from equipot.training.runtime import compute_settings
 from equipot.training.same_run import check_same_config, check_same_data
 from equipot.training.state import State, StateFiles
 from equipot.training.step import evaluate, labeled_outputs, make_batch
+from equipot.training.summary import error_table
 from equipot.training.trainer import BadBatchError, Trainer
 
 
@@ -133,7 +134,9 @@ class _Run:
             )
             return TrainingResult(self.files, position, {})
         self.journal.say(f"training ends: {position.finished}")
-        return TrainingResult(self.files, position, self._test(position))
+        errors = self._test(position)
+        self.journal.show(error_table(errors))
+        return TrainingResult(self.files, position, errors)
 
     def _read_state(self) -> State | None:
         if not self.states.exist():

@@ -62,12 +62,19 @@ class RunDirectory:
                     "--resume"
                 )
             return
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        if self.path.exists() and not self._is_unused():
             raise RunDirectoryError(
                 f"{self.path} is not empty; add --resume to go on with the run in it, "
                 "or name another directory with --output"
             )
         self.path.mkdir(parents=True, exist_ok=True)
+
+    def _is_unused(self) -> bool:
+        """Whether it is empty, or a run in it ended before its first state."""
+        if not self.path.is_dir():
+            return False
+        began = any(self.path.glob("*.safetensors"))
+        return not any(self.path.iterdir()) or (self.config.is_file() and not began)
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from equipot.units import GPA_PER_EV_PER_A3, MEV_PER_EV
@@ -17,12 +18,17 @@ def error_table(errors: Mapping[str, Mapping[str, Any]]) -> Table:
     Returns:
         One row per set and property; stress also in GPa.
     """
-    table = Table(title="Errors of the best model")
+    table = Table(
+        title="Errors of the best model",
+        caption="spread: standard deviation of the labels, less reference energies; "
+        "explained: share of their variance",
+        box=SIMPLE_HEAD,
+    )
     table.add_column("set")
-    table.add_column("property")
-    for name in ("MAE", "RMSE", "spread of labels", "explained", "labels"):
-        table.add_column(name, justify="right")
-    table.add_column("unit")
+    table.add_column("property", no_wrap=True)
+    for name in ("MAE", "RMSE", "spread", "explained", "labels"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("unit", no_wrap=True)
     for set_name, properties in errors.items():
         for name, groups in properties.items():
             for row in _rows(set_name, name, groups["overall"]):
@@ -32,7 +38,9 @@ def error_table(errors: Mapping[str, Mapping[str, Any]]) -> Table:
 
 def _rows(set_name: str, name: str, errors: Mapping[str, Any]) -> list[list[str]]:
     explained = errors["explained"]
-    share = "" if explained is None else f"{100 * explained:.2f} %"
+    share = ""
+    if explained is not None:
+        share = f"{100 * explained:.2f} %" if explained >= 0 else "< 0"
     rest = [share, str(errors["count"])]
     values = [errors[key] for key in ("mae", "rmse", "std")]
     rows = [[set_name, name, *map(_number, values), *rest, errors["unit"]]]

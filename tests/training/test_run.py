@@ -6,8 +6,10 @@ import ase.io
 import pytest
 import torch
 from rich.console import Console
+from typer.testing import CliRunner
 
 from equipot.checkpoint import load_potential, read_header
+from equipot.cli.train import app
 from equipot.config.load import load_config
 from equipot.config.train import TrainConfig
 from equipot.training.run import run_training
@@ -167,3 +169,32 @@ def test_structures_that_break_training_can_be_looked_at(train, tmp_path):
     assert written[0].info["REF_stress"].shape == (3, 3)
     assert written[0].arrays["REF_forces"].shape == (4, 3)
     assert (tmp_path / "run" / "state.safetensors").exists()
+
+
+def test_the_command_ends_with_a_table_of_errors(write_config, tmp_path):
+    arguments = [str(write_config()), "--set", "training.epochs=1"]
+
+    result = CliRunner().invoke(app, [*arguments, "--output", str(tmp_path / "run")])
+
+    assert result.exit_code == 0, result.output
+    assert "spread" in result.output
+    assert "meV/atom" in result.output
+    assert "GPa" in result.output
+    assert "model.safetensors" in result.output
+
+
+def test_a_directory_of_something_else_is_left_alone(train, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.tex").touch()
+
+    with pytest.raises(RunDirectoryError, match="is not empty"):
+        train()
+
+
+def test_a_run_that_never_began_does_not_block_its_directory(train, tmp_path):
+    with pytest.raises(ValueError, match="nowhere"):
+        train("data.train=nowhere.xyz")
+
+    result, _ = train("training.epochs=1")
+
+    assert result.position.finished
