@@ -38,7 +38,7 @@ def read_structure(config: StructureConfig) -> Atoms:
         raise FileNotFoundError(f"structure.file: there is no file {config.file}")
     try:
         atoms: Atoms = read(config.file, index=config.index)  # type: ignore[assignment]
-    except IndexError as error:
+    except (IndexError, StopIteration) as error:
         raise ValueError(
             f"{config.file} has no frame {config.index}; choose another structure.index"
         ) from error

@@ -65,7 +65,7 @@ def run_md(
     with closing(simulation):
         if resume:
             for warning in simulation.resume():
-                console.print(f"[yellow]warning:[/] {warning}", soft_wrap=True)
+                console.print(f"warning: {warning}", style="yellow", soft_wrap=True)
         else:
             simulation.start()
         with simulation.show(console) as progress:
@@ -112,6 +112,10 @@ class Simulation:
                 f"{self.output} already holds a run; continue it with --resume, or "
                 "choose another --output"
             )
+        try:
+            self.atoms.get_forces()
+        except CalculatorError as error:
+            raise MDStoppedError(f"the run cannot start: {error}") from error
         start_velocities(
             self.atoms, self.config.velocities, self.config.temperature, self.rng
         )

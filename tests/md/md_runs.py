@@ -73,3 +73,11 @@ def run(
         resume=resume,
         console=Console(file=StringIO()),
     )
+
+
+def run_quietly(
+    atoms: Atoms, ensemble: str, output: Path, **changes: object
+) -> MDSummary:
+    """Run atoms that have a calculator."""
+    config = configuration(ensemble, **changes)
+    return run_md(atoms, config, output, console=Console(file=StringIO()))
