@@ -1,0 +1,224 @@
+"""Examines labeled files for what would silently spoil a training."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from ase.data import atomic_numbers, chemical_symbols, covalent_radii
+
+from equipot.config.data import KeysConfig
+from equipot.data.consistency import check_consistency
+from equipot.data.dataset import isolated_energies
+from equipot.data.duplicates import check_duplicates
+from equipot.data.errors import DataError
+from equipot.data.facts import Facts, gather_facts
+from equipot.data.findings import (
+    DoctorReport,
+    FileSummary,
+    Finding,
+    some,
+    sort_findings,
+)
+from equipot.data.label_checks import (
+    check_energies,
+    check_forces,
+    check_presence,
+    check_stress_values,
+)
+from equipot.data.pair_model import fit_pair_model
+from equipot.data.reading import (
+    Structure,
+    available_keys,
+    iterate_sources,
+    parse_structure,
+)
+from equipot.data.stress_convention import check_stress
+from equipot.units import GPA_PER_EV_PER_A3
+
+TOO_CLOSE = 0.35
+"""Fraction of the covalent distance below which two atoms are an error."""
+CLOSE = 0.55
+"""Fraction of the covalent distance below which a warning is due."""
+
+
+def examine(
+    paths: Sequence[Path | str],
+    keys: KeysConfig | None = None,
+    *,
+    pooled: bool = False,
+    progress: Callable[[str], None] | None = None,
+) -> DoctorReport:
+    """Examine files with labeled structures.
+
+    Nothing is raised for bad content: what cannot be read is a finding.
+
+    Args:
+        paths: Files in any format of ASE but pickles.
+        keys: Names of the labels.
+        pooled: The files are parts of one set; a structure in two of them is no leak.
+        progress: Called with a message before each step.
+
+    Returns:
+        Facts of each file, shortest distances, and findings.
+    """
+    keys = keys or KeysConfig()
+    say = progress or (lambda _: None)
+    available: Counter[str] = Counter()
+    findings: list[Finding] = []
+    files: list[list[Structure]] = []
+    facts: list[Facts] = []
+    for n, path in enumerate(paths):
+        say(f"reading {path}")
+        structures, unreadable = _read(Path(path), keys, available)
+        findings.extend(unreadable)
+        files.append(structures)
+        facts.extend(gather_facts(s, n) for s in structures if not s.isolated)
+    findings.extend(_check_isolated([s for group in files for s in group], facts))
+    if facts:
+        say("comparing labels and structures")
+        findings.extend(check_presence(facts, keys, available))
+        findings.extend(check_energies(facts))
+        findings.extend(check_forces(facts))
+        findings.extend(check_stress_values(facts))
+        findings.extend(_check_distances(facts))
+        findings.extend(check_duplicates(facts, pooled=pooled))
+        say("fitting a pair potential to the forces")
+        findings.extend(_check_with_pair_model(facts, keys))
+    return DoctorReport(
+        files=tuple(
+            _summary(str(path), files[n], [f for f in facts if f.file == n])
+            for n, path in enumerate(paths)
+        ),
+        minimum_distances=_minimum_distances(facts),
+        findings=sort_findings(findings),
+    )
+
+
+def _read(
+    path: Path, keys: KeysConfig, available: Counter[str]
+) -> tuple[list[Structure], list[Finding]]:
+    """Structures of a file, and one finding for all frames that make no sense."""
+    structures: list[Structure] = []
+    errors: list[DataError] = []
+    frames = iterate_sources(path)
+    while True:
+        try:
+            frame = next(frames, None)
+        except DataError as error:
+            errors.append(error)
+            break
+        if frame is None:
+            break
+        atoms, source = frame
+        available.update(available_keys(atoms))
+        try:
+            structures.append(parse_structure(atoms, keys, source))
+        except DataError as error:
+            errors.append(error)
+    if not errors:
+        return structures, []
+    more = "" if len(errors) == 1 else f"; {len(errors)} frames are unusable"
+    sources = [str(e).split(": ")[0] for e in errors[1:]]
+    return structures, [
+        Finding("error", "reading", f"{errors[0]}{more}", some(sources))
+    ]
+
+
+def _check_isolated(
+    structures: Sequence[Structure], facts: Sequence[Facts]
+) -> Iterator[Finding]:
+    try:
+        energies = isolated_energies(structures)
+    except DataError as error:
+        yield Finding("error", "references", str(error))
+        return
+    present = {z for f in facts for z in f.composition}
+    missing = sorted(present - set(energies))
+    if energies and missing:
+        symbols = ", ".join(chemical_symbols[z] for z in missing)
+        yield Finding(
+            "error",
+            "references",
+            f"there are IsolatedAtom rows, but none for {symbols}: add them, or set "
+            'reference_energies to "least_squares"',
+        )
+
+
+def _check_distances(facts: Sequence[Facts]) -> Iterator[Finding]:
+    for severity, low, high, remark in (
+        ("error", 0.0, TOO_CLOSE, "is an atom written twice, or a length not in Å?"),
+        ("warning", TOO_CLOSE, CLOSE, "are they meant?"),
+    ):
+        close = sorted(
+            (f for f in facts if low <= f.closeness < high), key=lambda f: f.closeness
+        )
+        if close:
+            pair = min(close[0].minimum_distances.items(), key=lambda p: _fraction(*p))
+            yield Finding(
+                "error" if severity == "error" else "warning",
+                "distances",
+                f"atoms of {len(close)} structures are very close (down to {pair[0]} "
+                f"{pair[1]:.3g} Å): {remark}",
+                some([f.source for f in close]),
+            )
+
+
+def _fraction(pair: str, distance: float) -> float:
+    return distance / sum(covalent_radii[atomic_numbers[s]] for s in pair.split("-"))
+
+
+def _check_with_pair_model(
+    facts: Sequence[Facts], keys: KeysConfig
+) -> Iterator[Finding]:
+    model = fit_pair_model(facts)
+    stressed = any("stress" in f.structure.has for f in facts)
+    if model is None:
+        if stressed:
+            yield Finding(
+                "info",
+                "stress-convention",
+                "sign, unit and order of the stress undecided: too few structures with "
+                "forces",
+            )
+        return
+    yield from check_consistency(model, facts)
+    if stressed:
+        yield from check_stress(model, keys.virials or keys.stress or "stress")
+
+
+def _summary(
+    path: str, structures: Sequence[Structure], facts: Sequence[Facts]
+) -> FileSummary:
+    sizes = [f.num_atoms for f in facts] or [0]
+    per_atom = [f.energy / f.num_atoms for f in facts if np.isfinite(f.energy)]
+    forces = [f.forces for f in facts if np.isfinite(f.forces).all()]
+    joined = np.concatenate(forces) if forces else np.zeros((0, 3))
+    stress = [f.stress for f in facts if np.isfinite(f.stress).all()]
+    pressure = [-float(np.trace(s)) / 3 * GPA_PER_EV_PER_A3 for s in stress]
+    elements = sorted({z for f in facts for z in f.composition})
+    return FileSummary(
+        path=path,
+        structures=len(facts),
+        isolated=sum(s.isolated for s in structures),
+        atoms=(min(sizes), max(sizes)),
+        elements=tuple(chemical_symbols[z] for z in elements),
+        labels={
+            name: sum(name in f.structure.has for f in facts)
+            for name in ("energy", "forces", "stress")
+        },
+        energy_per_atom=(min(per_atom), max(per_atom)) if per_atom else None,
+        force_rms=float(np.sqrt((joined**2).mean())) if len(joined) else None,
+        force_max=float(np.linalg.norm(joined, axis=1).max()) if len(joined) else None,
+        pressure=(min(pressure), max(pressure)) if pressure else None,
+        config_types=dict(Counter(f.structure.config_type for f in facts)),
+    )
+
+
+def _minimum_distances(facts: Sequence[Facts]) -> dict[str, float]:
+    shortest: dict[str, float] = {}
+    for f in facts:
+        for pair, distance in f.minimum_distances.items():
+            shortest[pair] = min(distance, shortest.get(pair, distance))
+    order = sorted(shortest, key=lambda p: [atomic_numbers[s] for s in p.split("-")])
+    return {pair: shortest[pair] for pair in order}

@@ -1,0 +1,212 @@
+"""Sign, unit and order of stress labels, judged by a fit of pairs to the forces."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from equipot.data.findings import Finding
+from equipot.data.pair_model import ORDERS, PairModel
+from equipot.units import GPA_PER_EV_PER_A3
+
+FEWEST = 8
+"""Structures that a verdict needs."""
+STRONG = 0.75
+"""Correlation of shear components that a verdict needs."""
+STRONG_PRESSURE = 0.85
+"""Correlation of pressures that a verdict needs."""
+MARGIN = 0.2
+"""How much better another order of components must correlate."""
+STRONG_GROUP = 0.85
+"""The same in one of several groups, where chance has more tries."""
+SLACK = 5.0
+"""Factor from eV/Å^3 that a pair potential may be wrong by."""
+NEAR = 2.0
+"""Factor within which another unit is recognized."""
+UNITS = {
+    "eV/Å^3": 1.0,
+    "GPa": GPA_PER_EV_PER_A3,
+    "kbar": 10 * GPA_PER_EV_PER_A3,
+    "MPa": 1e3 * GPA_PER_EV_PER_A3,
+    "bar": 1e4 * GPA_PER_EV_PER_A3,
+    "Pa": 1e9 * GPA_PER_EV_PER_A3,
+    "meV/Å^3": 1e3,
+    "Hartree/Bohr^3": 0.0054458,
+    "Ry/Bohr^3": 0.0108916,
+}
+SHEAR = ("yz", "xz", "xy")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What stress labels seem to be."""
+
+    sign: int
+    """1 if positive in tension, -1 if positive in compression."""
+    factor: float
+    """Labels as a multiple of the stress in eV/Å^3, without the sign."""
+    unit: str | None
+    """Unit that the factor is closest to; None if it is none of those known."""
+    order: tuple[int, ...] | None
+    """Shear component that stands where yz, xz, xy should; None if undecided."""
+    correlation: float
+    """Correlation with the pair potential, between 0 and 1."""
+
+    @property
+    def wrong(self) -> bool:
+        """Whether labels follow another convention, as far as was decided."""
+        return (
+            self.sign < 0
+            or self.unit not in {None, "eV/Å^3"}
+            or self.order not in {None, (0, 1, 2)}
+        )
+
+    def describe(self) -> str:
+        """The verdict in words."""
+        sign = "positive in tension" if self.sign > 0 else "positive in compression"
+        unit = self.unit or f"in an unknown unit ({self.factor:.3g} per eV/Å^3)"
+        order = (
+            "order of shear components undecided"
+            if self.order is None
+            else "order xx yy zz " + " ".join(SHEAR[k] for k in self.order)
+        )
+        return f"{sign}, {unit}, {order} (correlation {self.correlation:.2f})"
+
+
+def judge_stress(
+    predicted: Float[ndarray, "structures 3 3"],
+    labels: Float[ndarray, "structures 3 3"],
+    volume: Float[ndarray, " structures"],
+) -> Verdict | None:
+    """Compare labels with what a pair potential predicts from the forces.
+
+    Args:
+        predicted: Stress of the pair potential in eV/Å^3, positive in tension.
+        labels: Stress labels in whatever convention.
+        volume: Volumes in Å^3.
+
+    Returns:
+        The verdict, or None if the correlation is too weak for one.
+    """
+    if len(labels) < FEWEST:
+        return None
+    shear, shear_label = _shear(predicted), _shear(labels)
+    by_order = {o: _correlation(shear_label, shear[:, o]) for o in ORDERS}
+    best = max(ORDERS, key=lambda o: abs(by_order[o]))
+    if abs(by_order[best]) >= STRONG:
+        straight = ORDERS[0]
+        if abs(by_order[best]) - abs(by_order[straight]) < MARGIN:
+            best = straight
+        runner_up = max(abs(by_order[o]) for o in ORDERS if o != best)
+        decided = abs(by_order[best]) - runner_up > MARGIN
+        factor, unit = _unit(shear_label, shear[:, best], volume)
+        order = best if decided or best != straight else None
+        return Verdict(_sign(by_order[best]), factor, unit, order, abs(by_order[best]))
+    pressure = np.trace(predicted, axis1=1, axis2=2) / 3
+    pressure_label = np.trace(labels, axis1=1, axis2=2) / 3
+    pressure, pressure_label = (
+        pressure - pressure.mean(),
+        pressure_label - pressure_label.mean(),
+    )
+    correlation = _correlation(pressure_label, pressure)
+    if abs(correlation) < STRONG_PRESSURE:
+        return None
+    factor, unit = _unit(pressure_label, pressure, volume)
+    return Verdict(_sign(correlation), factor, unit, None, abs(correlation))
+
+
+def check_stress(model: PairModel, key: str) -> Iterator[Finding]:
+    """Findings about the convention of stress labels, over all and in each group.
+
+    Args:
+        model: Pair potential fitted to the forces.
+        key: Name of the labels, for messages.
+
+    Yields:
+        An error if labels follow another convention, otherwise what was seen.
+    """
+    usable = [
+        n
+        for n, f in enumerate(model.facts)
+        if np.isfinite(f.stress).all() and np.isfinite(model.stress[n]).all()
+    ]
+    if not usable:
+        return
+    verdict = _judge(model, usable)
+    if verdict is None:
+        yield Finding(
+            "info",
+            "stress-convention",
+            f"sign, unit and order of {key} undecided: the forces say too little about "
+            "the stress of these structures; check a compressed crystal by hand",
+        )
+    else:
+        yield _finding(verdict, key, "")
+    groups: dict[str, list[int]] = {}
+    for n in usable:
+        groups.setdefault(model.facts[n].structure.config_type, []).append(n)
+    if len(groups) < 2:
+        return
+    for name, members in sorted(groups.items()):
+        own = _judge(model, members)
+        if own is None or own.correlation < STRONG_GROUP or not own.wrong:
+            continue
+        if verdict is None or own.order != verdict.order or not verdict.wrong:
+            yield _finding(own, key, f" in the group {name!r}")
+
+
+def _judge(model: PairModel, members: Sequence[int]) -> Verdict | None:
+    return judge_stress(
+        model.stress[list(members)],
+        np.stack([model.facts[n].stress for n in members]),
+        np.array([model.facts[n].volume for n in members]),
+    )
+
+
+def _finding(verdict: Verdict, key: str, where: str) -> Finding:
+    if not verdict.wrong:
+        return Finding(
+            "info" if verdict.unit is not None else "warning",
+            "stress-convention",
+            f"{key}{where} is {verdict.describe()}",
+        )
+    return Finding(
+        "error",
+        "stress-convention",
+        f"{key}{where} seems to be {verdict.describe()}; expected positive in tension, "
+        "eV/Å^3, order xx yy zz yz xz xy: convert it",
+    )
+
+
+def _shear(stress: Float[ndarray, "structures 3 3"]) -> Float[ndarray, "structures 3"]:
+    return np.stack([stress[:, 1, 2], stress[:, 0, 2], stress[:, 0, 1]], axis=1)
+
+
+def _sign(value: float) -> int:
+    return 1 if value > 0 else -1
+
+
+def _correlation(a: ndarray, b: ndarray) -> float:
+    """Correlation about zero; 0 if one of the two vanishes."""
+    norm = np.sqrt((a**2).sum() * (b**2).sum())
+    return float((a * b).sum() / norm) if norm > 0 else 0.0
+
+
+def _unit(
+    labels: ndarray, predicted: ndarray, volume: Float[ndarray, " structures"]
+) -> tuple[float, str | None]:
+    """Ratio of labels to predictions, and the unit that explains it best."""
+    factor = float(np.sqrt((labels**2).sum() / (predicted**2).sum()))
+    if 1 / SLACK < factor < SLACK:
+        return factor, "eV/Å^3"
+    mismatch = {unit: abs(np.log(factor / u)) for unit, u in UNITS.items()}
+    shape = (-1,) + (1,) * (predicted.ndim - 1)
+    virial = predicted * volume.reshape(shape)
+    ratio = float(np.sqrt((labels**2).sum() / (virial**2).sum()))
+    better = abs(_correlation(labels, virial)) >= abs(_correlation(labels, predicted))
+    if better:
+        mismatch["eV (a virial: stress times volume)"] = abs(np.log(ratio))
+    unit = min(mismatch, key=lambda u: mismatch[u])
+    return factor, unit if mismatch[unit] < np.log(NEAR) else None
