@@ -50,17 +50,16 @@ def provenance(about: Provenance) -> Markup:
     model = header.get("model", {})
     identity = [
         ("File", about.model),
-        ("SHA-256", _code(str(header.get("sha256", "unknown")))),
         ("Format version", str(header.get("format_version", "unknown"))),
         ("Written by", f"equipot {header.get('equipot_version', 'unknown')}"),
         ("Cutoff", f"{model['cutoff']} Å" if "cutoff" in model else "unknown"),
+        ("SHA-256", tag("code", str(header.get("sha256", "unknown")))),
     ]
-    files = [(file, _code(digest)) for file, digest in about.data.items()]
+    files = [(file, tag("code", digest)) for file, digest in about.data.items()]
     return join(
         tag("h3", "Model"),
         facts(identity),
-        tag("h3", "Data"),
-        facts(files),
+        table("Files", ("File", "SHA-256"), files, text_columns=2, sortable=False),
         tag("h3", "Evaluation"),
         facts(list(about.environment.items())),
         tag("h3", "Units and conventions"),
@@ -120,7 +119,3 @@ def _state(
         share = shown(100 * (1 - here[pair] / limits[pair]))
         return tag("span", f"closer by {share} %", class_="warn")
     return "within"
-
-
-def _code(text: str) -> Markup:
-    return tag("code", text)

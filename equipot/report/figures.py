@@ -37,7 +37,7 @@ def residuals(evaluation: Evaluation) -> Markup:
         _figure(
             f"residuals-{q.key}",
             partial(plots.draw_residuals, compared=q.values(evaluation), quantity=q),
-            f"{q.title} errors",
+            f"{q.singular} errors",
             "Prediction minus label. Dashed: the normal distribution of the same RMSE; "
             "what rises above it far out are outliers.",
         )
@@ -81,7 +81,7 @@ def _force_figures(
         yield _figure(
             "closeness",
             partial(plots.draw_closeness, closeness=ratio, evaluation=evaluation),
-            "Error against distance from the training domain",
+            "Error against closeness of atoms",
             "Each point is a structure. Left of the dashed line, two atoms are closer "
             "than any of their elements in training.",
         )
@@ -97,7 +97,7 @@ def _learning_figures(rows: Sequence[Row]) -> Iterator[Markup]:
             "validation MAE": f"valid_{q.key}_mae",
             "validation RMSE": f"valid_{q.key}_rmse",
         }
-        panels.append((q.key, f"{q.title} errors", q.error_unit, names))
+        panels.append((q.key, f"{q.singular} errors", q.error_unit, names))
     scales: dict[str, float] = {q.key: q.error_scale for q in QUANTITIES}
     for key, title, unit, names in panels:
         curves = {

@@ -28,8 +28,17 @@ def verdict(evaluation: Evaluation) -> str:
 
 
 def absent_labels(evaluation: Evaluation) -> list[str]:
-    """Properties whose errors cannot be given, because nothing has such a label."""
-    return [q.key for q in QUANTITIES if q.key not in evaluation.metrics]
+    """Properties whose errors cannot be given, because nothing has such a label.
+
+    Stress is not missed where no structure has a volume.
+    """
+    return [q.key for q in defined(evaluation) if q.key not in evaluation.metrics]
+
+
+def defined(evaluation: Evaluation) -> list[Quantity]:
+    """Properties that the structures have, whether they are labelled or not."""
+    periodic = bool(evaluation.pbc.all(axis=1).any())
+    return [q for q in QUANTITIES if q.key != "stress" or periodic]
 
 
 def warnings(evaluation: Evaluation, header: Mapping[str, Any]) -> Iterator[str]:
@@ -55,11 +64,11 @@ def warnings(evaluation: Evaluation, header: Mapping[str, Any]) -> Iterator[str]
         outside = np.flatnonzero(ratio < 1)
         if len(outside):
             worst = int(np.nanargmin(ratio))
+            where = f"{evaluation.short_source[worst]}: {shown(ratio[worst])}"
             yield (
-                f"{len(outside)} of {total} structures bring atoms closer together "
-                f"than any in training, {evaluation.short_source[worst]} to "
-                f"{shown(ratio[worst])} of the shortest distance there: the potential "
-                "extrapolates."
+                f"In {len(outside)} of {total} structures atoms are closer together "
+                f"than anywhere in training ({where} of the shortest distance there): "
+                "the potential extrapolates."
             )
         if pairs := unseen_pairs(evaluation.closest, limits):
             yield f"Pairs that training never had within reach: {_some(pairs)}."

@@ -85,4 +85,6 @@ def percent(share: float | None) -> str:
         return f"100{NARROW_SPACE}%"
     if share >= 0.9999:
         return f"> 99.99{NARROW_SPACE}%"
-    return f"{math.floor(1e4 * share) / 100:.4g}{NARROW_SPACE}%"
+    decimals = 2 if share >= 0.99 else 1
+    rounded_down = math.floor(share * 10 ** (2 + decimals)) / 10**decimals
+    return f"{rounded_down:.{decimals}f}{NARROW_SPACE}%"

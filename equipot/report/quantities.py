@@ -18,6 +18,8 @@ class Quantity:
     """Name in metrics."""
     title: str
     """Name in headings."""
+    singular: str
+    """Name in front of another noun."""
     unit: str
     """Unit of labels."""
     scale: float
@@ -49,7 +51,15 @@ class Quantity:
 _GPA_PER_MEV_PER_A3: Final = GPA_PER_EV_PER_A3 / MEV_PER_EV
 
 QUANTITIES: Final = (
-    Quantity("energy", "Energy", "eV/atom", 1.0, "meV/atom", 1.0),
-    Quantity("forces", "Forces", "eV/Å", 1.0, "meV/Å", 1.0),
-    Quantity("stress", "Stress", "GPa", GPA_PER_EV_PER_A3, "GPa", _GPA_PER_MEV_PER_A3),
+    Quantity("energy", "Energy", "Energy", "eV/atom", 1.0, "meV/atom", 1.0),
+    Quantity("forces", "Forces", "Force", "eV/Å", 1.0, "meV/Å", 1.0),
+    Quantity(
+        "stress",
+        "Stress",
+        "Stress",
+        "GPa",
+        GPA_PER_EV_PER_A3,
+        "GPa",
+        _GPA_PER_MEV_PER_A3,
+    ),
 )

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from equipot.report.evaluation import Evaluation, file_of
+from equipot.report.findings import defined
 from equipot.report.markup import Markup, count, join, number, percent, tag
 from equipot.report.quantities import QUANTITIES, Quantity
 from equipot.report.tables import table, with_bar
@@ -25,7 +26,7 @@ def section(identifier: str, title: str, *children: str) -> Markup:
 
 def key_figures(evaluation: Evaluation) -> Markup:
     """A card for each property, and one for the data."""
-    cards = [_card(quantity, evaluation.metrics) for quantity in QUANTITIES]
+    cards = [_card(q, evaluation.metrics) for q in defined(evaluation)]
     atoms = len(evaluation.atomic_numbers)
     elements = len(np.unique(evaluation.atomic_numbers))
     data = tag(

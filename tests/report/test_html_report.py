@@ -276,7 +276,7 @@ def test_structures_closer_than_training_are_reported():
 
     page = page_of(mixed(), header=header)
 
-    assert "4 of 7 structures bring atoms closer" in page.text
+    assert "In 4 of 7 structures atoms are closer" in page.text
     assert "Pairs that training never had within reach: H-H." in page.text
     states = {row[0]: row[3] for row in page.tables[DISTANCES]}
     assert states["H-O"].startswith("closer by")
