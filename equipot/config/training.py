@@ -1,6 +1,6 @@
 """How a potential is fitted."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
@@ -58,7 +58,7 @@ class LossTermConfig(Config):
 class EnergyLossConfig(LossTermConfig):
     """Energies in the loss, in eV/atom or eV."""
 
-    weight: Weight = 1.0
+    weight: Weight = 10.0
     """Factor of the term; 0 leaves the property out."""
     per_atom: bool = True
     """Divide errors by the number of atoms before anything else."""
@@ -67,7 +67,7 @@ class EnergyLossConfig(LossTermConfig):
 class ForcesLossConfig(LossTermConfig):
     """Forces in the loss, in eV/Å."""
 
-    weight: Weight = 10.0
+    weight: Weight = 1.0
     """Factor of the term; 0 leaves the property out."""
 
 
@@ -191,7 +191,7 @@ class TrainingConfig(Config):
     optimizer: OptimizerConfig = OptimizerConfig()
     """Who minimizes it."""
     schedule: ScheduleConfig = CosineScheduleConfig(warmup_epochs=1.0)
-    """Course of the learning rate."""
+    """Course of the learning rate; a cosine unless `kind` says otherwise."""
     ema: EmaConfig | None = EmaConfig()
     """Average of the weights; null keeps the raw weights."""
     gradient_clip: PositiveFloat | None = 10.0
@@ -212,6 +212,11 @@ class TrainingConfig(Config):
     """Threads of PyTorch; null leaves its choice. Resuming refuses another number."""
     deterministic: bool = True
     """Ask PyTorch for algorithms that give the same bits every time."""
+
+    @field_validator("schedule", mode="before")
+    @classmethod
+    def _cosine_unless_named(cls, value: Any) -> Any:
+        return {"kind": "cosine", **value} if isinstance(value, dict) else value
 
     @model_validator(mode="after")
     def _warmup_ends(self) -> "TrainingConfig":

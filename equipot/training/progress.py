@@ -58,13 +58,13 @@ class ProgressBar(Observer):
             return
         self._drawn = now
         completed = position.epoch + position.batch / num_batches
-        info = f"loss {result.loss:.3g}  {self._rate}{self._errors}"
+        info = f"loss {result.loss:.3g}  {self._rate.per_second}/s{self._errors}"
         self._bar.update(self._bar.task_ids[0], completed=completed, info=info)
 
     def on_epoch(self, row: Row, errors: dict[str, Any]) -> None:
         """Print a line; on a terminal only for a new best."""
         line = describe(row, self._limits.epochs)
-        self._errors = f"  |  {_errors(row)}" if row.get("valid_loss") else self._errors
+        self._errors = _short_errors(row) or self._errors
         if self._live and not row.get("best"):
             return
         self.journal.say(f"{line}  {self._rate}")
@@ -94,11 +94,21 @@ def _errors(row: Row) -> str:
     )
 
 
+def _short_errors(row: Row) -> str:
+    """Validation errors in meV and Å for the bar; empty without a validation."""
+    values = [
+        f"{letter} {row[key]:.3g}"
+        for letter, key in (("E", "valid_energy_mae"), ("F", "valid_forces_mae"))
+        if row.get(key) is not None
+    ]
+    return f"  valid {' '.join(values)} meV" if values else ""
+
+
 def _bar(console: Console) -> Progress:
     return Progress(
         TextColumn("epoch"),
         MofNCompleteColumn(),
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=16),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(elapsed_when_finished=True),
@@ -120,9 +130,13 @@ class _Rate:
         self._steps += 1
         self._structures += structures
 
+    @property
+    def per_second(self) -> str:
+        """Structures per second."""
+        elapsed = max(time.monotonic() - self._start, 1e-9)
+        return f"{self._structures / elapsed:.3g}"
+
     def __str__(self) -> str:
         elapsed = max(time.monotonic() - self._start, 1e-9)
-        if not self._steps:
-            return ""
-        per_step = 1000 * elapsed / self._steps
-        return f"{self._structures / elapsed:.3g} structures/s, {per_step:.3g} ms/step"
+        per_step = 1000 * elapsed / max(self._steps, 1)
+        return f"{self.per_second} structures/s, {per_step:.3g} ms/step"

@@ -279,7 +279,7 @@ class _Run:
         )
         _, errors = evaluate(
             model,
-            [make_batch([examples[n] for n in b], self.device) for b in batches],
+            (make_batch([examples[n] for n in b]).to(self.device) for b in batches),
             labeled_outputs(examples),
             ErrorAccumulator(self.statistics.reference_energies),
         )

@@ -1,7 +1,7 @@
 """One step of the optimizer, and evaluation without one."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,19 +28,22 @@ class Batch:
     labels: Labels
     examples: Sequence[Example]
 
+    def to(self, device: torch.device | str) -> "Batch":
+        """Copy on another device."""
+        return Batch(self.graph.to(device), self.labels.to(device), self.examples)
+
     @property
     def config_types(self) -> list[str]:
         """Group of every structure."""
         return [example.config_type for example in self.examples]
 
 
-def make_batch(examples: Sequence[Example], device: torch.device | str) -> Batch:
-    """Join structures on a device.
+def make_batch(examples: Sequence[Example]) -> Batch:
+    """Join structures.
 
     Positions stay float64: the potential subtracts them before it rounds.
     """
-    graph, labels = collate_examples(examples)
-    return Batch(graph.to(device), labels.to(device), examples)
+    return Batch(*collate_examples(examples), examples)
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ def _clip(model: nn.Module, gradient_clip: float | None) -> float:
 
 def evaluate(
     model: nn.Module,
-    batches: Sequence[Batch],
+    batches: Iterable[Batch],
     outputs: set[Output],
     errors: ErrorAccumulator,
     loss: EnergyForcesStressLoss | None = None,
@@ -115,7 +118,7 @@ def evaluate(
 
     Args:
         model: Potential; its mode is left as it was.
-        batches: The set.
+        batches: The set, on the device of the model.
         outputs: What to predict.
         errors: Fresh accumulator.
         loss: Left out where only errors are asked for.

@@ -103,7 +103,7 @@ class Trainer:
             [e.graph.num_edges for e in valid], valid_batch_size
         )
         self._valid_batches = [
-            make_batch([valid[n] for n in batch], self.device) for batch in batches
+            make_batch([valid[n] for n in batch]) for batch in batches
         ]
         self._valid_outputs = labeled_outputs(valid)
         self._clock = time.monotonic()
@@ -152,7 +152,7 @@ class Trainer:
         set_learning_rate(
             self.optimizer, self.learning_rate * self.schedule.factor(progress)
         )
-        batch = make_batch(examples, self.device)
+        batch = make_batch(examples).to(self.device)
         result = self._checked_step(batch)
         if self.average is not None:
             self.average.update(self.model, position.epoch)
@@ -242,7 +242,7 @@ class Trainer:
             return {}
         loss, errors = evaluate(
             model,
-            self._valid_batches,
+            (batch.to(self.device) for batch in self._valid_batches),
             self._valid_outputs,
             ErrorAccumulator(self.reference_energies),
             self.loss,

@@ -39,6 +39,13 @@ def test_overrides_edit_the_tree_before_it_is_checked(config_file):
     assert config.training.loss.energy.weight[0].weight == 1
 
 
+def test_a_schedule_is_a_cosine_unless_it_says_otherwise(config_file):
+    config = load(config_file(), "training.schedule.min_factor=0.5")
+
+    assert config.training.schedule.kind == "cosine"
+    assert config.training.schedule.min_factor == 0.5
+
+
 def test_a_written_configuration_reads_back_as_itself(config_file, tmp_path):
     config = load(config_file(), "training.loss.stress.weight=3", "model.l_max=1")
     written = tmp_path / "resolved.yaml"
