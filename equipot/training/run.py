@@ -259,7 +259,14 @@ class _Run:
             "errors": errors,
         }
         header = read_header(path)
-        extra = {"provenance": header["provenance"], "training": summary}
+        # Without times, so that equal runs give equal files.
+        history = [
+            {k: v for k, v in row.items() if k != "seconds"} for row in position.history
+        ]
+        extra = {
+            "provenance": header["provenance"],
+            "training": {**summary, "history": history},
+        }
         save_potential(path, model, self.config.model, self.statistics, extra)
         write_json(
             self.files.metrics,

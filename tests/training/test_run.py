@@ -66,6 +66,7 @@ def test_saved_models_are_the_ones_that_were_validated(train):
     assert errors["mae"] == pytest.approx(float(best["valid_forces_mae"]), rel=1e-12)
     header = read_header(files.best)
     assert header["training"]["errors"] == result.errors
+    assert [row["epoch"] for row in header["training"]["history"]] == [1, 2, 3]
     assert header["provenance"]["data"] == json.loads(files.data.read_text())
     assert load_potential(files.last, device="cpu").dtype == torch.float64
 
