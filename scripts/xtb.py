@@ -73,7 +73,7 @@ def label(atoms: Atoms, method: str, config_type: str) -> Atoms:
 
     Returns:
         Structure with `REF_energy` (eV), `REF_forces` (eV/Å) and, if it is periodic,
-        `REF_stress` (eV/Å^3, positive in tension).
+        `REF_stress` (nine numbers, eV/Å^3, positive in tension).
     """
     frame = Atoms(
         atoms.symbols,
@@ -90,7 +90,7 @@ def label(atoms: Atoms, method: str, config_type: str) -> Atoms:
     if frame.pbc.all():
         stress = calculator.get_stress(frame)
         xx, yy, zz, yz, xz, xy = np.round(stress, 8)
-        frame.info["REF_stress"] = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
+        frame.info["REF_stress"] = np.array([xx, xy, xz, xy, yy, yz, xz, yz, zz])
     frame.info["config_type"] = config_type
     return frame
 
