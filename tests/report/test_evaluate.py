@@ -6,8 +6,6 @@ from numpy.testing import assert_allclose, assert_array_equal
 from equipot.data.labels import collate_examples
 from equipot.report.evaluate import evaluate
 from equipot.training.metrics import ErrorAccumulator
-from equipot.training.step import evaluate as evaluate_in_training
-from equipot.training.step import make_batch
 from tests.potentials import random_potential
 from tests.report.labelled import (
     ALL,
@@ -23,12 +21,11 @@ from tests.report.labelled import (
 def test_errors_are_those_that_training_computes():
     examples = mixed()
     potential = random_potential((1, 8, 14), num_layers=1, lmax=1)
-    _, expected = evaluate_in_training(
-        potential,
-        [make_batch(examples, "cpu")],
-        set(ALL),
-        ErrorAccumulator(REFERENCES),
-    )
+    graph, labels = collate_examples(examples)
+    accumulator = ErrorAccumulator(REFERENCES)
+    types = [example.config_type for example in examples]
+    accumulator.update(potential(graph), graph, labels, types)
+    expected = accumulator.compute()
 
     metrics = evaluated(examples).metrics
 
