@@ -74,13 +74,13 @@ def _check_energies(model: PairModel, facts: Sequence[Facts]) -> Iterator[Findin
             np.array([moved[n].energy for n in same]),
             predicted[same],
         )
-        if shifted > correlation + BETTER and shifted > 5 / len(same) ** 0.5:
+        if shifted > correlation + BETTER and shifted > 3 / len(same) ** 0.5:
             yield Finding(
                 "error",
                 "energies",
-                f"the energies seem to be those that the {name} frame lists: with "
-                f"these the forces correlate by {shifted:.2f} instead of "
-                f"{correlation:.2f}",
+                f"the energies that the {name} frame lists fit the forces (correlation "
+                f"{shifted:.2f}), those of the frame itself do not "
+                f"({correlation:.2f}): is the column shifted?",
             )
             return
     if correlation < min(OPPOSITE, -5 / len(members) ** 0.5):

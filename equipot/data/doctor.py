@@ -11,22 +11,20 @@ from equipot.config.data import KeysConfig
 from equipot.data.consistency import check_consistency
 from equipot.data.dataset import isolated_energies
 from equipot.data.duplicates import check_duplicates
+from equipot.data.energy_checks import check_energies
 from equipot.data.errors import DataError
 from equipot.data.facts import Facts, gather_facts
 from equipot.data.findings import (
     DoctorReport,
     FileSummary,
     Finding,
+    counted,
     some,
     sort_findings,
 )
-from equipot.data.label_checks import (
-    check_energies,
-    check_forces,
-    check_presence,
-    check_stress_values,
-)
+from equipot.data.force_checks import check_forces, check_stress_values
 from equipot.data.pair_model import fit_pair_model
+from equipot.data.presence import check_presence
 from equipot.data.reading import (
     Structure,
     available_keys,
@@ -51,7 +49,7 @@ def examine(
 ) -> DoctorReport:
     """Examine files with labeled structures.
 
-    Nothing is raised for bad content: what cannot be read is a finding.
+    Bad content raises nothing: what cannot be read is a finding.
 
     Args:
         paths: Files in any format of ASE but pickles.
@@ -61,7 +59,12 @@ def examine(
 
     Returns:
         Facts of each file, shortest distances, and findings.
+
+    Raises:
+        ValueError: If a file is given twice.
     """
+    if len({Path(p).resolve() for p in paths}) < len(paths):
+        raise ValueError("a file is given twice; each would be a duplicate of itself")
     keys = keys or KeysConfig()
     say = progress or (lambda _: None)
     available: Counter[str] = Counter()
@@ -158,8 +161,8 @@ def _check_distances(facts: Sequence[Facts]) -> Iterator[Finding]:
             yield Finding(
                 "error" if severity == "error" else "warning",
                 "distances",
-                f"atoms of {len(close)} structures are very close (down to {pair[0]} "
-                f"{pair[1]:.3g} Å): {remark}",
+                f"atoms of {counted(len(close), 'structure')} are very close (down to "
+                f"{pair[0]} {pair[1]:.3g} Å): {remark}",
                 some([f.source for f in close]),
             )
 

@@ -7,7 +7,7 @@ import numpy as np
 from ase.geometry import find_mic
 
 from equipot.data.facts import Facts
-from equipot.data.findings import Finding, Severity, some
+from equipot.data.findings import Finding, Severity, counted, some
 
 TOLERANCE = 5e-4
 """Difference of fingerprints up to which structures are the same."""
@@ -55,20 +55,18 @@ def check_duplicates(facts: Sequence[Facts], *, pooled: bool) -> Iterator[Findin
             "error",
             "leakage",
             copies,
-            "structures of one file are in another as well: errors on such a test set "
+            "of one file found in another as well: errors on such a test set "
             "say nothing; remove them from one (or say --pooled if the files are one "
             "set)",
         )
     if copies and pooled:
-        yield _finding(
-            "warning", "repetition", copies, "structures are in two of the files"
-        )
+        yield _finding("warning", "repetition", copies, "found in two of the files")
     if turned := [p for p in across if not _same_orientation(*p)]:
         yield _finding(
             "warning",
             "leakage",
             turned,
-            "structures of one file are in another as well, turned or mirrored "
+            "of one file found in another as well, turned or mirrored "
             "(strained crystals often are): to a potential they are the same",
         )
     if inside := [(a, b) for a, b in pairs if a.file == b.file]:
@@ -77,7 +75,7 @@ def check_duplicates(facts: Sequence[Facts], *, pooled: bool) -> Iterator[Findin
             "warning" if number else "info",
             "repetition",
             inside,
-            f"structures occur again in their file ({number} as they are, the others "
+            f"found again in the same file ({number} as they are, the others "
             "turned or mirrored): they weigh more, and a random split puts them on "
             "both sides",
         )
@@ -88,7 +86,7 @@ def check_duplicates(facts: Sequence[Facts], *, pooled: bool) -> Iterator[Findin
             "error" if any(_same_orientation(*p) for p in contradicting) else "warning",
             "contradiction",
             contradicting,
-            f"pairs of equal structures have different energies (by up to "
+            f"found twice with different energies (by up to "
             f"{worst * 1e3:.3g} meV/atom): no potential can fit both",
         )
 
@@ -97,7 +95,9 @@ def _finding(
     severity: Severity, check: str, pairs: Sequence[tuple[Facts, Facts]], text: str
 ) -> Finding:
     sources = [f"{a.source} = {b.source}" for a, b in pairs]
-    return Finding(severity, check, f"{len(pairs)} {text}", some(sources))
+    return Finding(
+        severity, check, f"{counted(len(pairs), 'structure')} {text}", some(sources)
+    )
 
 
 def _literal(a: Facts, b: Facts) -> bool:

@@ -78,6 +78,11 @@ def to_json(report: DoctorReport) -> str:
     return json.dumps({"passed": report.passed, **asdict(report)}, indent=2)
 
 
+def counted(number: int, noun: str) -> str:
+    """Number and noun, in the plural where it belongs: ``"2 structures"``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def some(sources: Sequence[str], most: int = 3) -> tuple[str, ...]:
     """The first few sources, for a finding."""
     return tuple(sources[:most])

@@ -76,7 +76,7 @@ def _coverage(count: int, total: int) -> str:
     return "[dim]none[/]" if count == 0 else f"[yellow]{count}[/]"
 
 
-def _range(low: float, high: float, form: str) -> str:
+def _range(low: float | int, high: float | int, form: str) -> str:
     first, last = format(low, form), format(high, form)
     return first if first == last else f"{first} … {last}"
 
