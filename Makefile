@@ -43,7 +43,8 @@ demo: setup ## train on data/, evaluate, run MD, write report.html
 	@$(BIN)/train-potential configs/demo.yaml --output runs/demo
 	@echo 'Evaluating on 300 K and on hotter structures than it has seen'
 	@$(BIN)/equipot evaluate runs/demo/model.safetensors \
-		data/alanine_dipeptide_test_300K.xyz --report report.html
+		data/alanine_dipeptide_test_300K.xyz data/alanine_dipeptide_test_600K.xyz \
+		--report report.html
 	@echo 'Running molecular dynamics with it: configs/demo_md.yaml'
 	@$(BIN)/equipot md configs/demo_md.yaml
 	@echo 'Open report.html'
