@@ -7,6 +7,9 @@ import typer
 
 from equipot.cli.errors import explain_errors
 
+INTERRUPTED = 130
+"""Exit status of a run that was stopped by a signal and can be resumed."""
+
 
 @explain_errors
 def md(
@@ -26,6 +29,8 @@ def md(
     from equipot.config.load import load_config
     from equipot.config.md import MDConfig
     from equipot.md import MDStoppedError, read_structure, run_md
+    from equipot.training.interrupt import watch_signals
+    from equipot.training.runtime import compute_settings
 
     run = load_config(config, overrides or [], MDConfig)
     atoms = read_structure(run.structure)
@@ -39,13 +44,20 @@ def md(
         always=("forces", "stress"),
     )
     try:
-        run_md(
-            atoms,
-            run,
-            output or run.output,
-            resume=resume,
-            fingerprint=atoms.calc.fingerprint,
-        )
+        with (
+            compute_settings(run.num_threads, run.deterministic),
+            watch_signals() as interruption,
+        ):
+            summary = run_md(
+                atoms,
+                run,
+                output or run.output,
+                resume=resume,
+                fingerprint=atoms.calc.fingerprint,
+                interrupted=lambda: interruption.requested,
+            )
     except MDStoppedError as error:
         typer.secho(str(error), fg="red", err=True)
         raise typer.Exit(1) from error
+    if summary.stopped is not None:
+        raise typer.Exit(INTERRUPTED)

@@ -166,6 +166,10 @@ class MDConfig(Config):
     """Arithmetic of the potential; its own if left out."""
     backend: str | None = None
     """Who computes tensor products; the model's own choice if left out."""
+    num_threads: PositiveInt | None = None
+    """Threads of PyTorch; its own choice if left out."""
+    deterministic: bool = True
+    """Ask PyTorch for algorithms that give the same bits every time."""
     skin: NonNegativeFloat = 0.5
     """Added to the cutoff of the neighbor list so that it lasts for steps, in Å."""
     on_extrapolation: Literal["error", "warn", "ignore"] = "error"

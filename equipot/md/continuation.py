@@ -43,6 +43,8 @@ def fingerprint_of_run(config: MDConfig, calculator: str) -> dict[str, Any]:
         "environment": {
             "processor": platform.machine(),
             "device": config.device,
+            "backend": config.backend,
+            "deterministic": config.deterministic,
             "threads": torch.get_num_threads(),
             "torch": str(torch.__version__),
             "numpy": np.__version__,

@@ -1,7 +1,7 @@
 """Runs molecular dynamics with any ASE calculator, and resumes it to the bit."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +27,7 @@ from equipot.md.summary import MDSummary, ns_per_day
 from equipot.md.thermodynamics import COLUMNS, Course, Thermodynamics, measure
 
 ALARM_FRAMES = "alarm.extxyz"
+INTERRUPTED = "interrupted; continue with --resume"
 
 
 def run_md(
@@ -37,6 +38,7 @@ def run_md(
     resume: bool = False,
     fingerprint: str = "",
     console: Console | None = None,
+    interrupted: Callable[[], bool] = lambda: False,
 ) -> MDSummary:
     """Run molecular dynamics.
 
@@ -51,6 +53,8 @@ def run_md(
         resume: Continue from the newest state in `output`, to the bit.
         fingerprint: Identity of the calculator; only the same can resume the run.
         console: Where to show progress; standard output if left out.
+        interrupted: Asked after every step; where it says yes the run ends with a state
+            to resume from.
 
     Returns:
         Averages, drift and speed; also written to ``summary.json``.
@@ -69,7 +73,7 @@ def run_md(
         else:
             simulation.start()
         with simulation.show(console) as progress:
-            summary = simulation.advance(progress)
+            summary = simulation.advance(progress, interrupted)
     for line in summary.lines():
         console.print(line, markup=False, highlight=False)
     return summary
@@ -164,11 +168,12 @@ class Simulation:
         """Progress display from the present step to the last."""
         return Progress(console, self.step, self.config.steps, self.config.timestep)
 
-    def advance(self, progress: Progress) -> MDSummary:
+    def advance(self, progress: Progress, interrupted: Callable[[], bool]) -> MDSummary:
         """Make all steps that are left, and write the summary.
 
         Args:
             progress: Shows how it goes.
+            interrupted: Whether to end early, asked after every step.
 
         Returns:
             Averages, drift and speed.
@@ -177,7 +182,7 @@ class Simulation:
             MDStoppedError: If an alarm went off or the calculator failed.
         """
         record = self.config.record
-        while self.step < self.config.steps:
+        while self.step < self.config.steps and not interrupted():
             reason = self._make_step()
             if reason is None:
                 if self.step % record.log == 0:
@@ -192,7 +197,8 @@ class Simulation:
                 self._stop(reason, progress)
         if self.step % record.checkpoint:
             self._checkpoint()
-        return self._summarize(progress, stopped=None)
+        early = self.step < self.config.steps
+        return self._summarize(progress, stopped=INTERRUPTED if early else None)
 
     def close(self) -> None:
         """Close all files."""

@@ -39,6 +39,7 @@ class MDSummary:
             "drift": _number(self.drift_meV_per_atom_per_ns, "meV/atom/ns"),
             "speed": _pair(self.steps_per_second, None, "steps/s"),
             "": _number(self.ns_per_day, "ns/day"),
+            "stopped": self.stopped,
         }
         return [f"{k:12} {v}" for k, v in rows.items() if v is not None]
 

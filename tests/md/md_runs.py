@@ -1,5 +1,6 @@
 """Small runs that tests start, kill and resume in processes of their own."""
 
+from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 
@@ -76,8 +77,17 @@ def run(
 
 
 def run_quietly(
-    atoms: Atoms, ensemble: str, output: Path, **changes: object
+    atoms: Atoms,
+    ensemble: str,
+    output: Path,
+    interrupted: Callable[[], bool] = lambda: False,
+    **changes: object,
 ) -> MDSummary:
     """Run atoms that have a calculator."""
-    config = configuration(ensemble, **changes)
-    return run_md(atoms, config, output, console=Console(file=StringIO()))
+    return run_md(
+        atoms,
+        configuration(ensemble, **changes),
+        output,
+        console=Console(file=StringIO()),
+        interrupted=interrupted,
+    )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from equipot.md.checkpoint import read_newest_state, write_state
-from tests.md.md_runs import ENSEMBLES, run
+from tests.md.md_runs import ENSEMBLES, network, run, run_quietly
 
 CASES = [("copper", ensemble) for ensemble in ENSEMBLES] + [
     ("network", ensemble) for ensemble in ("nve", "langevin", "npt_full")
@@ -87,6 +87,22 @@ def test_longer_run_continues_a_finished_one(tmp_path):
     run("copper", "nve", tmp_path / "pieces", steps=80)
     run("copper", "nve", tmp_path / "pieces", resume=True)
 
+    _assert_same(tmp_path / "whole", tmp_path / "pieces")
+
+
+def test_interrupted_run_continues_to_the_bit(tmp_path):
+    steps = iter(range(1000))
+    run("network", "npt_isotropic", tmp_path / "whole")
+    summary = run_quietly(
+        network(),
+        "npt_isotropic",
+        tmp_path / "pieces",
+        interrupted=lambda: next(steps) == 51,
+    )
+    run("network", "npt_isotropic", tmp_path / "pieces", resume=True)
+
+    assert summary.steps == 51
+    assert "--resume" in summary.stopped
     _assert_same(tmp_path / "whole", tmp_path / "pieces")
 
 
