@@ -73,7 +73,7 @@ class Progress:
         if self._live is not None:
             self._live.update(Text(line), refresh=True)
         else:
-            self._console.print(Text(line))
+            self._console.print(Text(line), soft_wrap=True)
 
     def _line(self, row: Thermodynamics) -> str:
         parts = [
