@@ -114,7 +114,7 @@ def md_step(atoms: Atoms, potential: Potential) -> float:
             "steps": CALLS,
         }
     )
-    atoms.calc = EquipotCalculator(potential, skin=0.5)
+    atoms.calc = EquipotCalculator(potential, skin=0.5, always=("forces", "stress"))
     with tempfile.TemporaryDirectory() as folder:
         summary = run_md(atoms, config, Path(folder), console=Console(file=StringIO()))
     return 1000 / summary.steps_per_second
