@@ -35,6 +35,18 @@ def build_potential(
     return potential.to(getattr(torch, config.dtype))
 
 
+def check_model(config: ModelConfig) -> None:
+    """Refuse an architecture that cannot be built, before any data are read.
+
+    Raises:
+        UnsupportedSpecError: If the backend cannot compute the product of a layer.
+        ValueError: If the backend is unknown.
+    """
+    backend = get_backend(config.backend)
+    for spec in set(_specs(config)):
+        backend(spec)
+
+
 def _build(config: ModelConfig, statistics: Statistics) -> Potential:
     num_elements = len(statistics.elements)
     backend = get_backend(config.backend)

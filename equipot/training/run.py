@@ -23,7 +23,7 @@ from equipot.data.batching import evaluation_batches
 from equipot.data.dataset import load_dataset
 from equipot.data.labels import Example
 from equipot.data.statistics import compute_statistics
-from equipot.models.build import build_potential
+from equipot.models.build import build_potential, check_model
 from equipot.models.potential import Potential
 from equipot.tensor_file import write_atomically
 from equipot.training.bad_batch import write_examples
@@ -77,6 +77,7 @@ def run_training(
         ValueError: If the directory, the data or the state do not fit the
             configuration, or a loss is not finite.
     """
+    check_model(config.model)
     files = RunDirectory(directory)
     files.open(resume=resume)
     training = config.training

@@ -6,7 +6,7 @@ from ase import Atoms
 from ase.build import molecule
 
 from equipot.config.model import ModelConfig
-from equipot.models import build_potential
+from equipot.models import build_potential, check_model
 from equipot.neighbors import build_graph
 from tests.potentials import random_potential, statistics_of
 
@@ -91,3 +91,9 @@ def test_data_without_neighbors_are_refused():
 
     with pytest.raises(ValueError, match="farther apart than the cutoff"):
         build_potential(ModelConfig(), statistics)
+
+
+def test_backend_is_checked_before_any_data_are_read():
+    check_model(ModelConfig())
+    with pytest.raises(ValueError, match="unknown tensor-product backend 'abacus'"):
+        check_model(ModelConfig(backend="abacus"))
