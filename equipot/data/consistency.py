@@ -15,7 +15,7 @@ FEWEST = 12
 """Structures that a verdict needs."""
 BETTER = 0.3
 """How much better an alternative must explain the labels to be believed."""
-OPPOSITE = -0.6
+OPPOSITE = -0.3
 """Correlation of energies below which the forces must have the other sign."""
 SCALE = 8.0
 """Factor between energies and forces that a pair potential cannot be wrong by."""
@@ -90,7 +90,7 @@ def _check_energies(model: PairModel, facts: Sequence[Facts]) -> Iterator[Findin
             "the forces point uphill (correlation of energies with what the forces "
             f"imply: {correlation:.2f}); they seem to be gradients: change their sign",
         )
-    elif correlation > -OPPOSITE:
+    elif correlation > max(-OPPOSITE, 5 / len(members) ** 0.5):
         yield from _check_scale(chosen, energy, predicted, correlation)
 
 

@@ -185,8 +185,13 @@ def _check_with_pair_model(
                 "forces",
             )
         return
-    yield from check_consistency(model, facts)
-    if stressed:
+    doubts = list(check_consistency(model, facts))
+    yield from doubts
+    if doubts and stressed:
+        yield Finding(
+            "info", "stress-convention", "not judged: first correct energies and forces"
+        )
+    elif stressed:
         yield from check_stress(model, keys.virials or keys.stress or "stress")
 
 

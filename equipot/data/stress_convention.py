@@ -23,8 +23,10 @@ STRONG_GROUP = 0.85
 """The same in one of several groups, where chance has more tries."""
 SLACK = 5.0
 """Factor from eV/Å^3 that a pair potential may be wrong by."""
-NEAR = 2.0
-"""Factor within which another unit is recognized."""
+NEAR = 0.7
+"""Logarithm of the factor within which another unit is recognized."""
+ALIKE = 0.4
+"""Difference of these logarithms up to which two units are both possible."""
 UNITS = {
     "eV/Å^3": 1.0,
     "GPa": GPA_PER_EV_PER_A3,
@@ -48,7 +50,7 @@ class Verdict:
     factor: float
     """Labels as a multiple of the stress in eV/Å^3, without the sign."""
     unit: str | None
-    """Unit that the factor is closest to; None if it is none of those known."""
+    """Unit that explains the factor, or several; None if no known one does."""
     order: tuple[int, ...] | None
     """Shear component that stands where yz, xz, xy should; None if undecided."""
     correlation: float
@@ -61,6 +63,14 @@ class Verdict:
             self.sign < 0
             or self.unit not in {None, "eV/Å^3"}
             or self.order not in {None, (0, 1, 2)}
+        )
+
+    def repeats(self, other: "Verdict") -> bool:
+        """Whether it says nothing that the other does not say."""
+        return (
+            self.sign == other.sign
+            and (self.unit == "eV/Å^3") == (other.unit == "eV/Å^3")
+            and self.order in {None, other.order}
         )
 
     def describe(self) -> str:
@@ -92,29 +102,50 @@ def judge_stress(
     """
     if len(labels) < FEWEST:
         return None
-    shear, shear_label = _shear(predicted), _shear(labels)
-    by_order = {o: _correlation(shear_label, shear[:, o]) for o in ORDERS}
+    by_shear = _judge_shear(_shear(predicted), _shear(labels), volume)
+    return by_shear or _judge_pressure(predicted, labels, volume)
+
+
+def _judge_shear(
+    predicted: Float[ndarray, "structures 3"],
+    labels: Float[ndarray, "structures 3"],
+    volume: Float[ndarray, " structures"],
+) -> Verdict | None:
+    """Verdict by shear components, which tell their order as well."""
+    straight = ORDERS[0]
+    by_order = {o: _correlation(labels, predicted[:, o]) for o in ORDERS}
     best = max(ORDERS, key=lambda o: abs(by_order[o]))
-    if abs(by_order[best]) >= STRONG:
-        straight = ORDERS[0]
-        if abs(by_order[best]) - abs(by_order[straight]) < MARGIN:
-            best = straight
-        runner_up = max(abs(by_order[o]) for o in ORDERS if o != best)
-        decided = abs(by_order[best]) - runner_up > MARGIN
-        factor, unit = _unit(shear_label, shear[:, best], volume)
-        order = best if decided or best != straight else None
-        return Verdict(_sign(by_order[best]), factor, unit, order, abs(by_order[best]))
-    pressure = np.trace(predicted, axis1=1, axis2=2) / 3
-    pressure_label = np.trace(labels, axis1=1, axis2=2) / 3
-    pressure, pressure_label = (
-        pressure - pressure.mean(),
-        pressure_label - pressure_label.mean(),
-    )
-    correlation = _correlation(pressure_label, pressure)
-    if abs(correlation) < STRONG_PRESSURE:
+    if abs(by_order[best]) < STRONG or _effective_number(labels) < FEWEST:
         return None
-    factor, unit = _unit(pressure_label, pressure, volume)
-    return Verdict(_sign(correlation), factor, unit, None, abs(correlation))
+    if abs(by_order[best]) - abs(by_order[straight]) < MARGIN:
+        best = straight
+    runner_up = max(abs(by_order[o]) for o in ORDERS if o != best)
+    decided = best != straight or abs(by_order[best]) - runner_up > MARGIN
+    factor, unit = _unit(labels, predicted[:, best], volume)
+    sign = 1 if by_order[best] > 0 else -1
+    return Verdict(sign, factor, unit, best if decided else None, abs(by_order[best]))
+
+
+def _judge_pressure(
+    predicted: Float[ndarray, "structures 3 3"],
+    labels: Float[ndarray, "structures 3 3"],
+    volume: Float[ndarray, " structures"],
+) -> Verdict | None:
+    """Verdict by differences of pressure, for want of shear."""
+    expected = np.trace(predicted, axis1=1, axis2=2) / 3
+    given = np.trace(labels, axis1=1, axis2=2) / 3
+    expected, given = expected - expected.mean(), given - given.mean()
+    correlation = _correlation(given, expected)
+    if abs(correlation) < STRONG_PRESSURE or _effective_number(given) < FEWEST / 2:
+        return None
+    factor, unit = _unit(given, expected, volume)
+    return Verdict(1 if correlation > 0 else -1, factor, unit, None, abs(correlation))
+
+
+def _effective_number(values: ndarray) -> float:
+    """How many values carry the sum of squares: 1 if a single one does."""
+    squares = values.reshape(-1) ** 2
+    return float(squares.sum() ** 2 / ((squares**2).sum() + 1e-300))
 
 
 def check_stress(model: PairModel, key: str) -> Iterator[Finding]:
@@ -151,9 +182,9 @@ def check_stress(model: PairModel, key: str) -> Iterator[Finding]:
         return
     for name, members in sorted(groups.items()):
         own = _judge(model, members)
-        if own is None or own.correlation < STRONG_GROUP or not own.wrong:
+        if own is None or own.correlation < STRONG_GROUP or own.order is None:
             continue
-        if verdict is None or own.order != verdict.order or not verdict.wrong:
+        if own.wrong and (verdict is None or not own.repeats(verdict)):
             yield _finding(own, key, f" in the group {name!r}")
 
 
@@ -184,10 +215,6 @@ def _shear(stress: Float[ndarray, "structures 3 3"]) -> Float[ndarray, "structur
     return np.stack([stress[:, 1, 2], stress[:, 0, 2], stress[:, 0, 1]], axis=1)
 
 
-def _sign(value: float) -> int:
-    return 1 if value > 0 else -1
-
-
 def _correlation(a: ndarray, b: ndarray) -> float:
     """Correlation about zero; 0 if one of the two vanishes."""
     norm = np.sqrt((a**2).sum() * (b**2).sum())
@@ -208,5 +235,8 @@ def _unit(
     better = abs(_correlation(labels, virial)) >= abs(_correlation(labels, predicted))
     if better:
         mismatch["eV (a virial: stress times volume)"] = abs(np.log(ratio))
-    unit = min(mismatch, key=lambda u: mismatch[u])
-    return factor, unit if mismatch[unit] < np.log(NEAR) else None
+    close = [
+        u for u in sorted(mismatch, key=lambda u: mismatch[u]) if mismatch[u] < NEAR
+    ]
+    likely = [u for u in close if mismatch[u] < mismatch[close[0]] + ALIKE]
+    return factor, " or ".join(likely) or None
