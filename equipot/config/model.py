@@ -44,7 +44,7 @@ class ModelConfig(Config):
     accumulate: Literal["sum"] = "sum"
     """How the paths of a product are combined."""
     backend: str = "clebsch_gordan"
-    """Who computes the tensor product; the function and the checkpoint stay the same."""
+    """Who computes the tensor product; it changes neither function nor checkpoint."""
     zbl: bool = False
     """Add the Ziegler-Biersack-Littmark repulsion between nuclei at short range."""
     dtype: Literal["float32", "float64"] = "float32"
