@@ -23,9 +23,7 @@ def test_graph_of_a_shorter_cutoff_is_refused():
     potential = random_potential(cutoff=4.0)
     graph = build_graph(molecule("H2O"), 3.0)
 
-    with pytest.raises(
-        ValueError, match=r"edges up to 3.0 Å but the .* needs 4"
-    ):
+    with pytest.raises(ValueError, match=r"edges up to 3.0 Å but the .* needs 4"):
         potential(graph)
 
 
