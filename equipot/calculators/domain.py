@@ -5,8 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import CalculationFailed
-from ase.data import atomic_numbers, chemical_symbols
 from jaxtyping import Float, Int
+
+from equipot.data.pairs import pair_name, parse_pair
 
 HEAVIEST = 118
 
@@ -26,7 +27,7 @@ class Domain:
     def __init__(self, minimum_distances: Mapping[str, float]) -> None:
         self._limits = np.full((HEAVIEST + 1, HEAVIEST + 1), np.inf)
         for pair, distance in minimum_distances.items():
-            a, b = _parse(pair)
+            a, b = parse_pair(pair)
             self._limits[a, b] = self._limits[b, a] = distance
 
     def violation(
@@ -52,8 +53,7 @@ class Domain:
             return None
         worst = int(np.argmin(np.where(below, distances / limits, np.inf)))
         i, j = sorted(index[:, worst].tolist())
-        first, second = sorted((numbers[i], numbers[j]))
-        pair = f"{chemical_symbols[first]}-{chemical_symbols[second]}"
+        pair = pair_name(int(numbers[i]), int(numbers[j]))
         where = (
             f"atoms {i} ({atoms.symbols[i]}) and {j} ({atoms.symbols[j]}) are "
             f"{distances[worst]:.4f} Å apart"
@@ -68,10 +68,3 @@ class Domain:
             pair,
             f"{where}, the nearest pair {pair} of the training set {limit:.4f} Å",
         )
-
-
-def _parse(pair: str) -> tuple[int, int]:
-    symbols = pair.split("-")
-    if len(symbols) != 2 or not all(s in atomic_numbers for s in symbols):
-        raise ValueError(f"minimum_distances: expected a pair like 'H-O', got {pair!r}")
-    return atomic_numbers[symbols[0]], atomic_numbers[symbols[1]]

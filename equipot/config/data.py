@@ -1,6 +1,6 @@
 """Files to learn from, and the names of the labels in them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -69,6 +69,16 @@ class KeysConfig(Config):
             if label in self.model_fields_set
             and (key := getattr(self, label)) is not None
         }
+
+    @property
+    def sources(self) -> list[str]:
+        """Keys that energy, forces and stress are read from."""
+        keys = (self.energy, self.forces, self.virials or self.stress)
+        return [key for key in keys if key is not None]
+
+    def absent(self, present: Container[str]) -> dict[str, str]:
+        """Labels that the configuration names under a key that is not `present`."""
+        return {k: key for k, key in self.named.items() if key not in present}
 
     @model_serializer(mode="wrap")
     def _only_what_was_named(

@@ -13,7 +13,7 @@ from ase.data import chemical_symbols
 from equipot.config.data import DataConfig
 from equipot.data.errors import DataError
 from equipot.data.labels import Example
-from equipot.data.reading import Structure, available_keys, read_structures
+from equipot.data.reading import Structure, keys_of, read_structures
 from equipot.graph import edge_vectors
 from equipot.neighbors import build_graph
 
@@ -63,7 +63,9 @@ def load_dataset(
     validation_files = config.valid if isinstance(config.valid, list) else []
     groups = {"train": config.train, "valid": validation_files}
     files: dict[str, list[Structure]] = {}
-    for file in [f for g in (*groups.values(), *config.test.values()) for f in g]:
+    named = [f for g in (*groups.values(), *config.test.values()) for f in g]
+    _check_files(named, config)
+    for file in named:
         if file not in files:
             if progress is not None:
                 progress(f"reading {config.path(file)}")
@@ -197,25 +199,33 @@ def _structures(
     return [s for name in names for s in files[name] if not s.isolated]
 
 
+def _check_files(names: Iterable[str], config: DataConfig) -> None:
+    """Refuse files that are not there, all at once and before any is read."""
+    missing = [str(p) for p in map(config.path, names) if not p.exists()]
+    if missing:
+        raise DataError(
+            f"no such file: {', '.join(dict.fromkeys(missing))}; paths are relative to "
+            f"data.root, which is {config.root or 'not set'}, and that to the folder "
+            f"that the command is started in, {Path.cwd()}"
+        )
+
+
 def _check_labels(
     file: str, structures: Sequence[Structure], config: DataConfig
 ) -> None:
     """Refuse a file from which nothing could be learned or tested."""
     if any(s.has for s in structures):
         return
-    keys = config.keys
-    wanted = [k for k in (keys.energy, keys.forces, keys.virials or keys.stress) if k]
     raise DataError(
-        f"{config.path(file)}: holds no label: looked for {', '.join(wanted)}; its "
+        f"{config.path(file)}: holds no label: looked for "
+        f"{', '.join(config.keys.sources)}; its "
         f"keys are {_found_keys(structures)}; name them in data.keys"
     )
 
 
 def _check_named_keys(structures: Sequence[Structure], config: DataConfig) -> None:
     """Refuse keys that the configuration names and that no structure has."""
-    present = {k for s in structures for k in available_keys(s.atoms)}
-    missing = {n: k for n, k in config.keys.named.items() if k not in present}
-    if missing:
+    if missing := config.keys.absent(keys_of(structures)):
         names = ", ".join(f"{name} = {key!r}" for name, key in missing.items())
         raise DataError(
             f"data.keys names {names}, which no structure has; the keys in the files "
@@ -224,7 +234,7 @@ def _check_named_keys(structures: Sequence[Structure], config: DataConfig) -> No
 
 
 def _found_keys(structures: Sequence[Structure]) -> str:
-    keys = sorted({k for s in structures for k in available_keys(s.atoms)})
+    keys = keys_of(structures)
     return ", ".join(keys[:30]) + (", ..." if len(keys) > 30 else "") or "none"
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from ase.data import atomic_numbers, chemical_symbols, covalent_radii
+from ase.data import chemical_symbols, covalent_radii
 
 from equipot.config.data import KeysConfig
 from equipot.data.consistency import check_consistency
@@ -24,6 +24,7 @@ from equipot.data.findings import (
 )
 from equipot.data.force_checks import check_forces, check_stress_values
 from equipot.data.pair_model import fit_pair_model
+from equipot.data.pairs import overall_minimum, parse_pair
 from equipot.data.presence import check_presence
 from equipot.data.reading import (
     Structure,
@@ -77,11 +78,12 @@ def examine(
         findings.extend(unreadable)
         files.append(structures)
         facts.extend(gather_facts(s, n) for s in structures if not s.isolated)
-    findings.extend(_check_isolated([s for group in files for s in group], facts))
+    isolated = [s for group in files for s in group if s.isolated]
+    findings.extend(_check_isolated(isolated, facts))
     if facts:
         say("comparing labels and structures")
         findings.extend(check_presence(facts, keys, available))
-        findings.extend(check_energies(facts))
+        findings.extend(check_energies(facts, _elements(isolated)))
         findings.extend(check_forces(facts))
         findings.extend(check_stress_values(facts))
         findings.extend(_check_distances(facts))
@@ -93,7 +95,7 @@ def examine(
             _summary(str(path), files[n], [f for f in facts if f.file == n])
             for n, path in enumerate(paths)
         ),
-        minimum_distances=_minimum_distances(facts),
+        minimum_distances=overall_minimum(f.minimum_distances for f in facts),
         findings=sort_findings(findings),
     )
 
@@ -148,6 +150,10 @@ def _check_isolated(
         )
 
 
+def _elements(structures: Sequence[Structure]) -> set[int]:
+    return {z for s in structures for z in s.atoms.numbers.tolist()}
+
+
 def _check_distances(facts: Sequence[Facts]) -> Iterator[Finding]:
     for severity, low, high, remark in (
         ("error", 0.0, TOO_CLOSE, "is an atom written twice, or a length not in Å?"),
@@ -168,7 +174,7 @@ def _check_distances(facts: Sequence[Facts]) -> Iterator[Finding]:
 
 
 def _fraction(pair: str, distance: float) -> float:
-    return distance / sum(covalent_radii[atomic_numbers[s]] for s in pair.split("-"))
+    return distance / sum(covalent_radii[z] for z in parse_pair(pair))
 
 
 def _check_with_pair_model(
@@ -221,12 +227,3 @@ def _summary(
         pressure=(min(pressure), max(pressure)) if pressure else None,
         config_types=dict(Counter(f.structure.config_type for f in facts)),
     )
-
-
-def _minimum_distances(facts: Sequence[Facts]) -> dict[str, float]:
-    shortest: dict[str, float] = {}
-    for f in facts:
-        for pair, distance in f.minimum_distances.items():
-            shortest[pair] = min(distance, shortest.get(pair, distance))
-    order = sorted(shortest, key=lambda p: [atomic_numbers[s] for s in p.split("-")])
-    return {pair: shortest[pair] for pair in order}

@@ -1,6 +1,6 @@
 """Energies that are constant, of low precision, far off, or leave references open."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -9,17 +9,24 @@ from numpy import ndarray
 
 from equipot.data.facts import Facts
 from equipot.data.findings import Finding, counted, some
-from equipot.data.references import composition_matrix, fit_reference_energies
+from equipot.data.references import (
+    ReferenceEnergies,
+    composition_matrix,
+    fit_reference_energies,
+)
 
 SPREADS = 15.0
 """Spreads from the median at which an energy per atom is an outlier."""
 
 
-def check_energies(facts: Sequence[Facts]) -> Iterator[Finding]:
+def check_energies(
+    facts: Sequence[Facts], isolated: Collection[int] = ()
+) -> Iterator[Finding]:
     """Findings about energies: constant, of low precision, outlying, undetermined.
 
     Args:
         facts: Structures of all files.
+        isolated: Atomic numbers whose energy rows of isolated atoms give.
 
     Yields:
         The findings.
@@ -49,10 +56,23 @@ def check_energies(facts: Sequence[Facts]) -> Iterator[Finding]:
     counts = composition_matrix(
         [torch.from_numpy(f.numbers) for f in labeled], elements
     )
-    references = fit_reference_energies(counts, energy, elements)
-    for text in references.warnings:
-        yield Finding("info", "references", text)
+    yield _references(fit_reference_energies(counts, energy, elements), isolated)
     yield from _energy_outliers(labeled, _robust_residual(counts, energy))
+
+
+def _references(fitted: ReferenceEnergies, isolated: Collection[int]) -> Finding:
+    """Where the energies of the elements will come from, and what a fit would know."""
+    number = len(fitted.energies)
+    if set(isolated) >= set(fitted.energies):
+        text = (
+            f"IsolatedAtom rows give all {number} reference energies; the compositions "
+            f"alone would determine {fitted.rank}"
+        )
+    elif fitted.warnings:
+        text = " ".join(fitted.warnings)
+    else:
+        text = f"the compositions determine all {number} reference energies"
+    return Finding("info", "references", text)
 
 
 def _robust_residual(

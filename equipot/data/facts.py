@@ -9,8 +9,8 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from equipot.data.fingerprint import fingerprint, orientation
+from equipot.data.pairs import pair_distances
 from equipot.data.reading import Structure
-from equipot.data.statistics import pair_distances
 from equipot.graph import AtomicGraph, edge_vectors
 from equipot.neighbors import build_graph
 

@@ -64,7 +64,7 @@ def iterate_frames(path: Path) -> Iterator[Atoms]:
         yield atoms
         count += 1
     if count == 0:
-        raise DataError(f"{path}: holds no structure")
+        raise DataError(f"{path}: holds no structure (read as {format_name})")
 
 
 def _format(path: Path) -> str:
@@ -72,7 +72,7 @@ def _format(path: Path) -> str:
     if path.is_dir() and path.suffix != ".bundle":
         raise DataError(f"{path}: is a folder, expected a file with structures")
     if not path.exists():
-        raise DataError(f"{path}: no such file (paths are relative to data.root)")
+        raise DataError(f"{path}: no such file")
     if path.is_file():
         with path.open("rb") as file:
             head = file.read(16)

@@ -28,13 +28,12 @@ def check_presence(
         Errors for names that are not in the files, for labels under another name.
     """
     used = {keys.energy, keys.forces, keys.stress, keys.virials, keys.config_type}
-    for label, key in keys.named.items():
-        if key not in available:
-            yield Finding(
-                "error",
-                "keys",
-                f"no frame has {label} under {key!r}; there are {_names(available)}",
-            )
+    for label, key in keys.absent(available).items():
+        yield Finding(
+            "error",
+            "keys",
+            f"no frame has {label} under {key!r}; there are {_names(available)}",
+        )
     for label in ("energy", "forces", "stress"):
         others = [k for k in available if k not in used and _looks_like(k, label)]
         yield from _check_label(facts, label, getattr(keys, label), others)

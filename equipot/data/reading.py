@@ -1,7 +1,7 @@
 """Structures with labels, read from files and checked before anything is fitted."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,6 +134,11 @@ def available_keys(atoms: Atoms) -> list[str]:
     results = {} if atoms.calc is None else atoms.calc.results
     names = {*map(str, atoms.info), *atoms.arrays, *results}
     return sorted(names - STRUCTURAL)
+
+
+def keys_of(structures: Iterable[Structure]) -> list[str]:
+    """Names of what structures carry, sorted, each once."""
+    return sorted({key for s in structures for key in available_keys(s.atoms)})
 
 
 def _check_geometry(atoms: Atoms, source: str) -> None:

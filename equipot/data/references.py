@@ -99,9 +99,10 @@ def fit_reference_energies(
     warnings: tuple[str, ...] = ()
     if rank < len(elements):
         warnings = (
-            f"the compositions determine {rank} of {len(elements)} reference energies; "
-            "the others are a choice (least norm), so energies of other compositions, "
-            "such as atomization energies, mean nothing: give isolated atoms for them",
+            f"the compositions determine {rank} of {len(elements)} reference energies "
+            "(rank of the fit), the others are a choice: energies of other "
+            "compositions, such as atomization energies, will mean nothing; add "
+            "IsolatedAtom rows if you need them",
         )
     return ReferenceEnergies(
         energies=dict(zip(elements, solution.tolist(), strict=True)),

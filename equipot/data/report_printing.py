@@ -1,14 +1,14 @@
 """A report of the examination for the terminal."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.markup import escape
+from rich.console import Console, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from equipot.data.findings import DoctorReport, FileSummary, Severity
+from equipot.data.findings import DoctorReport, FileSummary, Severity, counted
 
 STYLES: dict[Severity, tuple[str, str]] = {
     "error": ("✗", "bold red"),
@@ -16,6 +16,8 @@ STYLES: dict[Severity, tuple[str, str]] = {
     "info": ("·", "dim"),
 }
 MOST_PAIRS = 12
+GAP = " · "
+INDENT = (0, 0, 0, 2)
 
 
 def print_report(report: DoctorReport, console: Console) -> None:
@@ -25,7 +27,10 @@ def print_report(report: DoctorReport, console: Console) -> None:
         report: What `equipot.data.doctor.examine` returned.
         console: Where to print.
     """
-    console.print(_files(report.files))
+    for file in report.files:
+        for line in _describe(file):
+            console.print(line, highlight=False)
+    console.print()
     if report.minimum_distances:
         console.print(f"[bold]Shortest distances[/] (Å)  {_distances(report)}\n")
     findings = Table(box=None, show_header=False, padding=(0, 1, 0, 0))
@@ -42,38 +47,34 @@ def print_report(report: DoctorReport, console: Console) -> None:
     console.print(_verdict(report))
 
 
-def _files(files: tuple[FileSummary, ...]) -> Table:
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("file", overflow="fold")
-    for name in (
-        "structures",
-        "atoms",
-        "elements",
-        "E / F / S",
-        "E eV/atom",
-        "F rms, max eV/Å",
-        "p GPa",
-    ):
-        table.add_column(name, justify="right")
-    for f in files:
-        isolated = f" + {f.isolated} atoms" if f.isolated else ""
-        table.add_row(
-            escape(Path(f.path).name),
-            f"{f.structures}{isolated}",
-            _range(f.atoms[0], f.atoms[1], "d"),
-            " ".join(f.elements) if len(f.elements) <= 6 else f"{len(f.elements)}",
-            " ".join(_coverage(n, f.structures) for n in f.labels.values()),
-            _range(*f.energy_per_atom, ".2f") if f.energy_per_atom else "-",
-            "-" if f.force_rms is None else f"{f.force_rms:.3g}, {f.force_max:.3g}",
-            _range(*f.pressure, ".3g") if f.pressure else "-",
-        )
-    return table
+def _describe(f: FileSummary) -> Iterator[RenderableType]:
+    """Lines that say what a file holds; they do not need a wide terminal."""
+    yield Text(Path(f.path).name, style="bold")
+    isolated = f" + {counted(f.isolated, 'isolated atom')}" if f.isolated else ""
+    facts = [f"{counted(f.structures, 'structure')}{isolated}"]
+    if f.structures:
+        facts.append(f"{_range(f.atoms[0], f.atoms[1], 'd')} atoms")
+        facts.append(" ".join(f.elements))
+    if len(f.config_types) > 1:
+        facts.append(", ".join(f"{n} of {kind}" for kind, n in f.config_types.items()))
+    yield Padding(Text(GAP.join(facts)), INDENT)
+    if f.structures:
+        yield Padding(Text(GAP).join(_labels(f)), INDENT)
 
 
-def _coverage(count: int, total: int) -> str:
-    if count == total > 0:
-        return "[green]all[/]"
-    return "[dim]none[/]" if count == 0 else f"[yellow]{count}[/]"
+def _labels(f: FileSummary) -> Iterator[Text]:
+    """Ranges of energy, forces and stress, and where they are missing."""
+    values = {
+        "energy": f.energy_per_atom
+        and f"energy {_range(*f.energy_per_atom, '.2f')} eV/atom",
+        "forces": f"forces rms {f.force_rms or 0:.3g}, max {f.force_max or 0:.3g} eV/Å",
+        "stress": f.pressure and f"pressure {_range(*f.pressure, '.3g')} GPa",
+    }
+    for name, count in f.labels.items():
+        text = Text(values[name] or "") if count else Text(f"no {name}", style="dim")
+        if 0 < count < f.structures:
+            text.append(f" (on {count} of {f.structures})", style="yellow")
+        yield text
 
 
 def _range(low: float | int, high: float | int, form: str) -> str:
@@ -83,7 +84,9 @@ def _range(low: float | int, high: float | int, form: str) -> str:
 
 def _distances(report: DoctorReport) -> str:
     pairs = sorted(report.minimum_distances.items(), key=lambda p: p[1])
-    shown = "  ".join(f"{pair} {d:.2f}" for pair, d in pairs[:MOST_PAIRS])
+    shown = "  ".join(
+        f"{pair}\N{NO-BREAK SPACE}{d:.2f}" for pair, d in pairs[:MOST_PAIRS]
+    )
     rest = len(pairs) - MOST_PAIRS
     return shown + (f"  [dim]and {rest} pairs more[/]" if rest > 0 else "")
 

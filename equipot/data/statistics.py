@@ -11,6 +11,7 @@ from ase.data import chemical_symbols
 
 from equipot.data.errors import DataError
 from equipot.data.labels import Example
+from equipot.data.pairs import pair_distances
 from equipot.data.references import (
     ReferenceChoice,
     ReferenceEnergies,
@@ -130,36 +131,6 @@ def compute_statistics(
         config_types=dict(Counter(e.config_type for e in examples)),
         warnings=tuple(w for w in (*references.warnings, warning) if w is not None),
     )
-
-
-def pair_name(z1: int, z2: int) -> str:
-    """Name of a pair of elements, the lighter one first: ``"H-O"``."""
-    return f"{chemical_symbols[min(z1, z2)]}-{chemical_symbols[max(z1, z2)]}"
-
-
-def pair_distances(graphs: Sequence[AtomicGraph]) -> dict[str, float]:
-    """Shortest distance of each pair of elements.
-
-    Args:
-        graphs: Structures with their edges.
-
-    Returns:
-        Distances in Å by `pair_name`, sorted by atomic numbers; pairs without an edge
-        are left out.
-    """
-    shortest: dict[tuple[int, int], float] = {}
-    for graph in graphs:
-        if graph.num_edges == 0:
-            continue
-        distance = edge_vectors(graph).norm(dim=1).double().numpy()
-        ends = np.sort(graph.atomic_numbers[graph.edge_index].numpy(), axis=0)
-        code = ends[0] * 256 + ends[1]
-        order = np.lexsort((distance, code))
-        codes, first = np.unique(code[order], return_index=True)
-        for c, d in zip(codes.tolist(), distance[order][first].tolist(), strict=True):
-            pair = divmod(c, 256)
-            shortest[pair] = min(d, shortest.get(pair, np.inf))
-    return {pair_name(*pair): float(shortest[pair]) for pair in sorted(shortest)}
 
 
 def _edges_within_cutoff(graph: AtomicGraph) -> int:

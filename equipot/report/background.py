@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from ase.data import chemical_symbols
 
-from equipot.report.domain import overall_minimum
+from equipot.data.pairs import overall_minimum
 from equipot.report.evaluation import Evaluation
 from equipot.report.markup import Markup, grouped, join, number, shown, tag
 from equipot.report.provenance import Provenance

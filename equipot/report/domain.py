@@ -5,14 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float
 
-
-def overall_minimum(closest: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Shortest distance of each pair of elements over all structures, in Å."""
-    shortest: dict[str, float] = {}
-    for distances in closest:
-        for pair, distance in distances.items():
-            shortest[pair] = min(distance, shortest.get(pair, np.inf))
-    return shortest
+from equipot.data.pairs import overall_minimum
 
 
 def closeness(

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from equipot.data.batching import evaluation_batches
 from equipot.data.labels import Example, Labels, collate_examples
-from equipot.data.statistics import pair_distances
+from equipot.data.pairs import pair_distances
 from equipot.graph import AtomicGraph
 from equipot.models.potential import Potential
 from equipot.models.prediction import Output, Prediction

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from equipot.config.data import KeysConfig
 from equipot.data.errors import DataError
-from equipot.data.reading import Structure, available_keys, read_structures
+from equipot.data.reading import Structure, keys_of, read_structures
 
 
 def load_structures(files: Sequence[Path], keys: KeysConfig) -> list[Structure]:
@@ -25,9 +25,8 @@ def load_structures(files: Sequence[Path], keys: KeysConfig) -> list[Structure]:
     if twice := [str(file) for n, file in enumerate(files) if file in files[:n]]:
         raise DataError(f"{twice[0]} is given twice: its structures would count double")
     structures = [s for file in files for s in read_structures(file, keys)]
-    present = {key for s in structures for key in available_keys(s.atoms)}
-    missing = {label: k for label, k in keys.named.items() if k not in present}
-    if missing:
+    present = keys_of(structures)
+    if missing := keys.absent(present):
         wanted = ", ".join(f"{label} under {key!r}" for label, key in missing.items())
         raise DataError(
             f"no structure has {wanted}; {_found(present)}: name one of them with "
@@ -44,14 +43,12 @@ def check_labels(structures: Sequence[Structure], keys: KeysConfig) -> None:
     """
     if any(s.has for s in structures):
         return
-    looked = [k for k in (keys.energy, keys.forces, keys.virials or keys.stress) if k]
-    present = {key for s in structures for key in available_keys(s.atoms)}
     raise DataError(
-        f"no structure has a label: looked for {', '.join(looked)}; {_found(present)}. "
-        "Name the labels with --energy-key, --forces-key and --stress-key, or ask for "
-        "predictions alone with --output"
+        f"no structure has a label: looked for {', '.join(keys.sources)}; "
+        f"{_found(keys_of(structures))}. Name the labels with --energy-key, "
+        "--forces-key and --stress-key, or ask for predictions alone with --output"
     )
 
 
-def _found(present: set[str]) -> str:
-    return f"the files have the keys {', '.join(sorted(present)) or 'none'}"
+def _found(present: Sequence[str]) -> str:
+    return f"the files have the keys {', '.join(present) or 'none'}"

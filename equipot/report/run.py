@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
 
+from equipot.atomic_file import write_json
 from equipot.checkpoint import load_potential, read_header, read_statistics
 from equipot.config.data import KeysConfig
 from equipot.data.dataset import make_example
@@ -22,7 +23,6 @@ from equipot.report.html import write_report
 from equipot.report.loading import check_labels, load_structures
 from equipot.report.predictions import write_predictions
 from equipot.report.provenance import Provenance, collect
-from equipot.training.run_directory import write_json
 
 
 @dataclass(frozen=True)

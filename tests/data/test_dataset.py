@@ -69,6 +69,19 @@ def test_contradicting_isolated_atoms_are_refused(metals, write_frames):
         load_dataset(config(write_frames(frames)), cutoff=3.0)
 
 
+def test_missing_files_are_named_with_the_folder_that_was_looked_in(
+    metals, write_frames
+):
+    path = write_frames(metals[:4])
+    files = DataConfig(
+        root=path.parent, train=[path.name, "a.xyz"], valid=["b.xyz"], test=["a.xyz"]
+    )
+
+    message = rf"no such file: \S+a\.xyz, \S+b\.xyz; .* which is {path.parent}"
+    with pytest.raises(DataError, match=message):
+        load_dataset(files, cutoff=3.0)
+
+
 def test_files_of_other_sets_are_kept_apart(metals, write_frames):
     train = write_frames(metals[:4])
     valid = write_frames(metals[4:6], "valid.xyz")

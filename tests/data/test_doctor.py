@@ -38,6 +38,10 @@ def changed(frames: list[Atoms], change: Callable[[Atoms], None]) -> list[Atoms]
     return copies
 
 
+def isolated(symbol: str) -> Atoms:
+    return Atoms(symbol, info={"REF_energy": -1.0, "config_type": "IsolatedAtom"})
+
+
 def test_a_sound_set_passes(metals, write_frames):
     report = examine([write_frames(metals)])
 
@@ -55,6 +59,18 @@ def test_a_sound_set_of_molecules_passes(molecules, write_frames):
 
     assert report.passed
     assert "determine 1 of 3 reference energies" in found(report, "references", "info")
+
+
+def test_isolated_atoms_settle_what_the_compositions_leave_open(
+    molecules, write_frames
+):
+    atoms = [isolated(symbol) for symbol in "HCO"]
+
+    report = examine([write_frames([*atoms, *molecules])])
+
+    (text,) = [f.message for f in report.findings if f.check == "references"]
+    assert text.startswith("IsolatedAtom rows give all 3 reference energies")
+    assert text.endswith("would determine 1")
 
 
 @pytest.mark.parametrize(
@@ -365,8 +381,7 @@ def test_energies_of_32_bits_are_noticed(metals, write_frames):
 
 
 def test_incomplete_isolated_atoms_are_an_error(metals, write_frames):
-    info = {"REF_energy": -1.0, "config_type": "IsolatedAtom"}
-    report = examine([write_frames([Atoms("Cu", info=info), *metals[:6]])])
+    report = examine([write_frames([isolated("Cu"), *metals[:6]])])
 
     assert "IsolatedAtom rows, but none for Ag" in found(report, "references")
     assert report.files[0].isolated == 1
@@ -397,6 +412,19 @@ def test_the_report_prints_and_becomes_json(metals, write_frames):
     assert "train.xyz#0 = train.xyz#10" in stream.getvalue()
     assert tree["passed"] is True
     assert tree["files"][0]["structures"] == 11
+
+
+def test_the_report_fits_a_narrow_terminal(metals, write_frames):
+    labeled = [*metals[:10], isolated("Cu"), isolated("Ag")]
+    del labeled[3].info["REF_stress"]
+    stream = StringIO()
+
+    print_report(examine([write_frames(labeled)]), Console(file=stream, width=80))
+
+    lines = [line.rstrip() for line in stream.getvalue().splitlines()]
+    assert lines[0] == "train.xyz"
+    assert lines[1] == "  10 structures + 2 isolated atoms · 16 atoms · Cu Ag"
+    assert "(on 9 of 10)" in " ".join(lines[2:4])
 
 
 def test_the_command_exits_with_1_if_there_is_an_error(metals, write_frames):

@@ -11,7 +11,7 @@ from equipot.config.data import KeysConfig
 from equipot.data.dataset import make_example
 from equipot.data.errors import DataError
 from equipot.data.reading import parse_structure
-from equipot.data.statistics import Statistics, compute_statistics, pair_name
+from equipot.data.statistics import Statistics, compute_statistics
 
 
 def examples_of(frames, cutoff=3.5):
@@ -127,10 +127,6 @@ def test_statistics_survive_json(metals):
     again = Statistics.from_dict(json.loads(json.dumps(asdict(statistics))))
 
     assert again == statistics
-
-
-def test_pairs_are_sorted_by_atomic_number():
-    assert pair_name(8, 1) == pair_name(1, 8) == "H-O"
 
 
 def test_an_empty_set_is_refused():
