@@ -1,10 +1,12 @@
-"""Expected errors reach the user as one message and exit status 1."""
+"""Errors and warnings reach the user as one message each, without a traceback."""
 
 import os
 import traceback
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import typer
 
@@ -19,7 +21,8 @@ def explain_errors(command: Callable[P, R]) -> Callable[P, R]:
     """Decorate a command so that expected errors end it with a message.
 
     Anything else is a defect of ours and keeps its traceback. With the environment
-    variable ``EQUIPOT_DEBUG`` set, expected errors show theirs as well::
+    variable ``EQUIPOT_DEBUG`` set, expected errors show theirs as well, and warnings
+    the line that they come from::
 
         @app.command()
         @explain_errors
@@ -34,13 +37,29 @@ def explain_errors(command: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(command)
     def explained(*args: P.args, **kwargs: P.kwargs) -> R:
+        debug = bool(os.environ.get("EQUIPOT_DEBUG"))
         try:
-            return command(*args, **kwargs)
+            with _plain_warnings(wanted=not debug):
+                return command(*args, **kwargs)
         except EXPECTED as error:
-            if os.environ.get("EQUIPOT_DEBUG"):
+            if debug:
                 traceback.print_exc()
             message = str(error) or type(error).__name__
             typer.secho(f"error: {message}", fg="red", err=True)
             raise typer.Exit(1) from error
 
     return explained
+
+
+@contextmanager
+def _plain_warnings(*, wanted: bool) -> Iterator[None]:
+    """Show warnings as one line each, without the line of code that they come from."""
+    with warnings.catch_warnings():
+        if wanted:
+            warnings.showwarning = _show_warning
+        yield
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    text = " ".join(str(message).split())
+    typer.secho(f"warning: {text}", fg="yellow", err=True)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 C = TypeVar("C", bound=BaseModel)
 
@@ -116,17 +117,34 @@ def _explain(
         key = ".".join(names) or "(top level)"
         unknown = detail["type"] == "extra_forbidden"
         origin = "--set" if _was_set(key, edited, within=unknown) else str(path)
-        message = detail["msg"].removeprefix("Value error, ")
-        if unknown:
-            message = "unknown key" + _suggest(names[-1], siblings)
-        elif detail["type"] == "missing":
-            message = "required, but not given"
-        elif detail["type"] != "value_error":
-            message = f"{message}, got {detail['input']!r}"
-        line = f"{origin}: {key}: {message}"
+        line = f"{origin}: {key}: {_message(detail, names, siblings)}"
         if line not in lines:
             lines.append(line)
     return "\n".join(lines)
+
+
+def _message(detail: ErrorDetails, names: list[str], siblings: list[str]) -> str:
+    """What was expected and what was got, in words of the configuration."""
+    got, context = detail["input"], detail.get("ctx", {})
+    match detail["type"]:
+        case "extra_forbidden":
+            return "unknown key" + _suggest(names[-1], siblings)
+        case "missing":
+            return "required, but not given"
+        case "value_error":
+            return detail["msg"].removeprefix("Value error, ")
+        case "union_tag_invalid":
+            got = context["tag"]
+            text = (
+                f"{context['discriminator']} must be one of {context['expected_tags']}"
+            )
+        case "union_tag_not_found":
+            text = f"needs the key {context['discriminator']}"
+        case "model_type" | "model_attributes_type":
+            text = "must be a section with keys of its own"
+        case _:
+            text = detail["msg"].replace("Input should", "must")
+    return f"{text}, got {got!r}"
 
 
 def _was_set(key: str, edited: list[str], *, within: bool) -> bool:
