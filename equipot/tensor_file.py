@@ -6,7 +6,6 @@ reading a file cannot run code.
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
+
+from equipot.atomic_file import write_atomically
 
 HEADER_KEY = "equipot"
 MAX_HEADER_BYTES = 64 * 2**20
@@ -41,10 +42,10 @@ def write_tensor_file(
     # 0-d tensors keep their shape in safetensors; shared storage would not be saved.
     plain = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
     text = json.dumps({"kind": kind, **header}, sort_keys=True, allow_nan=False)
-    digest = _digest(text, plain)
-    metadata = {HEADER_KEY: text, "sha256": digest}
+    sha256 = digest(plain, text)
+    metadata = {HEADER_KEY: text, "sha256": sha256}
     write_atomically(path, save(plain, metadata=metadata))
-    return digest
+    return sha256
 
 
 def read_tensor_file(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -65,7 +66,7 @@ def read_tensor_file(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, T
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise TensorFileError(f"{path} is damaged: {error}") from error
-    if _digest(text, tensors) != header["sha256"]:
+    if digest(tensors, text) != header["sha256"]:
         raise TensorFileError(
             f"{path} is damaged: it does not match its SHA-256; get a fresh copy"
         )
@@ -102,22 +103,19 @@ def read_tensor_file_header(path: Path, kind: str) -> dict[str, Any]:
     return {**header, "sha256": metadata["sha256"]}
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file in one step, after its content has reached the disk."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+def digest(tensors: Mapping[str, Tensor], text: str = "") -> str:
+    """SHA-256 of names, types, shapes and bits of tensors, in hexadecimal.
+
+    Args:
+        tensors: On any device.
+        text: Hashed first.
+    """
+    total = hashlib.sha256(text.encode())
+    for name, tensor in sorted(tensors.items()):
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        plain = tensor.detach().cpu().contiguous().reshape(-1)
+        total.update(plain.view(torch.uint8).numpy().data)
+    return total.hexdigest()
 
 
 def _check_layout(path: Path) -> None:
@@ -138,12 +136,3 @@ def _check_layout(path: Path) -> None:
             f"{path} is truncated or damaged: its header claims {length} bytes, the "
             f"file has {size}"
         )
-
-
-def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256(text.encode())
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()

@@ -11,7 +11,6 @@ from equipot.tensor_file import (
     TensorFileError,
     read_tensor_file,
     read_tensor_file_header,
-    write_atomically,
     write_tensor_file,
 )
 
@@ -105,20 +104,6 @@ def test_other_kind_is_refused(path):
 def test_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError, match="no file"):
         read_tensor_file(tmp_path / "nothing", "potential")
-
-
-def test_failed_write_leaves_the_old_file_and_no_rubbish(path, monkeypatch):
-    before = path.read_bytes()
-
-    def disk_full(descriptor):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", disk_full)
-    with pytest.raises(OSError, match="No space left"):
-        write_atomically(path, b"new")
-
-    assert path.read_bytes() == before
-    assert list(path.parent.iterdir()) == [path]
 
 
 def test_header_values_must_be_json(tmp_path):

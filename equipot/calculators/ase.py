@@ -1,7 +1,6 @@
 """`EquipotCalculator`: a potential for everything that works with ASE."""
 
 import copy
-import hashlib
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from equipot.checkpoint import load_potential, read_header, read_statistics
 from equipot.graph import AtomicGraph
 from equipot.models.potential import Potential
 from equipot.models.prediction import Output, Prediction
+from equipot.tensor_file import digest
 
 
 class EquipotCalculator(Calculator):
@@ -103,11 +103,7 @@ class EquipotCalculator(Calculator):
     @property
     def fingerprint(self) -> str:
         """SHA-256 of the weights."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.potential.state_dict().items()):
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        return digest(self.potential.state_dict())
 
     def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
         """What changed since the last calculation: exactly, ``atoms.info`` too."""

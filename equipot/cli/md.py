@@ -28,9 +28,9 @@ def md(
     from equipot.calculators import EquipotCalculator
     from equipot.config.load import load_config
     from equipot.config.md import MDConfig
+    from equipot.interrupt import watch_signals
     from equipot.md import MDStoppedError, read_structure, run_md
-    from equipot.training.interrupt import watch_signals
-    from equipot.training.runtime import compute_settings
+    from equipot.runtime import compute_settings
 
     run = load_config(config, overrides or [], MDConfig)
     atoms = read_structure(run.structure)

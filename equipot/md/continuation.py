@@ -54,12 +54,12 @@ def fingerprint_of_run(config: MDConfig, calculator: str) -> dict[str, Any]:
 
 
 def check_continuation(
-    path: Path, stored: Mapping[str, Any], present: Mapping[str, Any]
+    folder: Path, stored: Mapping[str, Any], present: Mapping[str, Any]
 ) -> list[str]:
     """Compare a state with the run that wants to continue it.
 
     Args:
-        path: File of the state.
+        folder: Of the run.
         stored: `fingerprint_of_run` when the state was written.
         present: `fingerprint_of_run` now.
 
@@ -72,7 +72,7 @@ def check_continuation(
     changed = _differences(stored["physics"], present["physics"])
     if changed:
         raise ValueError(
-            f"the run in {path.parent.parent} cannot be continued, it was another:\n"
+            f"the run in {folder} cannot be continued, it was another:\n"
             + "\n".join(f"  {line}" for line in changed)
             + "\nGo back to its values, or start a new run with another --output"
         )

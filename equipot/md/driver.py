@@ -1,6 +1,5 @@
 """Runs molecular dynamics with any ASE calculator, and resumes it to the bit."""
 
-import json
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import replace
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any, final
 
 import numpy as np
+import torch
 from ase import Atoms
 from ase.calculators.calculator import CalculatorError
 from ase.calculators.singlepoint import SinglePointCalculator
@@ -15,17 +15,21 @@ from ase.io import write
 from jaxtyping import Shaped
 from rich.console import Console
 
+from equipot.atomic_file import write_atomically, write_json
 from equipot.config.load import dump_config
 from equipot.config.md import MDConfig
+from equipot.generations import Generations
 from equipot.md.alarms import Alarms, LastFrames, MDStoppedError
 from equipot.md.build import build_integrator, start_velocities
-from equipot.md.checkpoint import has_states, read_newest_state, write_state
 from equipot.md.continuation import check_continuation, fingerprint_of_run
 from equipot.md.progress import Progress
 from equipot.md.recorder import TRAJECTORIES, Recorder, ThermoLog, cut_back
 from equipot.md.summary import MDSummary, ns_per_day
 from equipot.md.thermodynamics import COLUMNS, Course, Thermodynamics, measure
+from equipot.run_folder import CONFIG, claimed
 
+KIND = "state of a molecular dynamics run"
+VERSION = 2
 ALARM_FRAMES = "alarm.extxyz"
 INTERRUPTED = "interrupted; continue with --resume"
 
@@ -61,13 +65,13 @@ def run_md(
 
     Raises:
         MDStoppedError: If an alarm went off or the calculator failed.
-        FileExistsError: If `output` holds a run and `resume` is not set.
-        ValueError: If the run in `output` was another one.
+        ValueError: If `output` holds something and `resume` is not set, or the run in
+            it was another one.
     """
     console = console or Console()
     simulation = Simulation(atoms, config, output, fingerprint)
-    with closing(simulation):
-        if resume:
+    with claimed(output, resume=resume), closing(simulation):
+        if resume and simulation.states.exist():
             for warning in simulation.resume():
                 console.print(f"warning: {warning}", style="yellow", soft_wrap=True)
         else:
@@ -104,18 +108,13 @@ class Simulation:
         self.step = 0
         self.rng = np.random.default_rng(config.seed)
         self.course = Course(len(atoms))
-        self.states = output / "states"
+        self.states = Generations(output, KIND, VERSION)
         self.trajectory_path = output / f"trajectory.{config.record.format}"
         self.log_path = output / "log.csv"
         self._files: tuple[Recorder, ...] = ()
 
     def start(self) -> None:
         """Begin at step 0: velocities, first frame, first row, first state."""
-        if has_states(self.states):
-            raise FileExistsError(
-                f"{self.output} already holds a run; continue it with --resume, or "
-                "choose another --output"
-            )
         try:
             self.atoms.get_forces()
         except CalculatorError as error:
@@ -136,17 +135,16 @@ class Simulation:
         Returns:
             What the user should know: damaged states, another environment.
         """
-        state = read_newest_state(self.states)
-        arrays, header = state.arrays, state.header
-        warnings = [
-            *state.damaged,
-            *check_continuation(state.path, header["run"], self._identity()),
-        ]
+        warnings: list[str] = []
+        record, tensors = self.states.load(warnings.append)
+        warnings += check_continuation(self.output, record["run"], self._identity())
+        arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
         for name in ("numbers", "pbc", "masses"):
             if not np.array_equal(arrays[name], _constants(self.atoms)[name]):
                 raise ValueError(
-                    f"{name} of the structure differ from those in {state.path}: the "
-                    "structure file was changed since the run began"
+                    f"{name} of the structure differ from those of the run in "
+                    f"{self.output}: the structure file was changed since it began; "
+                    "put the original back, or start a new run"
                 )
         self.atoms.set_cell(arrays["cell"])
         self.atoms.set_positions(arrays["positions"])
@@ -155,12 +153,12 @@ class Simulation:
         self.integrator.restore(
             {n: arrays[f"integrator.{n}"] for n in self.integrator.variables}
         )
-        self.step = header["step"]
+        self.step = record["step"]
         self.integrator.dynamics.nsteps = self.step
-        self.rng.bit_generator.state = header["rng"]
-        self.course.sums.update(header["course"])
-        cut_back(self.trajectory_path, header["trajectory"])
-        cut_back(self.log_path, header["log"])
+        self.rng.bit_generator.state = record["rng"]
+        self.course.sums.update(record["course"])
+        cut_back(self.trajectory_path, record["trajectory"])
+        cut_back(self.log_path, record["log"])
         self._open()
         return warnings
 
@@ -207,15 +205,14 @@ class Simulation:
 
     def _make_step(self) -> str | None:
         """One step; why the run must stop, or None."""
+        self.step += 1
+        reason = None
         try:
             self.integrator.step()
-        except CalculatorError as error:
-            self.last_frames.keep(self.atoms, self.step + 1)
-            self.step += 1
-            return f"the calculator failed: {error}"
-        self.step += 1
+        except (CalculatorError, ValueError) as error:  # positions may be infinite
+            reason = f"the calculator failed: {error}"
         self.last_frames.keep(self.atoms, self.step)
-        return self.alarms.check(self.atoms, self.step)
+        return reason or self.alarms.check(self.atoms, self.step)
 
     def _prepare(self) -> None:
         self.integrator = build_integrator(self.atoms, self.config, self.rng)
@@ -223,10 +220,7 @@ class Simulation:
         self.last_frames = LastFrames(self.config.alarms.frames)
 
     def _open(self) -> None:
-        self.output.mkdir(parents=True, exist_ok=True)
-        (self.output / "config.yaml").write_text(
-            dump_config(self.config), encoding="utf-8"
-        )
+        write_atomically(self.output / CONFIG, dump_config(self.config).encode())
         self.log = ThermoLog(self.log_path, COLUMNS)
         self.trajectory = TRAJECTORIES[self.config.record.format](self.trajectory_path)
         self._files = (self.log, self.trajectory)
@@ -257,14 +251,16 @@ class Simulation:
             "momenta": self.atoms.get_momenta(),
             **{f"integrator.{k}": v for k, v in self.integrator.state().items()},
         }
-        header = {
+        record = {
+            "step": self.step,
             "run": self._identity(),
             "rng": self.rng.bit_generator.state,
             "course": self.course.sums,
             "trajectory": self.trajectory.mark(),
             "log": self.log.mark(),
         }
-        write_state(self.states, self.step, arrays, header)
+        tensors = {n: torch.from_numpy(np.array(a)) for n, a in arrays.items()}
+        self.states.save(record, tensors)
         self.atoms.calc.reset()
 
     def _identity(self) -> Mapping[str, Any]:
@@ -301,9 +297,7 @@ class Simulation:
             else ns_per_day(speed, self.config.timestep),
         )
         summary = replace(summary, stopped=stopped)
-        (self.output / "summary.json").write_text(
-            json.dumps(summary.as_dict(), indent=2) + "\n", encoding="utf-8"
-        )
+        write_json(self.output / "summary.json", summary.as_dict())
         return summary
 
 

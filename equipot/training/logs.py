@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 from torch.utils.tensorboard import SummaryWriter
 
-from equipot.tensor_file import write_atomically
+from equipot.atomic_file import write_atomically
 from equipot.training.observer import Limits, Observer
 from equipot.training.position import Position, Row
 

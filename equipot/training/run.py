@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 from torch import nn
 
+from equipot.atomic_file import write_atomically, write_json
 from equipot.checkpoint import (
     load_potential,
     read_header,
@@ -23,21 +24,22 @@ from equipot.data.batching import evaluation_batches
 from equipot.data.dataset import load_dataset
 from equipot.data.labels import Example
 from equipot.data.statistics import compute_statistics
+from equipot.generations import Generations
+from equipot.interrupt import Interruption, watch_signals
 from equipot.models.build import build_potential, check_model
 from equipot.models.potential import Potential
-from equipot.tensor_file import write_atomically
+from equipot.run_folder import claimed
+from equipot.runtime import compute_settings
 from equipot.training.bad_batch import write_examples
 from equipot.training.build import build_trainer, unused_labels
-from equipot.training.interrupt import Interruption, watch_signals
 from equipot.training.logs import CsvLog, Journal, TensorBoardLog
 from equipot.training.metrics import ErrorAccumulator
 from equipot.training.position import Position
 from equipot.training.progress import ProgressBar
 from equipot.training.rng import seed_everything
-from equipot.training.run_directory import RunDirectory, write_json
-from equipot.training.runtime import compute_settings
+from equipot.training.run_directory import RunDirectory
 from equipot.training.same_run import check_same_config, check_same_data
-from equipot.training.state import State, StateFiles
+from equipot.training.state import KIND, VERSION, State
 from equipot.training.step import evaluate, labeled_outputs, make_batch
 from equipot.training.summary import error_table
 from equipot.training.trainer import BadBatchError, Trainer
@@ -79,10 +81,9 @@ def run_training(
     """
     check_model(config.model)
     files = RunDirectory(directory)
-    files.open(resume=resume)
     training = config.training
     with (
-        files.locked(),
+        claimed(directory, resume=resume),
         compute_settings(training.num_threads, training.deterministic),
     ):
         journal = Journal(files.log, console or Console())
@@ -99,7 +100,7 @@ class _Run:
         self.files = files
         self.journal = journal
         self.tree = config.model_dump(mode="json")
-        self.states = StateFiles(files.path, config.training.keep)
+        self.states = Generations(files.path, KIND, VERSION, config.training.keep)
         self.device = resolve_device(config.training.device)
 
     def go(self, *, resume: bool) -> TrainingResult:
@@ -145,16 +146,16 @@ class _Run:
                 "the run was stopped before its first state: starting anew"
             )
             return None
-        state = self.states.load(self.journal.warn)
-        check_same_config(state.record["config"], self.tree)
-        threads = state.record["threads"]
+        record, tensors = self.states.load(self.journal.warn)
+        check_same_config(record["config"], self.tree)
+        threads = record["threads"]
         if (now := torch.get_num_threads()) != threads:
             self.journal.warn(
                 f"the run had {threads} threads and has {now} now: results will differ "
                 "in the last digits from those of a run without a stop; set "
                 f"training.num_threads or OMP_NUM_THREADS to {threads}"
             )
-        return state
+        return State(tensors, record)
 
     def _trainer(self) -> Trainer:
         potential = build_potential(
@@ -227,7 +228,7 @@ class _Run:
             "data": self.dataset.hashes,
             "threads": torch.get_num_threads(),
         }
-        self.states.save(State(state.tensors, record))
+        self.states.save(record, state.tensors)
 
     def _save_model(self, model: nn.Module, best: bool, epoch: float) -> None:
         if not isinstance(model, Potential):

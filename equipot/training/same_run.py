@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from equipot.training.state import StateError
+from equipot.generations import StateError
 
 FREE: Final[tuple[str, ...]] = (
     "data.root",

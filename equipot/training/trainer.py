@@ -9,8 +9,8 @@ from torch.optim import Optimizer
 
 from equipot.data.batching import EdgeBudgetSampler, evaluation_batches
 from equipot.data.labels import Example
+from equipot.interrupt import Interruption
 from equipot.training.ema import WeightAverage
-from equipot.training.interrupt import Interruption
 from equipot.training.loss import EnergyForcesStressLoss
 from equipot.training.metrics import ErrorAccumulator
 from equipot.training.observer import Limits, Observer

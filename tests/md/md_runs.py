@@ -63,16 +63,21 @@ SYSTEMS = {"copper": copper, "network": network}
 
 
 def run(
-    system: str, ensemble: str, output: Path, resume: bool = False, **changes: object
+    system: str,
+    ensemble: str,
+    output: Path,
+    resume: bool = False,
+    console: Console | None = None,
+    **changes: object,
 ) -> MDSummary:
-    """Run to the end, silently and with one thread."""
+    """Run to the end with one thread, silently unless there is a console."""
     torch.set_num_threads(1)
     return run_md(
         SYSTEMS[system](),
         configuration(ensemble, **changes),
         output,
         resume=resume,
-        console=Console(file=StringIO()),
+        console=console or Console(file=StringIO()),
     )
 
 

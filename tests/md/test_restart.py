@@ -1,12 +1,15 @@
-import json
 import multiprocessing
 import random
 import time
+from io import StringIO
 
 import numpy as np
 import pytest
+from rich.console import Console
 
-from equipot.md.checkpoint import read_newest_state, write_state
+from equipot.generations import Generations
+from equipot.md.driver import KIND, VERSION
+from equipot.run_folder import RunFolderError
 from tests.md.md_runs import ENSEMBLES, network, run, run_quietly
 
 CASES = [("copper", ensemble) for ensemble in ENSEMBLES] + [
@@ -44,7 +47,7 @@ def test_killed_and_resumed_equals_uninterrupted(system, ensemble, tmp_path, pro
 
 def _run_and_kill(processes, system, ensemble, output, rows) -> int:
     """Kill with SIGKILL once the log has so many rows; 1 if it came in time."""
-    resume = (output / "states").exists()
+    resume = (output / "state.safetensors").exists()
     process = processes.Process(target=run, args=(system, ensemble, output, resume))
     process.start()
     log = output / "log.csv"
@@ -60,25 +63,29 @@ def _run_and_kill(processes, system, ensemble, output, rows) -> int:
 def _assert_same(first, second) -> None:
     for name in FILES:
         assert (first / name).read_bytes() == (second / name).read_bytes(), name
-    a, b = (read_newest_state(folder / "states") for folder in (first, second))
-    assert a.header == b.header
-    assert a.arrays.keys() == b.arrays.keys()
-    for name, array in a.arrays.items():
-        np.testing.assert_array_equal(array, b.arrays[name], err_msg=name)
+    (record, tensors), (others, expected) = map(_newest_state, (first, second))
+    assert record == others
+    assert tensors.keys() == expected.keys()
+    for name, tensor in tensors.items():
+        np.testing.assert_array_equal(tensor, expected[name], err_msg=name)
+
+
+def _newest_state(folder):
+    return Generations(folder, KIND, VERSION).load(pytest.fail)
 
 
 def test_damaged_state_gives_way_to_the_one_before(tmp_path):
     whole, pieces = tmp_path / "whole", tmp_path / "pieces"
     run("copper", "bussi", whole)
     run("copper", "bussi", pieces, steps=60)
-    newest = read_newest_state(pieces / "states").path
+    newest = pieces / "state.safetensors"
     newest.write_bytes(newest.read_bytes()[:-8])
 
-    state = read_newest_state(pieces / "states")
-    run("copper", "bussi", pieces, resume=True)
+    output = StringIO()
+    run("copper", "bussi", pieces, resume=True, console=Console(file=output))
 
-    assert state.header["step"] == 40
-    assert "damaged" in state.damaged[0]
+    assert "damaged" in output.getvalue()
+    assert "trying the state before it" in output.getvalue()
     _assert_same(whole, pieces)
 
 
@@ -133,13 +140,19 @@ def test_refuses_to_continue_another_run(tmp_path):
 def test_refuses_to_overwrite_a_run(tmp_path):
     run("copper", "nve", tmp_path, steps=20)
 
-    with pytest.raises(FileExistsError, match="--resume"):
+    with pytest.raises(RunFolderError, match="add --resume"):
         run("copper", "nve", tmp_path, steps=20)
 
 
-def test_refuses_to_resume_nothing(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nothing to resume"):
-        run("copper", "nve", tmp_path, resume=True)
+def test_a_run_killed_before_its_first_state_starts_anew(tmp_path):
+    run("copper", "nve", tmp_path / "whole")
+    run("copper", "nve", tmp_path / "pieces")
+    for state in (tmp_path / "pieces").glob("*.safetensors"):
+        state.unlink()
+
+    run("copper", "nve", tmp_path / "pieces", resume=True)
+
+    _assert_same(tmp_path / "whole", tmp_path / "pieces")
 
 
 def test_refuses_files_that_were_shortened(tmp_path):
@@ -148,33 +161,3 @@ def test_refuses_files_that_were_shortened(tmp_path):
 
     with pytest.raises(ValueError, match=r"log\.csv has 0 bytes.*put the original"):
         run("copper", "nve", tmp_path, resume=True)
-
-
-def test_state_keeps_every_bit(tmp_path):
-    rng = np.random.default_rng(0)
-    rng.standard_normal(3)
-    arrays = {
-        "scalar": np.array(0.1),
-        "table": rng.standard_normal((4, 3)),
-        "pbc": np.array([True, False, True]),
-    }
-
-    write_state(tmp_path, 7, arrays, {"rng": rng.bit_generator.state})
-    state = read_newest_state(tmp_path)
-    again = np.random.default_rng(1)
-    again.bit_generator.state = state.header["rng"]
-
-    for name, array in arrays.items():
-        np.testing.assert_array_equal(state.arrays[name], array, strict=True)
-    assert again.standard_normal() == rng.standard_normal()
-    json.dumps(state.header)
-
-
-def test_two_generations_are_kept(tmp_path):
-    for step in (1, 2, 3):
-        write_state(tmp_path, step, {"x": np.zeros(1)}, {})
-
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "state-000000000002.safetensors",
-        "state-000000000003.safetensors",
-    ]

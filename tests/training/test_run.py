@@ -12,9 +12,9 @@ from equipot.checkpoint import load_potential, read_header
 from equipot.cli.train import app
 from equipot.config.load import load_config
 from equipot.config.train import TrainConfig
+from equipot.generations import StateError
+from equipot.run_folder import RunFolderError
 from equipot.training.run import run_training
-from equipot.training.run_directory import RunDirectory, RunDirectoryError
-from equipot.training.state import StateError
 from equipot.training.step import NonFiniteError
 
 
@@ -95,23 +95,8 @@ def test_settings_of_the_process_are_restored(train):
 def test_an_existing_run_is_not_overwritten(train):
     train("training.epochs=1")
 
-    with pytest.raises(RunDirectoryError, match=r"is not empty; add --resume"):
+    with pytest.raises(RunFolderError, match=r"is not empty; add --resume"):
         train("training.epochs=1")
-
-
-def test_there_must_be_a_run_to_resume(train):
-    with pytest.raises(RunDirectoryError, match=r"no run in .* to resume"):
-        train(resume=True)
-
-
-def test_a_directory_has_one_run_at_a_time(train, tmp_path):
-    train("training.epochs=1")
-
-    with (
-        RunDirectory(tmp_path / "run").locked(),
-        pytest.raises(RunDirectoryError, match="another process is training in"),
-    ):
-        train("training.epochs=1", resume=True)
 
 
 def test_resuming_with_another_configuration_names_the_keys(train):
@@ -182,14 +167,6 @@ def test_the_command_ends_with_a_table_of_errors(write_config, tmp_path):
     assert "meV/atom" in result.output
     assert "GPa" in result.output
     assert "model.safetensors" in result.output
-
-
-def test_a_directory_of_something_else_is_left_alone(train, tmp_path):
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "thesis.tex").touch()
-
-    with pytest.raises(RunDirectoryError, match="is not empty"):
-        train()
 
 
 def test_a_run_that_never_began_does_not_block_its_directory(train, tmp_path):

@@ -7,9 +7,9 @@ import torch
 from equipot.config.train import TrainConfig
 from equipot.data.dataset import load_dataset
 from equipot.data.statistics import compute_statistics
+from equipot.interrupt import Interruption
 from equipot.models import build_potential
 from equipot.training.build import build_trainer
-from equipot.training.interrupt import Interruption
 from equipot.training.observer import Observer
 from equipot.training.trainer import BadBatchError
 

@@ -1,0 +1,88 @@
+"""Generations of a state on disk: if the newest is damaged, the one before is used."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from equipot.tensor_file import TensorFileError, read_tensor_file, write_tensor_file
+
+
+class StateError(ValueError):
+    """A state of a run that is missing, damaged, or not of this run."""
+
+
+class Generations:
+    """States of one run in a folder, newest first.
+
+    ``state.safetensors`` is the newest, ``state.1.safetensors`` the one before, and so
+    on. A file is complete before it gets its name; its checksum tells whether it was
+    damaged later.
+
+    Args:
+        folder: Where the files are.
+        kind: What the files hold, such as ``"training state"``.
+        version: Of what is in them; no other is read.
+        keep: Number of generations.
+    """
+
+    def __init__(self, folder: Path, kind: str, version: int, keep: int = 2) -> None:
+        self.folder = folder
+        self.kind = kind
+        self.version = version
+        self.paths = [folder / "state.safetensors"] + [
+            folder / f"state.{n}.safetensors" for n in range(1, keep)
+        ]
+
+    def exist(self) -> bool:
+        """Whether there is any generation."""
+        return any(path.exists() for path in self.paths)
+
+    def save(self, record: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Write the newest generation; the oldest is dropped.
+
+        Args:
+            record: JSON values.
+            tensors: Stored bit for bit.
+        """
+        fresh = self.folder / "state.new.safetensors"
+        header = {"version": self.version, "record": record}
+        write_tensor_file(fresh, self.kind, header, tensors)
+        for older, newer in zip(self.paths[:0:-1], self.paths[-2::-1], strict=True):
+            if newer.exists():
+                os.replace(newer, older)
+        os.replace(fresh, self.paths[0])
+
+    def load(
+        self, complain: Callable[[str], None]
+    ) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Record and tensors of the newest generation that is intact.
+
+        Args:
+            complain: Called with a message for each one that is not.
+
+        Raises:
+            StateError: If none is, or another version wrote it.
+        """
+        for path in self.paths:
+            try:
+                header, tensors = read_tensor_file(path, self.kind)
+            except FileNotFoundError:
+                complain(f"{path} is missing; trying the state before it")
+                continue
+            except TensorFileError as error:
+                complain(f"{error}; trying the state before it")
+                continue
+            if header["version"] != self.version:
+                raise StateError(
+                    f"{path} has version {header['version']}, this equipot resumes "
+                    f"version {self.version}; resume with the equipot that started "
+                    "the run"
+                )
+            return header["record"], tensors
+        raise StateError(
+            f"{self.folder} holds no intact state; start the run anew in another "
+            "directory"
+        )
