@@ -1,53 +1,94 @@
 """`equipot info`: what a checkpoint says about itself."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from textwrap import wrap
 from typing import Annotated, Any
 
 import typer
 
 from equipot.cli.errors import explain_errors
 
-WIDEST_LIST = 12
+WIDTH = 58
+"""Columns that a text may take beside its title."""
 
 
 @explain_errors
 def info(
     model: Annotated[Path, typer.Argument(help="Model, a .safetensors file.")],
+    everything: Annotated[
+        bool, typer.Option("--json", help="Print all that the file says, as JSON.")
+    ] = False,
 ) -> None:
     """Show what a model is, what it was trained on, and where it holds."""
     from equipot.checkpoint import read_header
 
+    header = read_header(model)
+    if everything:
+        typer.echo(json.dumps(header, indent=2, ensure_ascii=False))
+        return
     typer.secho(str(model), bold=True)
-    for line in describe(read_header(model)):
-        typer.echo(line)
+    for title, text in describe(header):
+        for n, line in enumerate(wrap(text, WIDTH, break_long_words=False)):
+            typer.echo(f"  {'' if n else title:20}{line}")
 
 
-def describe(header: Mapping[str, Any], indent: int = 0) -> Iterator[str]:
-    """Lines of an indented listing, aligned within each section.
+def describe(header: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What a reader of a model wants to know first.
 
     Args:
-        header: Nested mapping of JSON values.
-        indent: Columns to the left.
+        header: What `equipot.checkpoint.read_header` returns.
 
     Yields:
-        One line per value; sections follow the plain values of their level.
+        Title and text of each line.
     """
-    plain = {k: v for k, v in header.items() if not isinstance(v, Mapping)}
-    sections = {k: v for k, v in header.items() if isinstance(v, Mapping)}
-    width = max(map(len, plain), default=0)
-    for key, value in plain.items():
-        yield f"{'':{indent}}{key:{width}}  {_shown(value)}"
-    for key, section in sections.items():
-        yield f"{'':{indent}}{key}"
-        yield from describe(section, indent + 2)
+    from ase.data import chemical_symbols
+
+    model, statistics = header["model"], header["statistics"]
+    energies = {
+        chemical_symbols[int(z)]: energy
+        for z, energy in statistics["reference_energies"].items()
+    }
+    yield "elements", ", ".join(energies)
+    yield (
+        "architecture",
+        f"{model['num_layers']} layers, {model['channels']} channels, "
+        f"lmax {model['lmax']}, cutoff {model['cutoff']:g} Å, {model['symmetry']}, "
+        f"{model['dtype']}{', ZBL' if model['zbl'] else ''}",
+    )
+    counts = statistics["label_counts"].items()
+    labels = ", ".join(f"{n} of {name}" for name, n in counts if n)
+    yield "structures", f"{statistics['num_structures']}; labels: {labels or 'none'}"
+    if len(statistics["config_types"]) > 1:
+        groups = statistics["config_types"].items()
+        yield "groups", ", ".join(f"{n} of {name}" for name, n in groups)
+    yield from _training(header)
+    yield "shortest distances", _numbers(statistics["minimum_distances"], ".2f", "Å")
+    source = statistics["reference_source"].replace("_", " ")
+    yield "reference energies", f"{_numbers(energies, '.4f', 'eV')}, from {source}"
+    for warning in statistics["warnings"]:
+        yield "warning", warning
+    for name, digest in header.get("provenance", {}).get("data", {}).items():
+        yield "data", f"{name}  {digest[:16]}"
+    yield "units", ", ".join(f"{k} {v}" for k, v in header["units"].items())
+    yield "written by", f"equipot {header['equipot_version']}"
+    yield "sha256", header["sha256"]
 
 
-def _shown(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        if len(value) > WIDEST_LIST or any(isinstance(v, Mapping) for v in value):
-            return f"({len(value)} entries)"
-        return ", ".join(map(_shown, value)) or "none"
-    return "none" if value is None else str(value)
+def _training(header: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Errors by set; a model that was not trained by `train-potential` has none."""
+    training = header.get("training")
+    if training is None:
+        return
+    epochs = f"epoch {training['best_epoch']:g} of {training['epochs']}"
+    yield "kept", f"{epochs}, {training['steps']} steps"
+    for name, errors in training["errors"].items():
+        overall = [(key, groups["overall"]) for key, groups in errors.items()]
+        texts = [f"{key} {e['rmse']:.1f} {e['unit']}" for key, e in overall]
+        yield f"RMSE, {name}", ", ".join(texts)
+
+
+def _numbers(values: Mapping[str, float], form: str, unit: str) -> str:
+    items = (f"{key} {value:{form}}" for key, value in values.items())
+    return f"{', '.join(items)} {unit}"

@@ -1,21 +1,56 @@
 """What `equipot info` and `equipot doctor` print."""
 
+import json
+
+import pytest
 from typer.testing import CliRunner
 
+from equipot.checkpoint import read_header, save_potential
 from equipot.cli.info import describe
 from equipot.cli.main import app
+from equipot.config.model import ModelConfig
+from equipot.models import build_potential
+from tests.potentials import statistics_of
 
 
-def test_plain_values_come_before_sections():
-    header = {"model": {"cutoff": 5.0, "hidden": [64, 32]}, "version": 1}
+@pytest.fixture
+def path(tmp_path):
+    config = ModelConfig(cutoff=4.0, lmax=1, channels=4, num_layers=2, zbl=True)
+    statistics = statistics_of((8, 14), 4.0)
+    path = tmp_path / "model.safetensors"
+    extra = {"provenance": {"data": {"train.xyz": "0123456789abcdef" * 4}}}
+    potential = build_potential(config, statistics)
+    save_potential(path, potential, config, statistics, extra)
+    return path
 
-    lines = list(describe(header))
 
-    assert lines == ["version  1", "model", "  cutoff  5", "  hidden  64, 32"]
+def test_info_tells_the_facts_of_a_model(path):
+    result = CliRunner().invoke(app, ["info", str(path)])
+
+    assert result.exit_code == 0
+    text = " ".join(result.stdout.split())
+    assert "2 layers, 4 channels, lmax 1, cutoff 4 Å, O(3), float32, ZBL" in text
+    assert "O -108.8000, Si -190.4000 eV, from given" in text
+    assert "train.xyz 0123456789abcdef" in text
 
 
-def test_long_lists_are_counted():
-    assert list(describe({"history": list(range(50))})) == ["history  (50 entries)"]
+def test_info_tells_errors_and_warnings(path):
+    errors = {"energy": {"overall": {"rmse": 2.04, "unit": "meV/atom"}}}
+    training = {"best_epoch": 7.0, "epochs": 9, "steps": 90, "errors": {"300K": errors}}
+    header = read_header(path)
+    header["statistics"]["warnings"] = ["the compositions determine 1 of 2"]
+
+    lines = dict(describe({**header, "training": training}))
+
+    assert lines["kept"] == "epoch 7 of 9, 90 steps"
+    assert lines["RMSE, 300K"] == "energy 2.0 meV/atom"
+    assert lines["warning"] == "the compositions determine 1 of 2"
+
+
+def test_info_prints_the_whole_header_as_json(path):
+    result = CliRunner().invoke(app, ["info", str(path), "--json"])
+
+    assert json.loads(result.stdout) == read_header(path)
 
 
 def test_missing_model_is_one_message(tmp_path):
