@@ -40,7 +40,7 @@ def differentiable_geometry(graph: AtomicGraph, *, strain: bool) -> Geometry:
 def forces_and_stress(
     energy: Float[Tensor, " graphs"],
     geometry: Geometry,
-    cell: Float[Tensor, "graphs 3 3"],
+    graph: AtomicGraph,
     *,
     create_graph: bool,
 ) -> tuple[Float[Tensor, "atoms 3"], Float[Tensor, "graphs 3 3"] | None]:
@@ -52,13 +52,13 @@ def forces_and_stress(
     Args:
         energy: In eV, computed from ``geometry.vectors``.
         geometry: What `differentiable_geometry` returned.
-        cell: Lattice vectors as rows in Å.
+        graph: Its cells and pbc define the volumes.
         create_graph: Whether the result is to be differentiated again.
 
     Returns:
         forces: In eV/Å.
-        stress: In eV/Å^3, positive in tension; NaN where the cell has no volume; None
-            if the geometry has no strain.
+        stress: In eV/Å^3, positive in tension; NaN without three periodic directions,
+            as there is no volume; None if the geometry has no strain.
 
     Raises:
         ValueError: If the energy has no graph to differentiate.
@@ -76,8 +76,8 @@ def forces_and_stress(
     )
     if geometry.strain is None:
         return -gradients[0], None
-    volume = torch.linalg.det(cell).abs()
-    full = (volume > 0)[:, None, None]
+    volume = torch.linalg.det(graph.cell).abs()
+    full = (graph.pbc.all(dim=1) & (volume > 0))[:, None, None]
     # NaN enters last: a division by it would spread NaN to the gradients of the others.
     stress = gradients[1] / torch.where(full, volume[:, None, None], 1.0)
     return -gradients[0], torch.where(full, stress, torch.nan)

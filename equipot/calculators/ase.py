@@ -17,7 +17,7 @@ from ase.calculators.calculator import (
 )
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from equipot.calculators.canonical import CanonicalEdges
+from equipot.calculators.canonical import CanonicalEdges, Edges
 from equipot.calculators.domain import Domain, ExtrapolationError
 from equipot.checkpoint import load_potential, read_header, read_statistics
 from equipot.graph import AtomicGraph
@@ -142,9 +142,15 @@ class EquipotCalculator(Calculator):
             self.atoms = atoms.copy()
             self._info = copy.deepcopy(atoms.info)
         atoms = self.atoms
-        outputs = self._outputs(atoms, properties)
-        prediction = self.potential(self._graph(atoms), outputs, create_graph=False)
-        self.results.update(_results(prediction))
+        self.results = {}  # of other atoms, if this was called without ASE's cache
+        edges = self._edges(atoms)
+        prediction = self.potential(
+            self._graph(atoms, edges),
+            self._outputs(atoms, properties),
+            create_graph=False,
+        )
+        self._check_domain(atoms, edges)
+        self.results = _results(prediction)
 
     def _outputs(self, atoms: Atoms, properties: Collection[str]) -> set[Output]:
         outputs: set[Output] = {"energy"}
@@ -161,12 +167,7 @@ class EquipotCalculator(Calculator):
             outputs.add("stress")
         return outputs
 
-    def _graph(self, atoms: Atoms) -> AtomicGraph:
-        edges = self._edges(atoms)
-        if self._domain is not None and self.on_extrapolation != "ignore":
-            found = self._domain.violation(atoms, edges.index, edges.distances)
-            if found is not None:
-                self._report(*found)
+    def _graph(self, atoms: Atoms, edges: Edges) -> AtomicGraph:
         device = self.potential.device
         return AtomicGraph(
             positions=torch.from_numpy(atoms.get_positions()).to(device),
@@ -179,7 +180,13 @@ class EquipotCalculator(Calculator):
             cutoff=self.potential.cutoff,
         )
 
-    def _report(self, pair: str, message: str) -> None:
+    def _check_domain(self, atoms: Atoms, edges: Edges) -> None:
+        if self._domain is None or self.on_extrapolation == "ignore":
+            return
+        found = self._domain.violation(atoms, edges.index, edges.distances)
+        if found is None:
+            return
+        pair, message = found
         if self.on_extrapolation == "error":
             raise ExtrapolationError(
                 f"{message}: the potential extrapolates. Start from another structure, "

@@ -48,7 +48,7 @@ class CanonicalEdges:
             atoms: Positions and cell must be finite.
         """
         cell = atoms.cell.array
-        found = self._verlet(atoms.positions.copy(), cell.copy(), atoms.pbc.copy())
+        found = self._verlet(atoms.positions, cell, atoms.pbc)
         if found is not self._found:
             self._sort(found)
         senders, receivers = self._index

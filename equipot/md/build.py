@@ -1,8 +1,10 @@
 """From a configuration to atoms and an integrator: the factory of this package."""
 
+from collections import deque
+from itertools import islice
+
 import numpy as np
 from ase import Atoms
-from ase.io import read
 
 from equipot.config.md import (
     BussiConfig,
@@ -14,6 +16,7 @@ from equipot.config.md import (
     StructureConfig,
     VelocitiesConfig,
 )
+from equipot.data.frames import iterate_frames
 from equipot.md import integrators
 from equipot.md.integrators import Integrator
 from equipot.md.velocities import degrees_of_freedom, draw_velocities, remove_drift
@@ -30,18 +33,15 @@ def read_structure(config: StructureConfig) -> Atoms:
         Atoms without a calculator.
 
     Raises:
-        ValueError: If the file has no such frame, holds no atoms or coordinates that
-            are not finite, or is to be repeated along a direction without a period.
-        FileNotFoundError: If there is no such file.
+        ValueError: If the file is missing or broken, has no such frame, holds no atoms
+            or coordinates that are not finite, or is to be repeated along a direction
+            without a period.
     """
-    if not config.file.is_file():
-        raise FileNotFoundError(f"structure.file: there is no file {config.file}")
-    try:
-        atoms: Atoms = read(config.file, index=config.index)  # type: ignore[assignment]
-    except (IndexError, StopIteration) as error:
+    atoms = _frame(config)
+    if atoms is None:
         raise ValueError(
             f"{config.file} has no frame {config.index}; choose another structure.index"
-        ) from error
+        )
     if not len(atoms):
         raise ValueError(f"frame {config.index} of {config.file} holds no atoms")
     if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell).all()):
@@ -148,6 +148,14 @@ def build_integrator(
             )
         case _:
             return integrators.nve(*common)
+
+
+def _frame(config: StructureConfig) -> Atoms | None:
+    frames, index = iterate_frames(config.file), config.index
+    if index >= 0:
+        return next(islice(frames, index, None), None)
+    last = deque(frames, maxlen=-index)
+    return last[0] if len(last) == -index else None
 
 
 def _check_periodicity(atoms: Atoms, ensemble: str) -> None:

@@ -101,7 +101,8 @@ class Simulation:
             raise ValueError("atoms need a calculator: set atoms.calc")
         if atoms.constraints:
             raise ValueError(
-                "constraints are not supported: remove them with atoms.set_constraint()"
+                "constraints are not supported: remove fixed atoms from the structure "
+                "file, or call atoms.set_constraint()"
             )
         self.atoms, self.config, self.output = atoms, config, output
         self.fingerprint = fingerprint

@@ -115,7 +115,7 @@ class Potential(nn.Module):
             energies = self._energies(graph, elements, geometry.vectors)
             energy = self._total(energies, graph)
             forces, stress = forces_and_stress(
-                energy, geometry, graph.cell, create_graph=create_graph
+                energy, geometry, graph, create_graph=create_graph
             )
         if not create_graph:
             energy, energies = energy.detach(), energies.detach()

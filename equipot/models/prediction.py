@@ -20,7 +20,7 @@ class Prediction:
     energies  ``(atoms,)``          eV, float64; they sum to the energy
     forces    ``(atoms, 3)``        eV/Å
     stress    ``(graphs, 3, 3)``    eV/Å^3, symmetric, positive in tension; NaN
-                                    for a structure without a volume
+                                    without three periodic directions
     ========  ====================  ==========================================
     """
 

@@ -188,19 +188,19 @@ class Trainer:
         position, limits = self.position, self.limits
         position.epoch += 1
         position.batch = 0
-        last = position.epoch >= limits.epochs or self._out_of_time()
+        position.finished = self._verdict()
         row = self._training_row(position.epoch)
         errors: dict[str, Any] = {}
-        if last or position.epoch % limits.validate_every == 0:
+        if position.finished or position.epoch % limits.validate_every == 0:
             errors = self._validate(row)
             if (loss := row.get("valid_loss")) is not None:
                 self.schedule.observe(loss)
                 position.wait(loss, limits.early_stop_min_delta)
+            self._tick()
+            position.finished = self._verdict()
         self.sums = EpochSums()
-        self._tick()
         row["seconds"] = position.seconds
         position.history.append(row)
-        position.finished = self._verdict()
         for observer in self.observers:
             observer.on_epoch(row, errors)
         if position.finished is None and self._state_is_due():
@@ -214,6 +214,7 @@ class Trainer:
         )
         row = self._training_row(epoch)
         errors = self._validate(row)
+        self._tick()
         row["seconds"] = position.seconds
         position.finished = self._verdict()
         for observer in self.observers:

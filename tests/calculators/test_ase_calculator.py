@@ -226,6 +226,27 @@ def test_pairs_that_training_never_saw_are_refused(small):
         atoms.get_forces()
 
 
+def test_unknown_element_is_named_before_its_distances(small):
+    atoms = molecule("NH3")
+    atoms.calc = EquipotCalculator(small, minimum_distances=LIMITS)
+
+    with pytest.raises(ValueError, match="the structure contains N"):
+        atoms.get_potential_energy()
+
+
+def test_a_calculation_leaves_no_results_of_other_atoms(small, ethanol, silica):
+    calculator = EquipotCalculator(small)
+    calculator.calculate(ethanol, ["forces"])
+
+    calculator.calculate(silica, ["energy"])
+
+    assert "forces" not in calculator.results
+    silica.positions[0] = np.nan
+    with pytest.raises(ValueError, match="atom 0"):
+        calculator.calculate(silica, ["energy"])
+    assert not calculator.results
+
+
 def test_extrapolation_can_be_a_warning_given_once_for_each_pair(small):
     atoms = _squeezed()
     atoms.calc = EquipotCalculator(

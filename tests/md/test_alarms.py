@@ -35,6 +35,10 @@ def _huge(forces):
     forces[3, 1] = 1e3
 
 
+def _escape(forces):
+    raise ValueError("the position of atom 7 is [nan, 0, 0]")
+
+
 def _fail(forces):
     raise CalculationFailed("atoms 1 (O) and 2 (H) are too close")
 
@@ -47,6 +51,7 @@ def _fail(forces):
             r"(?s)at step 5: force or momentum is not finite.*atom 3 \(Ar\)",
         ),
         (_huge, r"(?s)force of 1000 eV/Å, alarms\.max_force is 100.*atom 3 \(Ar\)"),
+        (_escape, r"step 5: the calculator failed: the position of atom 7 is"),
         (_fail, r"step 5: the calculator failed: atoms 1 \(O\) and 2 \(H\)"),
     ],
 )

@@ -1,4 +1,5 @@
 import json
+import pickle
 from io import StringIO
 
 import numpy as np
@@ -175,8 +176,17 @@ def test_impossible_structures_are_refused(structures, settings, message):
 
 
 def test_missing_structure_file_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="there is no file"):
+    with pytest.raises(ValueError, match=r"none\.xyz: no such file"):
         read_structure(StructureConfig(file=tmp_path / "none.xyz"))
+
+
+def test_files_that_are_no_structures_or_could_run_code_are_refused(tmp_path):
+    (tmp_path / "table.csv").write_text("step,energy\n1,2\n")
+    (tmp_path / "old.traj").write_bytes(pickle.dumps([1]))
+
+    for name, message in (("table.csv", "convert it"), ("old.traj", "run any code")):
+        with pytest.raises(ValueError, match=message):
+            read_structure(StructureConfig(file=tmp_path / name))
 
 
 def test_structure_that_is_not_finite_is_refused(tmp_path):

@@ -69,6 +69,16 @@ def test_stress_is_the_derivative_by_strain(potential, silica):
     assert_close(stress, stress.T, rtol=0, atol=1e-14)
 
 
+def test_slab_in_a_cell_with_vacuum_has_no_stress(silica):
+    potential = random_potential(lmax=1, num_layers=1)
+    silica.pbc = [True, True, False]
+
+    prediction = potential(build_graph(silica, potential.cutoff))
+
+    assert prediction.stress.isnan().all()
+    assert prediction.forces.isfinite().all()
+
+
 def test_compressed_cell_has_negative_stress(silica):
     """Positive in tension: a cell squeezed onto the repulsion of the nuclei pushes."""
     potential = random_potential(zbl=True)
@@ -149,11 +159,9 @@ def test_evaluation_mode_detaches(potential, ethanol):
 
 
 def test_energy_without_a_graph_is_refused(ethanol):
-    geometry = differentiable_geometry(build_graph(ethanol, 3.0), strain=False)
+    graph = build_graph(ethanol, 3.0)
+    geometry = differentiable_geometry(graph, strain=False)
     with pytest.raises(ValueError, match="no graph to differentiate: compute it"):
         forces_and_stress(
-            torch.zeros(1, dtype=torch.float64),
-            geometry,
-            torch.zeros(1, 3, 3, dtype=torch.float64),
-            create_graph=False,
+            torch.zeros(1, dtype=torch.float64), geometry, graph, create_graph=False
         )

@@ -1,4 +1,5 @@
 import copy
+import itertools
 import signal
 
 import pytest
@@ -165,6 +166,20 @@ def test_a_spent_budget_validates_and_ends_between_steps(trainer_of):
     assert recorder.rows[-1]["valid_loss"] > 0
     assert len(trainer.position.history) == 1
     assert recorder.states[-1].record["position"]["batch"] == 2
+
+
+def test_a_budget_spent_at_the_end_of_an_epoch_still_validates(trainer_of, monkeypatch):
+    clock = itertools.count()  # every look at it takes a second
+    monkeypatch.setattr("time.monotonic", lambda: float(next(clock)))
+
+    for budget in range(10, 40):
+        trainer, recorder = trainer_of(
+            epochs=50, max_minutes=budget / 60, validate_every=50
+        )
+        trainer.fit(Interruption())
+
+        assert trainer.position.finished == "the time budget is spent"
+        assert recorder.rows[-1]["valid_loss"] > 0
 
 
 def test_a_longer_budget_goes_on_as_if_nothing_had_happened(trainer_of):
