@@ -6,53 +6,58 @@ from typing import Annotated
 import typer
 
 from equipot.cli.errors import explain_errors
+from equipot.cli.options import (
+    EnergyKey,
+    ForcesKey,
+    StressKey,
+    VirialsKey,
+    keys_config,
+)
 
 
 @explain_errors
 def evaluate(
     model: Annotated[Path, typer.Argument(help="Model, a .safetensors file.")],
-    data: Annotated[list[Path], typer.Argument(help="Files with structures.")],
-    report: Annotated[Path | None, typer.Option(help="Write an HTML report.")] = None,
+    data: Annotated[
+        list[Path],
+        typer.Argument(help="Files with structures and labels, in any format of ASE."),
+    ],
+    report: Annotated[
+        Path | None, typer.Option(help="Write a report to this HTML file.")
+    ] = None,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the errors as JSON.")
+        Path | None, typer.Option("--json", help="Write the errors to this JSON file.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="Write predictions as extxyz.")
+        Path | None, typer.Option(help="Write the predictions to this extxyz file.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Annotated[
+        str, typer.Option(help="cpu, cuda, or auto: cuda if there is one.")
+    ] = "auto",
     dtype: Annotated[
         str | None, typer.Option(help="float32 or float64; as trained by default.")
     ] = None,
     backend: Annotated[
-        str | None, typer.Option(help="Tensor products; as configured by default.")
+        str | None,
+        typer.Option(help="Who computes tensor products; as trained by default."),
     ] = None,
-    energy_key: Annotated[
-        str | None, typer.Option(help="Label.", show_default="REF_energy")
-    ] = None,
-    forces_key: Annotated[
-        str | None, typer.Option(help="Label.", show_default="REF_forces")
-    ] = None,
-    stress_key: Annotated[
-        str | None, typer.Option(help="Label.", show_default="REF_stress")
-    ] = None,
-    virials_key: Annotated[
-        str | None, typer.Option(help="Label that takes the place of the stress.")
-    ] = None,
+    energy_key: EnergyKey = None,
+    forces_key: ForcesKey = None,
+    stress_key: StressKey = None,
+    virials_key: VirialsKey = None,
 ) -> None:
-    """Report errors of predictions beside the spread of the labels."""
-    from equipot.config.data import KeysConfig
+    """Compare predictions with labels: tables here, a report with --report."""
     from equipot.report.run import Wanted, run_evaluation
 
-    keys = {
-        "energy": energy_key,
-        "forces": forces_key,
-        "stress": stress_key,
-        "virials": virials_key,
-    }
     run_evaluation(
         model,
         data,
-        keys=KeysConfig(**{label: key for label, key in keys.items() if key}),
+        keys=keys_config(
+            energy=energy_key,
+            forces=forces_key,
+            stress=stress_key,
+            virials=virials_key,
+        ),
         wanted=Wanted(report=report, json=json_file, predictions=output),
         device=device,
         dtype=dtype,

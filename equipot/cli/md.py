@@ -6,23 +6,19 @@ from typing import Annotated
 import typer
 
 from equipot.cli.errors import explain_errors
-
-INTERRUPTED = 130
-"""Exit status of a run that was stopped by a signal and can be resumed."""
+from equipot.cli.options import INTERRUPTED, Overrides, Resume
 
 
 @explain_errors
 def md(
-    config: Annotated[Path, typer.Argument(help="Configuration, a YAML file.")],
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="section.key=value")
-    ] = None,
+    config: Annotated[
+        Path, typer.Argument(help="YAML file, such as configs/demo_md.yaml.")
+    ],
+    overrides: Overrides = None,
     output: Annotated[
         Path | None, typer.Option(help="Folder for all files of the run.")
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue from the newest checkpoint.")
-    ] = False,
+    resume: Resume = False,
 ) -> None:
     """Run molecular dynamics, or resume it to the bit."""
     from equipot.calculators import EquipotCalculator

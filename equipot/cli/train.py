@@ -6,9 +6,7 @@ from typing import Annotated
 import typer
 
 from equipot.cli.errors import explain_errors
-
-INTERRUPTED = 130
-"""Exit status of a run that was stopped by a signal and can be resumed."""
+from equipot.cli.options import INTERRUPTED, Overrides, Resume
 
 app = typer.Typer(
     add_completion=False,
@@ -19,29 +17,22 @@ app = typer.Typer(
 @app.command()
 @explain_errors
 def train(
-    config: Annotated[Path, typer.Argument(help="YAML file; see configs/.")],
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Change a value, such as training.optimizer.lr=0.001; repeatable.",
-        ),
-    ] = None,
+    config: Annotated[
+        Path, typer.Argument(help="YAML file, such as configs/demo.yaml.")
+    ],
+    overrides: Overrides = None,
     output: Annotated[
         Path | None,
         typer.Option(help="Directory of the run; runs/NAME_OF_CONFIG by default."),
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run in the directory.")
-    ] = False,
+    resume: Resume = False,
 ) -> None:
     """Train a potential on labelled structures, and test it."""
     from equipot.config.load import load_config
     from equipot.config.train import TrainConfig
 
     directory = output or Path("runs") / config.stem
-    checked = load_config(config, set_ or [], TrainConfig)
+    checked = load_config(config, overrides or [], TrainConfig)
 
     from rich.console import Console
 

@@ -76,6 +76,7 @@ def run_md(
                 console.print(f"warning: {warning}", style="yellow", soft_wrap=True)
         else:
             simulation.start()
+        console.print(simulation.introduction(), soft_wrap=True, markup=False)
         with simulation.show(console) as progress:
             summary = simulation.advance(progress, interrupted)
     for line in summary.lines():
@@ -162,6 +163,15 @@ class Simulation:
         cut_back(self.log_path, record["log"])
         self._open()
         return warnings
+
+    def introduction(self) -> str:
+        """What will be run from here, and where its files are, in one line."""
+        config = self.config
+        start = f" from step {self.step}" if self.step else ""
+        return (
+            f"{config.ensemble.name}, {len(self.atoms)} atoms, {config.steps} steps of "
+            f"{config.timestep:g} fs{start}; files in {self.output}"
+        )
 
     def show(self, console: Console) -> Progress:
         """Progress display from the present step to the last."""

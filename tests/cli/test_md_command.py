@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 from equipot.checkpoint import save_potential
 from equipot.cli.main import app
 from equipot.config.model import ModelConfig
+from equipot.interrupt import Interruption
 from equipot.models import build_potential
 from tests.potentials import statistics_of
 
@@ -48,6 +49,8 @@ def test_runs_and_resumes(folder):
     assert [whole.exit_code, first.exit_code, second.exit_code] == [0, 0, 0], (
         whole.output + first.output + second.output
     )
+    assert f"langevin, 8 atoms, 12 steps of 1 fs; files in {folder}" in whole.output
+    assert "12 steps of 1 fs from step 7; files in" in second.output
     assert "temperature" in whole.output
     log, again = ((folder / name / "log.csv").read_bytes() for name in ("whole", "run"))
     assert log == again
@@ -77,6 +80,27 @@ def test_alarm_ends_with_status_1_and_says_why(folder):
     assert "alarms.max_temperature is 1" in result.output
     assert "Traceback" not in result.output
     assert np.isfinite(read(folder / "run" / "alarm.extxyz").positions).all()
+
+
+@pytest.mark.filterwarnings("default")
+def test_extrapolation_is_a_warning_of_one_line_by_choice(folder):
+    write(folder / "start.xyz", bulk("Si", a=4.1, cubic=True), format="extxyz")
+
+    result = _md(folder / "md.yaml", "--set", "on_extrapolation=warn")
+
+    assert result.exit_code == 0
+    (line,) = [text for text in result.stderr.splitlines() if "extrapolates" in text]
+    assert line.startswith("warning: atoms ")
+    assert ".py" not in line
+
+
+def test_an_interrupted_run_ends_with_status_130(folder, monkeypatch):
+    monkeypatch.setattr(Interruption, "requested", True)
+
+    result = _md(folder / "md.yaml")
+
+    assert result.exit_code == 130
+    assert "interrupted; continue with --resume" in result.output
 
 
 def test_structure_outside_of_the_domain_is_explained(folder):
