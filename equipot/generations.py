@@ -66,23 +66,27 @@ class Generations:
         Raises:
             StateError: If none is, or another version wrote it.
         """
+        damage = []
         for path in self.paths:
             try:
                 header, tensors = read_tensor_file(path, self.kind)
             except FileNotFoundError:
-                complain(f"{path} is missing; trying the state before it")
-                continue
+                damage.append(f"{path} is missing")
             except TensorFileError as error:
-                complain(f"{error}; trying the state before it")
-                continue
-            if header["version"] != self.version:
-                raise StateError(
-                    f"{path} has version {header['version']}, this equipot resumes "
-                    f"version {self.version}; resume with the equipot that started "
-                    "the run"
-                )
-            return header["record"], tensors
+                damage.append(str(error))
+            else:
+                for message in damage:
+                    complain(f"{message}; going on from the state before it")
+                self._check_version(path, header["version"])
+                return header["record"], tensors
         raise StateError(
             f"{self.folder} holds no intact state; start the run anew in another "
-            "directory"
+            "folder:\n  " + "\n  ".join(damage)
         )
+
+    def _check_version(self, path: Path, version: int) -> None:
+        if version != self.version:
+            raise StateError(
+                f"{path} has version {version}, this equipot resumes version "
+                f"{self.version}; resume with the equipot that started the run"
+            )

@@ -45,7 +45,13 @@ def claimed(folder: Path, *, resume: bool) -> Iterator[None]:
             _check_unused(folder)
         for leftover in folder.glob(".*.partial"):
             leftover.unlink()
-        yield
+        try:
+            yield
+        except OSError as error:
+            if error.errno is None or error.filename is not None:
+                raise
+            # A full disk does not say where.
+            raise OSError(error.errno, error.strerror, str(folder)) from error
 
 
 def _check_unused(folder: Path) -> None:

@@ -78,6 +78,14 @@ def test_a_file_cannot_be_the_folder(tmp_path):
         pass
 
 
+def test_a_full_disk_names_the_folder(tmp_path):
+    with (
+        pytest.raises(OSError, match=f"No space left on device: '{tmp_path}'"),
+        claimed(tmp_path, resume=False),
+    ):
+        raise OSError(28, "No space left on device")
+
+
 def test_files_that_a_killed_process_was_writing_are_removed(tmp_path):
     for name in ("config.yaml", ".state.safetensors.7.partial"):
         (tmp_path / name).touch()

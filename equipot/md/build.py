@@ -30,7 +30,8 @@ def read_structure(config: StructureConfig) -> Atoms:
         config: File, frame and copies.
 
     Returns:
-        Atoms without a calculator.
+        Atoms with their momenta, and with nothing else of the file: labels of one
+        frame would be wrong on every later one.
 
     Raises:
         ValueError: If the file is missing or broken, has no such frame, holds no atoms
@@ -55,9 +56,17 @@ def read_structure(config: StructureConfig) -> Atoms:
                 f"structure.replicate is {list(config.replicate)}, but lattice "
                 f"direction {'abc'[axis]} of {config.file} is not periodic"
             )
-    atoms = atoms.repeat(config.replicate)
-    atoms.calc = None
-    return atoms
+    bare = Atoms(
+        numbers=atoms.numbers,
+        positions=atoms.positions,
+        cell=atoms.cell,
+        pbc=atoms.pbc,
+        masses=atoms.arrays.get("masses"),
+        constraint=atoms.constraints,
+    )
+    if atoms.has("momenta"):
+        bare.set_momenta(atoms.get_momenta(), apply_constraint=False)
+    return bare.repeat(config.replicate)
 
 
 def start_velocities(

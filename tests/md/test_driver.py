@@ -163,6 +163,21 @@ def test_structure_is_replicated(structures):
     assert len(read_structure(config)) == 6
 
 
+def test_labels_of_the_structure_file_do_not_travel_with_the_atoms(tmp_path):
+    path = tmp_path / "labelled.xyz"
+    atoms = molecule("H2O")
+    atoms.info["REF_energy"] = -3.0
+    atoms.arrays["REF_forces"] = np.ones((3, 3))
+    atoms.set_momenta(np.full((3, 3), 2.0))
+    write(path, atoms, format="extxyz")
+
+    start = read_structure(StructureConfig(file=path))
+
+    assert start.info == {}
+    assert set(start.arrays) == {"numbers", "positions", "momenta"}
+    np.testing.assert_array_equal(start.get_momenta(), atoms.get_momenta())
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

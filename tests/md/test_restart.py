@@ -85,7 +85,7 @@ def test_damaged_state_gives_way_to_the_one_before(tmp_path):
     run("copper", "bussi", pieces, resume=True, console=Console(file=output))
 
     assert "damaged" in output.getvalue()
-    assert "trying the state before it" in output.getvalue()
+    assert "going on from the state before it" in output.getvalue()
     _assert_same(whole, pieces)
 
 
