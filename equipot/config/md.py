@@ -127,7 +127,7 @@ class AlarmsConfig(Config):
     """Limits that stop a run; numbers that are not finite always do."""
 
     max_temperature: PositiveFloat | None = 10_000.0
-    """In K."""
+    """Highest temperature in K."""
     max_force: PositiveFloat | None = 100.0
     """Largest force on an atom in eV/Å."""
     min_distance: PositiveFloat | None = 0.5
@@ -147,21 +147,22 @@ class MDConfig(Config):
     """Trained potential."""
     structure: StructureConfig
     ensemble: EnsembleConfig
+    """What is constant: a section chosen by its `name`."""
     steps: NonNegativeInt
     """Steps in all; a resumed run may ask for more."""
     timestep: PositiveFloat = 0.5
-    """In fs."""
+    """Length of a step in fs."""
     temperature: PositiveFloat = 300.0
-    """Of the thermostat, and of random initial velocities; in K."""
+    """Temperature in K of the thermostat and of random initial velocities."""
     velocities: VelocitiesConfig = VelocitiesConfig()
     seed: NonNegativeInt = 0
-    """Of initial velocities and thermostat noise."""
+    """Seed of initial velocities and thermostat noise."""
     record: RecordConfig = RecordConfig()
     alarms: AlarmsConfig = AlarmsConfig()
     output: Path = Path("runs/md")
     """Folder for everything that the run writes."""
-    device: str = "auto"
-    """Where the potential is evaluated."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the potential is evaluated; auto takes a GPU if there is one."""
     dtype: Literal["float32", "float64"] | None = None
     """Arithmetic of the potential; its own if left out."""
     backend: str | None = None

@@ -129,6 +129,8 @@ class CosineScheduleConfig(WarmupConfig):
 
     kind: Literal["cosine"] = "cosine"
     """Name of the schedule."""
+    warmup_epochs: NonNegativeFloat = 1.0
+    """Length of the linear growth in epochs; fractions are fine."""
     min_factor: Annotated[float, Field(ge=0, le=1)] = 0.01
     """Learning rate at the end over the highest one."""
 
@@ -190,7 +192,7 @@ class TrainingConfig(Config):
     """What is minimized."""
     optimizer: OptimizerConfig = OptimizerConfig()
     """Who minimizes it."""
-    schedule: ScheduleConfig = CosineScheduleConfig(warmup_epochs=1.0)
+    schedule: ScheduleConfig = CosineScheduleConfig()
     """Course of the learning rate; a cosine unless `kind` says otherwise."""
     ema: EmaConfig | None = EmaConfig()
     """Average of the weights; null keeps the raw weights."""
