@@ -169,7 +169,9 @@ def check_validation(config: TrainingConfig, dataset: Dataset) -> None:
     if dataset.valid:
         if not labeled_outputs(dataset.valid) & set(build_loss(config.loss).terms):
             raise ValueError(
-                "the validation set has none of the labels that the loss is made of"
+                "the validation set has none of the labels that the loss is made of "
+                f"({', '.join(sorted(build_loss(config.loss).terms))}): choose other "
+                "files for data.valid, or name their keys in data.keys"
             )
         return
     if config.early_stop is not None:

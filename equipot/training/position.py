@@ -33,7 +33,13 @@ class Position:
     finished: str | None = None
     """Why training is over, if it is."""
     history: list[Row] = field(default_factory=list)
-    """One row per complete epoch."""
+    """One row per complete epoch, and one for where a budget ended within one."""
+
+    def drop_partial_row(self) -> None:
+        """Forget the row of an epoch that is not complete, as it will be."""
+        self.history = [
+            row for row in self.history if (row["epoch"] or 0) <= self.epoch
+        ]
 
     def improve(self, loss: float, epoch: float) -> bool:
         """Note a validation loss; whether it is the lowest so far."""

@@ -119,9 +119,11 @@ class Trainer:
             BadBatchError: If loss or gradient of a batch are not finite.
         """
         self._clock = time.monotonic()
+        self.position.finished = self._verdict()
+        if self.position.finished is None:
+            self.position.drop_partial_row()
         for observer in self.observers:
             observer.on_start(self.position, self.limits)
-        self.position.finished = self._verdict()
         if self.position.step == 0:
             self.save()
         while self.position.finished is None and not interruption.requested:
@@ -207,7 +209,7 @@ class Trainer:
             self.save()
 
     def _end_budget(self) -> None:
-        """Validate in the middle of an epoch; a resumed run drops this row again."""
+        """Validate within an epoch; a run that goes on drops this row again."""
         position = self.position
         epoch = position.epoch + position.batch / len(
             self.sampler.batches(position.epoch)
@@ -216,6 +218,7 @@ class Trainer:
         errors = self._validate(row)
         self._tick()
         row["seconds"] = position.seconds
+        position.history.append(row)
         position.finished = self._verdict()
         for observer in self.observers:
             observer.on_epoch(row, errors)
