@@ -106,6 +106,13 @@ def test_newer_format_is_refused_with_what_to_do(path):
         read_header(path)
 
 
+def test_a_format_version_that_is_none_is_refused(path):
+    rewrite(path, lambda header: {**header, "format_version": "new"})
+
+    with pytest.raises(CheckpointError, match="no valid format version, got 'new'"):
+        read_header(path)
+
+
 def test_older_format_is_upgraded(path, monkeypatch):
     """Version 2 is said to have renamed a key of version 1."""
     rewrite(path, lambda h: {**h, "fmt_stats": h["statistics"], "statistics": None})

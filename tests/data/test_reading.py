@@ -14,7 +14,7 @@ from torch.testing import assert_close
 
 from equipot.config.data import KeysConfig
 from equipot.data.errors import DataError
-from equipot.data.reading import read_structures
+from equipot.data.reading import parse_structure, read_structures
 
 PLAIN = KeysConfig(energy="energy", forces="forces", stress="stress")
 
@@ -200,6 +200,14 @@ def four_stresses(atoms):
     atoms.info["REF_stress"] = np.arange(4.0)
 
 
+def logical_energy(atoms):
+    atoms.info["REF_energy"] = True
+
+
+def nan_cell(atoms):
+    atoms.cell[0, 0] = np.nan
+
+
 def isolated_pair(atoms):
     atoms.info["config_type"] = "IsolatedAtom"
 
@@ -213,6 +221,8 @@ def isolated_pair(atoms):
         (species_zero, "#1: atom 1 has the atomic number 0"),
         (flat_cell, "#1: repeats along 3 lattice vectors"),
         (two_energies, "#1: REF_energy must be one number"),
+        (logical_energy, "#1: REF_energy must hold numbers, got 'True'"),
+        (nan_cell, "#1: the cell is not finite"),
         (word_energy, "#1: REF_energy must hold numbers, got 'unknown'"),
         (flat_forces, r"#1: REF_forces must have shape \(16, 3\)"),
         (skew_stress, "#1: REF_stress is not symmetric"),
@@ -253,9 +263,34 @@ def test_errors_of_ase_become_one_that_names_the_line(tmp_path, content, message
         read_structures(path)
 
 
+def test_an_isolated_atom_without_energy_is_refused(write_frames):
+    atoms = Atoms("H", info={"config_type": "IsolatedAtom", "e0": -1.0})
+
+    with pytest.raises(DataError, match=r"needs an energy .*'REF_energy'; it has .*e0"):
+        read_structures(write_frames([atoms]))
+
+
+def test_a_structure_without_atoms_is_refused():
+    with pytest.raises(DataError, match="a#0: has no atoms"):
+        parse_structure(Atoms(), KeysConfig(), "a#0")
+
+
+def test_a_folder_is_refused(tmp_path):
+    with pytest.raises(DataError, match="is a folder, expected a file"):
+        read_structures(tmp_path)
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DataError, match=r"none\.xyz: no such file"):
         read_structures(tmp_path / "none.xyz")
+
+
+def test_bytes_of_no_format_are_refused_with_what_to_do(tmp_path):
+    path = tmp_path / "data"
+    path.write_bytes(b"\xff\xfe\xfd")
+
+    with pytest.raises(DataError, match="ASE knows no format for it; convert it to"):
+        read_structures(path)
 
 
 def test_an_unknown_format_is_named(tmp_path):

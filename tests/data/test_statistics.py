@@ -129,6 +129,13 @@ def test_statistics_survive_json(metals):
     assert again == statistics
 
 
+def test_a_fit_without_energies_is_refused():
+    bare = examples_of([Atoms("HO", [[0, 0, 0], [0, 0, 1]])])
+
+    with pytest.raises(DataError, match=r"need energies, .*\"none\" or a dictionary"):
+        compute_statistics(bare, reference_energies="least_squares")
+
+
 def test_an_empty_set_is_refused():
     with pytest.raises(DataError, match="no structure to learn from"):
         compute_statistics([])

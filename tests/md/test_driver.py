@@ -231,6 +231,14 @@ def test_progress_shows_speed_and_remaining_time(terminal, monkeypatch):
     assert "0:03:20 left" in text
 
 
+def test_atoms_without_a_calculator_are_refused(tmp_path):
+    atoms = copper()
+    atoms.calc = None
+
+    with pytest.raises(ValueError, match=r"need a calculator: set atoms\.calc"):
+        run_md(atoms, configuration("nve"), tmp_path)
+
+
 def test_progress_outside_of_a_terminal_is_plain_lines(tmp_path):
     screen = StringIO()
     atoms = copper()
