@@ -53,7 +53,7 @@ def save_potential(
         extra: Further sections of the header, such as ``provenance`` and ``training``.
 
     Returns:
-        SHA-256 of the file's contents.
+        SHA-256 of header and weights, in hexadecimal.
 
     Raises:
         ValueError: If a section of `extra` would hide one that is always there.

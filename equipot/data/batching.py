@@ -1,12 +1,8 @@
 """Batches bounded by structures and edges, in an order that a resume can repeat."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-import torch
-
-from equipot.data.labels import Example, Labels, collate_examples
-from equipot.graph import AtomicGraph
 
 
 class EdgeBudgetSampler:
@@ -67,31 +63,6 @@ def evaluation_batches(
     """
     _check_bounds(batch_size, max_edges)
     return _pack(range(len(num_edges)), num_edges, batch_size, max_edges)
-
-
-def iterate(
-    examples: Sequence[Example],
-    batches: Sequence[Sequence[int]],
-    *,
-    dtype: torch.dtype,
-    device: torch.device | str = "cpu",
-    start: int = 0,
-) -> Iterator[tuple[AtomicGraph, Labels]]:
-    """Collated batches, one at a time.
-
-    Args:
-        examples: Structures that the batches index.
-        batches: Indices of the structures of each batch.
-        dtype: Type of positions and cells; labels stay float64.
-        device: Where batches are moved to.
-        start: First batch, for an epoch that is resumed.
-
-    Yields:
-        The graph of a batch and its labels.
-    """
-    for batch in batches[start:]:
-        graph, labels = collate_examples([examples[n] for n in batch])
-        yield graph.to(device, dtype), labels.to(device)
 
 
 def _check_bounds(batch_size: int, max_edges: int | None) -> None:

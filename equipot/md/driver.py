@@ -140,6 +140,12 @@ class Simulation:
         warnings: list[str] = []
         record, tensors = self.states.load(warnings.append)
         warnings += check_continuation(self.output, record["run"], self._identity())
+        if record["step"] > self.config.steps:
+            raise ValueError(
+                f"the run in {self.output} is at step {record['step']} already, steps "
+                f"is {self.config.steps}: it counts from the start of the run, ask for "
+                "more"
+            )
         arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
         for name in ("numbers", "pbc", "masses"):
             if not np.array_equal(arrays[name], _constants(self.atoms)[name]):

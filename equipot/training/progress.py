@@ -14,6 +14,7 @@ from rich.progress import (
 )
 
 from equipot.training.logs import Journal
+from equipot.training.metrics import UNITS
 from equipot.training.observer import Limits, Observer
 from equipot.training.position import Position, Row
 from equipot.training.step import StepResult
@@ -86,10 +87,9 @@ def describe(row: Row, epochs: int) -> str:
 
 
 def _errors(row: Row) -> str:
-    units = {"energy": "meV/atom", "forces": "meV/Å", "stress": "meV/Å^3"}
     return "  ".join(
         f"{name} {row[f'valid_{name}_mae']:.4g} {unit}"
-        for name, unit in units.items()
+        for name, unit in UNITS.items()
         if row.get(f"valid_{name}_mae") is not None
     )
 

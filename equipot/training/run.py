@@ -214,7 +214,7 @@ class _Run:
             raise BadBatchError(
                 f"{error}. Its structures are in {self.files.bad_batch}, the last good "
                 f"state is in {self.states.paths[0]}. Look for wrong labels or atoms "
-                "too close, or lower training.optimizer.lr",
+                "too close, or start a new run with a lower training.optimizer.lr",
                 error.examples,
             ) from error
         finally:
@@ -285,6 +285,7 @@ class _Run:
         batches = evaluation_batches(
             [example.graph.num_edges for example in examples],
             self.config.training.valid_batch_size,
+            self.config.training.max_edges,
         )
         _, errors = evaluate(
             model,

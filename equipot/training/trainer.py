@@ -51,7 +51,8 @@ class Trainer:
         train: Structures to learn from.
         valid: Structures to select by; without any the last weights count as the best.
         sampler: Batches of every epoch.
-        valid_batch_size: Most structures of a batch in validation.
+        valid_batch_size: Most structures of a batch in validation; the sampler's bound
+            on edges holds there, too.
         gradient_clip: Largest norm of the gradient.
         limits: When to stop, to validate and to save.
         save_state: Called with each state to keep.
@@ -100,7 +101,7 @@ class Trainer:
         self.sums = EpochSums()
         self.device = next(model.parameters()).device
         batches = evaluation_batches(
-            [e.graph.num_edges for e in valid], valid_batch_size
+            [e.graph.num_edges for e in valid], valid_batch_size, sampler.max_edges
         )
         self._valid_batches = [
             make_batch([valid[n] for n in batch]) for batch in batches
@@ -253,8 +254,8 @@ class Trainer:
         )
         if loss is None or not loss < float("inf"):
             raise NonFiniteError(
-                f"the validation loss is {loss} after epoch {row['epoch']}; lower "
-                "training.optimizer.lr or training.gradient_clip"
+                f"the validation loss is {loss} after epoch {row['epoch']}; start a "
+                "new run with a lower training.optimizer.lr or training.gradient_clip"
             )
         row["valid_loss"] = loss
         for name, groups in errors.items():

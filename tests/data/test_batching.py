@@ -1,12 +1,8 @@
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch.testing import assert_close
 
-from equipot.data.batching import EdgeBudgetSampler, evaluation_batches, iterate
-from equipot.data.dataset import make_example
-from equipot.data.reading import read_structures
+from equipot.data.batching import EdgeBudgetSampler, evaluation_batches
 
 EDGES = st.lists(st.integers(0, 50), max_size=40)
 
@@ -47,20 +43,3 @@ def test_bounds_must_be_positive():
         EdgeBudgetSampler([1], 0)
     with pytest.raises(ValueError, match="max_edges must be at least 1, got -1"):
         evaluation_batches([1], 1, -1)
-
-
-def test_a_resumed_epoch_continues_where_it_stopped(metals, write_frames):
-    structures = read_structures(write_frames(metals[:6]))
-    examples = [make_example(s, 3.0) for s in structures]
-    batches = EdgeBudgetSampler([e.graph.num_edges for e in examples], 2).batches(0)
-
-    whole = list(iterate(examples, batches, dtype=torch.float32))
-    rest = list(iterate(examples, batches, dtype=torch.float32, start=1))
-
-    assert len(whole) == 3
-    assert len(rest) == 2
-    for (graph, labels), (again, same) in zip(whole[1:], rest, strict=True):
-        assert graph.positions.dtype == torch.float32
-        assert labels.energy.dtype == torch.float64
-        assert_close(graph.positions, again.positions, rtol=0, atol=0)
-        assert_close(labels.energy, same.energy, rtol=0, atol=0)

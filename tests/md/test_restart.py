@@ -155,6 +155,13 @@ def test_a_run_killed_before_its_first_state_starts_anew(tmp_path):
     _assert_same(tmp_path / "whole", tmp_path / "pieces")
 
 
+def test_refuses_to_continue_to_an_earlier_step(tmp_path):
+    run("copper", "nve", tmp_path, steps=20)
+
+    with pytest.raises(ValueError, match=r"at step 20 already, steps is 10.*ask for"):
+        run("copper", "nve", tmp_path, resume=True, steps=10)
+
+
 def test_refuses_files_that_were_shortened(tmp_path):
     run("copper", "nve", tmp_path, steps=40)
     (tmp_path / "log.csv").write_text("")

@@ -142,6 +142,21 @@ def test_validation_happens_when_asked_for_and_at_the_end(trainer_of):
     assert [row["epoch"] for row in recorder.rows if "valid_loss" in row] == [3, 5]
 
 
+def test_the_bound_on_edges_holds_in_validation(trainer_of):
+    sizes = []
+    trainer, _ = trainer_of(epochs=1, max_edges=1)
+    trainer.model.register_forward_pre_hook(
+        lambda _, arguments: sizes.append(arguments[0].num_graphs)
+    )
+    trainer.averaged_model.register_forward_pre_hook(
+        lambda _, arguments: sizes.append(arguments[0].num_graphs)
+    )
+
+    trainer.fit(Interruption())
+
+    assert sizes == [1] * (12 + 3)
+
+
 def test_early_stopping_gives_up(trainer_of):
     trainer, _ = trainer_of(epochs=50, early_stop={"patience": 2, "min_delta": 0.99})
 
