@@ -152,7 +152,8 @@ def resolve_device(device: str) -> torch.device:
         ) from error
     if resolved.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(
-            f"device {device!r} was asked for, but there is no CUDA device"
+            f"device {device!r} was asked for, but PyTorch finds no GPU; choose auto "
+            "or cpu (equipot doctor shows what there is)"
         )
     return resolved
 

@@ -155,7 +155,7 @@ def test_missing_gpu_and_unknown_names_are_refused(path):
     with pytest.raises(ValueError, match="unknown device 'abacus'"):
         load_potential(path, device="abacus")
     if not torch.cuda.is_available():
-        with pytest.raises(ValueError, match="there is no"):
+        with pytest.raises(ValueError, match="finds no GPU; choose auto or cpu"):
             load_potential(path, device="cuda")
 
 

@@ -1,7 +1,7 @@
 """Errors as compact tables for a terminal."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from rich.console import RenderableType
 from rich.markup import escape
@@ -13,6 +13,9 @@ from equipot.report.findings import verdict, warnings
 from equipot.report.markup import percent, shown
 from equipot.report.quantities import QUANTITIES, Quantity
 from equipot.report.worst import worst_structures, worst_summary
+
+BELOW: Final = (0, 0, 1, 0)
+"""An empty line under a table."""
 
 
 def summary(
@@ -28,6 +31,17 @@ def summary(
     Yields:
         Tables and sentences for a rich console.
     """
+    for item in _tables(evaluation):
+        yield Padding(item, BELOW)
+    yield escape(verdict(evaluation))
+    if worst := worst_structures(evaluation, most=1):
+        yield escape(f"Worst: {worst_summary(evaluation, worst)}.")
+    for sentence in (*warnings(evaluation, header), *notes):
+        yield f"[yellow]![/] {escape(sentence)}"
+
+
+def _tables(evaluation: Evaluation) -> Iterator[Table]:
+    """Errors over all, by element, and by group."""
     shown_quantities = [q for q in QUANTITIES if q.key in evaluation.metrics]
     if shown_quantities:
         yield _overall(shown_quantities, evaluation.metrics)
@@ -37,11 +51,6 @@ def summary(
         types = sorted(set(evaluation.config_type))
         if len(types) > 1:
             yield _groups("config_type", shown_quantities, evaluation.metrics, types)
-    yield escape(verdict(evaluation))
-    if worst := worst_structures(evaluation, most=1):
-        yield escape(f"Worst: {worst_summary(evaluation, worst)}.")
-    for sentence in (*warnings(evaluation, header), *notes):
-        yield Padding(f"[yellow]![/] {escape(sentence)}", 0)
 
 
 def _overall(quantities: Sequence[Quantity], metrics: Mapping[str, Any]) -> Table:
@@ -66,7 +75,7 @@ def _groups(
         f"{q.key}\n{name}" for q in quantities for name in ("MAE", "RMSE", "spread")
     ]
     units = ", ".join(f"{q.key} in {q.error_unit}" for q in quantities)
-    table = _table(kind, *heads, caption=units)
+    table = _table("group" if kind == "config_type" else kind, *heads, caption=units)
     for group in groups:
         cells = (
             _cell(q, metrics[q.key][f"per_{kind}"].get(group), key)

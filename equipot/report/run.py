@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import track
+from rich.progress import Progress, track
 
 from equipot.atomic_file import write_json
 from equipot.checkpoint import load_potential, read_header, read_statistics
@@ -81,11 +81,13 @@ def run_evaluation(
             structures, "neighbors", console=messages, transient=True
         )
     ]
-    with messages.status("predicting"):
+    with Progress(console=messages, transient=True) as bar:
+        task = bar.add_task("predicting", total=len(examples))
         evaluation = evaluate(
             potential,
             examples,
             reference_energies=read_statistics(header).reference_energies,
+            on_progress=lambda done: bar.update(task, completed=done),
         )
     about = collect(
         model,
