@@ -415,7 +415,7 @@ def test_the_report_prints_and_becomes_json(metals, write_frames):
 
 
 def test_the_report_fits_a_narrow_terminal(metals, write_frames):
-    labeled = [*metals[:10], isolated("Cu"), isolated("Ag")]
+    labeled = [*(m.copy() for m in metals[:10]), isolated("Cu"), isolated("Ag")]
     del labeled[3].info["REF_stress"]
     stream = StringIO()
 
