@@ -37,3 +37,17 @@ def silica() -> Atoms:
 def generator() -> torch.Generator:
     """Reproducible random numbers."""
     return torch.Generator().manual_seed(0)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests measured: values that a pass or a failure does not tell."""
+    measured = [
+        value
+        for report in terminalreporter.getreports("passed")
+        for name, value in report.user_properties
+        if name == "measured"
+    ]
+    if measured:
+        terminalreporter.section("measured")
+        for line in sorted(measured):
+            terminalreporter.line(str(line))

@@ -24,7 +24,7 @@ def error_table(errors: Mapping[str, Mapping[str, Any]]) -> Table:
         "explained: share of their variance",
         box=SIMPLE_HEAD,
     )
-    table.add_column("set")
+    table.add_column("set", overflow="fold")
     table.add_column("property", no_wrap=True)
     for name in ("MAE", "RMSE", "spread", "explained", "labels"):
         table.add_column(name, justify="right", no_wrap=True)
