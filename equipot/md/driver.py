@@ -32,6 +32,7 @@ KIND = "state of a molecular dynamics run"
 VERSION = 2
 ALARM_FRAMES = "alarm.extxyz"
 INTERRUPTED = "interrupted; continue with --resume"
+PS_PER_NS = 1000
 
 
 def run_md(
@@ -305,9 +306,8 @@ class Simulation:
             temperature_deviation_K=course.temperature_deviation,
             mean_pressure_GPa=course.mean("pressure"),
             mean_volume_A3=course.mean("volume"),
-            drift_meV_per_atom_per_ns=None
-            if course.drift is None
-            else course.drift * 1000,
+            drift_meV_per_atom_per_ns=_per_ns(course.drift),
+            drift_error_meV_per_atom_per_ns=_per_ns(course.drift_error),
             steps_per_second=speed,
             ns_per_day=None
             if speed is None
@@ -316,6 +316,10 @@ class Simulation:
         summary = replace(summary, stopped=stopped)
         write_json(self.output / "summary.json", summary.as_dict())
         return summary
+
+
+def _per_ns(rate_per_ps: float | None) -> float | None:
+    return None if rate_per_ps is None else rate_per_ps * PS_PER_NS
 
 
 def _constants(atoms: Atoms) -> dict[str, Shaped[np.ndarray, "..."]]:

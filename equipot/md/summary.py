@@ -20,6 +20,8 @@ class MDSummary:
     mean_volume_A3: float | None
     drift_meV_per_atom_per_ns: float | None
     """Slope of the conserved quantity; None where there is none."""
+    drift_error_meV_per_atom_per_ns: float | None
+    """Its standard error; short runs cannot tell a drift from fluctuations."""
     steps_per_second: float | None
     """None if this process made no step."""
     ns_per_day: float | None
@@ -36,7 +38,11 @@ class MDSummary:
             ),
             "pressure": _number(self.mean_pressure_GPa, "GPa"),
             "volume": _number(self.mean_volume_A3, "Å^3"),
-            "drift": _number(self.drift_meV_per_atom_per_ns, "meV/atom/ns"),
+            "drift": _pair(
+                self.drift_meV_per_atom_per_ns,
+                self.drift_error_meV_per_atom_per_ns,
+                "meV/atom/ns",
+            ),
             "speed": _pair(self.steps_per_second, None, "steps/s"),
             "": _number(self.ns_per_day, "ns/day"),
             "stopped": self.stopped,

@@ -101,6 +101,7 @@ class Course:
             self._add("time", row.time_ps)
             self._add("time^2", row.time_ps**2)
             self._add("energy", energy)
+            self._add("energy^2", energy**2)
             self._add("time*energy", row.time_ps * energy)
 
     def mean(self, name: str) -> float | None:
@@ -126,6 +127,22 @@ class Course:
             return None
         slope = (s["rows"] * s["time*energy"] - s["time"] * s["energy"]) / spread
         return slope * MEV_PER_EV / self.num_atoms
+
+    @property
+    def drift_error(self) -> float | None:
+        """Standard error of the drift, in meV/atom/ps, as if rows were independent.
+
+        They are not, so that a drift within a few errors is not told from none.
+        """
+        s, slope = self.sums, self.drift
+        if slope is None or s["rows"] < 3:
+            return None
+        n = s["rows"]
+        spread = s["time^2"] - s["time"] ** 2 / n
+        variance = s["energy^2"] - s["energy"] ** 2 / n
+        explained = (slope * self.num_atoms / MEV_PER_EV) ** 2 * spread
+        error = np.sqrt(max(variance - explained, 0.0) / (n - 2) / spread)
+        return float(error * MEV_PER_EV / self.num_atoms)
 
     def _add(self, name: str, value: float) -> None:
         self.sums[name] = self.sums.get(name, 0.0) + value
