@@ -9,7 +9,10 @@ from equipot.report.domain import closeness, unseen_pairs
 from equipot.report.evaluation import Evaluation
 from equipot.report.markup import grouped, percent, shown
 from equipot.report.quantities import QUANTITIES, Quantity
+from equipot.units import MEV_PER_EV
 
+ENOUGH_FOR_OFFSET: Final = 5
+"""Structures that must share an error before it is called an offset."""
 FEW: Final = 30
 """Fewer structures than this say little of others."""
 
@@ -59,6 +62,7 @@ def warnings(evaluation: Evaluation, header: Mapping[str, Any]) -> Iterator[str]
             f"No structure has a label for {' or '.join(absent)}: "
             "these errors cannot be given."
         )
+    yield from _constant_offset(evaluation)
     if limits:
         ratio = closeness(evaluation.closest, limits)
         outside = np.flatnonzero(ratio < 1)
@@ -81,6 +85,20 @@ def warnings(evaluation: Evaluation, header: Mapping[str, Any]) -> Iterator[str]
         yield f"Only {few} evaluated: the errors themselves are uncertain."
     for warning in statistics.get("warnings", ()):
         yield f"Of the training data: {warning}."
+
+
+def _constant_offset(evaluation: Evaluation) -> Iterator[str]:
+    """An error that all energies share: labels with another zero."""
+    error = evaluation.energy_per_atom.error
+    error = error[np.isfinite(error)]
+    if len(error) < ENOUGH_FOR_OFFSET or abs(error.mean()) < 5 * error.std():
+        return
+    offset, rest = (MEV_PER_EV * float(v) for v in (error.mean(), error.std()))
+    yield (
+        f"All energies are off by about {shown(offset)} meV/atom (the rest is "
+        f"{shown(rest)} meV/atom RMSE): the labels seem to have another zero than "
+        "those of training, by another method or other free atoms."
+    )
 
 
 def _some(names: Sequence[str], most: int = 12) -> str:

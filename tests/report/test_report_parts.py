@@ -1,11 +1,13 @@
 """Numbers, sentences, pictures and learning curves of a report."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
 from equipot.report.domain import closeness, unseen_pairs
-from equipot.report.findings import verdict
+from equipot.report.findings import verdict, warnings
 from equipot.report.history import curve, read_history
 from equipot.report.markup import Markup, join, percent, shown, tag
 from equipot.report.picture import MOST_ATOMS, picture
@@ -76,6 +78,21 @@ def test_the_verdict_says_how_much_is_explained():
     text = verdict(evaluation)
 
     assert "off by 10.0 meV/Å (RMSE) where labels spread by 1000 meV/Å" in text
+
+
+@pytest.mark.parametrize(("offset", "told"), [(2.0, True), (0.0, False)])
+def test_an_offset_of_all_energies_is_told_from_errors(offset, told):
+    """Labels of another method differ by one energy per atom, not at random."""
+    result = evaluated([labelled(water(n), source=f"a.xyz#{n}") for n in range(8)])
+    noise = np.random.default_rng(0).normal(0, 0.01, 8)
+    shifted = result.energy.predicted - 3 * (offset + noise)
+    result = replace(result, energy=replace(result.energy, reference=shifted))
+
+    found = [w for w in warnings(result, {}) if "another zero" in w]
+
+    assert bool(found) is told
+    if told:
+        assert "All energies are off by about 2" in found[0]
 
 
 def test_closeness_is_the_smallest_ratio_to_training():
