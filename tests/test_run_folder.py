@@ -55,7 +55,7 @@ def test_a_run_that_never_began_does_not_block_its_folder(tmp_path):
     (tmp_path / "config.yaml").touch()
 
     with claimed(tmp_path, resume=False):
-        pass
+        assert (tmp_path / "config.yaml").exists()
 
 
 def test_there_must_be_a_run_to_resume(tmp_path):

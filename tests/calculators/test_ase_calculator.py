@@ -269,7 +269,9 @@ def test_extrapolation_can_be_ignored(small):
 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        atoms.get_forces()
+        forces = atoms.get_forces()
+
+    assert np.isfinite(forces).all()
 
 
 def test_structures_of_the_training_set_pass(small):
