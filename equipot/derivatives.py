@@ -1,4 +1,4 @@
-"""Forces and stress as derivatives of one energy."""
+"""Forces, stress and Hessian-vector products as derivatives of one energy."""
 
 from dataclasses import dataclass, replace
 
@@ -81,3 +81,41 @@ def forces_and_stress(
     # NaN enters last: a division by it would spread NaN to the gradients of the others.
     stress = gradients[1] / torch.where(full, volume[:, None, None], 1.0)
     return -gradients[0], torch.where(full, stress, torch.nan)
+
+
+def hessian_vector_product(
+    forces: Float[Tensor, "atoms 3"],
+    positions: Float[Tensor, "atoms 3"],
+    direction: Float[Tensor, "atoms 3"],
+) -> Float[Tensor, "atoms 3"]:
+    r"""Second derivatives of an energy along a direction, without its Hessian.
+
+    .. math:: (H v)_i = \sum_j \frac{\partial^2 E}{\partial r_i \partial r_j} v_j
+                      = - \frac{\partial}{\partial r_i} \sum_j F_j v_j
+
+    Forces of several directions share one graph: call this once for each of them.
+
+    Args:
+        forces: In eV/Å, computed from `positions` so that they can be differentiated.
+        positions: In Å.
+        direction: v, in any unit.
+
+    Returns:
+        H v, in eV/Å^2 times the unit of `direction`; detached.
+
+    Raises:
+        ValueError: If the forces have no graph to differentiate.
+    """
+    if not forces.requires_grad:
+        raise ValueError(
+            "the forces have no graph to differentiate: compute them from positions "
+            "that require gradients, with create_graph=True"
+        )
+    (gradient,) = torch.autograd.grad(
+        forces,
+        [positions],
+        direction.to(forces.dtype),
+        retain_graph=True,
+        materialize_grads=True,
+    )
+    return -gradient

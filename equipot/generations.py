@@ -52,7 +52,7 @@ class Generations:
         write_tensor_file(fresh, self.kind, header, tensors)
         for older, newer in zip(self.paths[:0:-1], self.paths[-2::-1], strict=True):
             if newer.exists():
-                os.replace(newer, older)
+                _name_also(newer, older)
         os.replace(fresh, self.paths[0])
 
     def load(
@@ -90,3 +90,12 @@ class Generations:
                 f"{path} has version {version}, this equipot resumes version "
                 f"{self.version}; resume with the equipot that started the run"
             )
+
+
+def _name_also(path: Path, name: Path) -> None:
+    """Give a file a second name, so that at no moment it has none."""
+    spare = name.with_name(f"{name.name}.link")
+    spare.unlink(missing_ok=True)
+    os.link(path, spare)
+    os.replace(spare, name)
+    spare.unlink(missing_ok=True)  # stays if both were names of one file already

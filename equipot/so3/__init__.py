@@ -11,3 +11,4 @@ from equipot.so3.layout import degree_slice as degree_slice
 from equipot.so3.layout import num_components as num_components
 from equipot.so3.rotation import random_rotation as random_rotation
 from equipot.so3.rotation import representation_matrix as representation_matrix
+from equipot.so3.rotation import rotation_generators as rotation_generators

@@ -1,5 +1,7 @@
 """How features transform: representation matrices of O(3)."""
 
+from functools import cache
+
 import torch
 from jaxtyping import Float64
 from torch import Tensor
@@ -38,6 +40,33 @@ def representation_matrix(
             "abk,ac,bd,cdn->kn", coupling, block, matrix, coupling
         )
         out[degree_slice(degree), degree_slice(degree)] = block
+    return out
+
+
+@cache
+def rotation_generators(lmax: int) -> Float64[Tensor, "3 sph sph"]:
+    r"""Derivatives :math:`J_x, J_y, J_z` of `representation_matrix` at the identity.
+
+    .. math:: D(R) = 1 + \sum_a v_a J_a + O(v^2)
+
+    for the rotation R about a vector v by the angle :math:`|v|`. They are antisymmetric
+    and keep degrees apart. The result is cached and must not be written to.
+
+    Args:
+        lmax: Highest degree.
+    """
+    identity = torch.eye(3, dtype=torch.float64)
+    vector = torch.linalg.cross(identity[:, None], identity[None]).mT
+    out = vector.new_zeros(3, num_components(lmax), num_components(lmax))
+    block = vector.new_zeros(3, 1, 1)
+    for degree in range(1, lmax + 1):
+        coupling = wigner_3j(degree - 1, 1, degree)
+        # the product rule, applied to the recursion of representation_matrix
+        block = (2 * degree + 1) * (
+            torch.einsum("abk,xac,cbn->xkn", coupling, block, coupling)
+            + torch.einsum("abk,xbd,adn->xkn", coupling, vector, coupling)
+        )
+        out[:, degree_slice(degree), degree_slice(degree)] = block
     return out
 
 
