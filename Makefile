@@ -10,6 +10,7 @@ PYTEST_ARGS ?= --quiet -n auto --maxprocesses 8
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
+CPU_OPS := equipot/ops/lib/equipot_cpu.so
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
@@ -27,7 +28,7 @@ endef
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
-setup: $(STAMP) ## make .venv with exactly the versions of constraints.txt
+setup: $(STAMP) $(CPU_OPS) ## make .venv with exactly the versions of constraints.txt
 
 # torch first: nothing else may choose which build of it is installed.
 $(STAMP): pyproject.toml constraints.txt
@@ -36,6 +37,9 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PIP) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch
 	@$(PIP) -e '.[dev]'
 	@touch $@
+
+$(CPU_OPS): $(STAMP) $(wildcard cuda_ext/*.py cuda_ext/*.h cuda_ext/cpu/*)
+	@$(BIN)/python cuda_ext/build.py cpu
 
 demo: setup ## train on data/, evaluate, run MD, write report.html
 	@echo 'Training on GFN2-xTB structures of one molecule: configs/demo.yaml'
@@ -70,6 +74,6 @@ unit: setup ## pytest; PYTEST_ARGS='tests/nn -x' selects
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 clean: ## remove .venv, runs/, report.html and caches
-	rm -rf $(VENV) runs report.html build dist *.egg-info \
+	rm -rf $(VENV) runs report.html build dist *.egg-info equipot/ops/lib \
 		.pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

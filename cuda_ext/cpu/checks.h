@@ -1,0 +1,90 @@
+// Checks of tensors that ops are called with. Messages say what was expected and what
+// came instead.
+#pragma once
+
+#include <torch/csrc/stable/tensor.h>
+#include <torch/headeronly/core/ScalarType.h>
+
+#include <cstdint>
+#include <initializer_list>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+
+// Throws what follows the condition, as one message, if it does not hold.
+#define EQUIPOT_CHECK(condition, ...)                           \
+  do {                                                          \
+    if (!(condition)) ::equipot::throw_message(__VA_ARGS__);    \
+  } while (false)
+
+namespace equipot {
+
+template <class... Parts>
+[[noreturn]] void throw_message(const Parts&... parts) {
+  std::ostringstream message;
+  (message << ... << parts);
+  throw std::runtime_error(message.str());
+}
+
+using torch::headeronly::ScalarType;
+using torch::stable::Tensor;
+
+inline const char* name_of(ScalarType type) {
+  switch (type) {
+    case ScalarType::Float: return "float32";
+    case ScalarType::Double: return "float64";
+    case ScalarType::Int: return "int32";
+    case ScalarType::Long: return "int64";
+    case ScalarType::Half: return "float16";
+    case ScalarType::BFloat16: return "bfloat16";
+    default: return "another type";
+  }
+}
+
+inline std::string shape_of(const Tensor& tensor) {
+  std::string shape = "(";
+  for (int64_t n = 0; n < tensor.dim(); ++n) {
+    shape += (n == 0 ? "" : ", ") + std::to_string(tensor.size(n));
+  }
+  return shape + ")";
+}
+
+// Size -1 stands for any.
+inline void check_shape(const Tensor& tensor, const char* name,
+                        std::initializer_list<int64_t> expected, const char* meaning) {
+  bool same = tensor.dim() == static_cast<int64_t>(expected.size());
+  int64_t n = 0;
+  for (const int64_t size : expected) {
+    same = same && (size == -1 || tensor.size(n) == size);
+    ++n;
+  }
+  EQUIPOT_CHECK(same, name, " must have shape ", meaning, ", got ", shape_of(tensor));
+}
+
+inline void check_type(const Tensor& tensor, const char* name, ScalarType expected) {
+  EQUIPOT_CHECK(tensor.scalar_type() == expected, name, " must be ", name_of(expected),
+                  ", got ", name_of(tensor.scalar_type()));
+  EQUIPOT_CHECK(tensor.is_cpu(), name, " must be on the CPU, as the other operands are");
+  EQUIPOT_CHECK(tensor.is_contiguous(), name,
+                  " must be contiguous: call .contiguous() on it");
+}
+
+inline void check_floating(const Tensor& tensor, const char* name) {
+  EQUIPOT_CHECK(
+      tensor.scalar_type() == ScalarType::Float ||
+          tensor.scalar_type() == ScalarType::Double,
+      name, " must be float32 or float64, got ", name_of(tensor.scalar_type()),
+      "; the sums of a convolution lose too much in fewer bits");
+}
+
+template <class S>
+const S* data(const Tensor& tensor) {
+  return static_cast<const S*>(tensor.const_data_ptr());
+}
+
+template <class S>
+S* mutable_data(Tensor& tensor) {
+  return static_cast<S*>(tensor.mutable_data_ptr());
+}
+
+}  // namespace equipot

@@ -1,0 +1,325 @@
+// The ops of equipot/ops/convolution.py on the CPU: checks, layout of constants, threads.
+#include "convolution.h"
+
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+
+#include <algorithm>
+#include <numeric>
+#include <tuple>
+#include <vector>
+
+#include "checks.h"
+#include "memory.h"
+#include "operands.h"
+#include "schedule.h"
+
+namespace equipot {
+namespace {
+
+// Paths of a table as the kernels want them, with the map that makes their matrices.
+template <class S>
+struct Constants {
+  std::vector<Path> paths;
+  std::vector<Group> groups;
+  EdgeMap<S> map;
+  std::vector<int32_t> columns, starts, transposed_elements;
+  std::vector<S> values, transposed_values;
+};
+
+int32_t components(int64_t degree) { return static_cast<int32_t>(2 * degree + 1); }
+
+// Sizes and places of all paths; those of elements are dense, path after path.
+std::vector<Path> dense_paths(const Table& table, int64_t x_rows) {
+  std::vector<Path> paths;
+  int32_t element = 0, component = 0;
+  for (std::size_t n = 0; n < table.paths.size(); n += 3) {
+    const int64_t l_in = table.paths[n], l_out = table.paths[n + 2];
+    EQUIPOT_CHECK(0 <= l_in && l_in < 128 && 0 <= l_out && l_out < 128,
+                    "degrees of a path must be in 0 to 127, got ", l_in, " and ", l_out);
+    Path path{};
+    path.rows = components(l_in);
+    path.columns = components(l_out);
+    path.x = static_cast<int32_t>(l_in * l_in);
+    path.z = table.concat ? component : static_cast<int32_t>(l_out * l_out);
+    path.element = element;
+    EQUIPOT_CHECK(path.x + path.rows <= x_rows, "x has ", x_rows,
+                    " components, too few for a path from degree ", l_in);
+    EQUIPOT_CHECK(path.z + path.columns <= table.num_outputs, "num_outputs is ",
+                    table.num_outputs, ", too few for a path to degree ", l_out);
+    element += path.rows * path.columns;
+    component += path.columns;
+    paths.push_back(path);
+  }
+  return paths;
+}
+
+// Path of every nonzero of the table.
+std::vector<int32_t> paths_of_nonzeros(const Table& table, const std::vector<Path>& paths,
+                                       int64_t harmonics) {
+  const int32_t* rows = data<int32_t>(table.rows);
+  const int32_t* columns = data<int32_t>(table.columns);
+  const int64_t nonzeros = table.rows.size(0);
+  std::vector<int32_t> path_of(nonzeros);
+  std::size_t path = 0;
+  for (int64_t q = 0; q < nonzeros; ++q) {
+    EQUIPOT_CHECK(rows[q] >= (q == 0 ? 0 : rows[q - 1]),
+                    "rows must ascend from 0 on, got ", rows[q], " at ", q);
+    EQUIPOT_CHECK(0 <= columns[q] && columns[q] < harmonics, "columns must be in 0 to ",
+                    harmonics - 1, ", the components of y, got ", columns[q]);
+    while (path < paths.size() &&
+           rows[q] >= paths[path].element + paths[path].rows * paths[path].columns) {
+      ++path;
+    }
+    EQUIPOT_CHECK(path < paths.size(), "rows must number elements of the matrices of ",
+                    paths.size(), " paths, got ", rows[q]);
+    path_of[q] = static_cast<int32_t>(path);
+  }
+  return path_of;
+}
+
+// Sets which matrices are diagonal, and places elements accordingly; returns their number.
+int32_t place_elements(const Table& table, const std::vector<Path>& dense,
+                       const std::vector<int32_t>& path_of, std::vector<Path>& paths) {
+  const int32_t* rows = data<int32_t>(table.rows);
+  for (Path& path : paths) path.diagonal = path.rows == path.columns;
+  for (std::size_t q = 0; q < path_of.size(); ++q) {
+    const Path& path = dense[path_of[q]];
+    if ((rows[q] - path.element) % (path.columns + 1) != 0) {
+      paths[path_of[q]].diagonal = false;
+    }
+  }
+  int32_t elements = 0;
+  for (Path& path : paths) {
+    path.element = elements;
+    elements += path.diagonal ? path.rows : path.rows * path.columns;
+  }
+  return elements;
+}
+
+int32_t place_of(const Path& path, int32_t i, int32_t k, Layout layout) {
+  if (path.diagonal) return path.element + i;
+  return path.element + (layout == Layout::by_row ? i * path.columns + k : k * path.rows + i);
+}
+
+std::vector<Group> groups_of(const std::vector<Path>& paths) {
+  std::vector<Group> groups;
+  for (std::size_t n = 0; n < paths.size(); ++n) {
+    const bool joins = n > 0 && paths[n].z == paths[n - 1].z &&
+                       paths[n].columns == paths[n - 1].columns;
+    if (!joins) groups.push_back({static_cast<int32_t>(n), 0});
+    groups.back().last = static_cast<int32_t>(n) + 1;
+  }
+  return groups;
+}
+
+template <class S>
+void make_map(Constants<S>& c, const std::vector<int32_t>& elements,
+              const int32_t* columns, const S* values, int32_t num_elements,
+              int32_t harmonics) {
+  const int64_t nonzeros = static_cast<int64_t>(elements.size());
+  const int32_t size = (num_elements + kElementBlock - 1) / kElementBlock * kElementBlock;
+  std::vector<int32_t> count(size, 0);
+  int32_t terms = 1;
+  for (const int32_t element : elements) terms = std::max(terms, ++count[element]);
+  c.columns.assign(terms * size, 0);
+  c.values.assign(terms * size, 0);
+  c.starts.assign(harmonics + 1, 0);
+  for (int64_t q = nonzeros - 1; q >= 0; --q) {
+    const int64_t place = --count[elements[q]] * static_cast<int64_t>(size) + elements[q];
+    c.columns[place] = columns[q];
+    c.values[place] = values[q];
+    ++c.starts[columns[q] + 1];
+  }
+  std::partial_sum(c.starts.begin(), c.starts.end(), c.starts.begin());
+  c.transposed_elements.resize(nonzeros);
+  c.transposed_values.resize(nonzeros);
+  std::vector<int32_t> next(c.starts.begin(), c.starts.end());
+  for (int64_t q = 0; q < nonzeros; ++q) {
+    const int32_t place = next[columns[q]]++;
+    c.transposed_elements[place] = elements[q];
+    c.transposed_values[place] = values[q];
+  }
+  c.map = {harmonics,       size,
+           terms,           c.columns.data(),
+           c.values.data(), c.starts.data(),
+           c.transposed_elements.data(), c.transposed_values.data()};
+}
+
+template <class S>
+Constants<S> constants_of(const Table& table, int64_t x_rows, int64_t harmonics,
+                          Layout layout) {
+  Constants<S> c;
+  const std::vector<Path> dense = dense_paths(table, x_rows);
+  const std::vector<int32_t> path_of = paths_of_nonzeros(table, dense, harmonics);
+  c.paths = dense;
+  c.groups = groups_of(dense);
+  const int32_t num_elements = place_elements(table, dense, path_of, c.paths);
+  std::vector<int32_t> elements(path_of.size());
+  for (std::size_t q = 0; q < elements.size(); ++q) {
+    const Path& path = c.paths[path_of[q]];
+    const int32_t inside = data<int32_t>(table.rows)[q] - dense[path_of[q]].element;
+    elements[q] = place_of(path, inside / path.columns, inside % path.columns, layout);
+  }
+  make_map(c, elements, data<int32_t>(table.columns), data<S>(table.values), num_elements,
+           static_cast<int32_t>(harmonics));
+  return c;
+}
+
+void check_operands(const Tensor& x, const Tensor& y, const Tensor& w,
+                    const Topology& topology, const Table& table) {
+  check_floating(x, "x");
+  for (const auto& [tensor, name] : {std::pair{&x, "x"}, {&y, "y"}, {&w, "w"}}) {
+    check_type(*tensor, name, x.scalar_type());
+  }
+  check_shape(x, "x", {-1, -1, -1}, "(nodes, components, channels)");
+  check_shape(y, "y", {-1, -1}, "(edges, harmonics)");
+  EQUIPOT_CHECK(table.paths.size() % 3 == 0,
+                "paths must hold three degrees for each path, got ", table.paths.size(),
+                " numbers");
+  const int64_t paths = static_cast<int64_t>(table.paths.size() / 3);
+  check_shape(w, "w", {y.size(0), paths, x.size(2)}, "(edges, paths, channels)");
+  check_table(table, x.scalar_type());
+  check_topology(topology, x.size(0), y.size(0));
+}
+
+void check_messages(const Tensor& g, const Tensor& x, const Table& table) {
+  check_type(g, "g", x.scalar_type());
+  check_shape(g, "g", {x.size(0), table.num_outputs, x.size(2)},
+              "(nodes, num_outputs, channels), nodes and channels those of x");
+}
+
+template <class S>
+const S* data_of(const Tensor* tensor) {
+  return tensor == nullptr ? nullptr : data<S>(*tensor);
+}
+
+template <class S>
+S* data_of(Tensor* tensor) {
+  return tensor == nullptr ? nullptr : mutable_data<S>(*tensor);
+}
+
+// Tensors of an op; null those that it does not have.
+struct Operands {
+  const Tensor *x, *y, *w, *g = nullptr;
+  const Tensor *x_dot = nullptr, *y_dot = nullptr, *w_dot = nullptr;
+};
+struct Results {
+  Tensor *z = nullptr, *x_bar = nullptr, *y_bar = nullptr, *w_bar = nullptr;
+};
+
+// Messages if results have z, else derivatives.
+template <class S>
+void run_as(const Operands& in, const Topology& topology, const Table& table,
+            const Results& out) {
+  const bool by_receiver = out.z != nullptr;
+  const Constants<S> constants =
+      constants_of<S>(table, in.x->size(1), in.y->size(1),
+                      by_receiver ? Layout::by_row : Layout::by_column);
+  Convolution<S> c{};
+  c.paths = constants.paths.data();
+  c.num_paths = static_cast<int32_t>(constants.paths.size());
+  c.groups = constants.groups.data();
+  c.num_groups = static_cast<int32_t>(constants.groups.size());
+  c.map = constants.map;
+  c.channels = in.x->size(2);
+  c.x_rows = static_cast<int32_t>(in.x->size(1));
+  c.z_rows = static_cast<int32_t>(table.num_outputs);
+  c.senders = data<int64_t>(topology.senders);
+  c.receivers = data<int64_t>(topology.receivers);
+  c.pointers =
+      data<int64_t>(by_receiver ? topology.receiver_pointers : topology.sender_pointers);
+  c.order = by_receiver ? nullptr : data<int64_t>(topology.sender_order);
+  c.tangents = in.x_dot == nullptr   ? Tangents::none
+               : in.w_dot == nullptr ? Tangents::without_weights
+                                     : Tangents::all;
+  c.derivatives = !by_receiver;
+  c.x = data_of<S>(in.x);
+  c.y = data_of<S>(in.y);
+  c.w = data_of<S>(in.w);
+  c.g = data_of<S>(in.g);
+  c.x_dot = data_of<S>(in.x_dot);
+  c.y_dot = data_of<S>(in.y_dot);
+  c.w_dot = data_of<S>(in.w_dot);
+  c.z = data_of<S>(out.z);
+  c.x_bar = data_of<S>(out.x_bar);
+  c.y_bar = data_of<S>(out.y_bar);
+  c.w_bar = data_of<S>(out.w_bar);
+
+  const auto kernel = by_receiver ? EQUIPOT_SELECT(gather<S>) : EQUIPOT_SELECT(differentiate<S>);
+  for_ranges_of_nodes<S>(in.x->size(0), c.pointers, EQUIPOT_SELECT(scratch_size<S>)(c),
+                         [&](int64_t first, int64_t last, S* scratch) {
+                           kernel(c, first, last, scratch);
+                         });
+}
+
+void run(const Operands& in, const Topology& topology, const Table& table,
+         const Results& out) {
+  if (in.x->scalar_type() == ScalarType::Float) {
+    run_as<float>(in, topology, table, out);
+  } else {
+    run_as<double>(in, topology, table, out);
+  }
+}
+
+#define EQUIPOT_CONSTANTS                                                              \
+  const Tensor &senders, const Tensor &receivers, const Tensor &receiver_pointers,     \
+      const Tensor &sender_order, const Tensor &sender_pointers,                       \
+      const std::vector<int64_t>&paths, const Tensor &rows, const Tensor &columns,     \
+      const Tensor &values, int64_t num_outputs, bool concat
+#define EQUIPOT_TAKE_CONSTANTS                                                         \
+  const Topology topology{senders, receivers, receiver_pointers, sender_order,         \
+                          sender_pointers};                                            \
+  const Table table { paths, rows, columns, values, num_outputs, concat }
+
+Tensor convolve(const Tensor& x, const Tensor& y, const Tensor& w, EQUIPOT_CONSTANTS) {
+  EQUIPOT_TAKE_CONSTANTS;
+  check_operands(x, y, w, topology, table);
+  Tensor z = torch::stable::new_empty(x, {x.size(0), num_outputs, x.size(2)});
+  run({&x, &y, &w}, topology, table, {&z});
+  return z;
+}
+
+std::tuple<Tensor, Tensor, Tensor> convolve_backward(const Tensor& x, const Tensor& y,
+                                                     const Tensor& w, const Tensor& g,
+                                                     EQUIPOT_CONSTANTS) {
+  EQUIPOT_TAKE_CONSTANTS;
+  check_operands(x, y, w, topology, table);
+  check_messages(g, x, table);
+  Tensor x_bar = result_like(x);
+  Tensor y_bar = result_like(y);
+  Tensor w_bar = result_like(w);
+  run({&x, &y, &w, &g}, topology, table, {nullptr, &x_bar, &y_bar, &w_bar});
+  return {x_bar, y_bar, w_bar};
+}
+
+std::tuple<Tensor, Tensor, Tensor, Tensor> convolve_double_backward(
+    const Tensor& x, const Tensor& y, const Tensor& w, const Tensor& g,
+    const Tensor& x_dot, const Tensor& y_dot, const Tensor& w_dot, EQUIPOT_CONSTANTS) {
+  EQUIPOT_TAKE_CONSTANTS;
+  check_operands(x, y, w, topology, table);
+  check_messages(g, x, table);
+  const Tensor x_tangent = tangent_of(x, x_dot, "x_dot", "x");
+  const Tensor y_tangent = tangent_of(y, y_dot, "y_dot", "y");
+  // kernels pass over weights whose tangent is zero
+  const bool zero = w_dot.numel() == 0 && w.numel() != 0;
+  const Tensor w_tangent = zero ? w_dot : tangent_of(w, w_dot, "w_dot", "w");
+  Tensor x_bar = result_like(x);
+  Tensor y_bar = result_like(y);
+  Tensor w_bar = result_like(w);
+  Tensor g_bar = result_like(g);
+  Operands operands{&x, &y, &w, nullptr, &x_tangent, &y_tangent, zero ? nullptr : &w_tangent};
+  run(operands, topology, table, {&g_bar});
+  operands.g = &g;
+  run(operands, topology, table, {nullptr, &x_bar, &y_bar, &w_bar});
+  return {x_bar, y_bar, w_bar, g_bar};
+}
+
+}  // namespace
+}  // namespace equipot
+
+STABLE_TORCH_LIBRARY_IMPL(equipot, CPU, m) {
+  m.impl("convolve", TORCH_BOX(&equipot::convolve));
+  m.impl("convolve_backward", TORCH_BOX(&equipot::convolve_backward));
+  m.impl("convolve_double_backward", TORCH_BOX(&equipot::convolve_double_backward));
+}

@@ -1,0 +1,112 @@
+// Rows of an edge with a stride of whole vectors, and its direction.
+#pragma once
+
+#include "so2.h"
+#include "so2_frame.h"
+#include "so2_mixing.h"
+
+namespace equipot {
+namespace EQUIPOT_ISA {
+namespace {
+
+// Scratch space of a thread: copies of rows whose channels do not fill whole vectors, zero
+// where they are padded, and components in the frame.
+template <class S>
+struct Scratch {
+  int64_t stride;
+  S *x, *x_dot, *g, *w, *w_dot, *w_bar, *sum;
+  void* frame;
+
+  // Components in the frame: five arrays of the features', four of the messages'.
+  static constexpr int kInputs = 5, kOutputs = 4;
+
+  Scratch(const So2Convolution<S>& c, S* memory) : stride(padded<S>(c.channels)) {
+    const int64_t inputs = (c.lmax_in + 1) * (c.lmax_in + 1);
+    const int64_t outputs = (c.lmax_out + 1) * (c.lmax_out + 1);
+    S* end = memory;
+    const auto rows = [&](int64_t count) {
+      S* start = end;
+      end += count * stride;
+      return start;
+    };
+    x = rows(inputs);
+    x_dot = rows(inputs);
+    g = rows(outputs);
+    w = rows(c.num_paths);
+    w_dot = rows(c.num_paths);
+    w_bar = rows(c.num_paths);
+    sum = rows(inputs > outputs ? inputs : outputs);
+    frame = end;
+  }
+
+  static int64_t size(const So2Convolution<S>& c) {
+    const int64_t inputs = (c.lmax_in + 1) * (c.lmax_in + 1);
+    const int64_t outputs = (c.lmax_out + 1) * (c.lmax_out + 1);
+    const int64_t most = inputs > outputs ? inputs : outputs;
+    const int64_t stride = padded<S>(c.channels);
+    const int64_t components = kInputs * inputs + kOutputs * outputs;
+    const int64_t packs = stride / kLanes<S>;
+    return (2 * inputs + outputs + 3 * c.num_paths + most) * stride +
+           components * packs * kLanes<S>;
+  }
+};
+
+// The rows given, or a copy of them.
+template <class S>
+const S* whole_vectors(const S* rows, int64_t count, int64_t channels, int64_t stride,
+                       S* copy) {
+  if (channels == stride) return rows;
+  for (int64_t r = 0; r < count; ++r) {
+    std::memcpy(copy + r * stride, rows + r * channels, channels * sizeof(S));
+  }
+  return copy;
+}
+
+// Copies rows back from where they were padded, if they were.
+template <class S>
+void without_padding(const S* rows, int64_t count, int64_t channels, int64_t stride,
+                     S* target) {
+  if (rows == target) return;
+  for (int64_t r = 0; r < count; ++r) {
+    std::memcpy(target + r * channels, rows + r * stride, channels * sizeof(S));
+  }
+}
+
+// y cross a vector, in the frame.
+template <class S>
+Horizontal<S> turned(const Horizontal<S>& vector) {
+  return {vector.z, -vector.x};
+}
+
+// Angles about x and z by which an edge turns.
+template <class S>
+Horizontal<S> angle_of_motion(const So2Convolution<S>& c, int64_t edge) {
+  if (c.rotation_size == 0) return {};
+  return turned(vector_to_frame(c.rotations + edge * c.rotation_size,
+                                c.directions_dot + 3 * edge));
+}
+
+// How fast it would become longer, n . n_dot.
+template <class S>
+S motion_along(const So2Convolution<S>& c, int64_t edge) {
+  if (c.rotation_size == 0) return 0;
+  const S* rotation = c.rotations + edge * c.rotation_size;
+  const S* motion = c.directions_dot + 3 * edge;
+  const S across = rotation[1] * motion[0] + rotation[0] * motion[2];
+  return rotation[2] * motion[1] + rotation[3] * across;
+}
+
+template <class S>
+void store_direction_gradient(const So2Convolution<S>& c, int64_t edge,
+                              const Horizontal<S>& torque) {
+  S* gradient = c.directions_bar + 3 * edge;
+  if (c.rotation_size == 0) {
+    for (int n = 0; n < 3; ++n) gradient[n] = 0;
+  } else {
+    vector_from_frame(c.rotations + edge * c.rotation_size, turned(torque), gradient);
+  }
+}
+
+}  // namespace
+}  // namespace EQUIPOT_ISA
+}  // namespace equipot

@@ -1,0 +1,287 @@
+// The ops of equipot/ops/convolution.py on NVIDIA GPUs: checks, outputs, streams.
+//
+// What is on the device is checked by the kernels, as reading it here would make the host
+// wait for the device: indices that are out of range end a kernel with an error.
+#include <torch/csrc/inductor/aoti_torch/c/shim.h>
+#include <torch/csrc/stable/accelerator.h>
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+
+#include <algorithm>
+#include <limits>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "../cpu/checks.h"
+#include "convolution.h"
+
+namespace equipot {
+namespace {
+
+struct Topology {
+  Tensor senders, receivers, receiver_pointers, sender_order, sender_pointers;
+};
+
+struct Table {
+  std::vector<int64_t> paths;
+  Tensor rows, columns, values;
+  int64_t num_outputs;
+  bool concat;
+
+  int64_t num_paths() const { return static_cast<int64_t>(paths.size()) / 3; }
+};
+
+// Tensors of an op; null those that it does not have.
+struct Operands {
+  const Tensor *x, *y, *w, *g = nullptr;
+  const Tensor *x_dot = nullptr, *y_dot = nullptr, *w_dot = nullptr;
+};
+struct Results {
+  Tensor *messages = nullptr, *x_bar = nullptr, *y_bar = nullptr, *w_bar = nullptr;
+};
+
+void check_tensor(const Tensor& tensor, const char* name, ScalarType type, const Tensor& x) {
+  STD_TORCH_CHECK(
+      tensor.scalar_type() == type, name, " must be ", name_of(type), ", got ",
+      name_of(tensor.scalar_type()));
+  STD_TORCH_CHECK(
+      tensor.is_cuda() && tensor.get_device_index() == x.get_device_index(), name,
+      " must be on the GPU that x is on, number ", x.get_device_index());
+  STD_TORCH_CHECK(
+      tensor.is_contiguous(), name, " must be contiguous: call .contiguous() on it");
+}
+
+void check_topology(const Topology& topology, const Tensor& x, int64_t edges) {
+  for (const auto& [tensor, name] :
+       {std::pair{&topology.senders, "senders"},
+        {&topology.receivers, "receivers"},
+        {&topology.sender_order, "sender_order"}}) {
+    check_shape(*tensor, name, {edges}, "(edges,)");
+    check_tensor(*tensor, name, ScalarType::Long, x);
+  }
+  for (const auto& [tensor, name] :
+       {std::pair{&topology.receiver_pointers, "receiver_pointers"},
+        {&topology.sender_pointers, "sender_pointers"}}) {
+    check_shape(*tensor, name, {x.size(0) + 1}, "(nodes + 1,)");
+    check_tensor(*tensor, name, ScalarType::Long, x);
+  }
+}
+
+void check_table(const Table& table, const Tensor& x) {
+  check_shape(table.rows, "rows", {-1}, "(nonzeros,)");
+  check_shape(table.columns, "columns", {table.rows.size(0)}, "(nonzeros,)");
+  check_shape(table.values, "values", {table.rows.size(0)}, "(nonzeros,)");
+  check_tensor(table.rows, "rows", ScalarType::Int, x);
+  check_tensor(table.columns, "columns", ScalarType::Int, x);
+  check_tensor(table.values, "values", x.scalar_type(), x);
+  STD_TORCH_CHECK(
+      table.num_outputs >= 0, "num_outputs must not be negative, got ",
+      table.num_outputs);
+  STD_TORCH_CHECK(
+      table.paths.size() % 3 == 0, "paths must hold three degrees for each path, got ",
+      table.paths.size(), " numbers");
+  for (std::size_t n = 0; n < table.paths.size(); n += 3) {
+    const int64_t l_in = table.paths[n], l_out = table.paths[n + 2];
+    STD_TORCH_CHECK(
+        l_in >= 0 && l_out >= 0, "degrees of a path must not be negative, got ", l_in,
+        " and ", l_out);
+    STD_TORCH_CHECK(
+        (l_in + 1) * (l_in + 1) <= x.size(1), "x has ", x.size(1),
+        " components, too few for a path from degree ", l_in);
+  }
+}
+
+void check_operands(
+    const Tensor& x, const Tensor& y, const Tensor& w, const Topology& topology,
+    const Table& table) {
+  check_floating(x, "x");
+  for (const auto& [tensor, name] : {std::pair{&x, "x"}, {&y, "y"}, {&w, "w"}}) {
+    check_tensor(*tensor, name, x.scalar_type(), x);
+  }
+  check_shape(x, "x", {-1, -1, -1}, "(nodes, components, channels)");
+  check_shape(y, "y", {-1, -1}, "(edges, harmonics)");
+  check_shape(
+      w, "w", {y.size(0), table.num_paths(), x.size(2)}, "(edges, paths, channels)");
+  check_table(table, x);
+  check_topology(topology, x, y.size(0));
+  const int64_t rows = std::max({x.size(1), table.num_outputs, table.num_paths()});
+  STD_TORCH_CHECK(
+      rows * x.size(2) <= std::numeric_limits<int32_t>::max(),
+      "a node or an edge has ", rows, " x ", x.size(2),
+      " values; the CUDA kernels take up to 2^31 - 1");
+}
+
+// A tangent without elements is zero.
+void check_tangent(
+    const Tensor& tangent, const char* name, const Tensor& of, const char* what) {
+  check_tensor(tangent, name, of.scalar_type(), of);
+  STD_TORCH_CHECK(
+      tangent.numel() == 0 || shape_of(tangent) == shape_of(of), name,
+      " must have the shape of ", what, ", ", shape_of(of), ", or no elements, got ",
+      shape_of(tangent));
+}
+
+void check_messages(const Tensor& g, const Tensor& x, const Table& table) {
+  check_tensor(g, "g", x.scalar_type(), x);
+  check_shape(
+      g, "g", {x.size(0), table.num_outputs, x.size(2)},
+      "(nodes, num_outputs, channels), nodes and channels those of x");
+}
+
+template <typename Scalar>
+const Scalar* data_of(const Tensor* tensor) {
+  const bool absent = tensor == nullptr || tensor->numel() == 0;
+  return absent ? nullptr : data<Scalar>(*tensor);
+}
+
+template <typename Scalar>
+Scalar* data_of(Tensor* tensor) {
+  return tensor == nullptr ? nullptr : mutable_data<Scalar>(*tensor);
+}
+
+template <typename Scalar>
+Problem<Scalar> problem_of(
+    const Operands& in, const Topology& topology, const Table& table,
+    const Results& out) {
+  Problem<Scalar> problem{};
+  problem.x = data_of<Scalar>(in.x);
+  problem.y = data_of<Scalar>(in.y);
+  problem.w = data_of<Scalar>(in.w);
+  problem.g = data_of<Scalar>(in.g);
+  problem.x_dot = data_of<Scalar>(in.x_dot);
+  problem.y_dot = data_of<Scalar>(in.y_dot);
+  problem.w_dot = data_of<Scalar>(in.w_dot);
+  problem.senders = data<int64_t>(topology.senders);
+  problem.receivers = data<int64_t>(topology.receivers);
+  problem.receiver_pointers = data<int64_t>(topology.receiver_pointers);
+  problem.sender_order = data<int64_t>(topology.sender_order);
+  problem.sender_pointers = data<int64_t>(topology.sender_pointers);
+  problem.rows = data<int32_t>(table.rows);
+  problem.columns = data<int32_t>(table.columns);
+  problem.values = data<Scalar>(table.values);
+  problem.messages = data_of<Scalar>(out.messages);
+  problem.x_bar = data_of<Scalar>(out.x_bar);
+  problem.y_bar = data_of<Scalar>(out.y_bar);
+  problem.w_bar = data_of<Scalar>(out.w_bar);
+  problem.num_nodes = in.x->size(0);
+  problem.num_edges = in.y->size(0);
+  problem.channels = static_cast<int32_t>(in.x->size(2));
+  problem.inputs = static_cast<int32_t>(in.x->size(1));
+  problem.harmonics = static_cast<int32_t>(in.y->size(1));
+  problem.outputs = static_cast<int32_t>(table.num_outputs);
+  problem.num_paths = static_cast<int32_t>(table.num_paths());
+  problem.nonzeros = static_cast<int32_t>(table.rows.size(0));
+  return problem;
+}
+
+void* current_stream(const Tensor& tensor) {
+  void* stream = nullptr;
+  TORCH_ERROR_CODE_CHECK(
+      aoti_torch_get_current_cuda_stream(tensor.get_device_index(), &stream));
+  return stream;
+}
+
+template <bool kTangents, typename Scalar>
+void run_as(
+    const Operands& in, const Topology& topology, const Table& table,
+    const Results& out) {
+  const PathList paths{table.paths.data(), table.num_paths(), table.concat};
+  const auto direction =
+      out.messages != nullptr ? Direction::kReceive : Direction::kSend;
+  convolve<Scalar, kTangents>(
+      direction, problem_of<Scalar>(in, topology, table, out), paths,
+      current_stream(*in.x));
+}
+
+// Messages if results have them, else derivatives.
+template <bool kTangents>
+void run(
+    const Operands& in, const Topology& topology, const Table& table,
+    const Results& out) {
+  if (in.x->size(0) == 0) return;
+  if (in.x->scalar_type() == ScalarType::Float) {
+    run_as<kTangents, float>(in, topology, table, out);
+  } else {
+    run_as<kTangents, double>(in, topology, table, out);
+  }
+}
+
+// Derivatives that a pass over the edges writes; it runs over tiles of channels, so that
+// without channels nobody writes y_bar.
+struct Derivatives {
+  Tensor x_bar, y_bar, w_bar;
+
+  explicit Derivatives(const Operands& in)
+      : x_bar(torch::stable::empty_like(*in.x)),
+        y_bar(torch::stable::empty_like(*in.y)),
+        w_bar(torch::stable::empty_like(*in.w)) {
+    if (in.x->size(2) == 0) torch::stable::zero_(y_bar);
+  }
+
+  Results results() { return {nullptr, &x_bar, &y_bar, &w_bar}; }
+};
+
+Tensor empty_messages(const Tensor& x, const Table& table) {
+  return torch::stable::new_empty(x, {x.size(0), table.num_outputs, x.size(2)});
+}
+
+#define EQUIPOT_CONSTANTS                                                              \
+  const Tensor &senders, const Tensor &receivers, const Tensor &receiver_pointers,     \
+      const Tensor &sender_order, const Tensor &sender_pointers,                       \
+      const std::vector<int64_t>&paths, const Tensor &rows, const Tensor &columns,     \
+      const Tensor &values, int64_t num_outputs, bool concat
+#define EQUIPOT_TAKE_CONSTANTS                                                         \
+  const Topology topology{senders, receivers, receiver_pointers, sender_order,         \
+                          sender_pointers};                                            \
+  const Table table { paths, rows, columns, values, num_outputs, concat }
+
+Tensor convolve_cuda(
+    const Tensor& x, const Tensor& y, const Tensor& w, EQUIPOT_CONSTANTS) {
+  EQUIPOT_TAKE_CONSTANTS;
+  check_operands(x, y, w, topology, table);
+  const torch::stable::accelerator::DeviceGuard guard(x.get_device_index());
+  Tensor messages = empty_messages(x, table);
+  run<false>({&x, &y, &w}, topology, table, {&messages});
+  return messages;
+}
+
+std::tuple<Tensor, Tensor, Tensor> convolve_backward_cuda(
+    const Tensor& x, const Tensor& y, const Tensor& w, const Tensor& g,
+    EQUIPOT_CONSTANTS) {
+  EQUIPOT_TAKE_CONSTANTS;
+  check_operands(x, y, w, topology, table);
+  check_messages(g, x, table);
+  const torch::stable::accelerator::DeviceGuard guard(x.get_device_index());
+  const Operands operands{&x, &y, &w, &g};
+  Derivatives out(operands);
+  run<false>(operands, topology, table, out.results());
+  return {out.x_bar, out.y_bar, out.w_bar};
+}
+
+std::tuple<Tensor, Tensor, Tensor, Tensor> convolve_double_backward_cuda(
+    const Tensor& x, const Tensor& y, const Tensor& w, const Tensor& g,
+    const Tensor& x_dot, const Tensor& y_dot, const Tensor& w_dot, EQUIPOT_CONSTANTS) {
+  EQUIPOT_TAKE_CONSTANTS;
+  check_operands(x, y, w, topology, table);
+  check_messages(g, x, table);
+  check_tangent(x_dot, "x_dot", x, "x");
+  check_tangent(y_dot, "y_dot", y, "y");
+  check_tangent(w_dot, "w_dot", w, "w");
+  const torch::stable::accelerator::DeviceGuard guard(x.get_device_index());
+  const Operands operands{&x, &y, &w, &g, &x_dot, &y_dot, &w_dot};
+  Tensor g_bar = empty_messages(x, table);
+  run<true>(operands, topology, table, {&g_bar});
+  Derivatives out(operands);
+  run<true>(operands, topology, table, out.results());
+  return {out.x_bar, out.y_bar, out.w_bar, g_bar};
+}
+
+}  // namespace
+}  // namespace equipot
+
+STABLE_TORCH_LIBRARY_IMPL(equipot, CUDA, m) {
+  m.impl("convolve", TORCH_BOX(&equipot::convolve_cuda));
+  m.impl("convolve_backward", TORCH_BOX(&equipot::convolve_backward_cuda));
+  m.impl("convolve_double_backward", TORCH_BOX(&equipot::convolve_double_backward_cuda));
+}

@@ -1,0 +1,6 @@
+"""The compiled op families: definitions, derivatives, PyTorch reference, loading."""
+
+from equipot.ops.convolution import convolve as convolve
+from equipot.ops.library import unavailable as unavailable
+from equipot.ops.so2_convolution import edge_frames as edge_frames
+from equipot.ops.so2_convolution import so2_convolve as so2_convolve

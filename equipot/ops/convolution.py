@@ -1,0 +1,179 @@
+r"""Ops of the channelwise convolution, closed under differentiation.
+
+With edge matrices :math:`T_e = \sum_j M_j Y_{ej}`, a linear map M of the harmonics, all
+that a network or its derivatives need is one form that is linear in each operand,
+
+.. math:: F(x, Y, w, g) = \sum_e \sum_{p,c} w_{epc} \sum_{ik}
+          x_{s(e) ic} \, T^p_{eik} \, g_{r(e) kc},
+
+with senders s and receivers r. ``convolve`` is its derivative with respect to g,
+``convolve_backward`` with respect to x, Y, w, and ``convolve_double_backward``
+differentiates the latter once more, along tangents of which one without elements is
+zero. Every further order is composed of these three.
+
+This file holds schemas, derivatives and rules; `equipot.ops.reference` computes all of
+them in plain PyTorch on any device, and the libraries built from ``cuda_ext/`` add
+kernels that take precedence.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, no_type_check
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from equipot.ops import reference
+from equipot.ops.reference import with_elements
+from equipot.ops.registration import Definition, define, differentiate_composition
+
+TOPOLOGY_SCHEMA = (
+    "Tensor senders, Tensor receivers, Tensor receiver_pointers, "
+    "Tensor sender_order, Tensor sender_pointers"
+)
+TABLE_SCHEMA = (
+    "int[] paths, Tensor rows, Tensor columns, Tensor values, "
+    "int num_outputs, bool concat"
+)
+
+
+class Topology(NamedTuple):
+    """Edges sorted by receiver, and where those of each node are; all int64."""
+
+    senders: Int[Tensor, " edges"]
+    receivers: Int[Tensor, " edges"]
+    receiver_pointers: Int[Tensor, " nodes_plus_1"]
+    """Edges that arrive at n: ``receiver_pointers[n]`` up to the next."""
+    sender_order: Int[Tensor, " edges"]
+    """Edges in the order of their senders."""
+    sender_pointers: Int[Tensor, " nodes_plus_1"]
+    """Edges that leave n: ``sender_order[sender_pointers[n]]`` up to the next."""
+
+
+class Table(NamedTuple):
+    """Constants of a product."""
+
+    paths: Sequence[int]
+    """Degrees (l_in, l_filter, l_out) of path after path, in one flat list."""
+    rows: Int[Tensor, " nonzeros"]
+    """Element of the edge matrices, int32, ascending: path after path, each a matrix
+    of (2 l_in + 1) x (2 l_out + 1) elements in C order."""
+    columns: Int[Tensor, " nonzeros"]
+    """Harmonic that contributes to it, int32."""
+    values: Float[Tensor, " nonzeros"]
+    """Coefficient, in the arithmetic of the operands."""
+    num_outputs: int
+    """Components of the messages."""
+    concat: bool
+    """Whether each path has components of its own; else degree l starts at l^2."""
+
+
+def convolve(
+    x: Float[Tensor, "nodes sph_in channels"],
+    y: Float[Tensor, "edges sph_filter"],
+    w: Float[Tensor, "edges paths channels"],
+    topology: Topology,
+    table: Table,
+) -> Float[Tensor, "nodes num_outputs channels"]:
+    """Messages that arrive at each node, summed; differentiable to every order.
+
+    Args:
+        x: Features of the nodes.
+        y: Harmonics of the edges.
+        w: Weights of the paths.
+        topology: Edges; its receivers ascend.
+        table: Paths and their coefficients.
+    """
+    operands = (x.contiguous(), y.contiguous(), w.contiguous())
+    out: Tensor = torch.ops.equipot.convolve(*operands, *topology, *table)
+    return out
+
+
+@no_type_check
+def _fake_convolve(x, y, w, *constants):
+    return x.new_empty((x.shape[0], constants[-2], x.shape[2]))
+
+
+@no_type_check
+def _fake_backward(x, y, w, g, *constants):
+    return torch.empty_like(x), torch.empty_like(y), torch.empty_like(w)
+
+
+@no_type_check
+def _fake_double_backward(x, y, w, g, *constants):
+    return tuple(torch.empty_like(t) for t in (x, y, w, g))
+
+
+@no_type_check
+def _differentiate_convolve(operands, constants, g):
+    return torch.ops.equipot.convolve_backward(*operands, g.contiguous(), *constants)
+
+
+@no_type_check
+def _differentiate_backward(operands, constants, *tangents):
+    tangents = map(present, tangents, operands[:3])
+    return torch.ops.equipot.convolve_double_backward(*operands, *tangents, *constants)
+
+
+@no_type_check
+def present(tangent, operand):
+    """A tangent; one without elements where autograd leaves out a zero."""
+    return operand.new_empty(0) if tangent is None else tangent.contiguous()
+
+
+@no_type_check
+def _differentiate_double_backward(operands, constants, *cotangents):
+    """Third derivatives and beyond, by differentiating a composition of the others."""
+
+    def compose(*operands):
+        return _composed_double_backward(*operands, constants)
+
+    return differentiate_composition(compose, operands, cotangents)
+
+
+@no_type_check
+def _composed_double_backward(x, y, w, g, x_dot, y_dot, w_dot, constants):
+    def backward(*operands):
+        return torch.ops.equipot.convolve_backward(*operands, g, *constants)
+
+    def forward(*operands):
+        return torch.ops.equipot.convolve(*operands, *constants)
+
+    x_dot, y_dot, w_dot = map(with_elements, (x_dot, y_dot, w_dot), (x, y, w))
+    _, y_of_x, w_of_x = backward(x_dot, y, w)
+    x_of_y, _, w_of_y = backward(x, y_dot, w)
+    x_of_w, y_of_w, _ = backward(x, y, w_dot)
+    g_bar = forward(x_dot, y, w) + forward(x, y_dot, w) + forward(x, y, w_dot)
+    return x_of_y + x_of_w, y_of_x + y_of_w, w_of_x + w_of_y, g_bar
+
+
+DEFINITIONS = {
+    "convolve": Definition(
+        f"(Tensor x, Tensor y, Tensor w, {TOPOLOGY_SCHEMA}, {TABLE_SCHEMA}) -> Tensor",
+        reference.convolve,
+        _fake_convolve,
+        _differentiate_convolve,
+        num_operands=3,
+    ),
+    "convolve_backward": Definition(
+        "(Tensor x, Tensor y, Tensor w, Tensor g, "
+        f"{TOPOLOGY_SCHEMA}, {TABLE_SCHEMA}) -> (Tensor, Tensor, Tensor)",
+        reference.convolve_backward,
+        _fake_backward,
+        _differentiate_backward,
+        num_operands=4,
+    ),
+    "convolve_double_backward": Definition(
+        "(Tensor x, Tensor y, Tensor w, Tensor g, "
+        "Tensor x_dot, Tensor y_dot, Tensor w_dot, "
+        f"{TOPOLOGY_SCHEMA}, {TABLE_SCHEMA}) -> (Tensor, Tensor, Tensor, Tensor)",
+        reference.convolve_double_backward,
+        _fake_double_backward,
+        _differentiate_double_backward,
+        num_operands=7,
+    ),
+}
+
+LIBRARY = torch.library.Library("equipot", "DEF")
+for _name, _definition in DEFINITIONS.items():
+    define(_name, _definition, LIBRARY)

@@ -1,0 +1,167 @@
+r"""Ops of the same convolution by way of the frames of edges, for high degrees.
+
+In a frame with the edge along y, of the harmonics of its direction only those of m = 0
+are not zero: components of equal :math:`|m|` of features and messages are mixed by sums
+W of path weights, and an edge takes :math:`O(L^3)` operations for each channel, not
+:math:`O(L^5)`. With rotations D to the frames,
+
+.. math:: F(x, n, w, g) = \sum_e \langle D_e g_{r(e)}, W(w_e) \, D_e x_{s(e)} \rangle .
+
+F does not depend on how the frame turns about the edge. The derivative with respect to
+the direction n is therefore that of turning x and g about the two axes across the edge;
+derivatives of any order are right at the poles of the frames, where those of D are not.
+
+Gradients with respect to n are orthogonal to it: those of F as a function of vectors of
+any length that only depends on their direction. Functions of vectors that are divided
+by their lengths first have the right derivatives to every order. Those above the second
+are composed of `equipot.ops.convolution`.
+
+Source:
+    Mixing per order m: S. Passaro and C. L. Zitnick, ICML 2023.
+"""
+
+from typing import NamedTuple, no_type_check
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from equipot.ops import so2_reference as reference
+from equipot.ops.convolution import (
+    LIBRARY,
+    TABLE_SCHEMA,
+    TOPOLOGY_SCHEMA,
+    Table,
+    Topology,
+    present,
+)
+from equipot.ops.registration import Definition, define, differentiate_composition
+
+MAX_DEGREE = 6
+"""Highest degree of features and messages."""
+
+
+class EdgeFrames(NamedTuple):
+    """Directions of edges and rotations to their frames."""
+
+    directions: Float[Tensor, "edges 3"]
+    rotations: Float[Tensor, "edges elements"]
+
+
+def edge_frames(directions: Float[Tensor, "edges 3"], lmax: int) -> EdgeFrames:
+    """Frames for features and messages up to `lmax`, the same for many convolutions.
+
+    Args:
+        directions: Unit vectors.
+        lmax: Highest degree, up to `MAX_DEGREE`.
+    """
+    directions = directions.contiguous()
+    rotations = torch.ops.equipot.edge_rotations(directions.detach(), lmax)
+    return EdgeFrames(directions, rotations)
+
+
+def so2_convolve(
+    x: Float[Tensor, "nodes sph_in channels"],
+    frames: EdgeFrames,
+    w: Float[Tensor, "edges paths channels"],
+    topology: Topology,
+    table: Table,
+) -> Float[Tensor, "nodes sph_out channels"]:
+    """Messages that arrive at each node, summed; differentiable to every order.
+
+    Args:
+        x: Features of the nodes.
+        frames: Of the edges.
+        w: Weights of the paths.
+        topology: Edges; its receivers ascend.
+        table: Paths and their coefficients; those to a degree are summed.
+    """
+    out: Tensor = torch.ops.equipot.so2_convolve(
+        x.contiguous(),
+        frames.directions,
+        w.contiguous(),
+        frames.rotations,
+        *topology,
+        *table,
+    )
+    return out
+
+
+@no_type_check
+def _fake_rotations(directions, lmax):
+    size = sum(2 + (degree + 1) ** 2 + degree**2 for degree in range(1, lmax + 1))
+    return directions.new_empty((directions.shape[0], size))
+
+
+@no_type_check
+def _fake_convolve(x, directions, w, rotations, *constants):
+    return x.new_empty((x.shape[0], constants[-2], x.shape[2]))
+
+
+@no_type_check
+def _fake_backward(x, directions, w, *others):
+    return tuple(torch.empty_like(t) for t in (x, directions, w))
+
+
+@no_type_check
+def _fake_double_backward(x, directions, w, g, *others):
+    return tuple(torch.empty_like(t) for t in (x, directions, w, g))
+
+
+@no_type_check
+def _differentiate_convolve(operands, constants, g):
+    return torch.ops.equipot.so2_convolve_backward(
+        *operands, g.contiguous(), *constants
+    )
+
+
+@no_type_check
+def _differentiate_backward(operands, constants, *tangents):
+    tangents = map(present, tangents, operands[:3])
+    return torch.ops.equipot.so2_convolve_double_backward(
+        *operands, *tangents, *constants
+    )
+
+
+@no_type_check
+def _differentiate_double_backward(operands, constants, *cotangents):
+    def compose(*operands):
+        return reference.so2_convolve_double_backward(*operands, *constants)
+
+    return differentiate_composition(compose, operands, cotangents)
+
+
+CONSTANTS_SCHEMA = f"Tensor rotations, {TOPOLOGY_SCHEMA}, {TABLE_SCHEMA}"
+DEFINITIONS = {
+    "edge_rotations": Definition(
+        "(Tensor directions, int lmax) -> Tensor",
+        reference.edge_rotations,
+        _fake_rotations,
+    ),
+    "so2_convolve": Definition(
+        f"(Tensor x, Tensor directions, Tensor w, {CONSTANTS_SCHEMA}) -> Tensor",
+        reference.so2_convolve,
+        _fake_convolve,
+        _differentiate_convolve,
+        num_operands=3,
+    ),
+    "so2_convolve_backward": Definition(
+        "(Tensor x, Tensor directions, Tensor w, Tensor g, "
+        f"{CONSTANTS_SCHEMA}) -> (Tensor, Tensor, Tensor)",
+        reference.so2_convolve_backward,
+        _fake_backward,
+        _differentiate_backward,
+        num_operands=4,
+    ),
+    "so2_convolve_double_backward": Definition(
+        "(Tensor x, Tensor directions, Tensor w, Tensor g, "
+        "Tensor x_dot, Tensor directions_dot, Tensor w_dot, "
+        f"{CONSTANTS_SCHEMA}) -> (Tensor, Tensor, Tensor, Tensor)",
+        reference.so2_convolve_double_backward,
+        _fake_double_backward,
+        _differentiate_double_backward,
+        num_operands=7,
+    ),
+}
+for _name, _definition in DEFINITIONS.items():
+    define(_name, _definition, LIBRARY)
