@@ -2,16 +2,33 @@
 
 from typing import Any
 
+from equipot.tensor_products.availability import unavailable as unavailable
+from equipot.tensor_products.base import (
+    BackendUnavailableError as BackendUnavailableError,
+)
 from equipot.tensor_products.base import TensorProduct as TensorProduct
 from equipot.tensor_products.base import UnsupportedSpecError as UnsupportedSpecError
 from equipot.tensor_products.clebsch_gordan import ClebschGordan as ClebschGordan
+from equipot.tensor_products.cuequivariance import CuEquivariance
+from equipot.tensor_products.fused import Fused
+from equipot.tensor_products.gaunt_fft import GauntFFT
+from equipot.tensor_products.so2 import SO2
 from equipot.tensor_products.spec import Path as Path
 from equipot.tensor_products.spec import TensorProductSpec as TensorProductSpec
+from equipot.tensor_products.spherical_grid import SphericalGrid
 
 BACKENDS: dict[str, type[TensorProduct[Any]]] = {
     "clebsch_gordan": ClebschGordan,
+    "cuequivariance": CuEquivariance,
+    "fused": Fused,
+    "gaunt_fft": GauntFFT,
+    "so2": SO2,
+    "spherical_grid": SphericalGrid,
 }
 """All backends by the name that configurations use."""
+
+REFERENCE = "clebsch_gordan"
+"""Backend that defines what the others must compute."""
 
 
 def get_backend(name: str) -> type[TensorProduct[Any]]:
@@ -26,3 +43,11 @@ def get_backend(name: str) -> type[TensorProduct[Any]]:
             f"{', '.join(sorted(BACKENDS))}"
         )
     return BACKENDS[name]
+
+
+def backend_name(product: TensorProduct[Any]) -> str:
+    """Name of the backend of a product; that of its class if it is not one of ours."""
+    return next(
+        (name for name, backend in BACKENDS.items() if type(product) is backend),
+        type(product).__name__,
+    )

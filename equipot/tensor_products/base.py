@@ -3,9 +3,10 @@
 from abc import ABC, abstractmethod
 from typing import Generic, TypeVar
 
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
+from equipot.connectivity import Connectivity
 from equipot.tensor_products.spec import TensorProductSpec
 
 EdgeState = TypeVar("EdgeState")
@@ -13,6 +14,10 @@ EdgeState = TypeVar("EdgeState")
 
 class UnsupportedSpecError(ValueError):
     """A backend was asked for a product that it cannot compute."""
+
+
+class BackendUnavailableError(ImportError):
+    """A backend lacks a package or a compiled library; says how to get it."""
 
 
 class TensorProduct(nn.Module, ABC, Generic[EdgeState]):
@@ -36,8 +41,15 @@ class TensorProduct(nn.Module, ABC, Generic[EdgeState]):
         """Why this backend cannot compute `spec`, or None if it can."""
 
     @abstractmethod
-    def prepare(self, directions: Float[Tensor, "edges 3"]) -> EdgeState:
-        """Expand unit edge vectors once; layers of equal spec share the result."""
+    def prepare(
+        self, directions: Float[Tensor, "edges 3"], connectivity: Connectivity
+    ) -> EdgeState:
+        """Expand the edges once; layers of equal spec share the result.
+
+        Args:
+            directions: Unit vectors of the edges.
+            connectivity: Senders and receivers of the same edges, in any order.
+        """
 
     @abstractmethod
     def forward(
@@ -45,7 +57,6 @@ class TensorProduct(nn.Module, ABC, Generic[EdgeState]):
         x: Float[Tensor, "nodes sph_in channels"],
         edges: EdgeState,
         weights: Float[Tensor, "edges num_weights channels"],
-        edge_index: Int[Tensor, "2 edges"],
     ) -> Float[Tensor, "nodes sph_out channels"]:
         """Sum the weighted products over the edges that arrive at each node.
 
@@ -54,7 +65,6 @@ class TensorProduct(nn.Module, ABC, Generic[EdgeState]):
             edges: What `prepare` returned for these edges.
             weights: Radial weights in the order of `spec.paths` (per path), or of the
                 degrees of features, filter and messages (per degree).
-            edge_index: Row 0 holds senders, row 1 the receivers that are summed over.
 
         Returns:
             Messages received by each node: degrees 0 to `spec.lmax_out`, or a block per

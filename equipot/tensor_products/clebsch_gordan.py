@@ -1,11 +1,12 @@
 """The reference backend: Clebsch-Gordan couplings, path by path, in plain PyTorch."""
 
-from typing import final
+from typing import NamedTuple, final
 
 import torch
-from jaxtyping import Float, Float64, Int
+from jaxtyping import Float, Float64
 from torch import Tensor
 
+from equipot.connectivity import Connectivity
 from equipot.constants import Constant
 from equipot.scatter import scatter_sum
 from equipot.so3 import (
@@ -15,9 +16,16 @@ from equipot.so3 import (
     wigner_3j,
 )
 from equipot.tensor_products.base import TensorProduct
+from equipot.tensor_products.blocks import in_blocks
 from equipot.tensor_products.spec import Path, TensorProductSpec
+from equipot.tensor_products.weights import path_weights
 
-EdgeMatrices = tuple[Float[Tensor, "edges _rows sph_in"], ...]
+
+class EdgeMatrices(NamedTuple):
+    """Matrices from the features to the products of each degree of the messages."""
+
+    of_degree: tuple[Float[Tensor, "edges _rows sph_in"], ...]
+    connectivity: Connectivity
 
 
 @final
@@ -29,8 +37,8 @@ class ClebschGordan(TensorProduct[EdgeMatrices]):
 
     The rows of a matrix T are the components of all paths that end in one degree. It
     does not depend on the channel, so that the work per channel is a product of small
-    matrices. Degrees meet only on the nodes: nothing of the size of edges times paths
-    times channels is copied.
+    matrices. Degrees meet only on the nodes, and edges are taken in blocks: products of
+    all edges, paths and channels exist only where derivatives will need them.
     """
 
     def __init__(self, spec: TensorProductSpec) -> None:
@@ -49,53 +57,57 @@ class ClebschGordan(TensorProduct[EdgeMatrices]):
         """Nothing is: this backend defines what the others must compute."""
         return None
 
-    def prepare(self, directions: Float[Tensor, "edges 3"]) -> EdgeMatrices:
+    def prepare(
+        self, directions: Float[Tensor, "edges 3"], connectivity: Connectivity
+    ) -> EdgeMatrices:
         """Matrices T of each degree of the messages."""
         harmonics = spherical_harmonics(self.spec.lmax_filter, directions)
         matrices = harmonics @ self._couplings.like(harmonics)
         sph_in = num_components(self.spec.lmax_in)
-        return matrices.unflatten(1, (-1, sph_in)).split(self._rows_of_degree, dim=1)
+        by_degree = matrices.unflatten(1, (-1, sph_in)).split(self._rows_of_degree, 1)
+        return EdgeMatrices(by_degree, connectivity)
 
     def forward(
         self,
         x: Float[Tensor, "nodes sph_in channels"],
         edges: EdgeMatrices,
         weights: Float[Tensor, "edges num_weights channels"],
-        edge_index: Int[Tensor, "2 edges"],
     ) -> Float[Tensor, "nodes sph_out channels"]:
         """Sum the weighted products over the edges that arrive at each node."""
-        senders, receivers = edge_index
-        sent = x.index_select(0, senders)
-        by_degree = self._path_weights(weights).split(self._paths_to_degree, dim=1)
-        received = []
-        for degree, (matrices, w) in enumerate(zip(edges, by_degree, strict=True)):
-            if w.shape[1] > 0:
-                messages = self._weigh(matrices @ sent, w)
-                received.append(scatter_sum(messages, receivers, len(x)))
-            elif self.spec.accumulate == "sum":
-                received.append(x.new_zeros(len(x), 2 * degree + 1, x.shape[2]))
-        return torch.cat(received, dim=1)
+        senders, receivers = edges.connectivity.edge_index
+        operands = [
+            x.index_select(0, senders),
+            path_weights(self.spec, weights),
+            *edges.of_degree,
+        ]
+        # products, and products with weights
+        rows, row_bytes = 2 * max(self._rows_of_degree), x.shape[2] * x.element_size()
+        messages = in_blocks(self._messages, operands, rows * row_bytes)
+        return torch.cat([scatter_sum(m, receivers, len(x)) for m in messages], dim=1)
 
-    def _path_weights(
-        self, weights: Float[Tensor, "edges num_weights channels"]
-    ) -> Float[Tensor, "edges paths channels"]:
-        if self.spec.weighting == "per_path":
-            return weights
-        sizes = [n + 1 for n in (self.spec.lmax_in, self.spec.lmax_filter)]
-        a, b, c = torch.tensor_split(weights, [sizes[0], sum(sizes)], dim=1)
-        l_in, l_filter, l_out = (
-            list(degrees) for degrees in zip(*self.spec.paths, strict=True)
-        )
-        return a[:, l_in] * b[:, l_filter] * c[:, l_out]
+    def _messages(
+        self,
+        sent: Float[Tensor, "edges sph_in channels"],
+        weights: Float[Tensor, "edges paths channels"],
+        *matrices: Float[Tensor, "edges _rows sph_in"],
+    ) -> list[Float[Tensor, "edges _ channels"]]:
+        """Messages of each degree along each edge."""
+        by_degree = weights.split(self._paths_to_degree, 1)
+        return [
+            self._weigh((m @ sent).unflatten(1, (w.shape[1], 2 * degree + 1)), w)
+            for degree, (m, w) in enumerate(zip(matrices, by_degree, strict=True))
+        ]
 
     def _weigh(
         self,
-        products: Float[Tensor, "edges rows channels"],
+        products: Float[Tensor, "edges paths order channels"],
         weights: Float[Tensor, "edges paths channels"],
     ) -> Float[Tensor, "edges _ channels"]:
         """Weigh the paths to one degree; sum them, if so specified."""
-        blocks = products.unflatten(1, (weights.shape[1], -1)) * weights[:, :, None]
-        return blocks.sum(1) if self.spec.accumulate == "sum" else blocks.flatten(1, 2)
+        weighed = products * weights[:, :, None]
+        return (
+            weighed.sum(1) if self.spec.accumulate == "sum" else weighed.flatten(1, 2)
+        )
 
 
 def _edge_matrix_map(

@@ -1,0 +1,223 @@
+"""``backend="auto"``: the fastest backend for a model, measured on this machine."""
+
+import logging
+import statistics
+import time
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from equipot.tensor_products import (
+    BACKENDS,
+    REFERENCE,
+    TensorProduct,
+    TensorProductSpec,
+    unavailable,
+)
+from equipot.tensor_products.fingerprint import fingerprint
+from equipot.tensor_products.trial import (
+    Problem,
+    affordable,
+    cast,
+    disagreements,
+    random_inputs,
+    seconds,
+)
+from equipot.user_cache import cache_folder, recall, remember
+
+logger = logging.getLogger(__name__)
+
+TOPIC = "autotune"
+BUDGET = 1.0
+"""Seconds of measuring, after a first pass of every candidate."""
+ROUNDS = 15
+"""Most passes of a candidate."""
+PASS = 0.1
+"""Seconds that a pass of the reference may take; longer ones get fewer edges."""
+HOPELESS = 3.0
+"""A candidate that took this many times longer than the best is not measured again."""
+
+
+class BackendExcludedWarning(UserWarning):
+    """A backend computes something else than the reference, or fails."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The backend that was chosen, and why."""
+
+    backend: str
+    """Name among `equipot.tensor_products.BACKENDS`."""
+    milliseconds: dict[str, float]
+    """Median time of a forward and backward pass of each candidate."""
+    skipped: dict[str, str]
+    """Backends that cannot compute the products, or not here, and why."""
+    excluded: dict[str, str]
+    """Backends that disagree with the reference, and by how much."""
+    problem: str
+    """What was measured."""
+    remembered: bool = False
+    """Whether it was measured in an earlier process."""
+
+    def __str__(self) -> str:
+        others = [
+            f"{name} {ms:.3g} ms"
+            for name, ms in sorted(self.milliseconds.items(), key=lambda item: item[1])
+            if name != self.backend
+        ]
+        parts = [f"backend auto is {self.backend} on this machine"]
+        if self.backend in self.milliseconds:
+            took = f"{self.milliseconds[self.backend]:.3g} ms"
+            parts.append(f"{took} for {self.problem}; {', '.join(others)}")
+        else:
+            parts.append("it is the only candidate")
+        gone = [f"{n} ({r})" for n, r in {**self.excluded, **self.skipped}.items()]
+        if gone:
+            parts.append(f"left out {', '.join(gone)}")
+        parts.append("remembered from before" if self.remembered else "measured now")
+        return "; ".join(parts)
+
+
+def choose_backend(problem: Problem) -> Choice:
+    """The fastest backend that agrees with the reference.
+
+    Candidates are compared with the reference in values, gradients and second
+    derivatives, then timed in turns, forward and backward; the median decides. The
+    answer is remembered for this hardware, these versions and this problem.
+
+    Args:
+        problem: Products of the model and the size of a typical evaluation.
+
+    Returns:
+        The choice. Its text says what was measured.
+
+    Warns:
+        BackendExcludedWarning: If a backend is left out as it is wrong here.
+    """
+    problem = problem.bounded()
+    skipped = _skipped(problem)
+    question = _question(problem, skipped)
+    if (answer := recall(TOPIC, question)) is not None:
+        choice = _from_answer(answer)
+        if choice is not None:
+            for name, reason in choice.excluded.items():
+                _warn(name, reason)
+            return choice
+        logger.warning("the choice in %s is damaged: measuring anew", cache_folder())
+    candidates, excluded = _agreeing(problem, [n for n in BACKENDS if n not in skipped])
+    measured = affordable(problem, candidates[REFERENCE], PASS)
+    times = _measure(candidates, measured) if len(candidates) > 1 else {}
+    choice = Choice(
+        backend=min(times, key=lambda name: times[name]) if times else REFERENCE,
+        milliseconds=times,
+        skipped=skipped,
+        excluded=excluded,
+        problem=_describe(measured),
+    )
+    remember(TOPIC, question, asdict(choice))
+    return choice
+
+
+Products = Mapping[TensorProductSpec, TensorProduct[Any]]
+
+
+def _skipped(problem: Problem) -> dict[str, str]:
+    """Backends that cannot be candidates, and why."""
+    skipped = {}
+    for name, backend in BACKENDS.items():
+        reasons = (backend.unsupported(spec) for spec in problem.specs)
+        reason = next((r for r in reasons if r is not None), None)
+        reason = reason or unavailable(name, problem.device)
+        if reason is not None:
+            skipped[name] = reason
+    return skipped
+
+
+def _agreeing(
+    problem: Problem, names: Iterable[str]
+) -> tuple[dict[str, Products], dict[str, str]]:
+    """Products of the backends that are right, and what is wrong with the others."""
+    specs = dict.fromkeys(problem.specs)
+    reference = {spec: BACKENDS[REFERENCE](spec) for spec in specs}
+    candidates: dict[str, Products] = {}
+    excluded: dict[str, str] = {}
+    for name in names:
+        if name == REFERENCE:
+            candidates[name] = reference
+            continue
+        try:
+            products = {spec: BACKENDS[name](spec) for spec in specs}
+            found = disagreements(products, reference, problem)
+        except RuntimeError as error:
+            excluded[name] = f"it raised {type(error).__name__}: {error}"
+        else:
+            if not found:
+                candidates[name] = products
+                continue
+            what, first = next(iter(found.items()))
+            excluded[name] = (
+                f"{what} differ from {REFERENCE} by {first.relative:.1e} of their "
+                f"size, {first.tolerance:.1e} is allowed"
+            )
+        _warn(name, excluded[name])
+    return candidates, excluded
+
+
+def _warn(name: str, reason: str) -> None:
+    warnings.warn(
+        f"backend {name!r} is left out, it is wrong on this machine: {reason}",
+        BackendExcludedWarning,
+        stacklevel=3,
+    )
+
+
+def _measure(candidates: Mapping[str, Products], problem: Problem) -> dict[str, float]:
+    """Median time in ms of each candidate; they take turns, to see the same machine."""
+    inputs = cast(random_inputs(problem), problem.dtype)
+    times: dict[str, list[float]] = {}
+    for name, products in candidates.items():
+        seconds(products, problem, inputs)  # fills caches
+        times[name] = [seconds(products, problem, inputs)]
+    deadline = time.perf_counter() + BUDGET
+    for _ in range(ROUNDS - 1):
+        best = min(min(t) for t in times.values())
+        for name, products in candidates.items():
+            if time.perf_counter() > deadline:
+                break
+            if min(times[name]) < HOPELESS * best:
+                times[name].append(seconds(products, problem, inputs))
+    return {name: 1000 * statistics.median(t) for name, t in times.items()}
+
+
+def _question(problem: Problem, skipped: Mapping[str, str]) -> dict[str, Any]:
+    """Everything that the answer depends on, as JSON."""
+    return {
+        **fingerprint(problem.device),
+        "candidates": [name for name in BACKENDS if name not in skipped],
+        "skipped": dict(skipped),
+        "specs": [asdict(spec) for spec in problem.specs],
+        "channels": problem.channels,
+        "nodes": problem.num_nodes,
+        "edges": problem.num_edges,
+        "dtype": str(problem.dtype),
+        "device": problem.device.type,
+    }
+
+
+def _from_answer(answer: Mapping[str, Any]) -> Choice | None:
+    """Choice that was stored; None if it cannot be one."""
+    try:
+        choice = Choice(**{**answer, "remembered": True})
+    except TypeError:
+        return None
+    return choice if choice.backend in BACKENDS else None
+
+
+def _describe(problem: Problem) -> str:
+    arithmetic = str(problem.dtype).removeprefix("torch.")
+    threads = torch.get_num_threads()
+    where = f"{threads} threads" if problem.device.type == "cpu" else "cuda"
+    return f"{problem.num_edges} edges forward and backward, {arithmetic}, {where}"

@@ -1,0 +1,172 @@
+"""The Clebsch-Gordan product by compiled ops: gather, product and sum in one pass."""
+
+from typing import Literal, NamedTuple, final
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from equipot.connectivity import Connectivity
+from equipot.constants import Constant
+from equipot.ops import unavailable
+from equipot.ops.convolution import Table, Topology, convolve
+from equipot.ops.so2_convolution import (
+    MAX_DEGREE,
+    EdgeFrames,
+    edge_frames,
+    so2_convolve,
+)
+from equipot.so3 import spherical_harmonics, wigner_3j
+from equipot.tensor_products.base import (
+    BackendUnavailableError,
+    TensorProduct,
+    UnsupportedSpecError,
+)
+from equipot.tensor_products.spec import TensorProductSpec
+from equipot.tensor_products.weights import path_weights
+
+Algorithm = Literal["edge_matrices", "so2"]
+
+
+class FusedEdges(NamedTuple):
+    """Edges in the order of their receivers."""
+
+    geometry: Float[Tensor, "edges sph_filter"] | EdgeFrames
+    """Harmonics, of which edge matrices are made, or frames."""
+    topology: Topology
+    order: Int[Tensor, " edges"] | None
+    """Given edges in the order of their receivers; None if they were sorted."""
+
+
+@final
+class Fused(TensorProduct[FusedEdges]):
+    """Clebsch-Gordan couplings by the compiled ops of ``cuda_ext/``.
+
+    Nothing of the size of edges times paths times channels is made, neither in the
+    product nor in its derivatives of any order.
+
+    Args:
+        spec: The product.
+        algorithm: "edge_matrices" contract couplings with harmonics first, once for
+            all channels; "so2" turns features to the frames of the edges. By default
+            the one that is faster where it runs, see `fastest`.
+
+    Raises:
+        UnsupportedSpecError: If the algorithm asked for cannot compute the product.
+        BackendUnavailableError: If the ops are not compiled for the device of the
+            operands, or for no device at all.
+    """
+
+    def __init__(
+        self, spec: TensorProductSpec, algorithm: Algorithm | None = None
+    ) -> None:
+        super().__init__(spec)
+        if algorithm == "so2" and (reason := unsupported_in_frames(spec)) is not None:
+            raise UnsupportedSpecError(f"Fused cannot compute {spec}: {reason}")
+        self._algorithm = algorithm
+        if unavailable(torch.device("cuda")) is not None:
+            _require_compiled_ops(torch.device("cpu"))
+        self._paths = [degree for path in spec.paths for degree in path]
+        rows, columns, values = _edge_matrix_map(spec)
+        self._rows, self._columns = rows, columns
+        self._values = Constant(values)
+
+    @staticmethod
+    def unsupported(spec: TensorProductSpec) -> str | None:
+        """Nothing is; weights per degree are first multiplied to weights per path."""
+        return None
+
+    def prepare(
+        self, directions: Float[Tensor, "edges 3"], connectivity: Connectivity
+    ) -> FusedEdges:
+        """Harmonics or frames of the edges, sorted by receiver."""
+        order = None
+        if not connectivity.sorted_by_receiver:
+            order = connectivity.by_receiver.order
+            connectivity = Connectivity(
+                connectivity.edge_index[:, order], connectivity.num_nodes
+            )
+            directions = directions[order]
+        topology = Topology(
+            connectivity.senders,
+            connectivity.receivers,
+            connectivity.by_receiver.pointers,
+            *connectivity.by_sender,
+        )
+        return FusedEdges(self._geometry(directions), topology, order)
+
+    def forward(
+        self,
+        x: Float[Tensor, "nodes sph_in channels"],
+        edges: FusedEdges,
+        weights: Float[Tensor, "edges num_weights channels"],
+    ) -> Float[Tensor, "nodes sph_out channels"]:
+        """Sum the weighted products over the edges that arrive at each node."""
+        _require_compiled_ops(x.device)
+        weights = path_weights(self.spec, weights)
+        if edges.order is not None:
+            weights = weights[edges.order]
+        table = self._table(x)
+        if isinstance(edges.geometry, EdgeFrames):
+            return so2_convolve(x, edges.geometry, weights, edges.topology, table)
+        return convolve(x, edges.geometry, weights, edges.topology, table)
+
+    def _geometry(self, directions: Tensor) -> Tensor | EdgeFrames:
+        spec = self.spec
+        if (self._algorithm or fastest(spec, directions.device)) == "so2":
+            return edge_frames(directions, max(spec.lmax_in, spec.lmax_out))
+        return spherical_harmonics(spec.lmax_filter, directions)
+
+    def _table(self, x: Tensor) -> Table:
+        return Table(
+            self._paths,
+            self._rows.to(x.device),
+            self._columns.to(x.device),
+            self._values.like(x),
+            self.spec.num_outputs,
+            self.spec.accumulate == "concat",
+        )
+
+
+def unsupported_in_frames(spec: TensorProductSpec) -> str | None:
+    """Why the algorithm "so2" cannot compute a product, or None if it can."""
+    if spec.accumulate == "concat":
+        return "in the frame of an edge the paths to a degree are summed"
+    if max(spec.lmax_in, spec.lmax_out) > MAX_DEGREE:
+        return f"kernels in the frames of edges end at degree {MAX_DEGREE}"
+    return None
+
+
+def fastest(spec: TensorProductSpec, device: torch.device) -> Algorithm:
+    """The faster algorithm for a product on a device.
+
+    Frames cost :math:`O(L^3)` operations for each channel, edge matrices
+    :math:`O(L^5)` but less of everything else. On CPUs with AVX-512 or AVX2 frames win
+    from degree 3 on, `benchmarks/` has the numbers; with features or messages of lower
+    degree, the matrices are small. There are no kernels in frames for other devices.
+    """
+    frames = (
+        device.type == "cpu"
+        and unsupported_in_frames(spec) is None
+        and min(spec.lmax_in, spec.lmax_out) >= 3
+    )
+    return "so2" if frames else "edge_matrices"
+
+
+def _require_compiled_ops(device: torch.device) -> None:
+    if (reason := unavailable(device)) is not None:
+        raise BackendUnavailableError(f"backend 'fused': {reason}")
+
+
+def _edge_matrix_map(spec: TensorProductSpec) -> tuple[Tensor, Tensor, Tensor]:
+    """Nonzero elements of the linear map from harmonics to edge matrices."""
+    rows, columns, values = [], [], []
+    element = 0
+    for path, alpha in zip(spec.paths, spec.path_coefficients(), strict=True):
+        coupling = alpha * wigner_3j(*path).transpose(1, 2).flatten(0, 1)
+        row, harmonic = coupling.nonzero(as_tuple=True)
+        rows.append(row + element)
+        columns.append(harmonic + path.l_filter**2)
+        values.append(coupling[row, harmonic])
+        element += len(coupling)
+    return torch.cat(rows).int(), torch.cat(columns).int(), torch.cat(values)

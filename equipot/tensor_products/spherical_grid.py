@@ -1,0 +1,75 @@
+"""The product of functions on the sphere, point by point."""
+
+from typing import final
+
+from jaxtyping import Float
+from torch import Tensor
+
+from equipot.connectivity import Connectivity
+from equipot.constants import Constant
+from equipot.so3 import spherical_harmonics
+from equipot.so3.quadrature import sphere_quadrature
+from equipot.tensor_products.base import TensorProduct
+from equipot.tensor_products.function_product import (
+    FunctionEdges,
+    FunctionProduct,
+    coupled_degrees,
+    message_scales,
+    why_not_functions,
+)
+from equipot.tensor_products.spec import TensorProductSpec
+
+
+@final
+class SphericalGrid(TensorProduct[FunctionEdges]):
+    r"""Features and filter evaluated at points, multiplied there, and projected back.
+
+    .. math:: z^l_k = c_l \sum_g w_g \, Y^l_k(\omega_g) \, f(\omega_g) \, h(\omega_g)
+
+    with the functions of `FunctionPair`. The quadrature is exact for the degree of the
+    integrand: this is the Clebsch-Gordan product up to rounding, and not only in the
+    limit of many points.
+
+    Edges weigh the degrees of what they receive and of what they send on. Transforms to
+    the grid and back therefore belong to edges; with weights of the filter alone they
+    could belong to nodes.
+
+    Source:
+        Y. Xie, A. Daigavane, M. Kotak, T. Smidt, ICML 2025, arXiv:2506.13523.
+    """
+
+    def __init__(self, spec: TensorProductSpec) -> None:
+        super().__init__(spec)
+        degrees = coupled_degrees(spec)
+        points, areas = sphere_quadrature(sum(degrees))
+        l_in, l_filter, l_out = (spherical_harmonics(lmax, points) for lmax in degrees)
+        self.num_points = len(points)
+        self._functions = FunctionProduct(spec, l_in, l_filter)
+        self._project = Constant((areas[:, None] * l_out * message_scales(spec)).T)
+
+    @staticmethod
+    def unsupported(spec: TensorProductSpec) -> str | None:
+        """Weights per path, and paths that are not summed."""
+        return why_not_functions(spec)
+
+    def prepare(
+        self, directions: Float[Tensor, "edges 3"], connectivity: Connectivity
+    ) -> FunctionEdges:
+        """Values of the filter at the points, degree by degree."""
+        return self._functions.prepare(directions, connectivity)
+
+    def forward(
+        self,
+        x: Float[Tensor, "nodes sph_in channels"],
+        edges: FunctionEdges,
+        weights: Float[Tensor, "edges num_weights channels"],
+    ) -> Float[Tensor, "nodes sph_out channels"]:
+        """Sum the weighted products over the edges that arrive at each node."""
+        return self._functions.convolve(x, edges, weights, self._multiply)
+
+    def _multiply(
+        self,
+        f: Float[Tensor, "edges points channels"],
+        h: Float[Tensor, "edges points channels"],
+    ) -> Float[Tensor, "edges sph_out channels"]:
+        return self._project.like(f).expand(len(f), -1, -1) @ (f * h)

@@ -1,0 +1,291 @@
+"""What ``backend="auto"`` chooses, whom it leaves out, and what it remembers."""
+
+import json
+import logging
+import warnings
+from dataclasses import replace
+
+import pytest
+import torch
+
+from equipot.tensor_products import ClebschGordan, TensorProductSpec, autotune
+from equipot.tensor_products.autotune import BackendExcludedWarning, choose_backend
+from equipot.tensor_products.trial import Problem
+from tests.broken_backends import BROKEN, Wrapped
+
+PROBLEM = Problem(
+    specs=(TensorProductSpec(0, 1, 1), TensorProductSpec(1, 1, 1)),
+    channels=3,
+    num_nodes=10,
+    num_edges=50,
+    dtype=torch.float32,
+    device=torch.device("cpu"),
+)
+
+
+class Fast(Wrapped):
+    """Right, and said to be fast."""
+
+
+class Slow(Wrapped):
+    """Right, and said to be slow."""
+
+
+class Impossible(Wrapped):
+    """Cannot compute anything."""
+
+    @staticmethod
+    def unsupported(spec):
+        return "it needs a larger computer"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """An empty cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "equipot" / "autotune"
+
+
+@pytest.fixture
+def install(monkeypatch):
+    """Makes the reference and some others all backends that there are."""
+
+    def run(**backends):
+        everything = {"clebsch_gordan": ClebschGordan, **backends}
+        monkeypatch.setattr(autotune, "BACKENDS", everything)
+
+    return run
+
+
+@pytest.fixture(autouse=True)
+def timed(monkeypatch):
+    """Time as a function of the backend; the classes that were timed, in order."""
+    seen = []
+    took = {ClebschGordan: 0.002, Slow: 0.009}
+
+    def seconds(products, problem, inputs):
+        kind = type(next(iter(products.values())))
+        seen.append(kind)
+        return took.get(kind, 0.001)
+
+    monkeypatch.setattr(autotune, "seconds", seconds)
+    return seen
+
+
+def test_the_fastest_is_chosen_and_the_reason_is_told(install):
+    install(slow=Slow, fast=Fast)
+
+    choice = choose_backend(PROBLEM)
+
+    assert choice.backend == "fast"
+    assert choice.milliseconds == {"clebsch_gordan": 2.0, "slow": 9.0, "fast": 1.0}
+    assert str(choice).startswith(
+        "backend auto is fast on this machine; 1 ms for 64 edges forward and backward, "
+        f"float32, {torch.get_num_threads()} threads; clebsch_gordan 2 ms, slow 9 ms; "
+    )
+    assert str(choice).endswith("measured now")
+
+
+def test_the_reference_is_chosen_where_it_is_fastest(install):
+    install(slow=Slow)
+
+    assert choose_backend(PROBLEM).backend == "clebsch_gordan"
+
+
+def test_candidates_take_turns(install, timed):
+    install(slow=Slow, fast=Fast)
+
+    choose_backend(PROBLEM)
+
+    turns = [kind for kind in timed if kind is not Slow][-10:]
+    assert turns in ([ClebschGordan, Fast] * 5, [Fast, ClebschGordan] * 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("wrong_coupling", "float64: messages differ from clebsch_gordan by .*e-0"),
+        ("wrong_gradient", "float64: gradients by features differ .* by 1.0e-03 of"),
+        ("wrong_second_derivative", "float64: second derivatives by features differ"),
+        ("wrong_in_float32", "float32: messages differ .* by 1.0e-03 of"),
+        ("not_a_number", "float64: messages differ .* by (inf|nan) of"),
+        ("once_differentiable", "float64: second derivatives by features differ"),
+        ("unfinished", "it raised NotImplementedError: no kernel for float64"),
+    ],
+)
+def test_a_wrong_backend_is_left_out_with_numbers_however_fast(install, name, what):
+    install(**{name: BROKEN[name]}, slow=Slow)
+
+    with pytest.warns(BackendExcludedWarning, match=what) as caught:
+        choice = choose_backend(PROBLEM)
+
+    assert f"backend {name!r} is left out, it is wrong" in str(caught[0].message)
+    assert choice.backend == "clebsch_gordan"
+    assert set(choice.excluded) == {name}
+    assert set(choice.milliseconds) == {"clebsch_gordan", "slow"}
+    assert f"left out {name} (" in str(choice)
+
+
+def test_right_backends_are_left_out_for_no_reason(install):
+    install(fast=Fast, slow=Slow)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        choice = choose_backend(replace(PROBLEM, dtype=torch.float64))
+
+    assert choice.excluded == {}
+
+
+def test_backends_that_cannot_compute_the_products_are_listed(install):
+    install(impossible=Impossible)
+
+    choice = choose_backend(PROBLEM)
+
+    assert choice.skipped == {"impossible": "it needs a larger computer"}
+    assert choice.backend == "clebsch_gordan"
+    assert "it is the only candidate" in str(choice)
+    assert "impossible (it needs a larger computer)" in str(choice)
+
+
+def test_a_backend_that_is_not_built_is_listed(install, monkeypatch):
+    install(fast=Fast)
+    monkeypatch.setattr(
+        autotune,
+        "unavailable",
+        lambda name, device: "run make" if name == "fast" else None,
+    )
+
+    assert choose_backend(PROBLEM).skipped == {"fast": "run make"}
+
+
+def test_the_choice_is_remembered(install, timed):
+    install(fast=Fast)
+    first = choose_backend(PROBLEM)
+    count = len(timed)
+
+    second = choose_backend(replace(PROBLEM, num_edges=60, num_nodes=12))
+
+    assert len(timed) == count
+    assert second.remembered
+    assert replace(second, remembered=False) == first
+    assert str(second).endswith("remembered from before")
+
+
+def test_wrong_backends_are_warned_of_when_remembered_too(install):
+    install(wrong_coupling=BROKEN["wrong_coupling"])
+    with pytest.warns(BackendExcludedWarning):
+        choose_backend(PROBLEM)
+
+    with pytest.warns(BackendExcludedWarning, match="'wrong_coupling' is left out"):
+        assert choose_backend(PROBLEM).remembered
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"dtype": torch.float64},
+        {"channels": 4},
+        {"num_edges": 200},
+        {"num_nodes": 40},
+        {"specs": PROBLEM.specs[1:]},
+    ],
+)
+def test_another_problem_is_measured_anew(install, change):
+    install(fast=Fast)
+    choose_backend(PROBLEM)
+
+    assert not choose_backend(replace(PROBLEM, **change)).remembered
+
+
+@pytest.mark.parametrize("what", ["hardware", "threads", "torch", "sources", "equipot"])
+def test_another_machine_or_version_is_measured_anew(install, monkeypatch, what):
+    install(fast=Fast)
+    choose_backend(PROBLEM)
+    now = autotune.fingerprint(PROBLEM.device)
+    assert what in now
+
+    monkeypatch.setattr(autotune, "fingerprint", lambda device: {**now, what: "other"})
+
+    assert not choose_backend(PROBLEM).remembered
+
+
+def test_a_new_backend_is_measured(install):
+    install(slow=Slow)
+    choose_backend(PROBLEM)
+
+    install(slow=Slow, fast=Fast)
+
+    assert choose_backend(PROBLEM).backend == "fast"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        '{"question": {}, "answer": {}}',
+        "null",
+        "\x00\xff",
+        {"answer": {"backend": "fast"}},
+        {"answer": "fast"},
+        {"answer": None},
+    ],
+)
+def test_a_damaged_cache_is_told_of_and_measured_anew(install, folder, content, caplog):
+    install(fast=Fast)
+    choose_backend(PROBLEM)
+    (file,) = folder.iterdir()
+    if isinstance(content, dict):
+        content = json.dumps({**json.loads(file.read_text()), **content})
+    file.write_text(content)
+
+    with caplog.at_level(logging.WARNING, "equipot"):
+        choice = choose_backend(PROBLEM)
+
+    assert not choice.remembered
+    assert choice.backend == "fast"
+    assert "anew" in caplog.text
+    assert choose_backend(PROBLEM).remembered
+
+
+def test_a_choice_that_no_longer_exists_is_measured_anew(install, folder):
+    install(fast=Fast)
+    choose_backend(PROBLEM)
+    (file,) = folder.iterdir()
+    file.write_text(file.read_text().replace('"backend": "fast"', '"backend": "warp"'))
+
+    assert choose_backend(PROBLEM).backend == "fast"
+
+
+def test_without_a_place_to_remember_it_chooses_all_the_same(
+    install, tmp_path, monkeypatch, caplog
+):
+    install(fast=Fast)
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+
+    with caplog.at_level(logging.WARNING, "equipot"):
+        choice = choose_backend(PROBLEM)
+
+    assert choice.backend == "fast"
+    assert "it is not remembered" in caplog.text
+
+
+def test_measuring_leaves_random_numbers_alone(install):
+    install(fast=Fast)
+    state = torch.random.get_rng_state()
+
+    choose_backend(PROBLEM)
+
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_products_of_any_size_are_bounded():
+    huge = replace(PROBLEM, channels=128, num_nodes=10**5, num_edges=10**7).bounded()
+    none = replace(PROBLEM, num_nodes=1, num_edges=0).bounded()
+
+    assert huge.num_edges < 10**6
+    assert huge.num_edges / huge.num_nodes == pytest.approx(100, rel=1)
+    assert none.num_edges >= 1
+    assert none.num_nodes >= 1
