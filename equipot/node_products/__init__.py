@@ -1,0 +1,28 @@
+"""Products of the features of a node: what is computed, and who computes it."""
+
+from equipot.node_products.base import NodeProduct as NodeProduct
+from equipot.node_products.clebsch_gordan import ClebschGordan as ClebschGordan
+from equipot.node_products.gaunt_fft import GauntFFT
+from equipot.node_products.spec import NodeProductSpec as NodeProductSpec
+from equipot.node_products.spherical_grid import SphericalGrid
+
+NODE_PRODUCTS: dict[str, type[NodeProduct]] = {
+    "clebsch_gordan": ClebschGordan,
+    "gaunt_fft": GauntFFT,
+    "spherical_grid": SphericalGrid,
+}
+"""All backends by the name that configurations use."""
+
+
+def get_node_product(name: str) -> type[NodeProduct]:
+    """Backend of a name.
+
+    Raises:
+        ValueError: If there is none; the message lists those that exist.
+    """
+    if name not in NODE_PRODUCTS:
+        raise ValueError(
+            f"unknown node-product backend {name!r}; choose one of "
+            f"{', '.join(sorted(NODE_PRODUCTS))}"
+        )
+    return NODE_PRODUCTS[name]

@@ -1,0 +1,69 @@
+"""The interface that every backend of node products implements."""
+
+from abc import ABC, abstractmethod
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from equipot.node_products.spec import NodeProductSpec
+from equipot.so3 import num_components
+from equipot.tensor_products.base import UnsupportedSpecError
+
+
+class NodeProduct(nn.Module, ABC):
+    """Equivariant polynomial of the features of each node, channel by channel.
+
+    A backend holds constants only: no parameters and no buffers. Models
+    therefore have the same checkpoint whichever backend computes them.
+    """
+
+    def __init__(self, spec: NodeProductSpec) -> None:
+        super().__init__()
+        if (reason := self.unsupported(spec)) is not None:
+            raise UnsupportedSpecError(
+                f"{type(self).__name__} cannot compute {spec}: {reason}"
+            )
+        self.spec = spec
+
+    @staticmethod
+    @abstractmethod
+    def unsupported(spec: NodeProductSpec) -> str | None:
+        """Why this backend cannot compute `spec`, or None if it can."""
+
+    def forward(
+        self,
+        x: Float[Tensor, "nodes sph_in channels"],
+        weights: Float[Tensor, "nodes num_weights channels"],
+    ) -> Float[Tensor, "nodes sph_out channels"]:
+        """Sum the weighted products of 1 to `spec.order` factors of each node.
+
+        Args:
+            x: Node features, degrees concatenated from 0 to `spec.lmax_in`.
+            weights: Of each node, typically looked up by its element. Per path: in the
+                order of `spec.blocks`. Per degree: for each number of factors the
+                degrees of the first factor, of the second, ..., then of the result.
+
+        Returns:
+            Products of each node, degrees concatenated from 0 to `spec.lmax_out`.
+
+        Raises:
+            ValueError: If a shape is not of `spec`.
+        """
+        nodes, channels = x.shape[0], x.shape[2]
+        features = (nodes, num_components(self.spec.lmax_in), channels)
+        per_node = (nodes, self.spec.num_weights, channels)
+        if x.shape != features or weights.shape != per_node:
+            raise ValueError(
+                f"{self.spec} takes features of shape (nodes, {features[1]}, channels) "
+                f"and weights of shape (nodes, {per_node[1]}, channels), got "
+                f"{tuple(x.shape)} and {tuple(weights.shape)}"
+            )
+        return self.product(x, weights)
+
+    @abstractmethod
+    def product(
+        self,
+        x: Float[Tensor, "nodes sph_in channels"],
+        weights: Float[Tensor, "nodes num_weights channels"],
+    ) -> Float[Tensor, "nodes sph_out channels"]:
+        """What `forward` returns, for operands of the right shape."""
