@@ -1,35 +1,56 @@
 """A potential as one safetensors file: weights, and a header that explains them."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from ase import Atoms
 from pydantic import ValidationError
 
 import equipot
 from equipot.config.model import ModelConfig
+from equipot.data.samples import sample_from_json, sample_to_json
 from equipot.data.statistics import Statistics
-from equipot.models.build import build_potential
+from equipot.models.build import AUTO, build_potential
 from equipot.models.potential import Potential
+from equipot.models.workload import typical_problem
 from equipot.tensor_file import (
     TensorFileError,
     read_tensor_file,
     read_tensor_file_header,
     write_tensor_file,
 )
+from equipot.tensor_products import REFERENCE, get_backend
+from equipot.tensor_products.autotune import choose_backend
+from equipot.tensor_products.fingerprint import fingerprint
+from equipot.user_cache import recall, remember
+from equipot.verify.backend import check_backend
+from equipot.verify.structures import generate_structures
+
+logger = logging.getLogger(__name__)
 
 KIND = "potential"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 UNITS = {
     "energy": "eV",
     "length": "Å",
     "forces": "eV/Å",
     "stress": "eV/Å^3, positive in tension",
 }
-UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    # Version 2 stores structures to verify on, and who computed the tensor products.
+    1: lambda header: {
+        **header,
+        "samples": [],
+        "backend_used": header["model"]["backend"],
+    },
+}
 """How to turn a header of a version into one of the next."""
+TOPIC = "verified"
+"""Where the user's cache remembers models that passed, by backend and machine."""
 
 
 class CheckpointError(ValueError):
@@ -42,6 +63,8 @@ def save_potential(
     config: ModelConfig,
     statistics: Statistics,
     extra: Mapping[str, Any] | None = None,
+    *,
+    samples: Sequence[Atoms] = (),
 ) -> str:
     """Write a potential.
 
@@ -51,6 +74,7 @@ def save_potential(
         config: What it was built from.
         statistics: Of its training data; the domain that it can be trusted in.
         extra: Further sections of the header, such as ``provenance`` and ``training``.
+        samples: A few small structures that whoever loads it can verify it on.
 
     Returns:
         SHA-256 of header and weights, in hexadecimal.
@@ -64,6 +88,8 @@ def save_potential(
         "model": config.model_dump(mode="json"),
         "statistics": dataclasses.asdict(statistics),
         "units": UNITS,
+        "samples": [sample_to_json(atoms) for atoms in samples],
+        "backend_used": potential.backend,
     }
     if clash := set(header) & set(extra or {}):
         raise ValueError(f"sections {sorted(clash)} of the header are already taken")
@@ -90,24 +116,47 @@ def read_statistics(header: Mapping[str, Any]) -> Statistics:
     return Statistics.from_dict(header["statistics"])
 
 
+def read_samples(header: Mapping[str, Any]) -> list[Atoms]:
+    """Structures that a model carries; generated ones if it carries none.
+
+    Raises:
+        CheckpointError: If they are damaged.
+    """
+    try:
+        samples = [sample_from_json(values) for values in header["samples"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"unreadable sample structures: {error}") from error
+    return samples or generate_structures(read_statistics(header))
+
+
 def load_potential(
     path: Path | str,
     *,
     device: str = "auto",
     dtype: str | None = None,
     backend: str | None = None,
+    verify: bool = True,
 ) -> Potential:
     """Read a potential, ready to predict.
+
+    A backend other than the reference is compared with it first: energy, forces, stress
+    and Hessian-vector products, on structures that the file carries. What has passed is
+    remembered for this file, this machine and these versions.
 
     Args:
         path: File that training wrote.
         device: ``"auto"`` takes CUDA where there is one, else the CPU.
         dtype: ``"float32"`` or ``"float64"``; by default what it was trained in.
-        backend: Who computes the tensor products; by default as configured.
+        backend: Who computes the tensor products; by default as configured. ``"auto"``
+            takes the fastest on this machine.
+        verify: Whether to compare the backend with the reference.
 
     Raises:
         FileNotFoundError: If there is no file.
         CheckpointError: If it does not hold a potential that this version can use.
+        BackendMismatchError: If the backend does not compute what the reference does.
+        UnsupportedSpecError: If the backend cannot compute the products of the model.
+        BackendUnavailableError: If the backend cannot run here.
         ValueError: If device, dtype or backend are unknown.
     """
     try:
@@ -115,17 +164,16 @@ def load_potential(
     except TensorFileError as error:
         raise CheckpointError(str(error)) from error
     header = _upgrade(header, Path(path))
-    try:
-        config = ModelConfig.model_validate(header["model"])
-        statistics = read_statistics(header)
-    except (KeyError, TypeError, ValidationError) as error:
-        raise CheckpointError(f"{path} has an unreadable header: {error}") from error
+    config, statistics = _read_config(header, path, backend)
     if dtype is not None:
         if dtype not in ("float32", "float64"):
             raise ValueError(f"dtype must be float32 or float64, got {dtype!r}")
         config = config.model_copy(update={"dtype": dtype})
-    if backend is not None:
-        config = config.model_copy(update={"backend": backend})
+    where = resolve_device(device)
+    if config.backend == AUTO:
+        choice = choose_backend(typical_problem(config, statistics, where))
+        logger.info("%s", choice)
+        config = config.model_copy(update={"backend": choice.backend})
     potential = build_potential(config, statistics)
     try:
         potential.load_state_dict(tensors)
@@ -133,7 +181,10 @@ def load_potential(
         raise CheckpointError(
             f"the weights in {path} do not fit its header: {error}"
         ) from error
-    return potential.to(resolve_device(device)).eval()
+    potential = potential.to(where).eval()
+    if verify and potential.backend != REFERENCE:
+        _check_once(potential, header)
+    return potential
 
 
 def resolve_device(device: str) -> torch.device:
@@ -156,6 +207,43 @@ def resolve_device(device: str) -> torch.device:
             "or cpu (equipot doctor shows what there is)"
         )
     return resolved
+
+
+def _read_config(
+    header: Mapping[str, Any], path: Path | str, backend: str | None
+) -> tuple[ModelConfig, Statistics]:
+    """Architecture and statistics, with the backend that was asked for."""
+    if backend is not None and backend != AUTO:
+        get_backend(backend)
+    model = header.get("model")
+    if backend is not None and isinstance(model, Mapping):
+        # The file may name a backend that only newer versions have.
+        model = {**model, "backend": REFERENCE}
+    try:
+        config = ModelConfig.model_validate(model)
+        statistics = read_statistics(header)
+    except (KeyError, TypeError, ValidationError) as error:
+        raise CheckpointError(f"{path} has an unreadable header: {error}") from error
+    if backend is not None:
+        config = config.model_copy(update={"backend": backend})
+    return config, statistics
+
+
+def _check_once(potential: Potential, header: Mapping[str, Any]) -> None:
+    """Compare with the reference, unless that was done here before."""
+    backend = get_backend(potential.backend)
+    question = {
+        **fingerprint(potential.device),
+        "model": header["sha256"],
+        "backend": f"{backend.__module__}.{backend.__qualname__}",
+        "dtype": str(potential.dtype),
+    }
+    if recall(TOPIC, question) is not None:
+        return
+    verification = check_backend(potential, read_samples(header))
+    if verification is not None:
+        logger.info("%s", verification)
+        remember(TOPIC, question, {"found": str(verification)})
 
 
 def _upgrade(header: dict[str, Any], path: Path) -> dict[str, Any]:

@@ -18,6 +18,7 @@ PACKAGES = (
     "vesin",
     "pydantic",
     "safetensors",
+    "cuequivariance-torch",
     "torch_geometric",
     "tblite",
 )
@@ -30,6 +31,7 @@ def doctor() -> None:
         "Versions": versions(),
         "Processor": processor(),
         "Accelerators": accelerators(),
+        "Compiled ops": compiled_ops(),
         "Tensor products": tensor_products(),
         "Neighbor lists": neighbor_lists(),
     }
@@ -74,13 +76,36 @@ def accelerators() -> Iterator[tuple[str, str]]:
             yield f"cuda:{index}", f"{device.name}, {memory:.0f} GiB"
 
 
-def tensor_products() -> Iterator[tuple[str, str]]:
-    """Tensor-product backends of this installation."""
-    from equipot.tensor_products import BACKENDS
+def compiled_ops() -> Iterator[tuple[str, str]]:
+    """Libraries of ``cuda_ext/``: what is loaded, or the command that mends it."""
+    from equipot.ops.library import LIBRARIES, cpu_instruction_set
 
+    for device, library in LIBRARIES.items():
+        if library.problem is not None:
+            yield device, f"{library.problem}: run `{library.command}`"
+            continue
+        yield (
+            device,
+            f"built from the present sources by {library.manifest['compiler']}",
+        )
+        if device == "cpu":
+            kernels = ", ".join(library.manifest["isas"])
+            yield "instructions", f"{cpu_instruction_set()}, among {kernels}"
+
+
+def tensor_products() -> Iterator[tuple[str, str]]:
+    """Tensor-product backends of this installation, and what they lack."""
+    import torch
+
+    from equipot.tensor_products import BACKENDS, unavailable
+    from equipot.user_cache import cache_folder
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     for name, backend in BACKENDS.items():
-        summary = (backend.__doc__ or "").strip().splitlines()
-        yield name, summary[0] if summary else "available"
+        summary = (backend.__doc__ or "available").strip().splitlines()[0]
+        reason = unavailable(name, device)
+        yield name, summary if reason is None else f"not here: {reason}"
+    yield "auto", f"remembers its choices in {cache_folder()}"
 
 
 def neighbor_lists() -> Iterator[tuple[str, str]]:

@@ -1,5 +1,6 @@
-"""Errors and warnings reach the user as one message each, without a traceback."""
+"""Errors, warnings and notes reach the user as one message each."""
 
+import logging
 import os
 import traceback
 import warnings
@@ -39,7 +40,7 @@ def explain_errors(command: Callable[P, R]) -> Callable[P, R]:
     def explained(*args: P.args, **kwargs: P.kwargs) -> R:
         debug = bool(os.environ.get("EQUIPOT_DEBUG"))
         try:
-            with _plain_warnings(wanted=not debug):
+            with _plain_warnings(wanted=not debug), _notes():
                 return command(*args, **kwargs)
         except EXPECTED as error:
             if debug:
@@ -58,6 +59,26 @@ def _plain_warnings(*, wanted: bool) -> Iterator[None]:
         if wanted:
             warnings.showwarning = _show_warning
         yield
+
+
+@contextmanager
+def _notes() -> Iterator[None]:
+    """Show what the package logs: a choice that it made, a cache that it cannot use."""
+    logger, handler = logging.getLogger("equipot"), _NoteHandler(logging.INFO)
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+
+
+class _NoteHandler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        kind = "note" if record.levelno < logging.WARNING else "warning"
+        typer.secho(f"{kind}: {record.getMessage()}", dim=True, err=True)
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:

@@ -39,7 +39,10 @@ def evaluate(
     ] = None,
     backend: Annotated[
         str | None,
-        typer.Option(help="Who computes tensor products; as trained by default."),
+        typer.Option(
+            help="Who computes tensor products: a backend, or auto for the fastest "
+            "here; as trained by default."
+        ),
     ] = None,
     energy_key: EnergyKey = None,
     forces_key: ForcesKey = None,

@@ -20,11 +20,20 @@ def info(
     everything: Annotated[
         bool, typer.Option("--json", help="Print all that the file says, as JSON.")
     ] = False,
+    backend: Annotated[
+        str | None,
+        typer.Option(help="Say whether it can compute the model here; auto chooses."),
+    ] = None,
 ) -> None:
     """Show what a model is, what it was trained on, and where it holds."""
     from equipot.checkpoint import read_header
 
     header = read_header(model)
+    if backend is not None:
+        from equipot.report.backends import describe_backend
+
+        typer.echo(describe_backend(header, backend))
+        return
     if everything:
         typer.echo(json.dumps(header, indent=2, ensure_ascii=False))
         return
@@ -57,6 +66,9 @@ def describe(header: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         f"lmax {model['lmax']}, cutoff {model['cutoff']:g} Å, {model['symmetry']}, "
         f"{model['dtype']}{', ZBL' if model['zbl'] else ''}",
     )
+    used = header["backend_used"]
+    trained = "" if model["backend"] == used else f", trained with {used}"
+    yield "backend", f"{model['backend']}{trained}"
     counts = statistics["label_counts"].items()
     labels = ", ".join(f"{n} of {name}" for name, n in counts if n)
     yield "structures", f"{statistics['num_structures']}; labels: {labels or 'none'}"
@@ -71,6 +83,9 @@ def describe(header: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "warning", warning
     for name, digest in header.get("provenance", {}).get("data", {}).items():
         yield "data", f"{name}  {digest[:16]}"
+    sizes = [len(sample["numbers"]) for sample in header["samples"]]
+    carried = f"{len(sizes)} structures, {sum(sizes)} atoms" if sizes else "none"
+    yield "carries", f"{carried}, for equipot verify"
     yield "units", ", ".join(f"{k} {v}" for k, v in header["units"].items())
     yield "written by", f"equipot {header['equipot_version']}"
     yield "sha256", header["sha256"]

@@ -5,11 +5,13 @@ from typing import Annotated
 import typer
 
 from equipot import __version__
+from equipot.cli.bench import app as bench
 from equipot.cli.data import app as data
 from equipot.cli.doctor import doctor
 from equipot.cli.evaluate import evaluate
 from equipot.cli.info import info
 from equipot.cli.md import md
+from equipot.cli.verify import verify
 
 app = typer.Typer(
     name="equipot",
@@ -39,8 +41,10 @@ def _equipot(
     pass
 
 
+app.add_typer(bench, name="bench")
 app.add_typer(data, name="data")
 app.command()(evaluate)
+app.command()(verify)
 app.command()(md)
 app.command()(info)
 app.command()(doctor)

@@ -39,6 +39,8 @@ def md(
         skin=run.skin,
         always=("forces", "stress"),
     )
+    # States record who computed, not that it was left open.
+    run = run.model_copy(update={"backend": atoms.calc.potential.backend})
     try:
         with (
             compute_settings(run.num_threads, run.deterministic),

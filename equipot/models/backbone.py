@@ -1,19 +1,24 @@
 """The message-passing backbone: features of atoms from elements and edge vectors."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast, final
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from equipot.connectivity import Connectivity
 from equipot.nn import (
     BesselBasis,
     ElementEmbedding,
     InteractionBlock,
     polynomial_envelope,
 )
-from equipot.tensor_products import TensorProduct, TensorProductSpec
+from equipot.tensor_products import (
+    TensorProduct,
+    TensorProductSpec,
+    backend_name,
+)
 
 
 @final
@@ -43,6 +48,28 @@ class MessagePassing(nn.Module):
         self.cutoff = cutoff
         self.envelope_power = envelope_power
 
+    @property
+    def specs(self) -> tuple[TensorProductSpec, ...]:
+        """Tensor product of every layer."""
+        return tuple(layer.tensor_product.spec for layer in self._blocks())
+
+    @property
+    def backend(self) -> str:
+        """Name of who computes the tensor products of all layers."""
+        (name,) = {backend_name(layer.tensor_product) for layer in self._blocks()}
+        return name
+
+    def set_tensor_products(
+        self, products: Mapping[TensorProductSpec, TensorProduct[Any]]
+    ) -> None:
+        """Let others compute the tensor products of the layers.
+
+        Args:
+            products: For each of `specs`, all of one backend.
+        """
+        for layer in self._blocks():
+            layer.tensor_product = products[layer.tensor_product.spec]
+
     def forward(
         self,
         elements: Int[Tensor, " nodes"],
@@ -60,12 +87,12 @@ class MessagePassing(nn.Module):
         """
         envelope = polynomial_envelope(lengths / self.cutoff, self.envelope_power)
         basis = self.basis(lengths)
-        prepared = self._prepare(directions)
+        prepared = self._prepare(directions, Connectivity(edge_index, len(elements)))
         x = self.embedding(elements)
         features = []
         for layer in self._blocks():
             edges = prepared[layer.tensor_product.spec]
-            x = layer(x, elements, edges, basis, envelope, edge_index)
+            x = layer(x, elements, edges, basis, envelope)
             features.append(x)
         return features
 
@@ -73,13 +100,13 @@ class MessagePassing(nn.Module):
         return cast(list[InteractionBlock], list(self.layers))
 
     def _prepare(
-        self, directions: Float[Tensor, "edges 3"]
+        self, directions: Float[Tensor, "edges 3"], connectivity: Connectivity
     ) -> dict[TensorProductSpec, Any]:
         """State of the edges for each distinct product."""
         products: dict[TensorProductSpec, TensorProduct[Any]] = {
             layer.tensor_product.spec: layer.tensor_product for layer in self._blocks()
         }
-        return {spec: p.prepare(directions) for spec, p in products.items()}
+        return {s: p.prepare(directions, connectivity) for s, p in products.items()}
 
 
 def layer_specs(

@@ -1,5 +1,9 @@
 """From a configuration to a potential: the only factory."""
 
+import copy
+from collections.abc import Collection
+from typing import Any
+
 import torch
 
 from equipot.config.model import ModelConfig
@@ -8,7 +12,15 @@ from equipot.heads import EnergyHead, ZBLRepulsion
 from equipot.models.backbone import MessagePassing, layer_specs
 from equipot.models.potential import Potential
 from equipot.nn import ElementEmbedding, InteractionBlock
-from equipot.tensor_products import TensorProductSpec, get_backend
+from equipot.tensor_products import (
+    BACKENDS,
+    TensorProduct,
+    TensorProductSpec,
+    get_backend,
+)
+
+AUTO = "auto"
+"""Name that stands for the fastest backend on this machine."""
 
 
 def build_potential(
@@ -26,7 +38,8 @@ def build_potential(
 
     Raises:
         UnsupportedSpecError: If the backend cannot compute the product of a layer.
-        ValueError: If the backend is unknown or a reference energy is missing.
+        ValueError: If the backend is unknown or still to be chosen, or a reference
+            energy is missing.
     """
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
@@ -35,22 +48,66 @@ def build_potential(
     return potential.to(getattr(torch, config.dtype))
 
 
+def with_backend(
+    potential: Potential, backend: str, dtype: torch.dtype | None = None
+) -> Potential:
+    """Copy of a potential whose tensor products another backend computes.
+
+    Args:
+        potential: Stays as it is; the copy has weights of its own.
+        backend: Who computes the tensor products of the copy.
+        dtype: Arithmetic of the copy; that of the potential if left out.
+
+    Raises:
+        UnsupportedSpecError: If the backend cannot compute the product of a layer.
+        BackendUnavailableError: If the backend cannot run here.
+        ValueError: If the backend is unknown.
+    """
+    chosen = _get_backend(backend)
+    twin = copy.deepcopy(potential)
+    products = {spec: chosen(spec) for spec in set(twin.backbone.specs)}
+    twin.backbone.set_tensor_products(products)
+    return twin if dtype is None else twin.to(dtype)
+
+
 def check_model(config: ModelConfig) -> None:
     """Refuse an architecture that cannot be built, before any data are read.
 
     Raises:
         UnsupportedSpecError: If the backend cannot compute the product of a layer.
+        BackendUnavailableError: If the backend cannot run here.
         ValueError: If the backend is unknown.
     """
-    backend = get_backend(config.backend)
-    for spec in set(_specs(config)):
-        backend(spec)
+    specs = set(product_specs(config))
+    if config.backend != AUTO:
+        backend = get_backend(config.backend)
+        for spec in specs:
+            backend(spec)
+
+
+def unsupported(backend: str, specs: Collection[TensorProductSpec]) -> str | None:
+    """Why a backend cannot compute all of the products, or None if it can."""
+    reasons = (BACKENDS[backend].unsupported(spec) for spec in specs)
+    return next((reason for reason in reasons if reason is not None), None)
+
+
+def product_specs(config: ModelConfig) -> tuple[TensorProductSpec, ...]:
+    """Tensor product of every layer."""
+    template = TensorProductSpec(
+        lmax_in=config.lmax,
+        lmax_filter=config.lmax if config.lmax_filter is None else config.lmax_filter,
+        lmax_out=config.lmax,
+        weighting=config.weighting,
+        symmetry=config.symmetry,
+        accumulate=config.accumulate,
+    )
+    return layer_specs(template, config.num_layers)
 
 
 def _build(config: ModelConfig, statistics: Statistics) -> Potential:
     num_elements = len(statistics.elements)
-    backend = get_backend(config.backend)
-    products = {spec: backend(spec) for spec in set(_specs(config))}
+    backend = _get_backend(config.backend)
+    products = {spec: backend(spec) for spec in set(product_specs(config))}
     layers = [
         InteractionBlock(
             products[spec],
@@ -60,7 +117,7 @@ def _build(config: ModelConfig, statistics: Statistics) -> Potential:
             radial_hidden=config.radial_hidden,
             average_num_neighbors=statistics.average_num_neighbors,
         )
-        for spec in _specs(config)
+        for spec in product_specs(config)
     ]
     backbone = MessagePassing(
         layers,
@@ -81,13 +138,10 @@ def _build(config: ModelConfig, statistics: Statistics) -> Potential:
     )
 
 
-def _specs(config: ModelConfig) -> tuple[TensorProductSpec, ...]:
-    template = TensorProductSpec(
-        lmax_in=config.lmax,
-        lmax_filter=config.lmax if config.lmax_filter is None else config.lmax_filter,
-        lmax_out=config.lmax,
-        weighting=config.weighting,
-        symmetry=config.symmetry,
-        accumulate=config.accumulate,
-    )
-    return layer_specs(template, config.num_layers)
+def _get_backend(name: str) -> type[TensorProduct[Any]]:
+    if name == AUTO:
+        raise ValueError(
+            "backend 'auto' is not chosen yet: load_potential and training choose one; "
+            "else ask equipot.tensor_products.autotune.choose_backend"
+        )
+    return get_backend(name)

@@ -1,5 +1,6 @@
 """`Potential`: from an atomic graph to energy, forces and stress."""
 
+import copy
 import math
 from collections.abc import Collection, Mapping
 from typing import final, get_args
@@ -60,6 +61,7 @@ class Potential(nn.Module):
         self.head = head
         self.repulsion = repulsion
         self.elements = tuple(sorted(reference_energies))
+        self.reference_energies = dict(reference_energies)
         self.scale = scale
         self.shift = shift
         self._reference = Constant([reference_energies[z] for z in self.elements])
@@ -67,10 +69,24 @@ class Potential(nn.Module):
         table[list(self.elements)] = torch.arange(len(self.elements)).double()
         self._element_table = Constant(table)
 
+    def network_alone(self) -> "Potential":
+        """Copy without what is added to the network: references, shift, repulsion."""
+        twin = copy.deepcopy(self)
+        twin.reference_energies = dict.fromkeys(self.elements, 0.0)
+        twin._reference = Constant([0.0 for _ in self.elements])
+        twin.shift = 0.0
+        twin.repulsion = None
+        return twin
+
     @property
     def cutoff(self) -> float:
         """Radius in Å within which atoms exchange messages."""
         return self.backbone.cutoff
+
+    @property
+    def backend(self) -> str:
+        """Name of who computes its tensor products."""
+        return self.backbone.backend
 
     @property
     def dtype(self) -> torch.dtype:

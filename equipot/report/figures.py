@@ -1,25 +1,24 @@
 """Sections of the report that hold plots."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from equipot.report import plots
 from equipot.report.domain import closeness
 from equipot.report.evaluation import Evaluation
+from equipot.report.figure import figure, grid
 from equipot.report.history import Curve, Row, curve
-from equipot.report.markup import Markup, join, shown, tag
+from equipot.report.markup import Markup, shown
 from equipot.report.quantities import QUANTITIES, Quantity
-from equipot.report.svg import render
 
 
 def parity(evaluation: Evaluation) -> Markup:
     """Predictions against labels for each property that has labels."""
-    return _grid(
-        _figure(
+    return grid(
+        figure(
             f"parity-{q.key}",
             partial(plots.draw_parity, compared=q.values(evaluation), quantity=q),
             q.title,
@@ -33,8 +32,8 @@ def parity(evaluation: Evaluation) -> Markup:
 
 def residuals(evaluation: Evaluation) -> Markup:
     """Distributions of errors for each property that has labels."""
-    return _grid(
-        _figure(
+    return grid(
+        figure(
             f"residuals-{q.key}",
             partial(plots.draw_residuals, compared=q.values(evaluation), quantity=q),
             f"{q.singular} errors",
@@ -48,12 +47,12 @@ def residuals(evaluation: Evaluation) -> Markup:
 
 def force_details(evaluation: Evaluation, header: Mapping[str, Any]) -> Markup:
     """Which forces are wrong: long ones, those on an element, those of close atoms."""
-    return _grid(_force_figures(evaluation, header))
+    return grid(_force_figures(evaluation, header))
 
 
 def learning_curves(rows: Sequence[Row]) -> Markup:
     """Losses and errors of the run that the model comes from; nothing without rows."""
-    return _grid(_learning_figures(rows))
+    return grid(_learning_figures(rows))
 
 
 def _force_figures(
@@ -62,14 +61,14 @@ def _force_figures(
     length = np.linalg.norm(evaluation.forces.reference, axis=1)
     error = np.linalg.norm(evaluation.forces.error, axis=1)
     if ((length > 0) & (error > 0)).any():
-        yield _figure(
+        yield figure(
             "force-errors",
             partial(plots.draw_force_errors, evaluation=evaluation),
             "Error against length of the force",
             "Each point is an atom. Dotted: errors of 1, 10 and 100 % of the force.",
         )
     if np.isfinite(error).any():
-        yield _figure(
+        yield figure(
             "element-errors",
             partial(plots.draw_elements, evaluation=evaluation),
             "Errors by element",
@@ -78,7 +77,7 @@ def _force_figures(
     limits = header.get("statistics", {}).get("minimum_distances", {})
     ratio = closeness(evaluation.closest, limits)
     if np.isfinite(ratio + evaluation.largest_force_error).any():
-        yield _figure(
+        yield figure(
             "closeness",
             partial(plots.draw_closeness, closeness=ratio, evaluation=evaluation),
             "Error against closeness of atoms",
@@ -106,33 +105,12 @@ def _learning_figures(rows: Sequence[Row]) -> Iterator[Markup]:
             if (found := curve(rows, name)) is not None
         }
         if curves:
-            yield _figure(
+            yield figure(
                 f"learning-{key}",
                 partial(plots.draw_curves, x_name="epoch", curves=curves, unit=unit),
                 title,
                 _last_values(curves, unit),
             )
-
-
-def _figure(
-    name: str,
-    draw: Callable[[Figure], None],
-    title: str,
-    caption: str,
-    size: tuple[float, float] = (3.5, 2.9),
-) -> Markup:
-    image = Markup(render(name, draw, size))
-    return tag(
-        "figure",
-        tag("h3", title),
-        tag("div", image, role="img", aria_label=f"{title}. {caption}", class_="plot"),
-        tag("figcaption", caption),
-    )
-
-
-def _grid(figures: Iterator[Markup]) -> Markup:
-    content = join(*figures)
-    return tag("div", content, class_="figures") if content else content
 
 
 def _per(quantity: Quantity) -> str:

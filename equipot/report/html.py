@@ -1,7 +1,6 @@
 """The report: one HTML file that needs nothing else, neither network nor scripts."""
 
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 
 from equipot.report import background, figures, sections
@@ -9,6 +8,7 @@ from equipot.report.evaluation import Evaluation
 from equipot.report.findings import verdict, warnings
 from equipot.report.history import Row
 from equipot.report.markup import Markup, join, tag
+from equipot.report.page import page
 from equipot.report.provenance import Provenance
 from equipot.report.worst import worst_structures, worst_table
 
@@ -27,22 +27,12 @@ def render_report(
         A complete HTML document without references to anything outside of it.
     """
     title = f"{model_name(about.model)} – equipot evaluation"
-    style, script = (_asset(name) for name in ("report.css", "sort.js"))
-    head = join(
-        Markup('<meta charset="utf-8">'),
-        Markup('<meta name="viewport" content="width=device-width, initial-scale=1">'),
-        Markup('<meta name="color-scheme" content="light dark">'),
-        tag("title", title),
-        tag("style", Markup(style)),
-    )
-    body = join(
+    return page(
+        title,
         _header(evaluation, about),
         tag("main", *_sections(evaluation, about, history)),
         tag("footer", _footer(about)),
-        tag("script", Markup(script)),
     )
-    document = tag("html", tag("head", head), tag("body", body), lang="en")
-    return f"<!DOCTYPE html>\n{document}\n"
 
 
 def write_report(
@@ -113,7 +103,3 @@ def _sections(
 def _footer(about: Provenance) -> Markup:
     version = about.environment.get("equipot", "")
     return tag("p", f"Written by equipot {version}.")
-
-
-def _asset(name: str) -> str:
-    return (files("equipot.report") / "assets" / name).read_text(encoding="utf-8")

@@ -94,7 +94,7 @@ def run_evaluation(
         header,
         data,
         potential,
-        backend=backend or header["model"]["backend"],
+        backend=potential.backend,
         notes=_notes(len(everything) - len(structures)),
     )
     for item in console.summary(evaluation, header, about.notes):

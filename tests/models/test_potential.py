@@ -1,13 +1,24 @@
 """What a potential accepts and refuses."""
 
+from typing import get_args
+
 import pytest
 import torch
 from ase import Atoms
 from ase.build import molecule
+from pydantic import ValidationError
+from torch.testing import assert_close
 
-from equipot.config.model import ModelConfig
-from equipot.models import build_potential, check_model
+from equipot.config.model import Backend, ModelConfig
+from equipot.models import build_potential, check_model, with_backend
+from equipot.models.build import unsupported
 from equipot.neighbors import build_graph
+from equipot.tensor_products import (
+    BACKENDS,
+    ClebschGordan,
+    UnsupportedSpecError,
+    unavailable,
+)
 from tests.potentials import random_potential, statistics_of
 
 
@@ -91,7 +102,56 @@ def test_data_without_neighbors_are_refused():
         build_potential(ModelConfig(), statistics)
 
 
-def test_backend_is_checked_before_any_data_are_read():
-    check_model(ModelConfig())
-    with pytest.raises(ValueError, match="unknown tensor-product backend 'abacus'"):
-        check_model(ModelConfig(backend="abacus"))
+def test_backend_is_checked_before_any_data_are_read(monkeypatch):
+    monkeypatch.setattr(
+        ClebschGordan, "unsupported", staticmethod(lambda spec: "too hard")
+    )
+
+    with pytest.raises(UnsupportedSpecError, match=r"cannot compute .*: too hard"):
+        check_model(ModelConfig())
+
+
+def test_configurations_name_the_backends_that_exist():
+    """The list is spelled out in the configuration, which must not import torch."""
+    assert set(get_args(Backend)) == {"auto", *BACKENDS}
+    with pytest.raises(ValidationError, match=r"'auto', .*'clebsch_gordan'"):
+        ModelConfig(backend="abacus")
+
+
+def test_a_potential_is_not_built_before_auto_has_chosen():
+    config = ModelConfig(backend="auto")
+    check_model(config)
+
+    with pytest.raises(ValueError, match="backend 'auto' is not chosen yet"):
+        build_potential(config, statistics_of((1,), 5.0))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_another_backend_predicts_the_same(potential, backend, ethanol):
+    if (reason := unavailable(backend, torch.device("cpu"))) is not None:
+        pytest.skip(reason)
+    if (reason := unsupported(backend, potential.backbone.specs)) is not None:
+        pytest.skip(reason)
+    graph = build_graph(ethanol, potential.cutoff)
+
+    twin = with_backend(potential, backend)
+
+    assert twin.backend == backend
+    assert potential.backend == "clebsch_gordan"
+    assert_close(twin(graph).forces, potential(graph).forces, rtol=0, atol=1e-12)
+
+
+def test_the_network_alone_lacks_references_shift_and_repulsion(ethanol):
+    potential = random_potential(num_layers=2, zbl=True)
+    graph = build_graph(ethanol, potential.cutoff)
+    references = sum(potential.reference_energies[z] for z in ethanol.numbers.tolist())
+    potential.repulsion, kept = None, potential.repulsion
+    potential.shift, shift = 0.0, potential.shift
+    expected = potential(graph)
+    potential.repulsion, potential.shift = kept, shift
+
+    alone = potential.network_alone()
+
+    assert_close(alone(graph).energy, expected.energy - references)
+    assert torch.equal(alone(graph).forces, expected.forces)
+    assert not torch.equal(alone(graph).forces, potential(graph).forces)

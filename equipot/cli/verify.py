@@ -1,0 +1,50 @@
+"""`equipot verify`: whether a model is computed right on this machine."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from equipot.cli.errors import explain_errors
+
+
+@explain_errors
+def verify(
+    model: Annotated[Path, typer.Argument(help="Model, a .safetensors file.")],
+    structures: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Files with structures, in any format of ASE; by default those that "
+            "the model carries."
+        ),
+    ] = None,
+    backend: Annotated[
+        str | None,
+        typer.Option(help="Whom to verify; all that can compute the model by default."),
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the numbers to this JSON file.")
+    ] = None,
+    device: Annotated[
+        str, typer.Option(help="cpu, cuda, or auto: cuda if there is one.")
+    ] = "auto",
+    dtype: Annotated[
+        str | None, typer.Option(help="float32 or float64; as trained by default.")
+    ] = None,
+) -> None:
+    """Compare backends with the reference, and derivatives with differences.
+
+    The exit status is 0 if everything agrees and 1 if anything does not.
+    """
+    from equipot.report.verification import run_verification
+
+    passed = run_verification(
+        model,
+        structures or (),
+        backend=backend,
+        json_file=json_file,
+        device=device,
+        dtype=dtype,
+    )
+    if not passed:
+        raise typer.Exit(1)

@@ -1,0 +1,91 @@
+"""A few small structures that a model carries, to be verified on what it has seen."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from equipot.data.labels import Example
+from equipot.graph import AtomicGraph
+
+MAX_STRUCTURES = 4
+MAX_ATOMS = 200
+"""Of all samples together: a few kilobytes in a model file."""
+
+
+def choose_samples(examples: Sequence[Example]) -> list[Atoms]:
+    """The smallest structures that show different elements, periodicities and groups.
+
+    Args:
+        examples: Structures of a set; those without edges are passed over.
+
+    Returns:
+        At most `MAX_STRUCTURES` structures without labels, of at most `MAX_ATOMS` atoms
+        together: a function of the set alone. Empty if all are larger.
+    """
+    candidates = sorted(
+        (e for e in examples if e.graph.num_edges), key=lambda e: e.graph.num_atoms
+    )
+    chosen: list[Example] = []
+    seen: set[Any] = set()
+    atoms = 0
+    # First those that show something new, then whatever fits.
+    for wanted in (True, False):
+        for example in candidates:
+            graph = example.graph
+            facts = _facts(example)
+            fits = atoms + graph.num_atoms <= MAX_ATOMS
+            new = bool(facts - seen)
+            taken = any(example is other for other in chosen)
+            if len(chosen) < MAX_STRUCTURES and fits and new == wanted and not taken:
+                chosen.append(example)
+                seen |= facts
+                atoms += graph.num_atoms
+    return [_atoms(example.graph) for example in chosen]
+
+
+def sample_to_json(atoms: Atoms) -> dict[str, Any]:
+    """JSON of a structure; `sample_from_json` reads it back to the bit."""
+    return {
+        "numbers": atoms.numbers.tolist(),
+        "positions": atoms.positions.tolist(),
+        "cell": atoms.cell.array.tolist(),
+        "pbc": atoms.pbc.tolist(),
+    }
+
+
+def sample_from_json(values: Mapping[str, Any]) -> Atoms:
+    """Structure from JSON.
+
+    Raises:
+        KeyError: If a part is missing.
+        ValueError: If a shape is wrong or a number is not finite.
+    """
+    atoms = Atoms(
+        numbers=values["numbers"],
+        positions=np.array(values["positions"], dtype=float).reshape(-1, 3),
+        cell=np.array(values["cell"], dtype=float),
+        pbc=values["pbc"],
+    )
+    if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell).all()):
+        raise ValueError("a sample structure has coordinates that are not finite")
+    return atoms
+
+
+def _facts(example: Example) -> set[Any]:
+    graph = example.graph
+    return {
+        *graph.atomic_numbers.tolist(),
+        tuple(graph.pbc[0].tolist()),
+        example.config_type,
+    }
+
+
+def _atoms(graph: AtomicGraph) -> Atoms:
+    return Atoms(
+        numbers=graph.atomic_numbers.numpy(),
+        positions=graph.positions.double().numpy(),
+        cell=graph.cell[0].double().numpy(),
+        pbc=graph.pbc[0].numpy(),
+    )

@@ -1,0 +1,261 @@
+"""A potential under one backend, against the reference and against itself."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from ase import Atoms
+
+from equipot.agreement import (
+    FLOAT64_TOLERANCE,
+    ROUNDING_FACTOR,
+    ROUNDING_FLOOR,
+    difference,
+    rounding_tolerance,
+)
+from equipot.models.build import with_backend
+from equipot.models.potential import Potential
+from equipot.neighbors import build_graph
+from equipot.tensor_products import REFERENCE
+from equipot.verify.consistency import consistency_checks
+from equipot.verify.quantities import (
+    UNITS,
+    Probe,
+    Values,
+    evaluate,
+    smallest_scales,
+)
+from equipot.verify.result import Check, Verification
+
+SKIN = 0.1
+"""Å beyond the cutoff, so that no pair is missing after atoms were moved."""
+QUICK_STRUCTURES = 2
+"""Structures that a check at loading takes."""
+
+
+class BackendMismatchError(ValueError):
+    """A backend does not compute what the reference computes; says by how much."""
+
+    def __init__(self, message: str, verification: Verification) -> None:
+        super().__init__(message)
+        self.verification = verification
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the reference computes for a potential, in every arithmetic of interest."""
+
+    potential: Potential
+    """Whose weights it has, without what is added to its network."""
+    probes: tuple[Probe, ...]
+    """What it was evaluated at."""
+    values: dict[torch.dtype, Values]
+    """In the arithmetic of the potential, and last in float64."""
+    scales: dict[str, float]
+    """Size of each quantity below which it counts as zero."""
+
+
+def expect(
+    potential: Potential,
+    structures: Sequence[Atoms],
+    *,
+    directions: int = 2,
+    seed: int = 0,
+) -> Expected:
+    """Evaluate the reference, once for all backends that are compared with it.
+
+    Energies, and all their derivatives, are those of the network alone: references,
+    shift and repulsion are the same code under every backend, and as large as they are
+    they would hide differences.
+
+    Args:
+        potential: Stays as it is.
+        structures: What to compare on; stress needs one with three periodic directions.
+        directions: Random directions of derivatives for each structure.
+        seed: Of the directions.
+
+    Raises:
+        ValueError: If there is no atom, or one of an unknown element.
+    """
+    if not any(len(atoms) for atoms in structures):
+        raise ValueError("there is no atom to verify on; give structures with atoms")
+    potential = potential.network_alone()
+    probes = make_probes(potential, structures, directions, seed)
+    dtypes = dict.fromkeys([potential.dtype, torch.float64])
+    values = {
+        dtype: evaluate(with_backend(potential, REFERENCE, dtype), probes)
+        for dtype in dtypes
+    }
+    return Expected(
+        potential, tuple(probes), values, smallest_scales(potential, probes)
+    )
+
+
+def verify_backend(
+    expected: Expected, backend: str, *, differences: bool = True
+) -> Verification:
+    """Compare a backend with the reference, and with differences of its own energy.
+
+    Energy, forces, stress and Hessian-vector products are compared in the arithmetic of
+    the potential and in float64. In float64, forces and stress are then compared with
+    central differences of the energy, and Hessian-vector products with those of forces.
+
+    Args:
+        expected: What `expect` found.
+        backend: Who is to be verified.
+        differences: Whether derivatives are compared with differences, too; that is
+            done on `QUICK_STRUCTURES` of the structures.
+
+    Returns:
+        All numbers. What the backend raises while it computes is a failure, too.
+
+    Raises:
+        ValueError: If the backend is unknown.
+        UnsupportedSpecError: If the backend cannot compute the product of a layer.
+        BackendUnavailableError: If the backend cannot run here.
+    """
+    start = time.perf_counter()
+    potential, probes = expected.potential, expected.probes
+    with_backend(potential, backend)  # refuses what it cannot compute, at once
+    checks: list[Check] = []
+    error = None
+    try:
+        for dtype in expected.values if backend != REFERENCE else ():
+            values = evaluate(with_backend(potential, backend, dtype), probes)
+            checks += _agreement_checks(dtype, values, expected)
+        if differences:
+            exact = with_backend(potential, backend, torch.float64)
+            sizes = [p.graph.num_atoms for p in probes]
+            few = quick_choice(sizes, [p.periodic for p in probes])
+            checks += consistency_checks(exact, [probes[n] for n in few])
+    except RuntimeError as raised:
+        error = f"{type(raised).__name__}: {raised}"
+    return Verification(
+        backend=backend,
+        reference=REFERENCE,
+        device=str(potential.device),
+        structures=len(probes),
+        atoms=sum(p.graph.num_atoms for p in probes),
+        checks=tuple(checks),
+        error=error,
+        seconds=time.perf_counter() - start,
+    )
+
+
+def check_backend(
+    potential: Potential, structures: Sequence[Atoms], backend: str | None = None
+) -> Verification | None:
+    """Refuse a backend that differs from the reference: quick, before anything is run.
+
+    Derivatives are not compared with differences: those of the reference are known to
+    be right, and a backend that agrees with them is.
+
+    Args:
+        potential: Stays as it is.
+        structures: The smallest two of them are compared.
+        backend: Who is to be checked; that of the potential if left out.
+
+    Returns:
+        The numbers; None if the backend is the reference.
+
+    Raises:
+        BackendMismatchError: If a quantity differs by more than rounding.
+        ValueError: As `expect` and `verify_backend`.
+    """
+    backend = potential.backend if backend is None else backend
+    if backend == REFERENCE:
+        return None
+    with_backend(potential, backend)  # refuses what it cannot compute, at once
+    chosen = quick_choice(
+        [len(atoms) for atoms in structures],
+        [bool(atoms.pbc.all()) for atoms in structures],
+    )
+    expected = expect(potential, [structures[n] for n in chosen], directions=1)
+    verification = verify_backend(expected, backend, differences=False)
+    if not verification.passed:
+        raise BackendMismatchError(_refusal(verification), verification)
+    return verification
+
+
+def make_probes(
+    potential: Potential, structures: Sequence[Atoms], directions: int, seed: int
+) -> list[Probe]:
+    """Graphs and random unit directions, on the device of the potential."""
+    generator = torch.Generator().manual_seed(seed)
+    probes = []
+    for atoms in structures:
+        graph = build_graph(atoms, potential.cutoff + SKIN)
+        shape = (directions, len(atoms), 3)
+        random = torch.randn(shape, generator=generator, dtype=torch.float64)
+        units = torch.nn.functional.normalize(random.flatten(1)).view(shape)
+        probes.append(Probe(graph.to(potential.device), units.to(potential.device)))
+    return probes
+
+
+def quick_choice(sizes: Sequence[int], periodic: Sequence[bool]) -> list[int]:
+    """The smallest structures with atoms, one with a stress among them if there is any.
+
+    Args:
+        sizes: Atoms of each structure.
+        periodic: Whether each has a stress.
+
+    Returns:
+        Indices of at most `QUICK_STRUCTURES` of them.
+    """
+    by_size = sorted((n for n, size in enumerate(sizes) if size), key=sizes.__getitem__)
+    first = [n for n in by_size if periodic[n]][:1]
+    others = [n for n in by_size if n not in first]
+    return first + others[: QUICK_STRUCTURES - len(first)]
+
+
+def _agreement_checks(
+    dtype: torch.dtype, values: Values, expected: Expected
+) -> list[Check]:
+    exact = expected.values[torch.float64]
+    checks = []
+    for name, unit in UNITS.items():
+        reference = expected.values[dtype][name]
+        pairs = list(zip(values[name], reference, strict=True))
+        if not pairs:
+            continue
+        floor = expected.scales[name]
+        if dtype == torch.float64:
+            tolerance = FLOAT64_TOLERANCE
+            reason = (
+                "rounding of 1e-16, which layers and derivatives let grow by less than "
+                "1e5, and a margin"
+            )
+        else:
+            rounded = zip(reference, exact[name], strict=True)
+            rounding = difference(rounded, tolerance=0.0, floor=floor)
+            tolerance = rounding_tolerance(rounding, dtype)
+            reason = (
+                f"{ROUNDING_FACTOR:g} times the rounding error of the reference, its "
+                f"difference from float64; at least {ROUNDING_FLOOR:g} units in the "
+                "last place"
+            )
+        checks.append(
+            Check(
+                quantity=name,
+                unit=unit,
+                against=REFERENCE,
+                dtype=str(dtype).removeprefix("torch."),
+                difference=difference(pairs, tolerance, floor=floor),
+                reason=reason,
+            )
+        )
+    return checks
+
+
+def _refusal(verification: Verification) -> str:
+    found = [str(check) for check in verification.failures]
+    if verification.error is not None:
+        found.append(f"it raised {verification.error}")
+    return (
+        f"backend {verification.backend!r} does not compute what the potential is on "
+        f"this machine ({verification.structures} structures, {verification.device}):\n"
+        + "\n".join(f"  {line}" for line in found)
+        + f"\nChoose another backend, such as {verification.reference!r}; equipot "
+        "verify shows all numbers"
+    )

@@ -1,0 +1,95 @@
+"""What backends are compared by: energy, forces, stress, and second derivatives."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float64
+from torch import Tensor
+
+from equipot.derivatives import hessian_vector_product
+from equipot.graph import AtomicGraph
+from equipot.models.potential import Potential
+
+UNITS = {
+    "energy": "eV",
+    "forces": "eV/Å",
+    "stress": "eV/Å^3",
+    "Hessian-vector": "eV/Å^2",
+}
+"""Quantities in the order in which they are reported."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One structure and the directions in which it is differentiated."""
+
+    graph: AtomicGraph
+    """With edges somewhat beyond the cutoff, so that atoms can move."""
+    directions: Float64[Tensor, "directions atoms 3"]
+    """Displacements with one unit of length in all."""
+
+    @property
+    def periodic(self) -> bool:
+        """Whether there is a volume, hence a stress."""
+        return bool(self.graph.pbc.all())
+
+
+Values = dict[str, list[Tensor]]
+"""Values of each of `UNITS`, one tensor for each structure that has it."""
+
+
+def evaluate(potential: Potential, probes: Sequence[Probe]) -> Values:
+    """Quantities of all structures.
+
+    Args:
+        potential: In any mode; weights stay as they are.
+        probes: On the device of the potential.
+    """
+    values: Values = {name: [] for name in UNITS}
+    for probe in probes:
+        for name, value in _evaluate(potential, probe).items():
+            values[name].append(value)
+    return values
+
+
+def smallest_scales(potential: Potential, probes: Sequence[Probe]) -> dict[str, float]:
+    """Size below which a quantity counts as zero, such as forces on lattice sites.
+
+    Its rounding errors are judged by this: a thousandth of the forces, or energies, of
+    the training set.
+    """
+    unit = 1e-3 * abs(potential.scale)
+    density = max(
+        (
+            len(p.graph.positions) / float(torch.linalg.det(p.graph.cell[0]).abs())
+            for p in probes
+            if p.periodic
+        ),
+        default=0.0,
+    )
+    return {
+        "energy": unit,
+        "forces": unit,
+        "stress": unit * density,
+        "Hessian-vector": unit,
+    }
+
+
+def _evaluate(potential: Potential, probe: Probe) -> dict[str, Tensor]:
+    positions = probe.graph.positions.detach().requires_grad_()
+    graph = replace(probe.graph, positions=positions)
+    outputs = {"energy", "forces", "stress"} if probe.periodic else {"energy", "forces"}
+    prediction = potential(graph, outputs, create_graph=True)
+    products = [
+        hessian_vector_product(prediction.forces, positions, direction)
+        for direction in probe.directions
+    ]
+    values = {
+        "energy": prediction.energy.detach(),
+        "forces": prediction.forces.detach(),
+        "Hessian-vector": torch.stack(products),
+    }
+    if probe.periodic:
+        values["stress"] = prediction.stress.detach()
+    return values
