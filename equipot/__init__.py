@@ -13,35 +13,44 @@ if TYPE_CHECKING:
     from equipot.calculators import EquipotCalculator
     from equipot.checkpoint import load_potential, read_header, save_potential
     from equipot.graph import AtomicGraph
+    from equipot.models.build import with_backend
+    from equipot.models.hessian_vector import hessian_vector_products
     from equipot.models.potential import Potential
     from equipot.models.prediction import Prediction
     from equipot.neighbors import build_graph, neighbor_list
+    from equipot.verify import BackendMismatchError
 
 __version__ = "0.1.0"
 
 _HOME = {
     "AtomicGraph": "equipot.graph",
+    "BackendMismatchError": "equipot.verify",
     "EquipotCalculator": "equipot.calculators",
     "Potential": "equipot.models.potential",
     "Prediction": "equipot.models.prediction",
     "build_graph": "equipot.neighbors",
+    "hessian_vector_products": "equipot.models.hessian_vector",
     "load_potential": "equipot.checkpoint",
     "neighbor_list": "equipot.neighbors",
     "read_header": "equipot.checkpoint",
     "save_potential": "equipot.checkpoint",
+    "with_backend": "equipot.models.build",
 }
 
 __all__ = [
     "AtomicGraph",
+    "BackendMismatchError",
     "EquipotCalculator",
     "Potential",
     "Prediction",
     "__version__",
     "build_graph",
+    "hessian_vector_products",
     "load_potential",
     "neighbor_list",
     "read_header",
     "save_potential",
+    "with_backend",
 ]
 
 

@@ -1,5 +1,7 @@
 """Potentials and structures that many tests share."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,14 @@ from ase.build import bulk, molecule
 
 from equipot.models import Potential
 from tests.potentials import ARCHITECTURES, random_potential
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing that tests find out is left in, or taken from, the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(params=ARCHITECTURES, scope="session")

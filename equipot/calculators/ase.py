@@ -36,7 +36,8 @@ class EquipotCalculator(Calculator):
         model: Trained model, or a potential, which is used where and as it is.
         device: Where to compute; "auto" takes a GPU if there is one.
         dtype: "float32" or "float64"; that of the model if left out.
-        backend: Who computes tensor products; the model's own choice if left out.
+        backend: Who computes tensor products; the model's own choice if left out,
+            "auto" for the fastest on this machine.
         on_extrapolation: What to do where two atoms are closer than any such pair of
             the training set: "error", "warn" (once per pair of elements) or "ignore".
         minimum_distances: Smallest distance in Å of the training set by pair of
@@ -45,8 +46,11 @@ class EquipotCalculator(Calculator):
             several steps; use 0.5 for dynamics and relaxations.
         always: Properties that every evaluation computes, asked for or not. What needs
             forces and stress should say so, or each costs an evaluation.
+        verify: Whether a backend is compared with the reference when a model is read;
+            it is remembered when it has passed.
 
     Raises:
+        BackendMismatchError: If the backend does not compute what the reference does.
         ValueError: If an argument is not one of its choices, or `device`, `dtype` or
             `backend` are given for a potential that is in memory.
     """
@@ -70,6 +74,7 @@ class EquipotCalculator(Calculator):
         minimum_distances: Mapping[str, float] | None = None,
         skin: float = 0.0,
         always: Collection[str] = (),
+        verify: bool = True,
     ) -> None:
         super().__init__()
         if on_extrapolation not in ("error", "warn", "ignore"):
@@ -87,7 +92,7 @@ class EquipotCalculator(Calculator):
             self.potential = model
         else:
             self.potential = load_potential(
-                model, device=device, dtype=dtype, backend=backend
+                model, device=device, dtype=dtype, backend=backend, verify=verify
             ).requires_grad_(False)
             if minimum_distances is None:
                 minimum_distances = read_statistics(
@@ -223,7 +228,8 @@ def _refuse_conversion(device: str, dtype: str | None, backend: str | None) -> N
     if device != "auto" or dtype is not None or backend is not None:
         raise ValueError(
             "device, dtype and backend are for models on disk; convert the potential "
-            "with potential.to(device, dtype) before giving it to the calculator"
+            "with potential.to(device, dtype), or with_backend(potential, backend), "
+            "before giving it to the calculator"
         )
 
 

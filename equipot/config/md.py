@@ -13,6 +13,7 @@ from pydantic import (
 )
 
 from equipot.config.base import Config
+from equipot.config.model import Backend
 
 
 class NVEConfig(Config):
@@ -165,8 +166,9 @@ class MDConfig(Config):
     """Where the potential is evaluated; auto takes a GPU if there is one."""
     dtype: Literal["float32", "float64"] | None = None
     """Arithmetic of the potential; its own if left out."""
-    backend: str | None = None
-    """Who computes tensor products; the model's own choice if left out."""
+    backend: Backend | None = None
+    """Who computes tensor products; the model's own choice if left out. Another one is
+    compared with the reference first."""
     num_threads: PositiveInt | None = None
     """Threads of PyTorch; its own choice if left out."""
     deterministic: bool = True

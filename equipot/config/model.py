@@ -13,6 +13,17 @@ from pydantic import (
 
 from equipot.config.base import Config
 
+Backend = Literal[
+    "auto",
+    "clebsch_gordan",
+    "cuequivariance",
+    "fused",
+    "gaunt_fft",
+    "so2",
+    "spherical_grid",
+]
+"""Names of `equipot.tensor_products.BACKENDS`, which is slow to import, and "auto"."""
+
 
 class ModelConfig(Config):
     """Architecture of a potential; with the weights, it is what a checkpoint stores."""
@@ -44,8 +55,9 @@ class ModelConfig(Config):
     """How radial weights enter the tensor product."""
     accumulate: Literal["sum"] = "sum"
     """How the paths of a product are combined."""
-    backend: str = "clebsch_gordan"
-    """Who computes the tensor product; it changes neither function nor checkpoint."""
+    backend: Backend = "clebsch_gordan"
+    """Who computes the tensor product, which changes neither function nor weights;
+    "auto" measures on this machine which is fastest."""
     zbl: bool = False
     """Add the Ziegler-Biersack-Littmark repulsion between nuclei at short range."""
     dtype: Literal["float32", "float64"] = "float32"

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from equipot.constants import Constant
 from equipot.so3 import degree_of_component
 
 SILU_GAIN = 1.6765
@@ -22,11 +23,13 @@ class Gate(nn.Module):
         M. Weiler et al., NeurIPS 2018, section 4.3.
     """
 
+    _degree: Tensor
+
     def __init__(self, lmax: int, channels: int) -> None:
         super().__init__()
-        self.lmax = lmax
         self.channels = channels
-        self._degree = (degree_of_component(lmax)[1:] - 1).tolist()
+        self._gains = Constant([SILU_GAIN] + lmax * [SIGMOID_GAIN])
+        self.register_buffer("_degree", degree_of_component(lmax), persistent=False)
         if lmax > 0:
             self.linear = nn.Linear(channels, lmax * channels)
 
@@ -34,9 +37,11 @@ class Gate(nn.Module):
         self, x: Float[Tensor, "nodes sph channels"]
     ) -> Float[Tensor, "nodes sph channels"]:
         """Apply the gate to features of degrees 0 to `lmax`."""
-        scalars = SILU_GAIN * nn.functional.silu(x[:, :1])
-        if self.lmax == 0:
-            return scalars
-        logits = self.linear(x[:, 0]).unflatten(1, (-1, self.channels))
-        factors = SIGMOID_GAIN * torch.sigmoid(logits)
-        return torch.cat([scalars, x[:, 1:] * factors[:, self._degree]], dim=1)
+        scalars = x[:, :1]
+        logits = scalars
+        if len(self._degree) > 1:
+            others = self.linear(scalars[:, 0]).unflatten(1, (-1, self.channels))
+            logits = torch.cat([scalars, others], dim=1)
+        # SiLU(x) is x times the logistic function of x: a factor like the others
+        factors = torch.sigmoid(logits) * self._gains.like(x)[:, None]
+        return x * factors.index_select(1, self._degree)

@@ -40,6 +40,8 @@ class InteractionBlock(nn.Module):
         Structure of the update: S. Batzner et al., Nat. Commun. 13, 2453 (2022).
     """
 
+    _degree: Tensor
+
     def __init__(
         self,
         tensor_product: TensorProduct[Any],
@@ -68,7 +70,8 @@ class InteractionBlock(nn.Module):
             torch.randn(num_elements, self.lmax_shared + 1, channels)
         )
         self.element_bias = nn.Parameter(torch.zeros(num_elements, channels))
-        self._degree = degree_of_component(self.lmax_shared).tolist()
+        degree = degree_of_component(self.lmax_shared)
+        self.register_buffer("_degree", degree, persistent=False)
         self.gate = Gate(spec.lmax_out, channels)
 
     def forward(
@@ -78,7 +81,6 @@ class InteractionBlock(nn.Module):
         edges: Any,
         basis: Float[Tensor, "edges num_basis"],
         envelope: Float[Tensor, "edges 1"],
-        edge_index: Int[Tensor, "2 edges"],
     ) -> Float[Tensor, "nodes sph_out channels"]:
         """Update the features of all atoms.
 
@@ -88,10 +90,9 @@ class InteractionBlock(nn.Module):
             edges: What the tensor product prepared for these edges.
             basis: Radial functions of each edge.
             envelope: Factor that vanishes at the cutoff.
-            edge_index: Senders and receivers.
         """
         weights = self.radial(basis, envelope).unflatten(1, (-1, self.channels))
-        message = self.tensor_product(self.linear_in(x), edges, weights, edge_index)
+        message = self.tensor_product(self.linear_in(x), edges, weights)
         update = self.linear_out(message * self._norm)
         return self.gate(self._add_self_connection(update, x, elements))
 
@@ -101,11 +102,15 @@ class InteractionBlock(nn.Module):
         x: Float[Tensor, "nodes sph_in channels"],
         elements: Int[Tensor, " nodes"],
     ) -> Float[Tensor, "nodes sph_out channels"]:
+        factors = self.element_factors[elements].index_select(1, self._degree)
         shared = num_components(self.lmax_shared)
-        factors = self.element_factors[elements][:, self._degree]
         kept = self.self_connection(x[:, :shared]) * factors
         bias = self.element_bias[elements][:, None]
-        first = update[:, :1] + kept[:, :1] + bias
-        return torch.cat(
-            [first, update[:, 1:shared] + kept[:, 1:], update[:, shared:]], dim=1
-        )
+        return update + _pad(kept, update.shape[1]) + _pad(bias, update.shape[1])
+
+
+def _pad(
+    x: Float[Tensor, "nodes sph channels"], size: int
+) -> Float[Tensor, "nodes size channels"]:
+    """Zeros in place of missing components."""
+    return nn.functional.pad(x, (0, 0, 0, size - x.shape[1]))

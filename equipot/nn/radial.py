@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from equipot.constants import Constant
+from equipot.nn.activation import silu
 
 
 @final
@@ -84,5 +85,5 @@ class RadialMLP(nn.Module):
         """Evaluate on all edges."""
         h = basis
         for layer in self.hidden:
-            h = nn.functional.silu(layer(h))
+            h = silu(layer(h))
         return self.output(h * envelope)

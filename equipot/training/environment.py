@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 import equipot
+from equipot.hardware import processor_name
 
 
 def describe_environment() -> dict[str, Any]:
@@ -24,20 +25,11 @@ def describe_environment() -> dict[str, Any]:
             name: version(name) for name in ("torch", "numpy", "ase", "e3nn", "vesin")
         },
         "platform": platform.platform(),
-        "processor": _processor(),
+        "processor": processor_name(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "threads": torch.get_num_threads(),
         "command": sys.argv,
     }
-
-
-def _processor() -> str:
-    information = Path("/proc/cpuinfo")
-    if information.is_file():
-        for line in information.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def _revision(folder: Path) -> str | None:

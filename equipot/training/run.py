@@ -1,7 +1,7 @@
 """A training run from configuration to tested model, in a directory that can resume."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,17 +19,21 @@ from equipot.checkpoint import (
     save_potential,
 )
 from equipot.config.load import dump_config
+from equipot.config.model import ModelConfig
 from equipot.config.train import TrainConfig
 from equipot.data.batching import evaluation_batches
 from equipot.data.dataset import load_dataset
 from equipot.data.labels import Example
+from equipot.data.samples import choose_samples
 from equipot.data.statistics import compute_statistics
 from equipot.generations import Generations
 from equipot.interrupt import Interruption, watch_signals
-from equipot.models.build import build_potential, check_model
+from equipot.models.build import AUTO, build_potential, check_model
 from equipot.models.potential import Potential
+from equipot.models.workload import typical_problem
 from equipot.run_folder import claimed
 from equipot.runtime import compute_settings
+from equipot.tensor_products.autotune import choose_backend
 from equipot.training.bad_batch import write_examples
 from equipot.training.build import build_trainer, unused_labels
 from equipot.training.logs import CsvLog, Journal, TensorBoardLog
@@ -43,6 +47,8 @@ from equipot.training.state import KIND, VERSION, State
 from equipot.training.step import evaluate, labeled_outputs, make_batch
 from equipot.training.summary import error_table
 from equipot.training.trainer import BadBatchError, Trainer
+from equipot.verify import check_backend
+from equipot.verify.structures import generate_structures
 
 
 @dataclass(frozen=True)
@@ -122,6 +128,8 @@ class _Run:
             reference_energies=self.config.data.reference_energies,
             isolated=dataset.isolated,
         )
+        self.samples = choose_samples(dataset.valid or dataset.train)
+        self.model = self._model(None if state is None else state.record)
         trainer = self._trainer()
         self._introduce(trainer)
         seed_everything(self.config.seed)
@@ -157,13 +165,36 @@ class _Run:
             )
         return State(tensors, record)
 
+    def _model(self, record: Mapping[str, Any] | None) -> ModelConfig:
+        """Architecture with the backend of this run; a resume keeps it, to the bit."""
+        model = self.config.model
+        if model.backend != AUTO:
+            return model
+        if record is not None and "backend" in record:
+            backend = record["backend"]
+            self.journal.say(f"backend {backend}, which auto chose when the run began")
+        else:
+            training = self.config.training
+            problem = typical_problem(
+                model,
+                self.statistics,
+                self.device,
+                structures=min(training.batch_size, len(self.dataset.train)),
+                max_edges=training.max_edges,
+            )
+            choice = choose_backend(problem)
+            self.journal.say(str(choice))
+            backend = choice.backend
+        return model.model_copy(update={"backend": backend})
+
     def _trainer(self) -> Trainer:
         potential = build_potential(
-            self.config.model, self.statistics, seed=self.config.seed
-        )
+            self.model, self.statistics, seed=self.config.seed
+        ).to(self.device)
+        self._check_backend(potential)
         return build_trainer(
             self.config,
-            potential.to(self.device),
+            potential,
             self.dataset,
             self.statistics,
             save_state=self._save_state,
@@ -174,6 +205,13 @@ class _Run:
                 ProgressBar(self.journal),
             ],
         )
+
+    def _check_backend(self, potential: Potential) -> None:
+        """Refuse a backend that is wrong here before hours are spent on it."""
+        structures = self.samples or generate_structures(self.statistics)
+        verification = check_backend(potential, structures)
+        if verification is not None:
+            self.journal.say(str(verification))
 
     def _introduce(self, trainer: Trainer) -> None:
         dataset, statistics = self.dataset, self.statistics
@@ -226,6 +264,7 @@ class _Run:
             **state.record,
             "config": self.tree,
             "data": self.dataset.hashes,
+            "backend": self.model.backend,
             "threads": torch.get_num_threads(),
         }
         self.states.save(record, state.tensors)
@@ -242,12 +281,24 @@ class _Run:
             }
         }
         for path in (self.files.last, self.files.best)[: 2 if best else 1]:
-            save_potential(path, model, self.config.model, self.statistics, extra)
+            self._save(path, model, extra)
+
+    def _save(self, path: Path, model: Potential, extra: Mapping[str, Any]) -> None:
+        save_potential(
+            path,
+            model,
+            self.config.model,
+            self.statistics,
+            extra,
+            samples=self.samples,
+        )
 
     def _test(self, position: Position) -> dict[str, Any]:
         """Errors of the best model, which also go to its header and `metrics.json`."""
         path = self.files.best
-        model = load_potential(path, device=str(self.device))
+        model = load_potential(
+            path, device=str(self.device), backend=self.model.backend
+        )
         sets = {"valid": self.dataset.valid, **self.dataset.test}
         errors = {
             name: self._errors(model, examples)
@@ -269,7 +320,7 @@ class _Run:
             "provenance": header["provenance"],
             "training": {**summary, "history": history},
         }
-        save_potential(path, model, self.config.model, self.statistics, extra)
+        self._save(path, model, extra)
         write_json(
             self.files.metrics,
             {
