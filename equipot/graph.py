@@ -9,11 +9,14 @@ with receiver :math:`i = ` ``edge_index[1]`` and sender :math:`j = ` ``edge_inde
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+from equipot.edge_pairs import EdgePairs, find_pairs, join_pairs
 
 
 @dataclass(frozen=True)
@@ -56,13 +59,18 @@ class AtomicGraph:
         """Structures; one may be without atoms."""
         return len(self.cell)
 
+    @cached_property
+    def pairs(self) -> EdgePairs:
+        """Edges with their reverses."""
+        return find_pairs(self.edge_index, self.edge_shift)
+
     def to(
         self,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> "AtomicGraph":
         """Copy on another device and with another floating-point type."""
-        return replace(
+        graph = replace(
             self,
             positions=self.positions.to(device, dtype),
             cell=self.cell.to(device, dtype),
@@ -77,6 +85,7 @@ class AtomicGraph:
                 )
             },
         )
+        return _with_pairs(graph, self.pairs.to(device))
 
 
 def edge_vectors(graph: AtomicGraph) -> Float[Tensor, "edges 3"]:
@@ -116,7 +125,7 @@ def collate(graphs: Sequence[AtomicGraph]) -> AtomicGraph:
         )
     atoms = torch.tensor([0, *(g.num_atoms for g in graphs)]).cumsum(0).tolist()
     structures = torch.tensor([0, *(g.num_graphs for g in graphs)]).cumsum(0).tolist()
-    return AtomicGraph(
+    joined = AtomicGraph(
         positions=torch.cat([g.positions for g in graphs]),
         atomic_numbers=torch.cat([g.atomic_numbers for g in graphs]),
         cell=torch.cat([g.cell for g in graphs]),
@@ -130,6 +139,7 @@ def collate(graphs: Sequence[AtomicGraph]) -> AtomicGraph:
         edge_shift=torch.cat([g.edge_shift for g in graphs]),
         cutoff=graphs[0].cutoff,
     )
+    return _with_pairs(joined, join_pairs([graph.pairs for graph in graphs]))
 
 
 def from_pyg(data: Any, cutoff: float) -> AtomicGraph:
@@ -178,3 +188,9 @@ def from_pyg(data: Any, cutoff: float) -> AtomicGraph:
         edge_shift=shift[order].long(),
         cutoff=cutoff,
     )
+
+
+def _with_pairs(graph: AtomicGraph, pairs: EdgePairs) -> AtomicGraph:
+    """The same graph, which need not look for its pairs."""
+    vars(graph)["pairs"] = pairs
+    return graph

@@ -1,6 +1,6 @@
 """The message-passing backbone: features of atoms from elements and edge vectors."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast, final
 
@@ -8,10 +8,12 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from equipot.connectivity import Connectivity
+from equipot.edge_pairs import EdgePairs
 from equipot.nn import (
     BesselBasis,
     ElementEmbedding,
     InteractionBlock,
+    RadialBasis,
     polynomial_envelope,
 )
 from equipot.tensor_products import (
@@ -74,25 +76,27 @@ class MessagePassing(nn.Module):
         self,
         elements: Int[Tensor, " nodes"],
         directions: Float[Tensor, "edges 3"],
-        lengths: Float[Tensor, "edges 1"],
+        lengths: Float[Tensor, "pairs 1"],
         edge_index: Int[Tensor, "2 edges"],
+        pairs: EdgePairs,
     ) -> list[Float[Tensor, "nodes _sph channels"]]:
         """Features after each layer.
 
         Args:
             elements: Index of the chemical element of each atom.
             directions: Unit vectors of the edges.
-            lengths: Their lengths in Å, positive.
+            lengths: In Å, positive; one for both edges of a pair.
             edge_index: Senders and receivers.
+            pairs: Which edges share a length.
         """
         envelope = polynomial_envelope(lengths / self.cutoff, self.envelope_power)
-        basis = self.basis(lengths)
+        radial = RadialBasis(self.basis(lengths), envelope, pairs)
         prepared = self._prepare(directions, Connectivity(edge_index, len(elements)))
         x = self.embedding(elements)
         features = []
         for layer in self._blocks():
             edges = prepared[layer.tensor_product.spec]
-            x = layer(x, elements, edges, basis, envelope)
+            x = layer(x, elements, edges, radial)
             features.append(x)
         return features
 
@@ -106,7 +110,12 @@ class MessagePassing(nn.Module):
         products: dict[TensorProductSpec, TensorProduct[Any]] = {
             layer.tensor_product.spec: layer.tensor_product for layer in self._blocks()
         }
-        return {s: p.prepare(directions, connectivity) for s, p in products.items()}
+        states: dict[Hashable, Any] = {}
+        for product in products.values():
+            if product.edge_state_key not in states:
+                state = product.prepare(directions, connectivity)
+                states[product.edge_state_key] = state
+        return {spec: states[p.edge_state_key] for spec, p in products.items()}
 
 
 def layer_specs(

@@ -149,7 +149,7 @@ class Potential(nn.Module):
         lengths = _safe_norm(vectors)
         directions = (vectors / lengths).to(self.dtype)
         lengths = lengths.to(self.dtype)
-        learned = self._learned(elements, directions, lengths, graph.edge_index)
+        learned = self._learned(graph, elements, directions, lengths)
         coordination = scatter_sum(
             polynomial_envelope(lengths / self.cutoff, self.backbone.envelope_power)[
                 :, 0
@@ -167,10 +167,10 @@ class Potential(nn.Module):
 
     def _learned(
         self,
+        graph: AtomicGraph,
         elements: Int[Tensor, " atoms"],
         directions: Float[Tensor, "edges 3"],
         lengths: Float[Tensor, "edges 1"],
-        edge_index: Int[Tensor, "2 edges"],
     ) -> Float[Tensor, " atoms"]:
         """Output of the network relative to that for isolated atoms.
 
@@ -178,7 +178,11 @@ class Potential(nn.Module):
         """
         isolated = torch.arange(len(self.elements), device=elements.device)
         layers = self.backbone(
-            torch.cat([elements, isolated]), directions, lengths, edge_index
+            torch.cat([elements, isolated]),
+            directions,
+            lengths.index_select(0, graph.pairs.forward),
+            graph.edge_index,
+            graph.pairs,
         )
         out = self.head(layers)
         return out[: len(elements)] - out[len(elements) :][elements]

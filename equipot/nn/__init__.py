@@ -5,5 +5,6 @@ from equipot.nn.gate import Gate as Gate
 from equipot.nn.interaction import InteractionBlock as InteractionBlock
 from equipot.nn.linear import DegreeLinear as DegreeLinear
 from equipot.nn.radial import BesselBasis as BesselBasis
+from equipot.nn.radial import RadialBasis as RadialBasis
 from equipot.nn.radial import RadialMLP as RadialMLP
 from equipot.nn.radial import polynomial_envelope as polynomial_envelope

@@ -3,14 +3,26 @@
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import final
+from typing import NamedTuple, final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from equipot.constants import Constant
+from equipot.edge_pairs import EdgePairs
 from equipot.nn.activation import silu
+
+
+class RadialBasis(NamedTuple):
+    """Functions of the lengths of the edges of a graph."""
+
+    values: Float[Tensor, "pairs num_basis"]
+    """Radial functions of each length."""
+    envelope: Float[Tensor, "pairs 1"]
+    """Factor that vanishes at the cutoff."""
+    pairs: EdgePairs
+    """Which edges have these lengths."""
 
 
 @final

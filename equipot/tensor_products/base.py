@@ -1,6 +1,7 @@
 """The interface that every tensor-product backend implements."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Hashable
 from typing import Generic, TypeVar
 
 from jaxtyping import Float
@@ -40,11 +41,16 @@ class TensorProduct(nn.Module, ABC, Generic[EdgeState]):
     def unsupported(spec: TensorProductSpec) -> str | None:
         """Why this backend cannot compute `spec`, or None if it can."""
 
+    @property
+    def edge_state_key(self) -> Hashable:
+        """Products of one backend whose keys are equal share what `prepare` returns."""
+        return self.spec
+
     @abstractmethod
     def prepare(
         self, directions: Float[Tensor, "edges 3"], connectivity: Connectivity
     ) -> EdgeState:
-        """Expand the edges once; layers of equal spec share the result.
+        """Expand the edges once; layers of equal `edge_state_key` share the result.
 
         Args:
             directions: Unit vectors of the edges.

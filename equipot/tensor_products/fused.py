@@ -1,5 +1,6 @@
 """The Clebsch-Gordan product by compiled ops: gather, product and sum in one pass."""
 
+from collections.abc import Hashable
 from typing import Literal, NamedTuple, final
 
 import torch
@@ -75,6 +76,17 @@ class Fused(TensorProduct[FusedEdges]):
     def unsupported(spec: TensorProductSpec) -> str | None:
         """Nothing is; weights per degree are first multiplied to weights per path."""
         return None
+
+    @property
+    def edge_state_key(self) -> Hashable:
+        """What the geometry of an edge is a function of."""
+        spec = self.spec
+        return (
+            max(spec.lmax_in, spec.lmax_out),
+            spec.lmax_filter,
+            *(fastest(spec, torch.device(kind)) for kind in ("cpu", "cuda")),
+            self._algorithm,
+        )
 
     def prepare(
         self, directions: Float[Tensor, "edges 3"], connectivity: Connectivity
