@@ -1,6 +1,7 @@
 """Real spherical harmonics of unit vectors."""
 
 from functools import cache
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from equipot.constants import Constant
 from equipot.so3.coupling import wigner_3j
-from equipot.so3.layout import degree_slice
+from equipot.so3.layout import degree_slice, num_components
 
 
 def spherical_harmonics(
@@ -31,13 +32,56 @@ def spherical_harmonics(
         Components in the order of `equipot.so3.layout`; degree 1 is
         ``sqrt(3) * (x, y, z)``.
     """
-    parts = [torch.ones_like(directions[:, :1])]
-    if lmax >= 1:
-        first = directions * 3**0.5
-        parts.append(first)
-        for degree in range(2, lmax + 1):
-            parts.append(_climb(parts[-1], first, degree))
-    return torch.cat(parts, dim=1)
+    if lmax <= 1:
+        ones = torch.ones_like(directions[:, :1])
+        return torch.cat([ones, directions * 3**0.5][: lmax + 1], dim=1)
+    out: Tensor = _Harmonics.apply(directions, lmax)
+    return out
+
+
+class _Harmonics(torch.autograd.Function):
+    r"""Harmonics, whose gradients are harmonics of one degree less.
+
+    Both :math:`\partial_a Y^l = D^l_a Y^{l-1}` and, by Euler's theorem,
+    :math:`l \, Y^l = \sum_a n_a \, \partial_a Y^l` take a few operations for all edges.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(directions: Tensor, lmax: int) -> Tensor:
+        # edges last: they are many, components are few
+        n = directions.T.contiguous()
+        parts = [torch.ones_like(n[:1])]
+        for degree in range(1, lmax + 1):
+            gradient = _derivative(degree).like(n) @ parts[-1]
+            parts.append((gradient.unflatten(0, (3, -1)) * n[:, None]).sum(0) / degree)
+        return torch.cat(parts).T.contiguous()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.save_for_backward(output)
+        ctx.save_for_forward(output)
+        ctx.lmax = inputs[1]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        derivatives = _along_axes(ctx.saved_tensors[0], ctx.lmax)
+        return torch.bmm(derivatives, gradient[:, 1:, None])[:, :, 0], None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:
+        derivatives = _along_axes(ctx.saved_tensors[0], ctx.lmax)
+        changes = torch.bmm(tangent[:, None], derivatives)[:, 0]
+        return torch.nn.functional.pad(changes, (1, 0))
+
+
+def _along_axes(
+    harmonics: Float[Tensor, "vectors sph"], lmax: int
+) -> Float[Tensor, "vectors 3 sph_above_0"]:
+    """Derivatives of all harmonics but degree 0 along x, y and z."""
+    lower = harmonics[:, : num_components(lmax - 1)]
+    return (lower @ _all_derivatives(lmax).like(lower)).unflatten(1, (3, -1))
 
 
 def even_spherical_harmonics(
@@ -71,6 +115,29 @@ def _climb(
     """Harmonics of `degree` from those of a lower one and of the difference."""
     product = (harmonics[:, :, None] * step[:, None, :]).flatten(1)
     return product @ _ladder(degree, (step.shape[1] - 1) // 2).like(harmonics)
+
+
+@cache
+def _derivative(degree: int) -> Constant:
+    """Map from harmonics of degree l - 1 to the derivatives along x, y, z of degree l.
+
+    A vector couples with degree l - 1 to degree l in one way up to a factor, which
+    follows from Euler's theorem at the pole y.
+    """
+    coupling = wigner_3j(degree - 1, 1, degree)
+    at_pole = coupling[degree - 1, 1, degree] * (2 * degree - 1) ** 0.5
+    factor = degree * (2 * degree + 1) ** 0.5 / at_pole
+    return Constant((factor * coupling).permute(1, 2, 0).flatten(0, 1))
+
+
+@cache
+def _all_derivatives(lmax: int) -> Constant:
+    """Map from the harmonics below `lmax` to derivatives of all but degree 0."""
+    out = torch.zeros(num_components(lmax - 1), 3, num_components(lmax)).double()
+    for degree in range(1, lmax + 1):
+        block = _derivative(degree).like(out).unflatten(0, (3, -1)).permute(2, 0, 1)
+        out[degree_slice(degree - 1), :, degree_slice(degree)] = block
+    return Constant(out[:, :, 1:].flatten(1))
 
 
 @cache
