@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-ABI = 2
+ABI = 3
 """Number of the agreement with ``cuda_ext/abi.h`` about schemas and operands."""
 
 MARKER = b"equipot-manifest:"

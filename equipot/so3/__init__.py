@@ -5,6 +5,7 @@ computes constants in the default type.
 """
 
 from equipot.so3.coupling import wigner_3j as wigner_3j
+from equipot.so3.harmonics import harmonic_derivatives as harmonic_derivatives
 from equipot.so3.harmonics import spherical_harmonics as spherical_harmonics
 from equipot.so3.layout import degree_of_component as degree_of_component
 from equipot.so3.layout import degree_slice as degree_slice

@@ -66,20 +66,26 @@ class _Harmonics(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
-        derivatives = _along_axes(ctx.saved_tensors[0], ctx.lmax)
-        return torch.bmm(derivatives, gradient[:, 1:, None])[:, :, 0], None
+        derivatives = harmonic_derivatives(ctx.lmax, ctx.saved_tensors[0])
+        return torch.bmm(derivatives, gradient[:, :, None])[:, :, 0], None
 
     @staticmethod
     def jvp(ctx: Any, tangent: Tensor, _: None) -> Tensor:
-        derivatives = _along_axes(ctx.saved_tensors[0], ctx.lmax)
-        changes = torch.bmm(tangent[:, None], derivatives)[:, 0]
-        return torch.nn.functional.pad(changes, (1, 0))
+        derivatives = harmonic_derivatives(ctx.lmax, ctx.saved_tensors[0])
+        return torch.bmm(tangent[:, None], derivatives)[:, 0]
 
 
-def _along_axes(
-    harmonics: Float[Tensor, "vectors sph"], lmax: int
-) -> Float[Tensor, "vectors 3 sph_above_0"]:
-    """Derivatives of all harmonics but degree 0 along x, y and z."""
+def harmonic_derivatives(
+    lmax: int, harmonics: Float[Tensor, "vectors sph"]
+) -> Float[Tensor, "vectors 3 sph"]:
+    r"""Derivatives :math:`\partial_a Y^l = D^l_a Y^{l-1}` of harmonics as polynomials.
+
+    Args:
+        lmax: Highest degree.
+        harmonics: What `spherical_harmonics` returned.
+    """
+    if lmax == 0:
+        return torch.zeros_like(harmonics)[:, None].expand(-1, 3, -1)
     lower = harmonics[:, : num_components(lmax - 1)]
     return (lower @ _all_derivatives(lmax).like(lower)).unflatten(1, (3, -1))
 
@@ -132,12 +138,12 @@ def _derivative(degree: int) -> Constant:
 
 @cache
 def _all_derivatives(lmax: int) -> Constant:
-    """Map from the harmonics below `lmax` to derivatives of all but degree 0."""
+    """Map from the harmonics below `lmax` to derivatives of all."""
     out = torch.zeros(num_components(lmax - 1), 3, num_components(lmax)).double()
     for degree in range(1, lmax + 1):
         block = _derivative(degree).like(out).unflatten(0, (3, -1)).permute(2, 0, 1)
         out[degree_slice(degree - 1), :, degree_slice(degree)] = block
-    return Constant(out[:, :, 1:].flatten(1))
+    return Constant(out.flatten(1))
 
 
 @cache

@@ -17,7 +17,8 @@ from equipot.ops.so2_convolution import (
     edge_frames,
     so2_convolve,
 )
-from equipot.so3 import spherical_harmonics, wigner_3j
+from equipot.ops.solid_harmonics import solid_harmonics
+from equipot.so3 import wigner_3j
 from equipot.tensor_products.base import (
     BackendUnavailableError,
     TensorProduct,
@@ -127,7 +128,7 @@ class Fused(TensorProduct[FusedEdges]):
         spec = self.spec
         if (self._algorithm or fastest(spec, directions.device)) == "so2":
             return edge_frames(directions, max(spec.lmax_in, spec.lmax_out))
-        return spherical_harmonics(spec.lmax_filter, directions)
+        return solid_harmonics(spec.lmax_filter, directions)
 
     def _table(self, x: Tensor) -> Table:
         return Table(
