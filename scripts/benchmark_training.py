@@ -40,9 +40,10 @@ VALID = 0.1
 """Share of the structures that is validated on."""
 TARGET = 5.0
 """How much faster an epoch has to be with `fused` than with the reference."""
-TOLERANCES = {"float32": 1e-3, "float64": 1e-8}
-"""Largest relative difference of losses in the first epochs: rounding, amplified by a
-few hundred steps of Adam."""
+TOLERANCES = {"float32": 1e-2, "float64": 1e-8}
+"""Largest relative difference of losses in the first epochs: rounding, which a hundred
+steps of Adam amplify by four orders of magnitude. What is rounding and not an error is
+nine orders smaller in float64."""
 
 
 def main() -> None:
