@@ -67,11 +67,11 @@ def hessian(
         device=forces.device,
     )
     start = 0
-    for part in places.split(columns):
+    for part in places.split(columns) if len(rows) else ():
         seeds = forces.new_zeros(len(part), 3 * count)
         seeds.scatter_(1, part[:, None], -1.0)
         out[start : start + len(part)] = vector_jacobian_products(
-            forces, positions, seeds.view(-1, count, 3)
+            forces, positions, seeds.view(len(part), count, 3)
         )
         start += len(part)
     return out.view(len(rows), 3, count, 3)

@@ -14,7 +14,7 @@ from equipot.hessians.receptive import Neighborhoods, Surroundings
 from equipot.models.differentiable import constant_weights
 from equipot.models.energy_model import EnergyModel
 
-EDGES_AT_ONCE = 30_000
+EDGES_AT_ONCE = 20_000
 """Edges of the copies that are differentiated together: enough for the arithmetic to
 outweigh the overhead of an operation, few enough to stay near the processor."""
 
@@ -39,19 +39,19 @@ def sparse_hessian(
     **Cost.** Let a force on a whole structure of M edges cost :math:`c M` and each
     vector-Jacobian product about as much. Atoms have d neighbors, and n(h) of them are
     within h edges. An atom takes :math:`4 c \, d \, n(2 L - 1)`, whatever the size of
-    the structure: in silicon with a cutoff of 4 Å and L = 2, of which n(3) = 280, the
-    cost of 4 forces on 280 atoms. What else is exact costs more:
+    the structure: silicon with a cutoff of 4 Å has n = 17, 82, 239, 525 for h = 1 to 4,
+    so that two layers take 4 forces on 239 atoms. What else is exact costs more:
 
     - The dense loop takes :math:`3 c \, d N` for each atom.
-    - Products with atoms that share no row, all in the whole structure at once: at best
-      one of :math:`n(4 L) / 0.74 \cdot 2^{-3}` balls of n(2 L) atoms is filled with a
-      seed, which is :math:`3 c \, d \, n(2 L) / 0.74`. As :math:`n \propto h^3`, that
-      is 2.4 times as much for L = 2 and more for L = 1.
-    - Blocks of m neighboring atoms that share one sub-graph save :math:`1 - 1/m` of the
-      forces, a quarter of the work, but each of the 3 m products runs over the halo of
-      all m atoms: two nearest neighbors in silicon are even, more are slower.
-    - Energies one by one, each differentiated by all atoms in its reach:
-      :math:`3 n(L)` products over the edges within L - 1, for L = 2 five times as much.
+    - Seeds at many atoms of the whole structure whose rows do not overlap: balls of
+      n(2 L) atoms fill at most 0.74 of space, so that there are at least
+      :math:`3 n(2 L) / 0.74` products over all edges, :math:`3 c \, d \, n(2 L) / 0.74`
+      for each atom; in silicon 2.2 times as much for L = 2 and 4.9 times for L = 1.
+    - Blocks of m neighboring atoms in one sub-graph compute forces once for all, which
+      saves less than a quarter, but each of the 3 m products runs over the halo of all
+      m atoms: already for two nearest neighbors in silicon, the halo is too large.
+    - Energies one by one, each differentiated by all atoms that it depends on:
+      :math:`3 n(L)` products over the edges within L - 1, 4.4 times as much for L = 2.
 
     Args:
         model: In any mode; its weights stay as they are.
