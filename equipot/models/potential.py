@@ -239,9 +239,7 @@ class Potential(nn.Module):
             )
 
 
-def _weights(
-    potential: nn.Module, *, constant: bool
-) -> AbstractContextManager[None]:
+def _weights(potential: nn.Module, *, constant: bool) -> AbstractContextManager[None]:
     return constant_weights(potential) if constant else nullcontext()
 
 
