@@ -15,6 +15,7 @@ from equipot.agreement import (
     rounding_tolerance,
 )
 from equipot.models.build import with_backend
+from equipot.models.energy_model import EnergyModel
 from equipot.models.potential import Potential
 from equipot.neighbors import build_graph
 from equipot.tensor_products import REFERENCE
@@ -88,7 +89,7 @@ def expect(
         for dtype in dtypes
     }
     return Expected(
-        potential, tuple(probes), values, smallest_scales(potential, probes)
+        potential, tuple(probes), values, smallest_scales(_unit(potential), probes)
     )
 
 
@@ -128,7 +129,9 @@ def verify_backend(
             exact = with_backend(potential, backend, torch.float64)
             sizes = [p.graph.num_atoms for p in probes]
             few = quick_choice(sizes, [p.periodic for p in probes])
-            checks += consistency_checks(exact, [probes[n] for n in few])
+            checks += consistency_checks(
+                exact, [probes[n] for n in few], _unit(potential)
+            )
     except RuntimeError as raised:
         error = f"{type(raised).__name__}: {raised}"
     return Verification(
@@ -179,7 +182,7 @@ def check_backend(
 
 
 def make_probes(
-    potential: Potential, structures: Sequence[Atoms], directions: int, seed: int
+    potential: EnergyModel, structures: Sequence[Atoms], directions: int, seed: int
 ) -> list[Probe]:
     """Graphs and random unit directions, on the device of the potential."""
     generator = torch.Generator().manual_seed(seed)
@@ -207,6 +210,11 @@ def quick_choice(sizes: Sequence[int], periodic: Sequence[bool]) -> list[int]:
     first = [n for n in by_size if periodic[n]][:1]
     others = [n for n in by_size if n not in first]
     return first + others[: QUICK_STRUCTURES - len(first)]
+
+
+def _unit(potential: Potential) -> float:
+    """A thousandth of the forces, or energies, of the training set."""
+    return 1e-3 * abs(potential.scale)
 
 
 def _agreement_checks(

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from equipot.agreement import difference
 from equipot.graph import AtomicGraph
-from equipot.models.potential import Potential
-from equipot.verify.quantities import UNITS, Probe, evaluate, smallest_scales
+from equipot.models.energy_model import EnergyModel
+from equipot.verify.quantities import UNITS, Probe, evaluate, given, smallest_scales
 from equipot.verify.result import Check
 
 TOLERANCE = 1e-5
@@ -33,18 +33,21 @@ FORCE_STEP = 1e-5
 the error of such a pair is proportional to the step."""
 Pair = tuple[Tensor, Tensor]
 """A derivative as the potential gives it, and by differences."""
-Comparison = Callable[[Potential, Probe, Tensor], Pair]
+Comparison = Callable[[EnergyModel, Probe, Tensor], Pair]
 
 
-def consistency_checks(potential: Potential, probes: Sequence[Probe]) -> list[Check]:
+def consistency_checks(
+    potential: EnergyModel, probes: Sequence[Probe], unit: float
+) -> list[Check]:
     """Compare forces, stress and Hessian-vector products with differences.
 
     Args:
         potential: In float64, as differences need it.
         probes: Where to evaluate it.
+        unit: Smallest force in eV/Å, or energy in eV, that counts.
     """
     values = evaluate(potential, probes)
-    floors = smallest_scales(potential, probes)
+    floors = smallest_scales(unit, probes)
     periodic = [probe for probe in probes if probe.periodic]
 
     def pairs(compare: Comparison, name: str, of: Sequence[Probe]) -> list[Pair]:
@@ -78,7 +81,7 @@ def consistency_checks(potential: Potential, probes: Sequence[Probe]) -> list[Ch
     ]
 
 
-def _work(potential: Potential, probe: Probe, forces: Tensor) -> Pair:
+def _work(potential: EnergyModel, probe: Probe, forces: Tensor) -> Pair:
     """Work of the forces per unit of displacement, and the loss of energy."""
 
     def slope(u: Tensor) -> Tensor:
@@ -90,7 +93,7 @@ def _work(potential: Potential, probe: Probe, forces: Tensor) -> Pair:
     return work, -torch.stack([slope(u) for u in probe.directions])
 
 
-def _strain_work(potential: Potential, probe: Probe, stress: Tensor) -> Pair:
+def _strain_work(potential: EnergyModel, probe: Probe, stress: Tensor) -> Pair:
     """Work of the stress per volume and unit of strain, and the gain of energy."""
     generator = torch.Generator().manual_seed(0)
     strain = torch.randn(3, 3, generator=generator, dtype=torch.float64)
@@ -102,7 +105,7 @@ def _strain_work(potential: Potential, probe: Probe, stress: Tensor) -> Pair:
     return (stress[0] * strain).sum(), slope / volume
 
 
-def _curvature(potential: Potential, probe: Probe, products: Tensor) -> Pair:
+def _curvature(potential: EnergyModel, probe: Probe, products: Tensor) -> Pair:
     """Products with the Hessian, and the loss of force along their directions."""
 
     def slope(u: Tensor) -> Tensor:
@@ -119,12 +122,12 @@ def _slope(function: Callable[[float], Tensor], step: float) -> Tensor:
     return (8 * near - far) / (12 * step)
 
 
-def _energy(potential: Potential, graph: AtomicGraph) -> Float64[Tensor, ""]:
+def _energy(potential: EnergyModel, graph: AtomicGraph) -> Float64[Tensor, ""]:
     return potential(graph, {"energy"}, create_graph=False).energy.sum()
 
 
-def _forces(potential: Potential, graph: AtomicGraph) -> Float64[Tensor, "atoms 3"]:
-    return potential(graph, {"forces"}, create_graph=False).forces
+def _forces(potential: EnergyModel, graph: AtomicGraph) -> Float64[Tensor, "atoms 3"]:
+    return given(potential(graph, {"forces"}, create_graph=False).forces, "forces")
 
 
 def _moved(

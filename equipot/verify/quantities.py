@@ -9,7 +9,8 @@ from torch import Tensor
 
 from equipot.derivatives import hessian_vector_product
 from equipot.graph import AtomicGraph
-from equipot.models.potential import Potential
+from equipot.models.energy_model import EnergyModel
+from equipot.models.prediction import Output
 
 UNITS = {
     "energy": "eV",
@@ -39,7 +40,7 @@ Values = dict[str, list[Tensor]]
 """Values of each of `UNITS`, one tensor for each structure that has it."""
 
 
-def evaluate(potential: Potential, probes: Sequence[Probe]) -> Values:
+def evaluate(potential: EnergyModel, probes: Sequence[Probe]) -> Values:
     """Quantities of all structures.
 
     Args:
@@ -53,13 +54,15 @@ def evaluate(potential: Potential, probes: Sequence[Probe]) -> Values:
     return values
 
 
-def smallest_scales(potential: Potential, probes: Sequence[Probe]) -> dict[str, float]:
+def smallest_scales(unit: float, probes: Sequence[Probe]) -> dict[str, float]:
     """Size below which a quantity counts as zero, such as forces on lattice sites.
 
-    Its rounding errors are judged by this: a thousandth of the forces, or energies, of
-    the training set.
+    Its rounding errors are judged by this.
+
+    Args:
+        unit: Smallest force in eV/Å, or energy in eV, that counts.
+        probes: Whose densities are those of the stress.
     """
-    unit = 1e-3 * abs(potential.scale)
     density = max(
         (
             len(p.graph.positions) / float(torch.linalg.det(p.graph.cell[0]).abs())
@@ -76,20 +79,34 @@ def smallest_scales(potential: Potential, probes: Sequence[Probe]) -> dict[str, 
     }
 
 
-def _evaluate(potential: Potential, probe: Probe) -> dict[str, Tensor]:
+def given(value: Tensor | None, name: str) -> Tensor:
+    """What a model was asked for.
+
+    Raises:
+        ValueError: If it returned nothing.
+    """
+    if value is None:
+        raise ValueError(f"the model was asked for {name} and returned none")
+    return value
+
+
+def _evaluate(potential: EnergyModel, probe: Probe) -> dict[str, Tensor]:
     positions = probe.graph.positions.detach().requires_grad_()
     graph = replace(probe.graph, positions=positions)
-    outputs = {"energy", "forces", "stress"} if probe.periodic else {"energy", "forces"}
+    outputs: set[Output] = {"energy", "forces"}
+    if probe.periodic:
+        outputs.add("stress")
     prediction = potential(graph, outputs, create_graph=True)
+    forces = given(prediction.forces, "forces")
     products = [
-        hessian_vector_product(prediction.forces, positions, direction)
+        hessian_vector_product(forces, positions, direction)
         for direction in probe.directions
     ]
     values = {
         "energy": prediction.energy.detach(),
-        "forces": prediction.forces.detach(),
+        "forces": forces.detach(),
         "Hessian-vector": torch.stack(products),
     }
     if probe.periodic:
-        values["stress"] = prediction.stress.detach()
+        values["stress"] = given(prediction.stress, "stress").detach()
     return values

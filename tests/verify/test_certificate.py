@@ -1,0 +1,259 @@
+"""What a certificate finds in honest potentials, and in a gallery of broken ones."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+
+from equipot.graph import edge_vectors
+from equipot.neighbors import build_graph
+from equipot.verify.certificate import certify, certify_potential
+from tests.closed_form_models import LennardJones
+from tests.potentials import ARCHITECTURES, random_potential
+
+CLOSEST = 2.5
+"""Å; random weights do not repel, and nothing is said about them below this."""
+
+
+def guarded(a, b):
+    return CLOSEST
+
+
+def failures(certificate):
+    """What a failed check was made against, without its details."""
+    return {check.against.split(",")[0] for check in certificate.failures}
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_honest_potentials_pass(name, structures):
+    potential = random_potential(**ARCHITECTURES[name])
+
+    found = certify_potential(potential, structures, closest=guarded)
+
+    assert failures(found) == set()
+    assert len(found.checks) == 21 - (name == "so3")
+    assert found.seconds < 60
+
+
+def test_a_closed_form_passes(structures):
+    argon = [Atoms("Ar4", np.random.default_rng(0).normal(size=(4, 3)) * 4)]
+
+    found = certify(_Shifted(), argon, [18])
+
+    assert failures(found) == set()
+
+
+class _Shifted(LennardJones):
+    """Lennard-Jones atoms whose energy ends smoothly at the cutoff."""
+
+    def __init__(self):
+        super().__init__(epsilon=0.01, sigma=3.4, cutoff=8.0)
+
+    def energies(self, vectors, edge_index, count):
+        lengths = vectors.norm(dim=1)
+        x = 1 - (lengths / self.cutoff) ** 2
+        s6 = (self.sigma / lengths) ** 6
+        pair = 2 * self.epsilon * (s6**2 - s6) * x**4
+        return torch.zeros(count).double().index_add(0, edge_index[1], pair)
+
+
+class Wrapped:
+    """A potential, changed by whatever a subclass does to graphs and predictions."""
+
+    def __init__(self, potential):
+        self.potential = potential
+        self.cutoff = potential.cutoff
+        self.num_layers = potential.num_layers
+        self.dtype, self.device = potential.dtype, potential.device
+
+    def __call__(self, graph, outputs, *, create_graph):
+        prediction = self.potential(self.see(graph), outputs, create_graph=create_graph)
+        return self.tell(graph, prediction)
+
+    def see(self, graph):
+        return graph
+
+    def tell(self, graph, prediction):
+        return prediction
+
+
+class NotConservative(Wrapped):
+    """Forces are off by a force that no energy has: it circles around an axis."""
+
+    def tell(self, graph, prediction):
+        if prediction.forces is None:
+            return prediction
+        first = graph.positions - graph.positions.mean(0)
+        swirl = torch.linalg.cross(first, torch.eye(3).double()[2].expand_as(first))
+        return replace(prediction, forces=prediction.forces + 1e-3 * swirl)
+
+
+class WrongScaleOfForces(Wrapped):
+    """Forces are in another unit than the energy, almost."""
+
+    def tell(self, graph, prediction):
+        if prediction.forces is None:
+            return prediction
+        return replace(prediction, forces=1.0001 * prediction.forces)
+
+
+class FewNeighbors(Wrapped):
+    """Each atom sees the nearest twelve of its neighbors only."""
+
+    def see(self, graph):
+        vectors = edge_vectors(graph).detach()
+        lengths, keep = vectors.norm(dim=1), torch.zeros(graph.num_edges).bool()
+        for atom in range(graph.num_atoms):
+            mine = (graph.edge_index[1] == atom).nonzero()[:, 0]
+            keep[mine[lengths[mine].argsort()[:12]]] = True
+        return replace(
+            graph,
+            edge_index=graph.edge_index[:, keep],
+            edge_shift=graph.edge_shift[keep],
+        )
+
+
+class StressOfWrongSign(Wrapped):
+    def tell(self, graph, prediction):
+        if prediction.stress is None:
+            return prediction
+        return replace(prediction, stress=-prediction.stress)
+
+
+class KinkAtCutoff(Wrapped):
+    """A pair energy that ends in a kink; its forces are its gradient."""
+
+    def __call__(self, graph, outputs, *, create_graph):
+        positions = graph.positions.detach().requires_grad_()
+        graph = replace(graph, positions=positions)
+        prediction = self.potential(graph, {*outputs, "forces"}, create_graph=True)
+        vectors = edge_vectors(graph)
+        inside = vectors.norm(dim=1) < self.cutoff
+        extra = 0.01 * (self.cutoff - vectors[inside].norm(dim=1))
+        (gradient,) = torch.autograd.grad(
+            extra.sum(), positions, create_graph=create_graph, retain_graph=True
+        )
+        structure = graph.batch[graph.edge_index[1]][inside]
+        energy = prediction.energy.index_add(0, structure, extra)
+        forces = prediction.forces - gradient
+        if not create_graph:
+            energy, forces = energy.detach(), forces.detach()
+        # without the part of the pairs, for which this test has no use
+        stress = None if prediction.stress is None else prediction.stress.detach()
+        return replace(prediction, energy=energy, forces=forces, stress=stress)
+
+
+class Noise(Wrapped):
+    """Sums in an order that differs from call to call."""
+
+    calls = 0
+
+    def tell(self, graph, prediction):
+        self.calls += 1
+        shake = 1e-12 * np.sin(self.calls)
+        return replace(prediction, energy=prediction.energy * (1 + shake))
+
+
+class PreferredDirection(Wrapped):
+    """Feels a weak field along z."""
+
+    def tell(self, graph, prediction):
+        if prediction.forces is None:
+            return prediction
+        return replace(prediction, forces=prediction.forces + 1e-7)
+
+
+class BatchMixes(Wrapped):
+    """Structures of a batch share a mean."""
+
+    def tell(self, graph, prediction):
+        shift = 1e-6 * (prediction.energy.mean() - prediction.energy)
+        return replace(prediction, energy=prediction.energy + shift)
+
+
+GALLERY = [
+    (NotConservative, {"its transpose", "energy along a path"}),
+    (WrongScaleOfForces, {"differences of its energy", "energy along a path"}),
+    (FewNeighbors, {"energy along a path"}),
+    (StressOfWrongSign, {"differences of its energy"}),
+    (KinkAtCutoff, {"the other side of the cutoff"}),
+    (Noise, {"the same call again"}),
+    (PreferredDirection, {"rotation"}),
+    (BatchMixes, {"company in a batch"}),
+]
+
+
+@pytest.mark.parametrize(("broken", "expected"), GALLERY)
+def test_broken_potentials_are_caught(broken, expected, structures):
+    potential = random_potential(lmax=1, num_layers=2)
+
+    found = certify(broken(potential), structures, potential.elements, closest=guarded)
+
+    caught = {name.removesuffix(tail(name)) for name in failures(found)}
+    assert expected <= caught
+
+
+def tail(name):
+    """The pair of elements that some lines name."""
+    last = name.rsplit(" ", 1)[-1]
+    return f" {last}" if "-" in last else ""
+
+
+def test_a_hole_at_short_range_is_found_unless_the_potential_refuses_to_go_there():
+    potential = random_potential(lmax=1, num_layers=2)
+    water = [Atoms("OH2", [[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])]
+
+    free = certify_potential(potential, water)
+    refusing = certify_potential(potential, water, closest=guarded)
+
+    assert failures(free) == {"short bonds"}
+    (hole,) = free.failures
+    assert "Å" in hole.against
+    assert hole.difference.max_abs > 0.01
+    assert refusing.passed
+
+
+def test_constants_in_single_precision_are_found(structures):
+    from equipot.constants import Constant
+
+    potential = random_potential(lmax=2, num_layers=3)
+    for block in potential.backbone.layers:
+        product = block.tensor_product
+        rounded = product._couplings.like(torch.zeros(0).double()).float().double()
+        product._couplings = Constant(rounded)
+
+    found = certify(potential, structures, potential.elements, closest=guarded)
+
+    assert "rotation" in failures(found)
+
+
+def test_nothing_is_certified_without_atoms():
+    potential = random_potential(lmax=0, num_layers=1)
+
+    with pytest.raises(ValueError, match="no atom to verify on"):
+        certify(potential, [Atoms()], potential.elements)
+
+
+def test_neighbors_are_those_of_another_search(structures, monkeypatch):
+    from equipot.verify import arithmetic
+
+    right = arithmetic.neighbor_list
+
+    def short(positions, cell, pbc, cutoff, backend):
+        return right(
+            positions, cell, pbc, cutoff - (backend == "auto"), backend=backend
+        )
+
+    monkeypatch.setattr(arithmetic, "neighbor_list", short)
+    model = random_potential(lmax=0, num_layers=1)
+
+    found = arithmetic.neighbor_check(model, structures)
+
+    missing = sum(
+        build_graph(a, 4.0).num_edges - build_graph(a, 3.0).num_edges
+        for a in structures
+    )
+    assert not found.passed
+    assert found.difference.max_abs == missing
