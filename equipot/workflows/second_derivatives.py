@@ -1,0 +1,78 @@
+"""Where workflows take their second derivatives from: the only place that knows."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from ase import Atoms
+from jaxtyping import Float
+
+from equipot.calculators import EquipotCalculator
+from equipot.models.hessian_vector import hessian_vector_products
+from equipot.neighbors import build_graph
+
+HessianFunction = Callable[[Atoms], np.ndarray]
+"""From a structure to its second derivatives in eV/Å^2, shape ``(N, 3, N, 3)``."""
+
+ProductFunction = Callable[[Atoms, np.ndarray], np.ndarray]
+"""From a structure and displacements ``(k, N, 3)`` in Å to the changes of the gradient
+that they cause, to first order, in eV/Å: Hessian-vector products ``(k, N, 3)``."""
+
+
+def model_hessian(calculator: EquipotCalculator) -> HessianFunction:
+    """Hessian of a potential by differentiation, for what wants a function."""
+
+    def hessian(atoms: Atoms) -> np.ndarray:
+        directions = np.eye(3 * len(atoms)).reshape(-1, len(atoms), 3)
+        rows = model_products(calculator)(atoms, directions)
+        return rows.reshape(len(atoms), 3, len(atoms), 3)
+
+    return hessian
+
+
+def model_products(calculator: EquipotCalculator) -> ProductFunction:
+    """Hessian-vector products of a potential, for what wants a function."""
+    potential = calculator.potential
+
+    def products(
+        atoms: Atoms, directions: Float[np.ndarray, "directions atoms 3"]
+    ) -> Float[np.ndarray, "directions atoms 3"]:
+        graph = build_graph(atoms, potential.cutoff, dtype=torch.float64).to(
+            potential.device
+        )
+        vectors = torch.as_tensor(directions, dtype=torch.float64).to(potential.device)
+        return hessian_vector_products(potential, graph, vectors).cpu().numpy()
+
+    return products
+
+
+def hessian_matrix(hessian: HessianFunction, atoms: Atoms) -> Float[np.ndarray, "n n"]:
+    """Second derivatives as a symmetric matrix, in eV/Å^2.
+
+    Args:
+        hessian: Where they come from.
+        atoms: Structure.
+
+    Raises:
+        ValueError: If they do not have the right shape, are not finite, or are
+            asymmetric beyond what rounding can explain.
+    """
+    values = np.asarray(hessian(atoms), dtype=float)
+    n = len(atoms)
+    if values.shape != (n, 3, n, 3):
+        raise ValueError(
+            f"expected a Hessian of shape {(n, 3, n, 3)}, got {values.shape}"
+        )
+    matrix = values.reshape(3 * n, 3 * n)
+    if not np.isfinite(matrix).all():
+        raise ValueError(
+            "the Hessian is not finite: the structure is far from what the potential "
+            "knows, or two atoms coincide"
+        )
+    asymmetry = np.abs(matrix - matrix.T).max(initial=0.0)
+    if asymmetry > 1e-2 * max(np.abs(matrix).max(initial=0.0), 1.0):
+        raise ValueError(
+            f"expected a symmetric Hessian, got an asymmetry of {asymmetry:.2g} eV/Å^2: "
+            "these are not second derivatives of one energy"
+        )
+    return (matrix + matrix.T) / 2
