@@ -3,7 +3,7 @@
 OMP_NUM_THREADS=1 python scripts/generate_reaction_data.py
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -47,15 +47,23 @@ KETO = [
 ]
 """Sketches in Å of syn vinyl alcohol and of acetaldehyde; the method relaxes them."""
 
-IMAGES = 21
-TEMPERATURES = (150.0, 300.0, 600.0)
-"""In K, in turn."""
+IMAGES = 15
+STAGES = (0, 8, 30, 200)
+"""Steps of the band after which it is sampled: a search with the potential will start
+from an interpolation as crude as ours, so the potential must know what lies beside the
+path as well."""
+
+TEMPERATURES = (150.0, 300.0, 600.0, 1200.0)
+"""In K, at random."""
+
+STRONGEST = 25.0
+"""Structures with a larger force, in eV/Å, are left out."""
 
 SOFTEST = 1.0
 """Curvatures in eV/Å^2 of modes to sample are taken for at least this."""
 
-COUNTS = {"train": 40, "valid": 5, "test": 5}
-"""Structures about each image of the band."""
+COUNTS = {"train": 14, "valid": 2, "test": 2}
+"""Structures about each image of each band."""
 
 STEP = 0.005
 """Displacement in Å for second derivatives by differences."""
@@ -65,14 +73,26 @@ def main() -> None:
     """Find the path, sample about it, label, and write every file."""
     DATA.mkdir(exist_ok=True)
     enol, keto = (relaxed(positions) for positions in (ENOL, KETO))
-    band = guess_saddle(enol, keto, images=IMAGES)
+    bands = [guess_saddle(enol, keto, images=IMAGES, max_steps=n) for n in STAGES]
     for number, (split, count) in enumerate(COUNTS.items()):
         rng = np.random.default_rng(number)
         frames = isolated_atoms("HCO", METHOD) if split == "train" else []
-        for image in band.band:
-            frames += [label(a, METHOD, "path") for a in displaced(image, count, rng)]
+        for steps, guess in zip(STAGES, bands, strict=True):
+            frames += sampled(guess.band, count, f"band_{steps}", rng)
         save(DATA / f"vinyl_alcohol_{split}.xyz", frames)
-    save(DATA / "vinyl_alcohol_stationary.xyz", stationary(band.atoms, band.direction))
+    top = bands[-1]
+    save(DATA / "vinyl_alcohol_stationary.xyz", stationary(top.atoms, top.direction))
+
+
+def sampled(
+    band: Sequence[Atoms], count: int, group: str, rng: np.random.Generator
+) -> list[Atoms]:
+    frames = [
+        label(atoms, METHOD, group)
+        for image in band
+        for atoms in displaced(image, count, rng)
+    ]
+    return [f for f in frames if np.abs(f.arrays["REF_forces"]).max() < STRONGEST]
 
 
 def calculator() -> TBLite:
@@ -119,8 +139,8 @@ def displaced(image: Atoms, count: int, rng: np.random.Generator) -> Iterator[At
     # The curvature of a displacement of unit length, whatever moves, has a floor.
     floor = SOFTEST * np.sum(modes**2, axis=0)
     stiffness = np.maximum(np.abs(curvatures), floor)
-    for k in range(count):
-        width = np.sqrt(units.kB * TEMPERATURES[k % len(TEMPERATURES)] / stiffness)
+    for temperature in rng.choice(TEMPERATURES, count):
+        width = np.sqrt(units.kB * temperature / stiffness)
         shift = modes @ (width * rng.standard_normal(len(stiffness)))
         yield Atoms(image.symbols, image.positions + shift.reshape(-1, 3))
 

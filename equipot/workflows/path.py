@@ -108,7 +108,7 @@ def _descend(
     atoms = saddle.copy()
     atoms.calc = saddle.calc
     root = np.sqrt(atoms.get_masses())[:, None]
-    move, length = step * mode, 0.0
+    move, length, force = step * mode, 0.0, 0.0
     for _ in range(max_steps):
         atoms.set_positions(atoms.positions + move.reshape(-1, 3) / root)
         new = float(atoms.get_potential_energy())
@@ -117,7 +117,9 @@ def _descend(
         length += float(np.linalg.norm(move))
         energy = new
         yield _Point(bare(atoms), energy, length)
-        if np.linalg.norm(atoms.get_forces(), axis=1).max() < fmax:
+        last, force = force, float(np.linalg.norm(atoms.get_forces(), axis=1).max())
+        # Forces are small near the saddle point as well, but there they grow.
+        if force < fmax and force < last:
             return
         move = _quadratic_descent(atoms, hessian, step)
 

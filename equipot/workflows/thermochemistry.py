@@ -203,7 +203,7 @@ def _rotation(
     return units.kB * float(np.log(states) + 1.5)
 
 
-def _positive(**values: float) -> None:
+def _positive(**values: float | int) -> None:
     for name, value in values.items():
         if not value > 0:
             raise ValueError(f"{name} must be positive, got {value}")
