@@ -11,7 +11,11 @@ from equipot.cli.doctor import doctor
 from equipot.cli.evaluate import evaluate
 from equipot.cli.info import info
 from equipot.cli.md import md
+from equipot.cli.phonons import phonons
+from equipot.cli.relax import relax
+from equipot.cli.saddle import saddle
 from equipot.cli.verify import verify
+from equipot.cli.vibrations import vibrations
 
 app = typer.Typer(
     name="equipot",
@@ -46,5 +50,9 @@ app.add_typer(data, name="data")
 app.command()(evaluate)
 app.command()(verify)
 app.command()(md)
+app.command()(relax)
+app.command()(vibrations)
+app.command()(saddle)
+app.command()(phonons)
 app.command()(info)
 app.command()(doctor)

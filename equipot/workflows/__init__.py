@@ -6,6 +6,7 @@ Functions take a structure with a calculator and a function that gives its Hessi
 
 from equipot.workflows.guess import Guess, guess_saddle
 from equipot.workflows.path import ReactionPath, reaction_path
+from equipot.workflows.reaction import Reaction, reaction_through
 from equipot.workflows.relax import Relaxation, SeededBFGS, relax
 from equipot.workflows.saddle import Saddle, find_saddle
 from equipot.workflows.second_derivatives import (
@@ -20,6 +21,7 @@ __all__ = [
     "Guess",
     "HessianFunction",
     "ProductFunction",
+    "Reaction",
     "ReactionPath",
     "Relaxation",
     "Saddle",
@@ -30,6 +32,7 @@ __all__ = [
     "model_hessian",
     "model_products",
     "reaction_path",
+    "reaction_through",
     "relax",
     "vibrations",
 ]

@@ -46,6 +46,16 @@ def model_products(calculator: EquipotCalculator) -> ProductFunction:
     return products
 
 
+def interaction_range(calculator: EquipotCalculator) -> float:
+    """Distance in Å beyond which two atoms of a potential do not feel each other.
+
+    The energy of an atom depends on others within `cutoff` for each layer, and two
+    atoms interact through the energy of any atom between them.
+    """
+    potential = calculator.potential
+    return 2 * potential.cutoff * len(potential.backbone.layers)
+
+
 def hessian_matrix(hessian: HessianFunction, atoms: Atoms) -> Float[np.ndarray, "n n"]:
     """Second derivatives as a symmetric matrix, in eV/Å^2.
 
