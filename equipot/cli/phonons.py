@@ -97,5 +97,5 @@ def phonons(
             f"{result.temperatures[n]:8.0f}{result.free_energy[n]:17.6f}"
             f"{1000 * result.entropy[n]:16.5f}{1000 * result.heat_capacity[n]:22.5f}"
         )
-    write_phonons(output, result, str(atoms.symbols))
+    write_phonons(output, result, atoms.get_chemical_formula())
     typer.echo(f"written: {output}/report.html, phonons.json, phonopy_params.yaml")

@@ -67,11 +67,12 @@ def saddle(
         model, device, dtype, backend, extrapolate
     )
     hessian = model_hessian(calculator)
-    direction = None
+    minima, direction = [], None
     if other is not None:
         end = read_structure(other)
         end.calc = calculator
-        guess, direction = _between(guess, end, hessian, images)
+        minima = _minima(guess, end, hessian)
+        guess, direction = _between(minima, images)
     found = find_saddle(
         guess,
         hessian,
@@ -88,7 +89,10 @@ def saddle(
         )
     found.atoms.calc = calculator
     reaction = reaction_through(found.atoms, hessian, step=step)
-    write_reaction(output, reaction, str(found.atoms.symbols))
+    if minima:
+        reaction = reaction.from_start(minima[0])
+        _compare_ends(minima, [reaction.start.atoms, reaction.end.atoms])
+    write_reaction(output, reaction, found.atoms.get_chemical_formula())
     _print_reaction(verdict(reaction), reaction.zero_point_barriers)
     typer.echo(f"written: {output}/report.html, reaction.json, path.xyz, points.xyz")
     if reaction.problems:
@@ -97,14 +101,11 @@ def saddle(
         raise typer.Exit(1)
 
 
-def _between(
-    start: "Atoms",
-    end: "Atoms",
-    hessian: "Callable[[Atoms], np.ndarray]",
-    images: int,
-) -> "tuple[Atoms, np.ndarray]":
-    """The top of a band between two structures that are relaxed first."""
-    from equipot.workflows import guess_saddle, relax
+def _minima(
+    start: "Atoms", end: "Atoms", hessian: "Callable[[Atoms], np.ndarray]"
+) -> "list[Atoms]":
+    """Both ends, relaxed."""
+    from equipot.workflows import relax
 
     minima = []
     for name, atoms in (("start", start), ("end", end)):
@@ -112,11 +113,34 @@ def _between(
         typer.echo(f"{name}: {result.energy:.6f} eV after {result.steps} steps")
         result.atoms.calc = start.calc
         minima.append(result.atoms)
-    guess = guess_saddle(minima[0], minima[1], images=images)
+    return minima
+
+
+def _between(minima: "list[Atoms]", images: int) -> "tuple[Atoms, np.ndarray]":
+    """The top of a band between two minima."""
+    from equipot.workflows import guess_saddle
+
+    start, end = minima
+    guess = guess_saddle(start, end, images=images)
     height = guess.energies.max() - guess.energies[0]
     typer.echo(f"band of {images} images: highest {height:.4f} eV above the start")
     guess.atoms.calc = start.calc
     return guess.atoms, guess.direction
+
+
+def _compare_ends(minima: "list[Atoms]", arrived: "list[Atoms]") -> None:
+    """Say so if the path does not connect what it was asked to connect."""
+    from equipot.workflows.reaction import SAME, largest_distance
+
+    for name, wanted, found in zip(("start", "end"), minima, arrived, strict=True):
+        distance = largest_distance(wanted, found)
+        if distance > SAME:
+            typer.secho(
+                f"warning: the path leads to another {name} than the given one; an "
+                f"atom is {distance:.2f} Å away: there may be more than one barrier",
+                fg="yellow",
+                err=True,
+            )
 
 
 def _print_step(step: int, energy: float, force: float, negative: int) -> None:

@@ -91,5 +91,5 @@ def vibrations(
         f"entropy {1000 * thermal.entropy:.4f} meV/K, "
         f"free energy {thermal.free_energy:.6f} eV"
     )
-    write_vibrations(output, modes, thermal, str(atoms.symbols))
+    write_vibrations(output, modes, thermal, atoms.get_chemical_formula())
     typer.echo(f"written: {output}/report.html, vibrations.json, modes.xyz")

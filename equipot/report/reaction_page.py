@@ -23,7 +23,7 @@ def reaction_page(reaction: Reaction, title: str) -> str:
     path, saddle = reaction.path, reaction.saddle
     zero = reaction.start.energy
     labels = [
-        f"{length:+.2f} Å amu^½, {energy - zero:.3f} eV"
+        f"{length:+.2f} Å √amu, {energy - zero:.3f} eV"
         for length, energy in zip(path.lengths, path.energies, strict=True)
     ]
     profile = figure(

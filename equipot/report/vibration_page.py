@@ -84,7 +84,7 @@ def _spectrum(vibrations: Vibrations) -> Markup:
 
 def _modes(vibrations: Vibrations) -> Markup:
     rows = [
-        (str(n), number(nu), number(thz), number(mass))
+        (str(n), _decimals(nu, 1), _decimals(thz, 3), number(mass))
         for n, (nu, thz, mass) in enumerate(
             zip(
                 vibrations.frequencies,
@@ -111,6 +111,11 @@ def _modes(vibrations: Vibrations) -> Markup:
             class_="note",
         ),
     )
+
+
+def _decimals(value: float, decimals: int) -> Markup:
+    text = f"{value:.{decimals}f}".replace("-", "−")
+    return tag("data", text, value=repr(float(value)))
 
 
 def _thermal(values: Thermochemistry) -> Markup:

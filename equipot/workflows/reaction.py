@@ -70,6 +70,19 @@ class Reaction:
         if largest_distance(self.start.atoms, self.end.atoms) < SAME:
             yield "both sides of the path lead to the same structure"
 
+    def from_start(self, start: Atoms) -> "Reaction":
+        """The same reaction in the direction that begins nearer to a structure."""
+        here, there = self.start.atoms, self.end.atoms
+        if largest_distance(start, here) <= largest_distance(start, there):
+            return self
+        path = ReactionPath(
+            frames=self.path.frames[::-1],
+            energies=self.path.energies[::-1].copy(),
+            lengths=-self.path.lengths[::-1],
+            saddle=len(self.path.frames) - 1 - self.path.saddle,
+        )
+        return Reaction(saddle=self.saddle, path=path, start=self.end, end=self.start)
+
     def record(self) -> dict[str, Any]:
         """Everything as plain numbers, with the units in the names."""
         return {
