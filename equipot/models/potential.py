@@ -1,8 +1,9 @@
-"""`Potential`: from an atomic graph to energy, forces and stress."""
+"""`Potential`: from an atomic graph to energy, forces, stress and Hessians."""
 
 import copy
 import math
 from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import final, get_args
 
 import torch
@@ -11,10 +12,15 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from equipot.constants import Constant
-from equipot.derivatives import differentiable_geometry, forces_and_stress
+from equipot.derivatives import (
+    differentiable_geometry,
+    forces_and_stress,
+    hessian_blocks,
+)
 from equipot.graph import AtomicGraph, edge_vectors
 from equipot.heads import EnergyHead, ZBLRepulsion
 from equipot.models.backbone import MessagePassing
+from equipot.models.differentiable import constant_weights
 from equipot.models.prediction import Output, Prediction
 from equipot.nn import polynomial_envelope
 from equipot.scatter import scatter_sum
@@ -84,6 +90,11 @@ class Potential(nn.Module):
         return self.backbone.cutoff
 
     @property
+    def num_layers(self) -> int:
+        """Message-passing steps: the reach of an energy, in edges."""
+        return len(self.backbone.layers)
+
+    @property
     def backend(self) -> str:
         """Name of who computes its tensor products."""
         return self.backbone.backend
@@ -122,21 +133,33 @@ class Potential(nn.Module):
         if create_graph is None:
             create_graph = self.training
         elements = self._element_indices(graph.atomic_numbers)
-        if not {"forces", "stress"} & set(outputs):
+        if set(outputs) <= {"energy"}:
             with torch.set_grad_enabled(create_graph):
                 energies = self._energies(graph, elements, edge_vectors(graph))
                 return Prediction(self._total(energies, graph), energies)
-        with torch.enable_grad():
+        second = "hessian" in outputs
+        with torch.enable_grad(), _weights(self, constant=second and not create_graph):
             geometry = differentiable_geometry(graph, strain="stress" in outputs)
             energies = self._energies(graph, elements, geometry.vectors)
             energy = self._total(energies, graph)
             forces, stress = forces_and_stress(
-                energy, geometry, graph, create_graph=create_graph
+                energy, geometry, graph, create_graph=create_graph or second
+            )
+            hessian = (
+                hessian_blocks(
+                    forces,
+                    geometry.positions,
+                    torch.bincount(graph.batch, minlength=graph.num_graphs).tolist(),
+                    create_graph=create_graph,
+                )
+                if second
+                else None
             )
         if not create_graph:
-            energy, energies = energy.detach(), energies.detach()
+            energy, energies, forces = (t.detach() for t in (energy, energies, forces))
+            stress = None if stress is None else stress.detach()
         return Prediction(
-            energy, energies, forces if "forces" in outputs else None, stress
+            energy, energies, forces if "forces" in outputs else None, stress, hessian
         )
 
     def _energies(
@@ -214,6 +237,12 @@ class Potential(nn.Module):
                 f"{self.cutoff} Å; rebuild it with build_graph(atoms, "
                 f"{self.cutoff})"
             )
+
+
+def _weights(
+    potential: nn.Module, *, constant: bool
+) -> AbstractContextManager[None]:
+    return constant_weights(potential) if constant else nullcontext()
 
 
 def _safe_norm(vectors: Float[Tensor, "edges 3"]) -> Float[Tensor, "edges 1"]:
