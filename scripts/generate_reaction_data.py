@@ -134,7 +134,9 @@ def displaced(image: Atoms, count: int, rng: np.random.Generator) -> Iterator[At
     n = 3 * len(image)
     hessian = differences(with_calculator(image.copy())).reshape(n, n)
     hessian = (hessian + hessian.T) / 2
-    curvatures, vectors = np.linalg.eigh(basis.T @ (hessian / root[:, None] / root) @ basis)
+    curvatures, vectors = np.linalg.eigh(
+        basis.T @ (hessian / root[:, None] / root) @ basis
+    )
     modes = (basis @ vectors) / root[:, None]
     # The curvature of a displacement of unit length, whatever moves, has a floor.
     floor = SOFTEST * np.sum(modes**2, axis=0)
@@ -159,7 +161,9 @@ def stationary(guess: Atoms, direction: NDArray[np.float64]) -> list[Atoms]:
     # The path may run either way; the enol is the one with the hydroxyl group.
     ends.sort(key=lambda atoms: atoms.get_distance(0, 3))
     frames = []
-    for name, atoms in zip(("enol", "saddle", "keto"), (ends[0], top, ends[1]), strict=True):
+    for name, atoms in zip(
+        ("enol", "saddle", "keto"), (ends[0], top, ends[1]), strict=True
+    ):
         modes = vibrations(atoms, differences)
         frame = label(atoms, METHOD, name)
         frame.info["zero_point_energy"] = round(modes.zero_point_energy, 5)

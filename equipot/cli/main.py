@@ -8,6 +8,7 @@ from equipot import __version__
 from equipot.cli.bench import app as bench
 from equipot.cli.data import app as data
 from equipot.cli.doctor import doctor
+from equipot.cli.elastic import elastic
 from equipot.cli.evaluate import evaluate
 from equipot.cli.info import info
 from equipot.cli.md import md
@@ -54,5 +55,6 @@ app.command()(relax)
 app.command()(vibrations)
 app.command()(saddle)
 app.command()(phonons)
+app.command()(elastic)
 app.command()(info)
 app.command()(doctor)

@@ -12,6 +12,8 @@ from equipot.cli.structures import (
     Device,
     Dtype,
     Extrapolate,
+    collected_warnings,
+    explain_calculations,
     load_calculator,
     read_structure,
 )
@@ -29,6 +31,7 @@ class Method(StrEnum):
 
 
 @explain_errors
+@explain_calculations
 def phonons(
     model: Annotated[Path, typer.Argument(help="Model, a .safetensors file.")],
     structure: Annotated[
@@ -76,13 +79,14 @@ def phonons(
         atoms = relaxation.atoms
         atoms.calc = calculator
     copies = supercell or supercell_around(atoms, calculator.potential.cutoff)
-    constants = force_constants(
-        atoms,
-        copies,
-        model_products(calculator),
-        method=method.value,
-        interaction_range=interaction_range(calculator),
-    )
+    with collected_warnings() as warnings:
+        constants = force_constants(
+            atoms,
+            copies,
+            model_products(calculator),
+            method=method.value,
+            interaction_range=interaction_range(calculator),
+        )
     typer.echo(
         f"supercell {'x'.join(map(str, copies))}, "
         f"{len(constants.phonopy.supercell)} atoms; force constants by "
@@ -97,5 +101,6 @@ def phonons(
             f"{result.temperatures[n]:8.0f}{result.free_energy[n]:17.6f}"
             f"{1000 * result.entropy[n]:16.5f}{1000 * result.heat_capacity[n]:22.5f}"
         )
-    write_phonons(output, result, atoms.get_chemical_formula())
+    title = atoms.get_chemical_formula()
+    write_phonons(output, result, title, tuple(warnings))
     typer.echo(f"written: {output}/report.html, phonons.json, phonopy_params.yaml")

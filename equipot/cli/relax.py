@@ -12,12 +12,14 @@ from equipot.cli.structures import (
     Dtype,
     Extrapolate,
     Force,
+    explain_calculations,
     load_calculator,
     read_structure,
 )
 
 
 @explain_errors
+@explain_calculations
 def relax(
     model: Annotated[Path, typer.Argument(help="Model, a .safetensors file.")],
     structure: Annotated[

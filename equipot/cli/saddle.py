@@ -12,6 +12,7 @@ from equipot.cli.structures import (
     Dtype,
     Extrapolate,
     Force,
+    explain_calculations,
     load_calculator,
     read_structure,
 )
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 
 @explain_errors
+@explain_calculations
 def saddle(
     model: Annotated[Path, typer.Argument(help="Model, a .safetensors file.")],
     structure: Annotated[

@@ -1,6 +1,10 @@
 """Structures with a potential, as the commands on second derivatives take them."""
 
-from typing import TYPE_CHECKING, Annotated
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import TYPE_CHECKING, Annotated, ParamSpec, TypeVar
 
 import typer
 
@@ -11,9 +15,10 @@ if TYPE_CHECKING:
 
     from equipot.calculators import EquipotCalculator
 
-Device = Annotated[
-    str, typer.Option(help="cpu, cuda, or auto: cuda if there is one.")
-]
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: cuda if there is one.")]
 Dtype = Annotated[
     str, typer.Option(help="float32 or float64; second derivatives like float64.")
 ]
@@ -78,9 +83,7 @@ def read_structure(source: str) -> "Atoms":
         raise ValueError(
             f"expected one structure with atoms in {source}; choose it with FILE@INDEX"
         )
-    atoms = Atoms(
-        found.symbols, found.positions, cell=found.cell, pbc=found.pbc
-    )
+    atoms = Atoms(found.symbols, found.positions, cell=found.cell, pbc=found.pbc)
     fixed = [c for c in found.constraints if isinstance(c, FixAtoms)]
     if len(fixed) != len(found.constraints):
         raise ValueError(
@@ -88,3 +91,44 @@ def read_structure(source: str) -> "Atoms":
         )
     atoms.set_constraint(fixed)
     return atoms
+
+
+def explain_calculations(command: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a command so that a structure that cannot be computed is bad input.
+
+    Args:
+        command: Whose calculations may leave what the potential knows.
+
+    Returns:
+        The command; it raises `ValueError` where ASE says that a calculation failed.
+    """
+
+    @wraps(command)
+    def explained(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except RuntimeError as error:
+            from ase.calculators.calculator import CalculatorError
+
+            if not isinstance(error, CalculatorError):
+                raise
+            raise ValueError(f"{error} (--extrapolate here)") from error
+
+    return explained
+
+
+@contextmanager
+def collected_warnings() -> Iterator[list[str]]:
+    """Show warnings, and keep them for a report.
+
+    Yields:
+        A list that holds their texts at the end.
+    """
+    texts: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        yield texts
+    for warning in caught:
+        text = " ".join(str(warning.message).split())
+        texts.append(text)
+        typer.secho(f"warning: {text}", fg="yellow", err=True)

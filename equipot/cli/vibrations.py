@@ -11,6 +11,8 @@ from equipot.cli.structures import (
     Device,
     Dtype,
     Extrapolate,
+    collected_warnings,
+    explain_calculations,
     load_calculator,
     read_structure,
 )
@@ -20,14 +22,15 @@ RELAXED = 1e-4
 
 
 @explain_errors
+@explain_calculations
 def vibrations(
     model: Annotated[Path, typer.Argument(help="Model, a .safetensors file.")],
     structure: Annotated[
         str, typer.Argument(help="File with the structure, or FILE@INDEX.")
     ],
-    output: Annotated[
-        Path, typer.Option(help="Folder for all files.")
-    ] = Path("vibrations"),
+    output: Annotated[Path, typer.Option(help="Folder for all files.")] = Path(
+        "vibrations"
+    ),
     relax_first: Annotated[
         bool, typer.Option("--relax/--no-relax", help="Go to the minimum first.")
     ] = True,
@@ -65,7 +68,8 @@ def vibrations(
         typer.echo(f"relaxed in {relaxation.steps} steps: {relaxation.energy:.6f} eV")
         atoms = relaxation.atoms
         atoms.calc = calculator
-    modes = normal_modes(atoms, hessian)
+    with collected_warnings() as warnings:
+        modes = normal_modes(atoms, hessian)
     typer.echo(summary(modes))
     typer.echo("  mode      cm-1       THz   reduced mass / amu")
     for n, (nu, thz, mass) in enumerate(
@@ -91,5 +95,6 @@ def vibrations(
         f"entropy {1000 * thermal.entropy:.4f} meV/K, "
         f"free energy {thermal.free_energy:.6f} eV"
     )
-    write_vibrations(output, modes, thermal, atoms.get_chemical_formula())
+    title = atoms.get_chemical_formula()
+    write_vibrations(output, modes, thermal, title, tuple(warnings))
     typer.echo(f"written: {output}/report.html, vibrations.json, modes.xyz")

@@ -46,7 +46,9 @@ def reaction_page(reaction: Reaction, title: str) -> str:
         ),
         tag(
             "main",
-            section("path", "Path", path_movie(path.frames, labels, path.saddle), profile),
+            section(
+                "path", "Path", path_movie(path.frames, labels, path.saddle), profile
+            ),
             section(
                 "mode",
                 "Mode over the barrier",

@@ -30,8 +30,10 @@ def vibration_page(
     """
     labels = [mode_label(n, nu) for n, nu in enumerate(vibrations.frequencies, start=1)]
     modes = (
-        section("modes", "Modes", mode_movie(vibrations.atoms, vibrations.modes, labels))
-        if len(labels)
+        section(
+            "modes", "Modes", mode_movie(vibrations.atoms, vibrations.modes, labels)
+        )
+        if labels
         else Markup("")
     )
     return page(
@@ -46,7 +48,9 @@ def vibration_page(
         tag(
             "main",
             modes,
-            section("frequencies", "Frequencies", _spectrum(vibrations), _modes(vibrations)),
+            section(
+                "frequencies", "Frequencies", _spectrum(vibrations), _modes(vibrations)
+            ),
             section("thermochemistry", "Thermochemistry", _thermal(thermochemistry)),
         ),
         movie_script(),
@@ -105,8 +109,8 @@ def _modes(vibrations: Vibrations) -> Markup:
         ),
         tag(
             "p",
-            f"Largest force {vibrations.max_force:.2g} eV/Å. Translations and rotations "
-            f"before projection: {rigid or 'none'} cm⁻¹; they are zero for an exact "
+            f"Largest force {vibrations.max_force:.2g} eV/Å. Translations and "
+            f"rotations before projection: {rigid or 'none'} cm⁻¹; they are zero for an exact "
             "Hessian at an exact stationary point.",
             class_="note",
         ),
@@ -123,7 +127,9 @@ def _thermal(values: Thermochemistry) -> Markup:
         (f"Entropy of {name}", f"{MEV_PER_EV * s:.4f} meV/K")
         for name, s in values.entropies.items()
     ]
-    pressure = [] if values.pressure is None else [("Pressure", f"{values.pressure:g} Pa")]
+    pressure = (
+        [] if values.pressure is None else [("Pressure", f"{values.pressure:g} Pa")]
+    )
     rotations = (
         []
         if values.symmetry_number is None

@@ -73,7 +73,9 @@ def write_reaction(folder: Path, reaction: Reaction, title: str) -> None:
         [_with_energy(v.atoms, v.energy, point=name) for name, v in points.items()],
         format="extxyz",
     )
-    (folder / "report.html").write_text(reaction_page(reaction, title), encoding="utf-8")
+    (folder / "report.html").write_text(
+        reaction_page(reaction, title), encoding="utf-8"
+    )
 
 
 def write_phonons(

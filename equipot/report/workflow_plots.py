@@ -12,9 +12,7 @@ DULONG_PETIT = 3 * 8.617333262e-5
 """Heat capacity of a classical atom in eV/K."""
 
 
-def draw_frequencies(
-    figure: Figure, frequencies: Float[np.ndarray, " modes"]
-) -> None:
+def draw_frequencies(figure: Figure, frequencies: Float[np.ndarray, " modes"]) -> None:
     """A line for each mode, imaginary ones to the left of zero."""
     axes = figure.add_subplot()
     real = frequencies[frequencies >= 0]

@@ -55,7 +55,7 @@ def guess_saddle(
 
     Raises:
         ValueError: If the ends are not the same atoms in the same order, are the same
-            structure, or the highest image is an end, so that there is nothing to climb.
+            structure, or the highest image is an end: there is nothing to climb.
     """
     if start.get_chemical_symbols() != end.get_chemical_symbols():
         raise ValueError(

@@ -152,7 +152,7 @@ def _quadratic_descent(
 def _weighted_modes(
     atoms: Atoms, hessian: HessianFunction
 ) -> tuple[Float[np.ndarray, " internal"], Float[np.ndarray, "coordinates internal"]]:
-    """Eigenvalues and eigenvectors of the mass-weighted Hessian, in mass-weighted form."""
+    """Eigenvalues and, in mass-weighted coordinates, vectors of the Hessian."""
     masses = atoms.get_masses()
     root = np.repeat(np.sqrt(masses), 3)
     weighted = hessian_matrix(hessian, atoms) / root[:, None] / root

@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -187,7 +188,9 @@ def force_constants(
     if products is None or chosen == "displacements":
         chosen = "displacements"
         lattice.generate_displacements(distance=distance)
-        forces = [_forces(cell, atoms) for cell in lattice.supercells_with_displacements]
+        forces = [
+            _forces(cell, atoms) for cell in lattice.supercells_with_displacements
+        ]
     else:
         lattice.generate_displacements(distance=distance, is_plusminus=False)
         forces = _linear_forces(lattice, products)
@@ -234,11 +237,12 @@ def phonons(
     points = np.concatenate([on_mesh.qpoints, *places])
     lowest = np.concatenate([frequencies, *bands.frequencies]).min(axis=1)
     where = points[int(np.argmin(lowest))]
+    mesh_a, mesh_b, mesh_c = on_mesh.mesh_numbers
     per_mol = 1000 / (units._e * units._Nav)
     return Phonons(
         force_constants=constants,
         bands=bands,
-        mesh=tuple(int(n) for n in on_mesh.mesh_numbers),
+        mesh=(int(mesh_a), int(mesh_b), int(mesh_c)),
         dos_frequencies=np.array(dos.frequency_points),
         dos=np.array(dos.dos),
         temperatures=np.array(thermal.temperatures),
@@ -316,7 +320,7 @@ def _bands(
     lines, labels = [], []
     for piece in path.path.split(","):
         names = _names(piece, special)
-        for a, b in zip(names, names[1:], strict=False):
+        for a, b in pairwise(names):
             lines.append(np.linspace(special[a], special[b], points))
             labels.append((a, b))
     lattice.run_band_structure(lines)
@@ -359,4 +363,3 @@ def _warn(atoms: Atoms, inradius: float, interaction_range: float | None) -> Non
             "whether a larger supercell changes the result",
             stacklevel=3,
         )
-

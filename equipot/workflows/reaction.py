@@ -14,7 +14,7 @@ from equipot.workflows.second_derivatives import HessianFunction
 from equipot.workflows.vibrations import STATIONARY, Vibrations, vibrations
 
 SAME: Final = 0.1
-"""Largest distance in Å between the atoms of two structures that are called the same."""
+"""Distance in Å up to which the atoms of two structures are in the same places."""
 
 
 @dataclass(frozen=True)

@@ -109,15 +109,14 @@ def relax(
     moving = atoms.copy()
     moving.calc = atoms.calc
     start_energy = float(moving.get_potential_energy())
-    target = FrechetCellFilter(moving) if cell else moving
-    options = {"logfile": logfile}
+    target: Any = FrechetCellFilter(moving) if cell else moving
     if hessian is None:
-        optimizer = BFGS(target, **options)
+        optimizer = BFGS(target, logfile=logfile)
     else:
         seed = hessian_matrix(hessian, moving)
         if cell:
             seed = _with_cell(seed, target)
-        optimizer = SeededBFGS(target, seed, **options)
+        optimizer = SeededBFGS(target, seed, logfile=logfile)
     converged = bool(optimizer.run(fmax=fmax, steps=max_steps))
     forces = np.asarray(target.get_forces()).reshape(-1, 3)
     return Relaxation(

@@ -163,9 +163,7 @@ def _followed_mode(
     return int(np.argmax(np.abs(direction @ here.vectors)))
 
 
-def _step(
-    here: _Surface, mode: int, radius: float
-) -> Float[np.ndarray, " internal"]:
+def _step(here: _Surface, mode: int, radius: float) -> Float[np.ndarray, " internal"]:
     """The step of the rational functions, no longer than the trust radius."""
 
     def excess(log_alpha: float) -> float:
@@ -238,4 +236,3 @@ def _result(atoms: Atoms, here: _Surface, steps: int, converged: bool) -> Saddle
         steps=steps,
         converged=converged,
     )
-

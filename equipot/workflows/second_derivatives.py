@@ -1,4 +1,4 @@
-"""Where workflows take their second derivatives from: the only place that knows."""
+"""Second derivatives as functions of a structure, and what they must be like."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,8 @@ from ase import Atoms
 from jaxtyping import Float
 
 from equipot.calculators import EquipotCalculator
-from equipot.models.hessian_vector import hessian_vector_products
+from equipot.graph import AtomicGraph
+from equipot.hessians import hessian_vector_products
 from equipot.neighbors import build_graph
 
 HessianFunction = Callable[[Atoms], np.ndarray]
@@ -21,13 +22,7 @@ that they cause, to first order, in eV/Å: Hessian-vector products ``(k, N, 3)``
 
 def model_hessian(calculator: EquipotCalculator) -> HessianFunction:
     """Hessian of a potential by differentiation, for what wants a function."""
-
-    def hessian(atoms: Atoms) -> np.ndarray:
-        directions = np.eye(3 * len(atoms)).reshape(-1, len(atoms), 3)
-        rows = model_products(calculator)(atoms, directions)
-        return rows.reshape(len(atoms), 3, len(atoms), 3)
-
-    return hessian
+    return calculator.get_hessian
 
 
 def model_products(calculator: EquipotCalculator) -> ProductFunction:
@@ -37,13 +32,18 @@ def model_products(calculator: EquipotCalculator) -> ProductFunction:
     def products(
         atoms: Atoms, directions: Float[np.ndarray, "directions atoms 3"]
     ) -> Float[np.ndarray, "directions atoms 3"]:
-        graph = build_graph(atoms, potential.cutoff, dtype=torch.float64).to(
-            potential.device
-        )
+        graph = model_graph(calculator, atoms)
         vectors = torch.as_tensor(directions, dtype=torch.float64).to(potential.device)
         return hessian_vector_products(potential, graph, vectors).cpu().numpy()
 
     return products
+
+
+def model_graph(calculator: EquipotCalculator, atoms: Atoms) -> AtomicGraph:
+    """Graph of a structure for the potential of a calculator, on its device."""
+    potential = calculator.potential
+    graph = build_graph(atoms, potential.cutoff, dtype=torch.float64)
+    return graph.to(potential.device)
 
 
 def interaction_range(calculator: EquipotCalculator) -> float:
@@ -82,7 +82,7 @@ def hessian_matrix(hessian: HessianFunction, atoms: Atoms) -> Float[np.ndarray, 
     asymmetry = np.abs(matrix - matrix.T).max(initial=0.0)
     if asymmetry > 1e-2 * max(np.abs(matrix).max(initial=0.0), 1.0):
         raise ValueError(
-            f"expected a symmetric Hessian, got an asymmetry of {asymmetry:.2g} eV/Å^2: "
-            "these are not second derivatives of one energy"
+            f"expected a symmetric Hessian, got an asymmetry of {asymmetry:.2g} "
+            "eV/Å^2: these are not second derivatives of one energy"
         )
     return (matrix + matrix.T) / 2

@@ -15,14 +15,14 @@ class Analytic(Calculator):
 
     implemented_properties = ["energy", "forces", "stress"]  # noqa: RUF012
 
-    def __init__(self, energy_of: Callable[[Atoms], Callable[[Tensor, Tensor], Tensor]]):
+    def __init__(
+        self, energy_of: Callable[[Atoms], Callable[[Tensor, Tensor], Tensor]]
+    ):
         super().__init__()
         self.energy_of = energy_of
         self.evaluations = 0
 
-    def calculate(
-        self, atoms=None, properties=("energy",), system_changes=all_changes
-    ):
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
         super().calculate(atoms, properties, system_changes)
         self.evaluations += 1
         positions = torch.tensor(self.atoms.positions, requires_grad=True)
@@ -77,8 +77,8 @@ def valence(bonds: dict, angles: dict) -> Analytic:
         total = torch.zeros((), dtype=torch.float64)
         for (i, j), (k, length) in bonds.items():
             total = total + k / 2 * ((r[i] - r[j]).norm() - length) ** 2
-        for (i, j, l), (k, cosine) in angles.items():
-            a, b = r[i] - r[j], r[l] - r[j]
+        for (i, j, end), (k, cosine) in angles.items():
+            a, b = r[i] - r[j], r[end] - r[j]
             total = total + k / 2 * ((a @ b) / a.norm() / b.norm() - cosine) ** 2
         return total
 
@@ -98,9 +98,7 @@ def mueller_brown(scale: float = 0.01) -> Analytic:
         x, y, z = r[0]
         surface = sum(
             A
-            * torch.exp(
-                a * (x - x0) ** 2 + b * (x - x0) * (y - y0) + c * (y - y0) ** 2
-            )
+            * torch.exp(a * (x - x0) ** 2 + b * (x - x0) * (y - y0) + c * (y - y0) ** 2)
             for A, a, b, c, x0, y0 in rows
         )
         return scale * surface + z**2
