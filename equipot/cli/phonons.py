@@ -90,7 +90,7 @@ def phonons(
     typer.echo(
         f"supercell {'x'.join(map(str, copies))}, "
         f"{len(constants.phonopy.supercell)} atoms; force constants by "
-        f"{constants.method}, {constants.evaluations} of them; "
+        f"{constants.evaluations} {constants.method}; "
         f"sum rule {constants.sum_rule:.1e} eV/Å^2"
     )
     result = lattice_dynamics(constants)
@@ -101,6 +101,6 @@ def phonons(
             f"{result.temperatures[n]:8.0f}{result.free_energy[n]:17.6f}"
             f"{1000 * result.entropy[n]:16.5f}{1000 * result.heat_capacity[n]:22.5f}"
         )
-    title = atoms.get_chemical_formula()
+    title = atoms.get_chemical_formula(empirical=True)
     write_phonons(output, result, title, tuple(warnings))
     typer.echo(f"written: {output}/report.html, phonons.json, phonopy_params.yaml")

@@ -63,8 +63,8 @@ def stability(phonons: Phonons) -> str:
         return "Dynamically stable: no imaginary modes on the mesh and the lines."
     where = ", ".join(f"{x:.3g}" for x in phonons.lowest_at)
     return (
-        f"Unstable: the lowest mode is {abs(phonons.lowest):.2f}i THz at ({where}), "
-        f"and {100 * phonons.unstable_share:.1f} % of the modes of the mesh are imaginary."
+        f"Unstable: the lowest mode is {abs(phonons.lowest):.2f}i THz at ({where}); "
+        f"{100 * phonons.unstable_share:.1f} % of the modes of the mesh are imaginary."
     )
 
 

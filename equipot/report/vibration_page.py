@@ -110,8 +110,8 @@ def _modes(vibrations: Vibrations) -> Markup:
         tag(
             "p",
             f"Largest force {vibrations.max_force:.2g} eV/Å. Translations and "
-            f"rotations before projection: {rigid or 'none'} cm⁻¹; they are zero for an exact "
-            "Hessian at an exact stationary point.",
+            f"rotations before projection: {rigid or 'none'} cm⁻¹; they are zero for "
+            "an exact Hessian at an exact stationary point.",
             class_="note",
         ),
     )

@@ -65,6 +65,8 @@ def draw_bands(figure: Figure, phonons: Phonons) -> None:
     left.axhline(0, color=INK, lw=0.6)
     left.grid(axis="y", visible=False)
     left.set_ylabel("frequency / THz")
+    highest = max(float(f.max()) for f in bands.frequencies)
+    left.set_ylim(min(1.1 * phonons.lowest, 0.0), 1.05 * highest)
     right.plot(phonons.dos, phonons.dos_frequencies, color=SERIES[0], lw=1.0)
     right.fill_betweenx(
         phonons.dos_frequencies, phonons.dos, color=SERIES[0], alpha=0.25
