@@ -38,9 +38,10 @@ def main(folder: Path) -> None:
     zero, reference_zero = energies[0], reference[0]
     difference = 1000 * (energies - zero - (reference - reference_zero))
     print(f"{len(path)} structures on the path of the potential")
+    mean, largest = np.abs(difference).mean(), np.abs(difference).max()
     print(
-        f"from {METHOD}, each from its first structure: mean {np.abs(difference).mean():.1f} "
-        f"meV, largest {np.abs(difference).max():.1f} meV"
+        f"from {METHOD}, each from its first structure: mean {mean:.1f} meV, "
+        f"largest {largest:.1f} meV"
     )
     compare(json.loads((folder / "reaction.json").read_text(encoding="utf-8")))
     with mpl.rc_context({"font.size": 9.0, "axes.spines.top": False}):
@@ -77,7 +78,9 @@ def compare(found: dict) -> None:
     for point, frame in zip(points, exact, strict=True):
         atoms = Atoms(point["symbols"], point["positions_angstrom"])
         distance = largest_distance(frame, atoms)
-        print(f"{frame.info['config_type']}: atoms within {distance:.4f} Å of {METHOD}'s")
+        print(
+            f"{frame.info['config_type']}: atoms within {distance:.4f} Å of {METHOD}'s"
+        )
 
 
 def line(name: str, here: float, there: float, decimals: int) -> None:
@@ -93,7 +96,9 @@ def reference_energy(atoms: Atoms) -> float:
 def draw_profile(
     axes: Axes, lengths: np.ndarray, energies: np.ndarray, reference: np.ndarray
 ) -> None:
-    axes.plot(lengths, energies, color="#0072b2", lw=1.6, label="potential trained here")
+    axes.plot(
+        lengths, energies, color="#0072b2", lw=1.6, label="potential trained here"
+    )
     axes.plot(lengths, reference, "o", color="#d55e00", ms=3.2, label=METHOD)
     axes.spines["right"].set_visible(False)
     axes.set_xlabel("along the path / Å √amu")
@@ -132,11 +137,11 @@ def draw_molecule(axes: Axes, atoms: Atoms, places: np.ndarray) -> None:
         if distance < reach:
             depth = places[[i, j], 2].min()
             strength = min(1.0, 4 * (reach / distance - 1))
-            axes.plot(*places[[i, j], :2].T, color="#8a949e", lw=3, zorder=2 + depth / 10,
-                      alpha=strength, solid_capstyle="round")  # fmt: skip
+            (line,) = axes.plot(*places[[i, j], :2].T, color="#8a949e", lw=3)
+            line.set(alpha=strength, zorder=2 + depth / 10)
     for place, number, radius in zip(places, atoms.numbers, radii, strict=True):
-        ball = Circle(place[:2], 0.5 * radius, facecolor=jmol_colors[number],
-                      edgecolor="#333333", lw=0.6, zorder=3 + place[2] / 10)  # fmt: skip
+        ball = Circle(place[:2], 0.5 * radius, edgecolor="#333333", lw=0.6)
+        ball.set(facecolor=jmol_colors[number], zorder=3 + place[2] / 10)
         axes.add_patch(ball)
 
 

@@ -79,7 +79,7 @@ def elastic(
     _print_matrix("C / GPa, ions relaxed (Birch)", constants.birch)
     _print_matrix("C / GPa, ions clamped (Birch)", constants.clamped_birch)
     pressure = -constants.stress.trace() / 3
-    typer.echo(f"pressure {pressure:.3f} GPa")
+    typer.echo(f"pressure {pressure:z.3f} GPa")
     record = {name: getattr(moduli, name) for name in MODULI}
     for name, value in record.items():
         typer.echo(f"{name.replace('_', ' '):>16}{value:12.3f} {MODULI[name]}".rstrip())
@@ -107,4 +107,4 @@ def _print_matrix(title: str, matrix: "np.ndarray") -> None:
     typer.echo(title)
     typer.echo("    " + "".join(f"{name:>10}" for name in VOIGT))
     for name, row in zip(VOIGT, matrix, strict=True):
-        typer.echo(f"  {name}" + "".join(f"{x:10.3f}" for x in row))
+        typer.echo(f"  {name}" + "".join(f"{x:z10.3f}" for x in row))

@@ -63,7 +63,7 @@ def path_movie(frames: Sequence[Atoms], labels: Sequence[str], first: int) -> Ma
     }
     return _movie(
         scene,
-        tag("label", "Frame ", _slider(0, len(frames) - 1, 1, first)),
+        tag("label", "Frame ", _slider(0.0, len(frames) - 1.0, 1.0, float(first))),
         tag("output", labels[first]),
     )
 

@@ -10,6 +10,7 @@ from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
 from jaxtyping import Float
 
+from equipot.workflows.rigid_motion import free_atoms
 from equipot.workflows.second_derivatives import HessianFunction, hessian_matrix
 from equipot.workflows.vibrations import bare
 
@@ -99,7 +100,8 @@ def relax(
         The result; `converged` says whether it is one.
 
     Raises:
-        ValueError: If the cell of a structure that is not periodic is to relax.
+        ValueError: If the cell of a structure that is not periodic is to relax, or
+            there are constraints other than `FixAtoms`.
     """
     if cell and not atoms.pbc.all():
         raise ValueError(
@@ -113,7 +115,7 @@ def relax(
     if hessian is None:
         optimizer = BFGS(target, logfile=logfile)
     else:
-        seed = hessian_matrix(hessian, moving)
+        seed = _of_free_atoms(hessian_matrix(hessian, moving), moving)
         if cell:
             seed = _with_cell(seed, target)
         optimizer = SeededBFGS(target, seed, logfile=logfile)
@@ -127,6 +129,16 @@ def relax(
         steps=optimizer.get_number_of_steps(),
         converged=converged,
     )
+
+
+def _of_free_atoms(
+    matrix: Float[np.ndarray, "n n"], atoms: Atoms
+) -> Float[np.ndarray, "n n"]:
+    """Fixed atoms do not respond, so free ones must not count on them."""
+    free = np.zeros(len(atoms), dtype=bool)
+    free[free_atoms(atoms)] = True
+    free = np.repeat(free, 3)
+    return np.where(free[:, None] & free, matrix, np.eye(len(matrix)))
 
 
 def _with_cell(

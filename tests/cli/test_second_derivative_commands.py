@@ -17,6 +17,7 @@ from equipot.cli.structures import read_structure
 from equipot.config.model import ModelConfig
 from equipot.models import build_potential
 from tests.potentials import statistics_of
+from tests.workflows.analytic_potentials import mueller_brown
 
 CONFIG = ModelConfig(
     cutoff=3.0, lmax=1, channels=4, num_layers=2, radial_hidden=(8,), zbl=True
@@ -127,6 +128,52 @@ def test_a_saddle_that_is_none_is_an_error(model, water, tmp_path):
     assert not (tmp_path / "saddle").exists()
 
 
+@pytest.fixture
+def mueller_and_brown(monkeypatch):
+    """`equipot saddle` on a surface of two dimensions in place of a model."""
+    calculator = mueller_brown()
+    monkeypatch.setattr("equipot.cli.saddle.load_calculator", lambda *_: calculator)
+    monkeypatch.setattr("equipot.workflows.model_hessian", lambda c: c.hessian)
+
+
+def place(x, y):
+    return Atoms("HH", [(x, y, 0), (9, 9, 9)], constraint=FixAtoms([1]))
+
+
+def test_a_transition_state_between_two_minima_is_verified(mueller_and_brown, tmp_path):
+    ends = tmp_path / "ends.xyz"
+    write(ends, [place(-0.05, 0.47), place(-0.56, 1.44)])
+    folder = tmp_path / "new" / "saddle"
+
+    result = run(
+        "saddle", "any", f"{ends}@0", f"{ends}@1", "--step", 0.03, "--output", folder
+    )
+
+    assert result.exit_code == 0, result.output
+    assert "A transition state: one imaginary mode" in result.output
+    assert "Barriers 0.401 eV and 1.060 eV" in result.output
+    assert "leads to another" not in result.output
+    files = {path.name for path in folder.iterdir()}
+    assert files == {"report.html", "reaction.json", "path.xyz", "points.xyz"}
+    start, _, end = read(folder / "points.xyz", ":")
+    assert start.positions[0, 0] > end.positions[0, 0]
+
+
+def test_a_path_to_other_minima_than_the_given_ones_is_noticed(
+    mueller_and_brown, tmp_path
+):
+    ends = tmp_path / "ends.xyz"
+    write(ends, [place(0.62, 0.03), place(-0.56, 1.44)])
+
+    result = run(
+        "saddle", "any", f"{ends}@0", f"{ends}@1", "--step", 0.05,
+        "--output", tmp_path / "saddle",
+    )  # fmt: skip
+
+    assert "the path leads to another start than the given one" in result.output
+    assert "there may be more than one barrier" in result.output
+
+
 def test_phonons_write_numbers_a_page_and_what_phonopy_reads(model, crystal, tmp_path):
     phonopy = pytest.importorskip("phonopy", reason="needs equipot[phonons]")
     folder = tmp_path / "phonons"
@@ -136,7 +183,9 @@ def test_phonons_write_numbers_a_page_and_what_phonopy_reads(model, crystal, tmp
     )  # fmt: skip
 
     assert result.exit_code == 0, result.output
-    assert "supercell 2x2x2, 16 atoms; force constants by derivatives" in result.output
+    assert (
+        "supercell 2x2x2, 16 atoms; force constants by 1 derivatives" in result.output
+    )
     assert "atoms interact up to 12.0 Å" in " ".join(result.output.split())
     record = json.loads((folder / "phonons.json").read_text(encoding="utf-8"))
     assert record["sum_rule_ev_per_square_angstrom"] < 1e-10

@@ -56,6 +56,17 @@ def test_the_start_is_left_as_it_is_and_fixed_atoms_stay(peroxide):
     assert result.converged
 
 
+def test_free_atoms_do_not_count_on_fixed_ones():
+    calculator = valence({(0, 1): (90.0, 1.3)}, {})
+    pair = Atoms("HCl", [(0, 0, 0), (1.4, 0, 0)], constraint=FixAtoms([1]))
+    pair.calc = calculator
+
+    result = relax(pair, calculator.hessian, fmax=1e-8)
+
+    assert result.steps == 1  # of Newton's method, on a spring
+    assert result.atoms.get_distance(0, 1) == pytest.approx(1.3)
+
+
 def test_negative_curvatures_lead_downhill():
     calculator = lennard_jones(1.0, 1.0)
     far = Atoms("Ar2", [(0, 0, 0), (1.6, 0, 0)])

@@ -100,24 +100,25 @@ def test_four_lennard_jones_atoms_invert_through_a_rhombus(rhombus):
         assert relax(valley, rhombus.calc.hessian).energy == pytest.approx(-6, abs=1e-5)
 
 
-def test_a_band_between_the_tetrahedra_leads_to_it(rhombus):
+@pytest.mark.parametrize("saddle", [0, 1])
+def test_a_band_between_two_minima_leads_to_the_saddle_between_them(saddle):
     ends = []
-    for sign in (1, -1):
-        end = rhombus.copy()
-        end.positions[:2, 2] += sign * 0.4
-        end.calc = rhombus.calc
-        end = relax(end, rhombus.calc.hessian).atoms
-        end.calc = rhombus.calc
-        ends.append(end)
+    for minimum in MINIMA[saddle : saddle + 2]:
+        end = on_surface(*minimum)
+        relaxed = relax(end, end.calc.hessian).atoms
+        relaxed.calc = end.calc
+        ends.append(relaxed)
+    x, y, energy = SADDLES[saddle]
 
-    guess = guess_saddle(*ends, images=5)
+    guess = guess_saddle(*ends, images=7)
 
-    assert len(guess.band) == len(guess.energies) == 5
+    assert len(guess.band) == len(guess.energies) == 7
     start = guess.atoms.copy()
-    start.calc = rhombus.calc
-    found = find_saddle(start, rhombus.calc.hessian, direction=guess.direction)
+    start.calc = ends[0].calc
+    found = find_saddle(start, start.calc.hessian, direction=guess.direction)
     assert found.is_transition_state
-    assert found.energy == pytest.approx(-5.073420, abs=1e-5)
+    np.testing.assert_allclose(found.atoms.positions[0], (x, y, 0), atol=1e-3)
+    assert found.energy == pytest.approx(energy / 100, abs=1e-5)
 
 
 def test_a_symmetric_start_on_a_saddle_of_higher_order_leaves_it():
