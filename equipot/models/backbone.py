@@ -1,18 +1,21 @@
 """The message-passing backbone: features of atoms from elements and edge vectors."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast, final
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from equipot.connectivity import Connectivity
 from equipot.nn import (
     BesselBasis,
+    EdgeFunction,
     ElementEmbedding,
     InteractionBlock,
     polynomial_envelope,
+    silu,
 )
 from equipot.tensor_products import (
     TensorProduct,
@@ -76,6 +79,8 @@ class MessagePassing(nn.Module):
         directions: Float[Tensor, "edges 3"],
         lengths: Float[Tensor, "edges 1"],
         edge_index: Int[Tensor, "2 edges"],
+        *,
+        tabulate: bool = False,
     ) -> list[Float[Tensor, "nodes _sph channels"]]:
         """Features after each layer.
 
@@ -84,17 +89,43 @@ class MessagePassing(nn.Module):
             directions: Unit vectors of the edges.
             lengths: Their lengths in Å, positive.
             edge_index: Senders and receivers.
+            tabulate: Whether radial functions are tabulated with their derivatives,
+                which pays if features are differentiated twice for many vectors. They
+                cannot be differentiated by weights then.
         """
-        envelope = polynomial_envelope(lengths / self.cutoff, self.envelope_power)
-        basis = self.basis(lengths)
+        radial = self._tabulated(lengths) if tabulate else self._radial(lengths)
         prepared = self._prepare(directions, Connectivity(edge_index, len(elements)))
         x = self.embedding(elements)
         features = []
-        for layer in self._blocks():
+        for layer, functions in zip(self._blocks(), radial, strict=True):
             edges = prepared[layer.tensor_product.spec]
-            x = layer(x, elements, edges, basis, envelope)
+            x = layer(x, elements, edges, functions)
             features.append(x)
         return features
+
+    def _radial(
+        self,
+        lengths: Float[Tensor, "edges 1"],
+        activation: Callable[[Tensor], Tensor] = silu,
+    ) -> list[Float[Tensor, "edges hidden"]]:
+        """Radial features for each layer."""
+        envelope = polynomial_envelope(lengths / self.cutoff, self.envelope_power)
+        basis = self.basis(lengths)
+        return [
+            layer.radial.features(basis, envelope, activation)
+            for layer in self._blocks()
+        ]
+
+    def _tabulated(
+        self, lengths: Float[Tensor, "edges 1"]
+    ) -> list[Float[Tensor, "edges hidden"]]:
+        """The same, as one function of the lengths."""
+
+        def function(lengths: Tensor) -> Tensor:
+            return torch.cat(self._radial(lengths, _plain_silu), dim=1)
+
+        widths = [layer.radial.output.in_features for layer in self._blocks()]
+        return list(EdgeFunction(function, lengths)().split(widths, dim=1))
 
     def _blocks(self) -> list[InteractionBlock]:
         return cast(list[InteractionBlock], list(self.layers))
@@ -107,6 +138,11 @@ class MessagePassing(nn.Module):
             layer.tensor_product.spec: layer.tensor_product for layer in self._blocks()
         }
         return {s: p.prepare(directions, connectivity) for s, p in products.items()}
+
+
+def _plain_silu(x: Tensor) -> Tensor:
+    """In terms of operations that can be differentiated in forward mode twice."""
+    return x * torch.sigmoid(x)
 
 
 def layer_specs(

@@ -1,7 +1,7 @@
 """Functions of the length of an edge."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import final
 
@@ -83,7 +83,23 @@ class RadialMLP(nn.Module):
         envelope: Float[Tensor, "edges 1"],
     ) -> Float[Tensor, "edges num_outputs"]:
         """Evaluate on all edges."""
+        return self.output(self.features(basis, envelope))
+
+    def features(
+        self,
+        basis: Float[Tensor, "edges num_basis"],
+        envelope: Float[Tensor, "edges 1"],
+        activation: Callable[[Tensor], Tensor] = silu,
+    ) -> Float[Tensor, "edges hidden"]:
+        """What the last layer maps to weights.
+
+        Args:
+            basis: Radial functions of each edge.
+            envelope: Factor that vanishes at the cutoff.
+            activation: The same function as `equipot.nn.activation.silu`, where it is
+                to be differentiated in another way.
+        """
         h = basis
         for layer in self.hidden:
-            h = silu(layer(h))
-        return self.output(h * envelope)
+            h = activation(layer(h))
+        return h * envelope
