@@ -112,11 +112,12 @@ def mace_hessian(max_ell: int, correlation: int) -> Hessian:
 MAKERS: dict[str, Callable[[], Hessian]] = {
     "equipot": lambda: equipot_hessian(1),
     "equipot-filter3": lambda: equipot_hessian(3),
-    "mace-nearest": lambda: mace_hessian(1, 2),
-    "mace-default": lambda: mace_hessian(3, 3),
+    "mace-ell1-correlation2": lambda: mace_hessian(1, 2),
+    "mace-ell1": lambda: mace_hessian(1, 3),
+    "mace-ell3": lambda: mace_hessian(3, 3),
 }
-"""By name; nearest to equipot's model is degree 1 for edges and products of two, MACE's
-own default is degree 3 for edges and products of three."""
+"""By name. MACE's defaults are products of three and edges of degree 3; equipot's model
+with edges of degree 1 is nearest to "mace-ell1", the other one to "mace-ell3"."""
 
 
 def status_bytes(field: str) -> int:

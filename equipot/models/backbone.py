@@ -15,7 +15,6 @@ from equipot.nn import (
     ElementEmbedding,
     InteractionBlock,
     polynomial_envelope,
-    silu,
 )
 from equipot.tensor_products import (
     TensorProduct,
@@ -97,35 +96,35 @@ class MessagePassing(nn.Module):
         prepared = self._prepare(directions, Connectivity(edge_index, len(elements)))
         x = self.embedding(elements)
         features = []
-        for layer, functions in zip(self._blocks(), radial, strict=True):
+        for layer, weights in zip(self._blocks(), radial, strict=True):
             edges = prepared[layer.tensor_product.spec]
-            x = layer(x, elements, edges, functions)
+            x = layer(x, elements, edges, weights)
             features.append(x)
         return features
 
     def _radial(
-        self,
-        lengths: Float[Tensor, "edges 1"],
-        activation: Callable[[Tensor], Tensor] = silu,
-    ) -> list[Float[Tensor, "edges hidden"]]:
-        """Radial features for each layer."""
+        self, lengths: Float[Tensor, "edges 1"]
+    ) -> list[Float[Tensor, "edges _weights"]]:
+        """Weights of the paths of each layer."""
+        inputs = self._radial_inputs(lengths)
+        return [layer.radial(*inputs) for layer in self._blocks()]
+
+    def _radial_inputs(
+        self, lengths: Float[Tensor, "edges 1"]
+    ) -> tuple[Float[Tensor, "edges num_basis"], Float[Tensor, "edges 1"]]:
+        """Radial functions and envelope."""
         envelope = polynomial_envelope(lengths / self.cutoff, self.envelope_power)
-        basis = self.basis(lengths)
-        return [
-            layer.radial.features(basis, envelope, activation)
-            for layer in self._blocks()
-        ]
+        return self.basis(lengths), envelope
 
     def _tabulated(
         self, lengths: Float[Tensor, "edges 1"]
-    ) -> list[Float[Tensor, "edges hidden"]]:
-        """The same, as one function of the lengths."""
+    ) -> list[Float[Tensor, "edges _weights"]]:
+        """The same, as functions of the lengths."""
 
-        def function(lengths: Tensor) -> Tensor:
-            return torch.cat(self._radial(lengths, _plain_silu), dim=1)
+        def weights_of(layer: InteractionBlock) -> Callable[[Tensor], Tensor]:
+            return lambda r: layer.radial(*self._radial_inputs(r), _plain_silu)
 
-        widths = [layer.radial.output.in_features for layer in self._blocks()]
-        return list(EdgeFunction(function, lengths)().split(widths, dim=1))
+        return [EdgeFunction(weights_of(layer), lengths)() for layer in self._blocks()]
 
     def _blocks(self) -> list[InteractionBlock]:
         return cast(list[InteractionBlock], list(self.layers))

@@ -1,6 +1,5 @@
 """Building blocks of the networks."""
 
-from equipot.nn.activation import silu as silu
 from equipot.nn.edge_function import EdgeFunction as EdgeFunction
 from equipot.nn.embedding import ElementEmbedding as ElementEmbedding
 from equipot.nn.gate import Gate as Gate

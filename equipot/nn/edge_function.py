@@ -71,5 +71,31 @@ class _Derivative(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Any:
         (lengths,) = ctx.saved_tensors
-        slope = _Derivative.apply(lengths, ctx.function, ctx.order + 1)
-        return (gradient * slope).sum(-1, keepdim=True), None, None
+        along = _Contraction.apply(gradient, lengths, ctx.function, ctx.order + 1)
+        return along, None, None
+
+
+class _Contraction(torch.autograd.Function):
+    """A table times a cotangent, summed over values without storing the product."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(
+        cotangent: Tensor, lengths: Tensor, function: EdgeFunction, order: int
+    ) -> Tensor:
+        table = function.table(order)
+        return torch.bmm(cotangent[:, None], table[:, :, None])[:, 0]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        cotangent, lengths, ctx.function, ctx.order = inputs
+        ctx.save_for_backward(cotangent, lengths)
+
+    @staticmethod
+    def backward(ctx: Any, tangent: Tensor) -> Any:
+        cotangent, lengths = ctx.saved_tensors
+        function, order = ctx.function, ctx.order
+        to_cotangent = tangent * _Derivative.apply(lengths, function, order)
+        along = _Contraction.apply(cotangent, lengths, function, order + 1)
+        return to_cotangent, tangent * along, None, None

@@ -81,17 +81,9 @@ class RadialMLP(nn.Module):
         self,
         basis: Float[Tensor, "edges num_basis"],
         envelope: Float[Tensor, "edges 1"],
-    ) -> Float[Tensor, "edges num_outputs"]:
-        """Evaluate on all edges."""
-        return self.output(self.features(basis, envelope))
-
-    def features(
-        self,
-        basis: Float[Tensor, "edges num_basis"],
-        envelope: Float[Tensor, "edges 1"],
         activation: Callable[[Tensor], Tensor] = silu,
-    ) -> Float[Tensor, "edges hidden"]:
-        """What the last layer maps to weights.
+    ) -> Float[Tensor, "edges num_outputs"]:
+        """Evaluate on all edges.
 
         Args:
             basis: Radial functions of each edge.
@@ -102,4 +94,4 @@ class RadialMLP(nn.Module):
         h = basis
         for layer in self.hidden:
             h = activation(layer(h))
-        return h * envelope
+        return self.output(h * envelope)
