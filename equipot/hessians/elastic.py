@@ -167,4 +167,4 @@ def _stress_terms(stress: Float64[np.ndarray, "3 3"]) -> tuple[Matrix, Matrix]:
 
 
 def _voigt(tensor: Float64[np.ndarray, "3 3 3 3"]) -> Matrix:
-    return np.array([[tensor[i, j, k, l] for k, l in VOIGT] for i, j in VOIGT])
+    return np.array([[tensor[row + column] for column in VOIGT] for row in VOIGT])

@@ -80,8 +80,8 @@ def lowest_modes(
         weights = translations @ v
         v = v - weights @ translations
         out = product(v / roots) / roots
-        return out - (translations @ out) @ translations + top * (
-            weights @ translations
+        return (
+            out - (translations @ out) @ translations + top * (weights @ translations)
         )
 
     top = 0.0  # until the end of the spectrum is known

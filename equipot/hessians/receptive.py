@@ -57,7 +57,9 @@ class Neighborhoods:
         bounds = np.arange(self.count + 1)
         self._pointers = np.searchsorted(index[1], bounds)
 
-    def around(self, centres: Int64[np.ndarray, " centres"], reach: int) -> Surroundings:
+    def around(
+        self, centres: Int64[np.ndarray, " centres"], reach: int
+    ) -> Surroundings:
         """Surroundings of atoms out to `reach` edges.
 
         All edges arrive at nodes that are fewer than `reach` edges away.

@@ -107,7 +107,7 @@ def _blocks(
             materialize_grads=True,
         )
     centres = torch.from_numpy(around.centres).to(positions.device)
-    rows = []
+    rows: list[Tensor] = []
     for axis in range(3):
         seed = torch.zeros_like(positions, requires_grad=False)
         seed[centres, axis] = 1.0

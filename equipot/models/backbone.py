@@ -1,15 +1,17 @@
 """The message-passing backbone: features of atoms from elements and edge vectors."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast, final
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from equipot.connectivity import Connectivity
 from equipot.nn import (
     BesselBasis,
+    EdgeFunction,
     ElementEmbedding,
     InteractionBlock,
     polynomial_envelope,
@@ -76,6 +78,8 @@ class MessagePassing(nn.Module):
         directions: Float[Tensor, "edges 3"],
         lengths: Float[Tensor, "edges 1"],
         edge_index: Int[Tensor, "2 edges"],
+        *,
+        tabulate: bool = False,
     ) -> list[Float[Tensor, "nodes _sph channels"]]:
         """Features after each layer.
 
@@ -84,17 +88,43 @@ class MessagePassing(nn.Module):
             directions: Unit vectors of the edges.
             lengths: Their lengths in Å, positive.
             edge_index: Senders and receivers.
+            tabulate: Whether radial functions are tabulated with their derivatives,
+                which pays if features are differentiated twice for many vectors. They
+                cannot be differentiated by weights then.
         """
-        envelope = polynomial_envelope(lengths / self.cutoff, self.envelope_power)
-        basis = self.basis(lengths)
+        radial = self._tabulated(lengths) if tabulate else self._radial(lengths)
         prepared = self._prepare(directions, Connectivity(edge_index, len(elements)))
         x = self.embedding(elements)
         features = []
-        for layer in self._blocks():
+        for layer, weights in zip(self._blocks(), radial, strict=True):
             edges = prepared[layer.tensor_product.spec]
-            x = layer(x, elements, edges, basis, envelope)
+            x = layer(x, elements, edges, weights)
             features.append(x)
         return features
+
+    def _radial(
+        self, lengths: Float[Tensor, "edges 1"]
+    ) -> list[Float[Tensor, "edges _weights"]]:
+        """Weights of the paths of each layer."""
+        inputs = self._radial_inputs(lengths)
+        return [layer.radial(*inputs) for layer in self._blocks()]
+
+    def _radial_inputs(
+        self, lengths: Float[Tensor, "edges 1"]
+    ) -> tuple[Float[Tensor, "edges num_basis"], Float[Tensor, "edges 1"]]:
+        """Radial functions and envelope."""
+        envelope = polynomial_envelope(lengths / self.cutoff, self.envelope_power)
+        return self.basis(lengths), envelope
+
+    def _tabulated(
+        self, lengths: Float[Tensor, "edges 1"]
+    ) -> list[Float[Tensor, "edges _weights"]]:
+        """The same, as functions of the lengths."""
+
+        def weights_of(layer: InteractionBlock) -> Callable[[Tensor], Tensor]:
+            return lambda r: layer.radial(*self._radial_inputs(r), _plain_silu)
+
+        return [EdgeFunction(weights_of(layer), lengths)() for layer in self._blocks()]
 
     def _blocks(self) -> list[InteractionBlock]:
         return cast(list[InteractionBlock], list(self.layers))
@@ -107,6 +137,11 @@ class MessagePassing(nn.Module):
             layer.tensor_product.spec: layer.tensor_product for layer in self._blocks()
         }
         return {s: p.prepare(directions, connectivity) for s, p in products.items()}
+
+
+def _plain_silu(x: Tensor) -> Tensor:
+    """In terms of operations that can be differentiated in forward mode twice."""
+    return x * torch.sigmoid(x)
 
 
 def layer_specs(

@@ -6,8 +6,8 @@ from torch import Tensor
 
 from equipot.derivatives import hessian_vector_product
 from equipot.graph import AtomicGraph
-from equipot.models.energy_model import EnergyModel
 from equipot.models.differentiable import differentiable_forces
+from equipot.models.energy_model import EnergyModel
 
 
 def hessian_vector_products(

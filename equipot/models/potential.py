@@ -133,14 +133,22 @@ class Potential(nn.Module):
         if create_graph is None:
             create_graph = self.training
         elements = self._element_indices(graph.atomic_numbers)
+        second = "hessian" in outputs
+        # with constant weights, who asks for a graph differentiates twice by positions
+        tabulate = (second or create_graph) and not (
+            create_graph and any(weight.requires_grad for weight in self.parameters())
+        )
         if set(outputs) <= {"energy"}:
             with torch.set_grad_enabled(create_graph):
-                energies = self._energies(graph, elements, edge_vectors(graph))
+                energies = self._energies(
+                    graph, elements, edge_vectors(graph), tabulate=tabulate
+                )
                 return Prediction(self._total(energies, graph), energies)
-        second = "hessian" in outputs
         with torch.enable_grad(), _weights(self, constant=second and not create_graph):
             geometry = differentiable_geometry(graph, strain="stress" in outputs)
-            energies = self._energies(graph, elements, geometry.vectors)
+            energies = self._energies(
+                graph, elements, geometry.vectors, tabulate=tabulate
+            )
             energy = self._total(energies, graph)
             forces, stress = forces_and_stress(
                 energy, geometry, graph, create_graph=create_graph or second
@@ -167,12 +175,16 @@ class Potential(nn.Module):
         graph: AtomicGraph,
         elements: Int[Tensor, " atoms"],
         vectors: Float[Tensor, "edges 3"],
+        *,
+        tabulate: bool,
     ) -> Float[Tensor, " atoms"]:
         """Energy of every atom in eV, in double precision."""
         lengths = _safe_norm(vectors)
         directions = (vectors / lengths).to(self.dtype)
         lengths = lengths.to(self.dtype)
-        learned = self._learned(elements, directions, lengths, graph.edge_index)
+        learned = self._learned(
+            elements, directions, lengths, graph.edge_index, tabulate=tabulate
+        )
         coordination = scatter_sum(
             polynomial_envelope(lengths / self.cutoff, self.backbone.envelope_power)[
                 :, 0
@@ -194,6 +206,8 @@ class Potential(nn.Module):
         directions: Float[Tensor, "edges 3"],
         lengths: Float[Tensor, "edges 1"],
         edge_index: Int[Tensor, "2 edges"],
+        *,
+        tabulate: bool,
     ) -> Float[Tensor, " atoms"]:
         """Output of the network relative to that for isolated atoms.
 
@@ -201,7 +215,11 @@ class Potential(nn.Module):
         """
         isolated = torch.arange(len(self.elements), device=elements.device)
         layers = self.backbone(
-            torch.cat([elements, isolated]), directions, lengths, edge_index
+            torch.cat([elements, isolated]),
+            directions,
+            lengths,
+            edge_index,
+            tabulate=tabulate,
         )
         out = self.head(layers)
         return out[: len(elements)] - out[len(elements) :][elements]
@@ -239,9 +257,7 @@ class Potential(nn.Module):
             )
 
 
-def _weights(
-    potential: nn.Module, *, constant: bool
-) -> AbstractContextManager[None]:
+def _weights(potential: nn.Module, *, constant: bool) -> AbstractContextManager[None]:
     return constant_weights(potential) if constant else nullcontext()
 
 

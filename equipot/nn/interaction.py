@@ -79,8 +79,7 @@ class InteractionBlock(nn.Module):
         x: Float[Tensor, "nodes sph_in channels"],
         elements: Int[Tensor, " nodes"],
         edges: Any,
-        basis: Float[Tensor, "edges num_basis"],
-        envelope: Float[Tensor, "edges 1"],
+        weights: Float[Tensor, "edges num_weights_times_channels"],
     ) -> Float[Tensor, "nodes sph_out channels"]:
         """Update the features of all atoms.
 
@@ -88,11 +87,10 @@ class InteractionBlock(nn.Module):
             x: Features.
             elements: Index of the chemical element of each atom.
             edges: What the tensor product prepared for these edges.
-            basis: Radial functions of each edge.
-            envelope: Factor that vanishes at the cutoff.
+            weights: Result of ``self.radial`` for each edge.
         """
-        weights = self.radial(basis, envelope).unflatten(1, (-1, self.channels))
-        message = self.tensor_product(self.linear_in(x), edges, weights)
+        per_path = weights.unflatten(1, (-1, self.channels))
+        message = self.tensor_product(self.linear_in(x), edges, per_path)
         update = self.linear_out(message * self._norm)
         return self.gate(self._add_self_connection(update, x, elements))
 

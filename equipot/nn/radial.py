@@ -1,7 +1,7 @@
 """Functions of the length of an edge."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import final
 
@@ -81,9 +81,17 @@ class RadialMLP(nn.Module):
         self,
         basis: Float[Tensor, "edges num_basis"],
         envelope: Float[Tensor, "edges 1"],
+        activation: Callable[[Tensor], Tensor] = silu,
     ) -> Float[Tensor, "edges num_outputs"]:
-        """Evaluate on all edges."""
+        """Evaluate on all edges.
+
+        Args:
+            basis: Radial functions of each edge.
+            envelope: Factor that vanishes at the cutoff.
+            activation: The same function as `equipot.nn.activation.silu`, where it is
+                to be differentiated in another way.
+        """
         h = basis
         for layer in self.hidden:
-            h = silu(layer(h))
+            h = activation(layer(h))
         return self.output(h * envelope)
