@@ -67,7 +67,7 @@ def phonons(
     from equipot.workflows import model_hessian, model_products, relax
     from equipot.workflows.phonons import force_constants, supercell_around
     from equipot.workflows.phonons import phonons as lattice_dynamics
-    from equipot.workflows.second_derivatives import interaction_range
+    from equipot.workflows.second_derivatives import difference_step, interaction_range
 
     atoms = read_structure(structure)
     atoms.calc = calculator = load_calculator(
@@ -85,6 +85,7 @@ def phonons(
             copies,
             model_products(calculator),
             method=method.value,
+            distance=difference_step(calculator),
             interaction_range=interaction_range(calculator),
         )
     typer.echo(

@@ -56,6 +56,15 @@ def interaction_range(calculator: EquipotCalculator) -> float:
     return 2 * potential.cutoff * len(potential.backbone.layers)
 
 
+def difference_step(calculator: EquipotCalculator) -> float:
+    """Displacement in Å at which differences of forces are most accurate.
+
+    The error of truncation falls with the square of the step, that of rounding grows
+    with its inverse: single precision needs a longer one.
+    """
+    return 1e-3 if calculator.potential.dtype == torch.float64 else 1e-2
+
+
 def hessian_matrix(hessian: HessianFunction, atoms: Atoms) -> Float[np.ndarray, "n n"]:
     """Second derivatives as a symmetric matrix, in eV/Å^2.
 

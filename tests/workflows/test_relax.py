@@ -92,7 +92,7 @@ def test_cell_and_positions_relax_together():
     volume = seeded.atoms.get_volume()
     assert (4 * volume) ** (1 / 3) == pytest.approx(5.431, abs=2e-3)
     assert seeded.energy / 2 == pytest.approx(-2 * 2.1682, abs=1e-5)
-    assert seeded.steps < plain.steps
+    assert seeded.steps <= 7 < plain.steps  # 9 without the coupling to the cell
 
 
 def test_the_cell_of_a_molecule_cannot_relax(peroxide):
