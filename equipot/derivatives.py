@@ -1,5 +1,6 @@
-"""Forces, stress and Hessian-vector products as derivatives of one energy."""
+"""Forces, stress and second derivatives of one energy."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -106,11 +107,7 @@ def hessian_vector_product(
     Raises:
         ValueError: If the forces have no graph to differentiate.
     """
-    if not forces.requires_grad:
-        raise ValueError(
-            "the forces have no graph to differentiate: compute them from positions "
-            "that require gradients, with create_graph=True"
-        )
+    _require_graph(forces)
     (gradient,) = torch.autograd.grad(
         forces,
         [positions],
@@ -119,3 +116,92 @@ def hessian_vector_product(
         materialize_grads=True,
     )
     return -gradient
+
+
+def vector_jacobian_products(
+    outputs: Float[Tensor, "*shape"],
+    inputs: Float[Tensor, "atoms 3"],
+    vectors: Float[Tensor, "vectors *shape"],
+) -> Float[Tensor, "vectors atoms 3"]:
+    r"""Products :math:`v^T \, \partial y / \partial x` for several vectors at once.
+
+    Args:
+        outputs: y, with a graph, which is kept.
+        inputs: x.
+        vectors: One v after the other; a single one is not batched.
+
+    Returns:
+        The products, detached.
+
+    Raises:
+        ValueError: If the outputs have no graph to differentiate.
+    """
+    _require_graph(outputs)
+    if len(vectors) == 1:
+        (product,) = torch.autograd.grad(
+            outputs, [inputs], vectors[0], retain_graph=True, materialize_grads=True
+        )
+        return product[None]
+    (products,) = torch.autograd.grad(
+        outputs,
+        [inputs],
+        vectors,
+        retain_graph=True,
+        materialize_grads=True,
+        is_grads_batched=True,
+    )
+    return products
+
+
+def hessian_blocks(
+    forces: Float[Tensor, "atoms 3"],
+    positions: Float[Tensor, "atoms 3"],
+    sizes: Sequence[int],
+    *,
+    create_graph: bool,
+) -> tuple[Tensor, ...]:
+    """Hessians of structures that do not interact, row k of all of them at once.
+
+    Args:
+        forces: In eV/Å, computed from `positions` so that they can be differentiated.
+        positions: In Å, structure after structure.
+        sizes: Atoms of each structure.
+        create_graph: Whether the result is to be differentiated again.
+
+    Returns:
+        For each structure, shape ``(atoms, 3, atoms, 3)`` in eV/Å^2.
+
+    Raises:
+        ValueError: If the forces have no graph to differentiate.
+    """
+    _require_graph(forces)
+    first = torch.tensor([0, *sizes]).cumsum(0)[:-1].tolist()
+    rows: list[list[Tensor]] = [[] for _ in sizes]
+    for k in range(3 * max(sizes, default=0)):
+        present = [n for n, size in enumerate(sizes) if k < 3 * size]
+        seed = torch.zeros_like(forces, requires_grad=False).view(-1)
+        seed[[3 * first[n] + k for n in present]] = -1.0
+        (product,) = torch.autograd.grad(
+            forces,
+            [positions],
+            seed.view_as(forces),
+            retain_graph=True,
+            create_graph=create_graph,
+            materialize_grads=True,
+        )
+        for n in present:
+            rows[n].append(product[first[n] : first[n] + sizes[n]])
+    return tuple(
+        torch.stack(block).view(size, 3, size, 3)
+        if block
+        else forces.new_zeros(0, 3, 0, 3)
+        for block, size in zip(rows, sizes, strict=True)
+    )
+
+
+def _require_graph(forces: Tensor) -> None:
+    if not forces.requires_grad:
+        raise ValueError(
+            "the forces have no graph to differentiate: compute them from positions "
+            "that require gradients, with create_graph=True"
+        )

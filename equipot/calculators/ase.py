@@ -21,6 +21,7 @@ from equipot.calculators.canonical import CanonicalEdges, Edges
 from equipot.calculators.domain import Domain, ExtrapolationError
 from equipot.checkpoint import load_potential, read_header, read_statistics
 from equipot.graph import AtomicGraph
+from equipot.hessians import hessian
 from equipot.models.potential import Potential
 from equipot.models.prediction import Output, Prediction
 from equipot.tensor_file import digest
@@ -157,6 +158,35 @@ class EquipotCalculator(Calculator):
         self._check_domain(atoms, edges)
         self.results = _results(prediction)
 
+    def get_hessian(self, atoms: Atoms | None = None) -> np.ndarray:
+        """Second derivatives of the energy, by differentiation of the forces.
+
+        They are exact for the potential, up to rounding, and not kept.
+
+        Args:
+            atoms: Structure; the last one if left out.
+
+        Returns:
+            Shape ``(atoms, 3, atoms, 3)`` in eV/Å^2; atoms of a periodic structure
+            feel all images of each other.
+
+        Raises:
+            ValueError: If there is no structure, a coordinate is not finite or an
+                element is unknown.
+            ExtrapolationError: If atoms are too close and that is an error.
+            CalculationFailed: If a second derivative is not finite.
+        """
+        atoms = self.atoms if atoms is None else atoms
+        if atoms is None:
+            raise ValueError("there is no structure yet: give get_hessian the atoms")
+        edges = self._edges(atoms)
+        self._check_domain(atoms, edges)
+        result = hessian(self.potential, self._graph(atoms, edges))
+        values: np.ndarray = result.double().cpu().numpy()
+        if not np.isfinite(values).all():
+            raise CalculationFailed(_not_finite("a Hessian"))
+        return values
+
     def _outputs(self, atoms: Atoms, properties: Collection[str]) -> set[Output]:
         outputs: set[Output] = {"energy"}
         if "stress" in properties and not atoms.pbc.all():
@@ -217,11 +247,15 @@ def _results(prediction: Prediction) -> dict[str, Any]:
         results["stress"] = full_3x3_to_voigt_6_stress(stress)
     bad = [name for name, value in results.items() if not np.isfinite(value).all()]
     if bad:
-        raise CalculationFailed(
-            f"the potential returned {', '.join(bad)} that are not finite; the "
-            "structure is far from the training set, or the model is damaged"
-        )
+        raise CalculationFailed(_not_finite(", ".join(bad)))
     return results
+
+
+def _not_finite(names: str) -> str:
+    return (
+        f"the potential returned {names} with values that are not finite; the "
+        "structure is far from the training set, or the model is damaged"
+    )
 
 
 def _refuse_conversion(device: str, dtype: str | None, backend: str | None) -> None:

@@ -1,8 +1,9 @@
-"""`Potential`: from an atomic graph to energy, forces and stress."""
+"""`Potential`: from an atomic graph to energy, forces, stress and Hessians."""
 
 import copy
 import math
 from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import final, get_args
 
 import torch
@@ -11,10 +12,15 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from equipot.constants import Constant
-from equipot.derivatives import differentiable_geometry, forces_and_stress
+from equipot.derivatives import (
+    differentiable_geometry,
+    forces_and_stress,
+    hessian_blocks,
+)
 from equipot.graph import AtomicGraph, edge_vectors
 from equipot.heads import EnergyHead, ZBLRepulsion
 from equipot.models.backbone import MessagePassing
+from equipot.models.differentiable import constant_weights
 from equipot.models.prediction import Output, Prediction
 from equipot.nn import polynomial_envelope
 from equipot.scatter import scatter_sum
@@ -84,6 +90,11 @@ class Potential(nn.Module):
         return self.backbone.cutoff
 
     @property
+    def num_layers(self) -> int:
+        """Message-passing steps: the reach of an energy, in edges."""
+        return len(self.backbone.layers)
+
+    @property
     def backend(self) -> str:
         """Name of who computes its tensor products."""
         return self.backbone.backend
@@ -122,21 +133,41 @@ class Potential(nn.Module):
         if create_graph is None:
             create_graph = self.training
         elements = self._element_indices(graph.atomic_numbers)
-        if not {"forces", "stress"} & set(outputs):
+        second = "hessian" in outputs
+        # with constant weights, who asks for a graph differentiates twice by positions
+        tabulate = (second or create_graph) and not (
+            create_graph and any(weight.requires_grad for weight in self.parameters())
+        )
+        if set(outputs) <= {"energy"}:
             with torch.set_grad_enabled(create_graph):
-                energies = self._energies(graph, elements, edge_vectors(graph))
+                energies = self._energies(
+                    graph, elements, edge_vectors(graph), tabulate=tabulate
+                )
                 return Prediction(self._total(energies, graph), energies)
-        with torch.enable_grad():
+        with torch.enable_grad(), _weights(self, constant=second and not create_graph):
             geometry = differentiable_geometry(graph, strain="stress" in outputs)
-            energies = self._energies(graph, elements, geometry.vectors)
+            energies = self._energies(
+                graph, elements, geometry.vectors, tabulate=tabulate
+            )
             energy = self._total(energies, graph)
             forces, stress = forces_and_stress(
-                energy, geometry, graph, create_graph=create_graph
+                energy, geometry, graph, create_graph=create_graph or second
+            )
+            hessian = (
+                hessian_blocks(
+                    forces,
+                    geometry.positions,
+                    torch.bincount(graph.batch, minlength=graph.num_graphs).tolist(),
+                    create_graph=create_graph,
+                )
+                if second
+                else None
             )
         if not create_graph:
-            energy, energies = energy.detach(), energies.detach()
+            energy, energies, forces = (t.detach() for t in (energy, energies, forces))
+            stress = None if stress is None else stress.detach()
         return Prediction(
-            energy, energies, forces if "forces" in outputs else None, stress
+            energy, energies, forces if "forces" in outputs else None, stress, hessian
         )
 
     def _energies(
@@ -144,12 +175,14 @@ class Potential(nn.Module):
         graph: AtomicGraph,
         elements: Int[Tensor, " atoms"],
         vectors: Float[Tensor, "edges 3"],
+        *,
+        tabulate: bool,
     ) -> Float[Tensor, " atoms"]:
         """Energy of every atom in eV, in double precision."""
         lengths = _safe_norm(vectors)
         directions = (vectors / lengths).to(self.dtype)
         lengths = lengths.to(self.dtype)
-        learned = self._learned(graph, elements, directions, lengths)
+        learned = self._learned(graph, elements, directions, lengths, tabulate=tabulate)
         coordination = scatter_sum(
             polynomial_envelope(lengths / self.cutoff, self.backbone.envelope_power)[
                 :, 0
@@ -171,6 +204,8 @@ class Potential(nn.Module):
         elements: Int[Tensor, " atoms"],
         directions: Float[Tensor, "edges 3"],
         lengths: Float[Tensor, "edges 1"],
+        *,
+        tabulate: bool,
     ) -> Float[Tensor, " atoms"]:
         """Output of the network relative to that for isolated atoms.
 
@@ -183,6 +218,7 @@ class Potential(nn.Module):
             lengths.index_select(0, graph.pairs.forward),
             graph.edge_index,
             graph.pairs,
+            tabulate=tabulate,
         )
         out = self.head(layers)
         return out[: len(elements)] - out[len(elements) :][elements]
@@ -218,6 +254,10 @@ class Potential(nn.Module):
                 f"{self.cutoff} Å; rebuild it with build_graph(atoms, "
                 f"{self.cutoff})"
             )
+
+
+def _weights(potential: nn.Module, *, constant: bool) -> AbstractContextManager[None]:
+    return constant_weights(potential) if constant else nullcontext()
 
 
 def _safe_norm(vectors: Float[Tensor, "edges 3"]) -> Float[Tensor, "edges 1"]:

@@ -6,7 +6,7 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor
 
-Output = Literal["energy", "forces", "stress"]
+Output = Literal["energy", "forces", "stress", "hessian"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,8 @@ class Prediction:
     forces    ``(atoms, 3)``        eV/Å
     stress    ``(graphs, 3, 3)``    eV/Å^3, symmetric, positive in tension; NaN
                                     without three periodic directions
+    hessian   a tuple of            eV/Å^2; one block for each structure, as
+              ``(n, 3, n, 3)``      structures do not interact
     ========  ====================  ==========================================
     """
 
@@ -28,3 +30,4 @@ class Prediction:
     energies: Float[Tensor, " atoms"]
     forces: Float[Tensor, "atoms 3"] | None = None
     stress: Float[Tensor, "graphs 3 3"] | None = None
+    hessian: tuple[Tensor, ...] | None = None

@@ -1,0 +1,83 @@
+"""Averages of elastic constants over orientations, and mechanical stability."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float64
+
+Matrix = Float64[np.ndarray, "6 6"]
+"""Elastic constants in Voigt order xx, yy, zz, yz, xz, xy, engineering shears."""
+
+MANDEL = np.sqrt(np.outer([1, 1, 1, 2, 2, 2], [1, 1, 1, 2, 2, 2]))
+"""Turns a Voigt stiffness into the matrix of a linear map of symmetric tensors."""
+
+
+@dataclass(frozen=True)
+class Moduli:
+    """Isotropic averages, and whether the crystal resists every strain.
+
+    Voigt averages assume uniform strain and bound the moduli of a polycrystal from
+    above, Reuss averages assume uniform stress and bound them from below, Hill's are
+    their means. Young's modulus and Poisson's ratio follow from Hill's.
+
+    Source:
+        R. Hill, Proc. Phys. Soc. A 65, 349 (1952).
+    """
+
+    bulk_voigt: float
+    """In GPa, as all that follow."""
+    bulk_reuss: float
+    bulk_hill: float
+    shear_voigt: float
+    shear_reuss: float
+    shear_hill: float
+    young: float
+    poisson: float
+    """Dimensionless."""
+    eigenvalues: Float64[np.ndarray, " 6"]
+    """Stiffnesses of the six eigenstrains in GPa, ascending; the same in every
+    orientation of the crystal."""
+    stable: bool
+    """Whether all eigenvalues are positive; if not, averages carry no meaning."""
+
+
+def elastic_moduli(stiffness: Matrix) -> Moduli:
+    """Moduli of elastic constants.
+
+    Args:
+        stiffness: In GPa; under stress, the Birch coefficients. Its symmetric part
+            counts, as only that does work.
+
+    Returns:
+        Averages are NaN where the stiffness is singular.
+
+    Raises:
+        ValueError: If a number is not finite.
+    """
+    if not np.isfinite(stiffness).all():
+        raise ValueError("elastic constants must be finite")
+    c = (stiffness + stiffness.T) / 2
+    eigenvalues = np.linalg.eigvalsh(c * MANDEL)
+    singular = np.abs(eigenvalues).min() <= 1e-12 * np.abs(eigenvalues).max()
+    s = np.full((6, 6), np.nan) if singular else np.linalg.inv(c)
+    bulk_voigt = c[:3, :3].sum() / 9
+    shear_voigt = (3 * np.trace(c[:3, :3]) - c[:3, :3].sum()) / 30 + np.trace(
+        c[3:, 3:]
+    ) / 5
+    bulk_reuss = 1 / s[:3, :3].sum()
+    shear_reuss = 15 / (
+        6 * np.trace(s[:3, :3]) - 2 * s[:3, :3].sum() + 3 * np.trace(s[3:, 3:])
+    )
+    bulk, shear = (bulk_voigt + bulk_reuss) / 2, (shear_voigt + shear_reuss) / 2
+    return Moduli(
+        bulk_voigt=float(bulk_voigt),
+        bulk_reuss=float(bulk_reuss),
+        bulk_hill=float(bulk),
+        shear_voigt=float(shear_voigt),
+        shear_reuss=float(shear_reuss),
+        shear_hill=float(shear),
+        young=float(9 * bulk * shear / (3 * bulk + shear)),
+        poisson=float((3 * bulk - 2 * shear) / (2 * (3 * bulk + shear))),
+        eigenvalues=eigenvalues,
+        stable=bool(eigenvalues[0] > 0 and not singular),
+    )

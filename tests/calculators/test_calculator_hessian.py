@@ -1,0 +1,53 @@
+"""`EquipotCalculator.get_hessian`: second derivatives for ASE users."""
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.calculators.calculator import CalculationFailed
+
+from equipot.calculators import EquipotCalculator
+from equipot.calculators.domain import ExtrapolationError
+from equipot.hessians import hessian
+from equipot.neighbors import build_graph
+from tests.potentials import random_potential
+
+
+@pytest.mark.parametrize("skin", [0.0, 0.5])
+@pytest.mark.parametrize("system", ["ethanol", "silica"])
+def test_is_the_hessian_of_the_potential(system, skin, request):
+    atoms = request.getfixturevalue(system)
+    potential = random_potential(lmax=1, num_layers=2)
+    calculator = EquipotCalculator(potential, skin=skin)
+
+    found = calculator.get_hessian(atoms)
+
+    expected = hessian(potential, build_graph(atoms, potential.cutoff)).numpy()
+    assert found.shape == (len(atoms), 3, len(atoms), 3)
+    assert found.dtype == np.float64
+    assert found == pytest.approx(expected, abs=1e-12 * np.abs(expected).max())
+
+
+def test_leaves_out_the_last_structure_and_keeps_results(ethanol):
+    calculator = EquipotCalculator(random_potential(lmax=1, num_layers=1))
+    ethanol.calc = calculator
+    energy = ethanol.get_potential_energy()
+
+    found = calculator.get_hessian()
+
+    assert found == pytest.approx(calculator.get_hessian(ethanol), abs=0)
+    assert calculator.results["energy"] == energy
+
+
+def test_hessian_refusals(ethanol):
+    potential = random_potential(lmax=0, num_layers=1)
+    with pytest.raises(ValueError, match="give get_hessian the atoms"):
+        EquipotCalculator(potential).get_hessian()
+    close = Atoms("CH", positions=[[0, 0, 0], [0, 0, 0.3]])
+    careful = EquipotCalculator(potential, minimum_distances={"C-H": 1.0})
+    with pytest.raises(ExtrapolationError, match="extrapolates"):
+        careful.get_hessian(close)
+    with torch.no_grad():
+        potential.head.last[0].weight[0, 0] = torch.nan
+    with pytest.raises(CalculationFailed, match="a Hessian with values"):
+        EquipotCalculator(potential).get_hessian(ethanol)
