@@ -108,7 +108,7 @@ class MessagePassing(nn.Module):
     def _radial(
         self, lengths: Float[Tensor, "pairs 1"], pairs: EdgePairs
     ) -> Iterator[Float[Tensor, "edges _weights"]]:
-        """Weights of the paths of each layer, computed once for both edges of a pair."""
+        """Weights of the paths of each layer, computed once for a pair of edges."""
         inputs = self._radial_inputs(lengths)
         for layer in self._blocks():
             yield pairs.expand(layer.radial(*inputs))
