@@ -6,7 +6,9 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor
 
-Output = Literal["energy", "forces", "stress"]
+from equipot.heads.hessian_blocks import HessianBlocks
+
+Output = Literal["energy", "forces", "stress", "hessian_direct"]
 
 
 @dataclass(frozen=True)
@@ -22,9 +24,13 @@ class Prediction:
     stress    ``(graphs, 3, 3)``    eV/Å^3, symmetric, positive in tension; NaN
                                     without three periodic directions
     ========  ====================  ==========================================
+
+    ``hessian_direct`` holds the blocks in eV/Å^2 that a direct head predicts; they are
+    not derivatives of the energy.
     """
 
     energy: Float[Tensor, " graphs"]
     energies: Float[Tensor, " atoms"]
     forces: Float[Tensor, "atoms 3"] | None = None
     stress: Float[Tensor, "graphs 3 3"] | None = None
+    hessian_direct: HessianBlocks | None = None
