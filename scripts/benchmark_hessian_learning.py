@@ -1,9 +1,9 @@
-"""Learning from Hessians: what they add to energies and forces at equal cost.
+r"""Learning from Hessians: what they add to energies and forces at equal cost.
 
 Trains potentials on a small set of molecules with DFT Hessians and compares their
 Hessians on molecules that were held out::
 
-    python scripts/benchmark_hessian_learning.py DATA --minutes 8 \\
+    python scripts/benchmark_hessian_learning.py DATA --minutes 6 \
         --output benchmarks/results/hessian_learning.json
 
 A. energies and forces; B. the same and one Hessian-vector product with random signs per
@@ -21,7 +21,6 @@ import json
 import platform
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -34,20 +33,14 @@ from equipot.data.dataset import make_example
 from equipot.data.labels import Example
 from equipot.data.reading import read_structures
 from equipot.data.statistics import Statistics, compute_statistics
-from equipot.models import (
-    Potential,
-    build_potential,
-    direct_hessian,
-    hessian_vector_products,
-)
+from equipot.models import Potential, build_potential, direct_hessian
+from equipot.report.hessians import derivative_hessians, hessian_errors, label_of
 from equipot.training.ema import WeightAverage
-from equipot.training.hessian_metrics import compare_hessians, mean_errors
 from equipot.training.loss import EnergyForcesStressLoss, LossTerm
 from equipot.training.step import make_batch, train_step
 
 CUTOFF = 5.0
 HELD_OUT = 4
-Matrices = list[np.ndarray]
 
 
 def main() -> None:
@@ -63,7 +56,7 @@ def main() -> None:
         "torch": torch.__version__,
         "structures": {"train": len(train), "held_out": len(test)},
         "mean_absolute_hessian": float(
-            np.mean([np.abs(h).mean() for h in labels(test)])
+            np.mean([np.abs(label_of(e)).mean() for e in test])
         ),
     }
     budget = 60 * arguments.minutes
@@ -140,9 +133,7 @@ def new_potential(arguments: argparse.Namespace, statistics: Statistics) -> Pote
     return build_potential(config, statistics, seed=arguments.seed)
 
 
-def loss_terms(
-    arguments: argparse.Namespace, hessian: float
-) -> dict[str, LossTerm]:
+def loss_terms(arguments: argparse.Namespace, hessian: float) -> dict[str, LossTerm]:
     """Energies and forces, and Hessians if they have a weight."""
     return {
         "energy": LossTerm(((0, arguments.energy_weight),)),
@@ -224,54 +215,12 @@ def errors(
     potential = copy.deepcopy(potential).eval()
     batch = make_batch(test)
     prediction = potential(batch.graph, ("energy", "forces"))
-    matrices = (
-        [m.double().numpy() for m in direct_hessian(potential, batch.graph).matrices()]
-        if direct
-        else derivative_hessians(potential, test)
-    )
-    found = mean_errors(
-        [
-            compare_hessians(
-                h,
-                reference,
-                e.graph.positions.numpy(),
-                e.graph.atomic_numbers.numpy(),
-                e.graph.pbc[0].numpy(),
-            )
-            for h, reference, e in zip(matrices, labels(test), test, strict=True)
-        ]
-    )
+    route = "direct" if direct else "derivative"
+    found = hessian_errors(potential, test)[route]
     return {
         "forces_mae": float((prediction.forces - batch.labels.forces).abs().mean()),
-        **{f"hessian_{k}": v for k, v in asdict(found).items()},
+        **{f"hessian_{k}": v for k, v in found.items() if k != "count"},
     }
-
-
-def labels(examples: Sequence[Example]) -> Matrices:
-    """Reference Hessians in eV/Å^2."""
-    out = []
-    for e in examples:
-        if e.labels.hessian is None:
-            raise ValueError(f"{e.source} has no Hessian")
-        out += [m.numpy() for m in e.labels.hessian.matrices if m is not None]
-    return out
-
-
-def derivative_hessians(potential: Potential, examples: Sequence[Example]) -> Matrices:
-    """Hessians of the energy, all molecules at once: a column of each per product."""
-    graph = make_batch(examples).graph
-    counts = torch.bincount(graph.batch).tolist()
-    offsets = np.cumsum([0, *counts])
-    directions = torch.zeros(3 * max(counts), graph.num_atoms, 3, dtype=torch.float64)
-    for first, count in zip(offsets, counts, strict=False):
-        rows = torch.arange(3 * count)
-        directions[rows, first + rows // 3, rows % 3] = 1
-    products = hessian_vector_products(potential, graph, directions).double().numpy()
-    out = []
-    for first, count in zip(offsets, counts, strict=False):
-        h = products[: 3 * count, first : first + count].reshape(3 * count, -1)
-        out.append((h + h.T) / 2)
-    return out
 
 
 def time_routes(potential: Potential, test: Sequence[Example]) -> dict[str, Any]:
@@ -281,7 +230,7 @@ def time_routes(potential: Potential, test: Sequence[Example]) -> dict[str, Any]
     found: dict[str, Any] = {"atoms": example.graph.num_atoms}
     routes: dict[str, Callable[[], Any]] = {
         "direct": lambda: direct_hessian(potential, example.graph).matrices(),
-        "derivative": lambda: derivative_hessians(potential, [example]),
+        "derivative": lambda: derivative_hessians(potential, example.graph),
     }
     for name, route in routes.items():
         route()

@@ -86,9 +86,7 @@ def parse_hessian(
     return matrix
 
 
-def highest_frequency(
-    hessian: Float[np.ndarray, "rows rows"], atoms: Atoms
-) -> float:
+def highest_frequency(hessian: Float[np.ndarray, "rows rows"], atoms: Atoms) -> float:
     """Highest harmonic frequency of a structure in 1/cm.
 
     Args:
@@ -195,7 +193,9 @@ def _read(path: Path) -> Mapping[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as file:
             if not isinstance(file, np.lib.npyio.NpzFile):
-                raise DataError(f"{path}: is one array; expected a .npz file of several")
+                raise DataError(
+                    f"{path}: is one array; expected a .npz file of several"
+                )
             return {name: file[name] for name in file.files}
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file, which data.hessians names") from error
@@ -207,7 +207,7 @@ def _check_units(
     hessian: Float[np.ndarray, "rows rows"], atoms: Atoms, name: str
 ) -> None:
     """Refuse frequencies that no structure has in eV/Å^2."""
-    if len(atoms) < 2:  # noqa: PLR2004 (an atom alone has none)
+    if len(atoms) < 2:
         return
     highest = highest_frequency(hessian, atoms)
     numbers = set(atoms.numbers.tolist())
@@ -224,4 +224,4 @@ def _check_units(
 
 
 def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")  # noqa: PLR2004
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")

@@ -181,9 +181,10 @@ class DirectHessianHead(nn.Module):
         of_vectors, of_matrices, of_products, of_scalars = weights.split(
             [8 * c, 2 * c, c, 2], dim=1
         )
-        a, b = torch.einsum(
-            "eac,ekc->kea", vectors, of_vectors.unflatten(1, (2, 4 * c))
-        ) / (4 * c) ** 0.5
+        a, b = (
+            torch.einsum("eac,ekc->kea", vectors, of_vectors.unflatten(1, (2, 4 * c)))
+            / (4 * c) ** 0.5
+        )
         g = torch.einsum("emc,ec->em", second, of_matrices) / (2 * c) ** 0.5
         outer = (first[..., :c] * of_products[:, None]) @ first[..., c:].mT / c**0.5
         isotropic = of_scalars[:, 0, None, None] * self._identity.like(x)
