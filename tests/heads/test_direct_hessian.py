@@ -30,9 +30,7 @@ ARCHITECTURES = {
 
 def potential_of(sum_rule="on_site", **architecture):
     settings = {"num_layers": 2, **architecture}
-    return random_potential(
-        direct_hessian={**HEAD, "sum_rule": sum_rule}, **settings
-    )
+    return random_potential(direct_hessian={**HEAD, "sum_rule": sum_rule}, **settings)
 
 
 @pytest.fixture(params=["on_site", "projection"])
