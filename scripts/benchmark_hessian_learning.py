@@ -11,8 +11,9 @@ molecule and step. Both start from the same weights and have the same budget of 
 of the process, which on an idle core is wall time. C. a direct head on the frozen
 potential of B, trained on full Hessians. Nothing is selected on the held-out molecules.
 
-DATA holds ``horm_train.extxyz`` and ``hessians_horm_train.npz``. The held-out molecules
-are those of ``horm_test.extxyz`` if it is there, else every fourth of the training set.
+DATA holds ``train.extxyz`` and ``hessians_train.npz``, or ``horm_train.extxyz`` and
+``hessians_horm_train.npz``. The held-out molecules are those of the same names with
+``test`` if they are there, else every fourth of the training set.
 """
 
 import argparse
@@ -55,9 +56,12 @@ def main() -> None:
         "machine": f"{platform.machine()}, {torch.get_num_threads()} thread(s)",
         "torch": torch.__version__,
         "structures": {"train": len(train), "held_out": len(test)},
-        "mean_absolute_hessian": float(
-            np.mean([np.abs(label_of(e)).mean() for e in test])
-        ),
+        "held_out_means": {
+            "absolute_force": float(make_batch(test).labels.forces.abs().mean()),
+            "absolute_hessian": float(
+                np.mean([np.abs(label_of(e)).mean() for e in test])
+            ),
+        },
     }
     budget = 60 * arguments.minutes
     fitted = {}
@@ -100,9 +104,10 @@ def main() -> None:
 
 def split(folder: Path) -> tuple[list[Example], list[Example]]:
     """Molecules to learn from, and those held out."""
-    train = _examples(folder, "train")
-    if (folder / "horm_test.extxyz").exists():
-        return train, _examples(folder, "test")
+    prefix = "horm_" if (folder / "horm_train.extxyz").exists() else ""
+    train = _examples(folder, f"{prefix}train")
+    if (folder / f"{prefix}test.extxyz").exists():
+        return train, _examples(folder, f"{prefix}test")
     return (
         [e for n, e in enumerate(train) if n % HELD_OUT],
         [e for n, e in enumerate(train) if n % HELD_OUT == 0],
@@ -111,9 +116,9 @@ def split(folder: Path) -> tuple[list[Example], list[Example]]:
 
 def _examples(folder: Path, part: str) -> list[Example]:
     structures = read_structures(
-        folder / f"horm_{part}.extxyz",
+        folder / f"{part}.extxyz",
         KeysConfig(),
-        folder / f"hessians_horm_{part}.npz",
+        folder / f"hessians_{part}.npz",
     )
     return [make_example(s, CUTOFF) for s in structures]
 
