@@ -57,6 +57,7 @@ data: setup ## regenerate data/ from scratch (about ten minutes on one core)
 	@$(PIP) -e '.[data]'
 	OMP_NUM_THREADS=1 $(BIN)/python scripts/generate_molecule_data.py
 	OMP_NUM_THREADS=1 $(BIN)/python scripts/generate_periodic_data.py
+	OMP_NUM_THREADS=1 $(BIN)/python scripts/generate_reaction_data.py
 
 test: setup lint types layers unit ## run every check of the project
 

@@ -27,7 +27,8 @@ class Connectivity:
     """
 
     def __init__(self, edge_index: Int[Tensor, "2 edges"], num_nodes: int) -> None:
-        self.edge_index = edge_index
+        # Compiled ops read rows; NumPy may have stored the columns one after another.
+        self.edge_index = edge_index.contiguous()
         self.num_nodes = num_nodes
 
     @property

@@ -27,6 +27,13 @@ class EdgePairs:
         """Whether each edge is a pair of its own."""
         return len(self.forward) == len(self.of_edge)
 
+    @property
+    def reverse(self) -> Int[Tensor, " edges"]:
+        """The other edge of the pair of each; itself for an edge that is alone."""
+        out = torch.empty_like(self.of_edge)
+        out[self.forward], out[self.backward] = self.backward, self.forward
+        return out
+
     def expand(
         self, values: Float[Tensor, "pairs columns"]
     ) -> Float[Tensor, "edges columns"]:

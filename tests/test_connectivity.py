@@ -30,3 +30,12 @@ def test_no_edges_are_sorted_and_belong_to_nobody():
 
     assert connectivity.sorted_by_receiver
     assert connectivity.by_sender.pointers.tolist() == [0, 0, 0, 0]
+
+
+def test_rows_are_contiguous_however_the_edges_were_stored():
+    by_columns = torch.tensor([[3, 0], [0, 0], [1, 1]]).T
+
+    connectivity = Connectivity(by_columns, 4)
+
+    assert connectivity.senders.is_contiguous()
+    assert connectivity.receivers.is_contiguous()

@@ -44,6 +44,10 @@ def evaluate(
             "here; as trained by default."
         ),
     ] = None,
+    hessians: Annotated[
+        Path | None,
+        typer.Option(help="Compare Hessians with those in this .npz file."),
+    ] = None,
     energy_key: EnergyKey = None,
     forces_key: ForcesKey = None,
     stress_key: StressKey = None,
@@ -65,4 +69,5 @@ def evaluate(
         device=device,
         dtype=dtype,
         backend=backend,
+        hessians=hessians,
     )

@@ -8,10 +8,15 @@ from equipot import __version__
 from equipot.cli.bench import app as bench
 from equipot.cli.data import app as data
 from equipot.cli.doctor import doctor
+from equipot.cli.elastic import elastic
 from equipot.cli.evaluate import evaluate
 from equipot.cli.info import info
 from equipot.cli.md import md
+from equipot.cli.phonons import phonons
+from equipot.cli.relax import relax
+from equipot.cli.saddle import saddle
 from equipot.cli.verify import verify
+from equipot.cli.vibrations import vibrations
 
 app = typer.Typer(
     name="equipot",
@@ -46,5 +51,10 @@ app.add_typer(data, name="data")
 app.command()(evaluate)
 app.command()(verify)
 app.command()(md)
+app.command()(relax)
+app.command()(vibrations)
+app.command()(saddle)
+app.command()(phonons)
+app.command()(elastic)
 app.command()(info)
 app.command()(doctor)

@@ -18,7 +18,7 @@ from equipot.config.base import Config
 Key = Annotated[str, Field(min_length=1)] | None
 Number = Annotated[int, Field(ge=0, strict=True)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
-LABELS = ("energy", "forces", "stress", "virials")
+LABELS = ("energy", "forces", "stress", "virials", "hessian")
 
 
 class KeysConfig(Config):
@@ -45,6 +45,11 @@ class KeysConfig(Config):
         validation_alias=AliasChoices("virials", "virial", "virials_key", "virial_key"),
     )
     """Virial in eV; becomes the stress -virial/volume. Takes the place of `stress`."""
+    hessian: Key = Field(
+        "REF_hessian", validation_alias=AliasChoices("hessian", "hessian_key")
+    )
+    """Second derivatives in eV/Å^2, row and column (atom, xyz): the numbers, or the
+    name of an entry of the file that `data.hessians` gives."""
     config_type: Key = Field(
         "config_type",
         validation_alias=AliasChoices("config_type", "config_type_key"),
@@ -106,6 +111,11 @@ class DataConfig(Config):
     """Files to test on by name of the set; a list gives a set per file."""
     keys: KeysConfig = KeysConfig()
     """Names of the labels in the files."""
+    hessians: dict[str, str] = Field(default_factory=dict)
+    """File of NumPy (.npz) with the Hessians of a file of structures, by the latter.
+
+    An entry belongs to the structure that names it under `keys.hessian`, else to the
+    frame of its number, counted from 0: ``000`` or ``0`` to the first."""
     reference_energies: (
         Literal["auto", "isolated_atoms", "least_squares", "none"] | dict[str, float]
     ) = Field("auto", validation_alias=AliasChoices("reference_energies", "E0s"))
@@ -132,6 +142,17 @@ class DataConfig(Config):
             raise ValueError(f"give {', '.join(sorted(short))} inside of keys")
         rest = {k: v for k, v in values.items() if k not in short and k != "keys"}
         return {**rest, "keys": {**keys, **{k: values[k] for k in sorted(short)}}}
+
+    @model_validator(mode="after")
+    def _hessians_of_named_files(self) -> "DataConfig":
+        valid = self.valid if isinstance(self.valid, list) else []
+        named = {*self.train, *valid, *(f for fs in self.test.values() for f in fs)}
+        if unknown := set(self.hessians) - named:
+            raise ValueError(
+                f"hessians names {', '.join(sorted(unknown))}, which is no file of "
+                "train, valid or test"
+            )
+        return self
 
     @field_validator("train", "valid", mode="before")
     @classmethod

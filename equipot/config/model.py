@@ -25,6 +25,23 @@ Backend = Literal[
 """Names of `equipot.tensor_products.BACKENDS`, which is slow to import, and "auto"."""
 
 
+class DirectHessianConfig(Config):
+    """Head that predicts Hessians directly; see `equipot.heads.direct_hessian`."""
+
+    cutoff: PositiveFloat = 12.0
+    """Radius in Å within which pairs of atoms have a block of their own."""
+    channels: PositiveInt = 32
+    """Copies of each degree in the head."""
+    num_basis: PositiveInt = 16
+    """Bessel functions of the distance of a pair."""
+    hidden: tuple[PositiveInt, ...] = (64, 64)
+    """Hidden widths of the MLP of a pair."""
+    sum_rule: Literal["on_site", "projection"] = "on_site"
+    """How the acoustic sum rule is kept; "projection" is for molecules only."""
+    detach: bool = False
+    """Whether training the head leaves the backbone alone."""
+
+
 class ModelConfig(Config):
     """Architecture of a potential; with the weights, it is what a checkpoint stores."""
 
@@ -60,6 +77,8 @@ class ModelConfig(Config):
     "auto" measures on this machine which is fastest."""
     zbl: bool = False
     """Add the Ziegler-Biersack-Littmark repulsion between nuclei at short range."""
+    direct_hessian: DirectHessianConfig | None = None
+    """Head for direct Hessians, beside the energy; null for none."""
     dtype: Literal["float32", "float64"] = "float32"
     """Arithmetic of the network; sums of energies are always float64."""
 

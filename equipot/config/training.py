@@ -75,8 +75,30 @@ class StressLossConfig(LossTermConfig):
     """Stress in the loss, in eV/Å^3."""
 
 
+class HessianLossConfig(LossTermConfig):
+    """Second derivatives in the loss, in eV/Å^2; see `equipot.training.hessian_loss`.
+
+    Structures without a Hessian do not count.
+    """
+
+    mode: Literal["full", "rows", "probes", "subspace"] = "probes"
+    """All entries; random rows; products with random signs, which estimate the mean
+    square without bias; or the space of the lowest modes of the reference."""
+    samples: PositiveInt = 1
+    """Rows, products or modes of each structure and step."""
+
+    @model_validator(mode="after")
+    def _probes_estimate_squares(self) -> "HessianLossConfig":
+        if self.mode == "probes" and self.kind != "mse":
+            raise ValueError(
+                f"mode probes estimates the mean square only, got kind {self.kind!r}; "
+                "use kind mse, or mode rows"
+            )
+        return self
+
+
 class LossConfig(Config):
-    """Weighted sum of the errors of energies, forces and stress."""
+    """Weighted sum of the errors of energies, forces, stress and Hessians."""
 
     energy: EnergyLossConfig = EnergyLossConfig()
     """Errors of energies."""
@@ -84,10 +106,20 @@ class LossConfig(Config):
     """Errors of force components."""
     stress: StressLossConfig = StressLossConfig()
     """Errors of stress components."""
+    hessian: HessianLossConfig = HessianLossConfig()
+    """Errors of second derivatives of the energy."""
+    hessian_direct: HessianLossConfig = HessianLossConfig()
+    """Errors of what the direct head predicts; needs `model.direct_hessian`."""
 
     @model_validator(mode="after")
     def _something_to_learn(self) -> "LossConfig":
-        terms = (self.energy, self.forces, self.stress)
+        terms = (
+            self.energy,
+            self.forces,
+            self.stress,
+            self.hessian,
+            self.hessian_direct,
+        )
         if all(term.weight == 0 for term in terms):
             raise ValueError(
                 "all weights are 0; give energy, forces or stress a positive weight"

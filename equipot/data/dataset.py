@@ -69,7 +69,12 @@ def load_dataset(
         if file not in files:
             if progress is not None:
                 progress(f"reading {config.path(file)}")
-            files[file] = read_structures(config.path(file), config.keys)
+            hessians = config.hessians.get(file)
+            files[file] = read_structures(
+                config.path(file),
+                config.keys,
+                None if hessians is None else config.path(hessians),
+            )
             _check_labels(file, files[file], config)
     _check_named_keys([s for structures in files.values() for s in structures], config)
     train = _structures(config.train, files)
@@ -86,7 +91,10 @@ def load_dataset(
         valid=[make_example(s, cutoff) for s in valid],
         test={name: [make_example(s, cutoff) for s in test[name]] for name in test},
         isolated=isolated_energies([s for group in files.values() for s in group]),
-        hashes={file: sha256(config.path(file)) for file in files},
+        hashes={
+            file: sha256(config.path(file))
+            for file in (*files, *config.hessians.values())
+        },
     )
 
 

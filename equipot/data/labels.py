@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from equipot.data.ragged import RaggedMatrices
 from equipot.graph import AtomicGraph, collate
 
 
@@ -24,11 +25,17 @@ class Labels:
     """Forces in eV/Å."""
     stress: Float[Tensor, "graphs 3 3"]
     """Stress in eV/Å^3, positive in tension."""
+    hessian: RaggedMatrices | None = None
+    """Second derivatives in eV/Å^2, row and column (atom, xyz); None if there are
+    none at all."""
 
     def to(self, device: torch.device | str) -> "Labels":
         """Copy on another device."""
         return Labels(
-            self.energy.to(device), self.forces.to(device), self.stress.to(device)
+            self.energy.to(device),
+            self.forces.to(device),
+            self.stress.to(device),
+            None if self.hessian is None else self.hessian.to(device),
         )
 
 
@@ -50,4 +57,21 @@ def collate_examples(examples: Sequence[Example]) -> tuple[AtomicGraph, Labels]:
         energy=torch.cat([e.labels.energy for e in examples]),
         forces=torch.cat([e.labels.forces for e in examples]),
         stress=torch.cat([e.labels.stress for e in examples]),
+        hessian=_collate_hessians(examples),
+    )
+
+
+def _collate_hessians(examples: Sequence[Example]) -> RaggedMatrices | None:
+    if all(e.labels.hessian is None for e in examples):
+        return None
+    return RaggedMatrices.of(
+        [
+            matrix
+            for e in examples
+            for matrix in (
+                [None] * e.graph.num_graphs
+                if e.labels.hessian is None
+                else e.labels.hessian.matrices
+            )
+        ]
     )

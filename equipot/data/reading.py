@@ -14,6 +14,7 @@ from jaxtyping import Float
 from equipot.config.data import KeysConfig
 from equipot.data.errors import DataError
 from equipot.data.frames import iterate_frames
+from equipot.data.hessians import attach_hessians, in_text
 from equipot.data.labels import Labels
 
 ISOLATED = "IsolatedAtom"
@@ -49,13 +50,15 @@ class Structure:
 
 
 def read_structures(
-    path: Path | str, keys: KeysConfig | None = None
+    path: Path | str, keys: KeysConfig | None = None, hessians: Path | None = None
 ) -> list[Structure]:
     """Read all structures of a file with their labels.
 
     Args:
         path: File in any format of ASE but pickles.
         keys: Names of the labels; names that the file lacks leave the label absent.
+        hessians: File of NumPy (.npz) with Hessians of some or all of the structures;
+            see `equipot.config.data.DataConfig.hessians`.
 
     Returns:
         The structures in the order of the file, isolated atoms among them.
@@ -64,10 +67,20 @@ def read_structures(
         DataError: At the first frame that cannot be read or does not make sense.
     """
     keys = keys or KeysConfig()
-    return [
+    structures = [
         parse_structure(atoms, keys, source)
         for atoms, source in iterate_sources(Path(path))
     ]
+    entries = [lookup(s.atoms, keys.hessian) for s in structures]
+    if hessians is not None:
+        return attach_hessians(structures, hessians, entries)
+    for structure, entry in zip(structures, entries, strict=True):
+        if entry is not None and structure.labels.hessian is None:
+            raise DataError(
+                f"{structure.source}: {keys.hessian} names the Hessian {str(entry)!r} "
+                "of another file; name that file in data.hessians"
+            )
+    return structures
 
 
 def iterate_sources(path: Path) -> Iterator[tuple[Atoms, str]]:
@@ -96,6 +109,9 @@ def parse_structure(atoms: Atoms, keys: KeysConfig, source: str) -> Structure:
         energy=torch.tensor([_energy(atoms, keys.energy, source)], dtype=torch.float64),
         forces=torch.from_numpy(_forces(atoms, keys.forces, source)),
         stress=torch.from_numpy(_stress(atoms, keys, source))[None],
+        hessian=in_text(
+            lookup(atoms, keys.hessian), atoms, f"{source}: {keys.hessian}"
+        ),
     )
     config_type = lookup(atoms, keys.config_type)
     structure = Structure(

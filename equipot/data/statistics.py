@@ -127,10 +127,17 @@ def compute_statistics(
         label_counts={
             name: sum(not getattr(e.labels, name).isnan().all() for e in examples)
             for name in ("energy", "forces", "stress")
-        },
+        }
+        | _hessians(examples),
         config_types=dict(Counter(e.config_type for e in examples)),
         warnings=tuple(w for w in (*references.warnings, warning) if w is not None),
     )
+
+
+def _hessians(examples: Sequence[Example]) -> dict[str, int]:
+    """Structures with a Hessian, if there are any: most sets have none."""
+    count = sum(e.labels.hessian is not None for e in examples)
+    return {"hessian": count} if count else {}
 
 
 def _edges_within_cutoff(graph: AtomicGraph) -> int:

@@ -1,4 +1,6 @@
 """From node features to predictions."""
 
+from equipot.heads.direct_hessian import DirectHessianHead as DirectHessianHead
 from equipot.heads.energy import EnergyHead as EnergyHead
+from equipot.heads.hessian_blocks import HessianBlocks as HessianBlocks
 from equipot.heads.zbl import ZBLRepulsion as ZBLRepulsion

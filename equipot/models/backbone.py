@@ -1,9 +1,10 @@
 """The message-passing backbone: features of atoms from elements and edge vectors."""
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast, final
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -11,9 +12,9 @@ from equipot.connectivity import Connectivity
 from equipot.edge_pairs import EdgePairs
 from equipot.nn import (
     BesselBasis,
+    EdgeFunction,
     ElementEmbedding,
     InteractionBlock,
-    RadialBasis,
     polynomial_envelope,
 )
 from equipot.tensor_products import (
@@ -79,6 +80,8 @@ class MessagePassing(nn.Module):
         lengths: Float[Tensor, "pairs 1"],
         edge_index: Int[Tensor, "2 edges"],
         pairs: EdgePairs,
+        *,
+        tabulate: bool = False,
     ) -> list[Float[Tensor, "nodes _sph channels"]]:
         """Features after each layer.
 
@@ -88,17 +91,46 @@ class MessagePassing(nn.Module):
             lengths: In Å, positive; one for both edges of a pair.
             edge_index: Senders and receivers.
             pairs: Which edges share a length.
+            tabulate: Whether radial functions are tabulated with their derivatives,
+                which pays if features are differentiated twice for many vectors. They
+                cannot be differentiated by weights then.
         """
-        envelope = polynomial_envelope(lengths / self.cutoff, self.envelope_power)
-        radial = RadialBasis(self.basis(lengths), envelope, pairs)
+        radial = self._tabulated if tabulate else self._radial
         prepared = self._prepare(directions, Connectivity(edge_index, len(elements)))
         x = self.embedding(elements)
         features = []
-        for layer in self._blocks():
+        for layer, weights in zip(self._blocks(), radial(lengths, pairs), strict=True):
             edges = prepared[layer.tensor_product.spec]
-            x = layer(x, elements, edges, radial)
+            x = layer(x, elements, edges, weights)
             features.append(x)
         return features
+
+    def _radial(
+        self, lengths: Float[Tensor, "pairs 1"], pairs: EdgePairs
+    ) -> Iterator[Float[Tensor, "edges _weights"]]:
+        """Weights of the paths of each layer, computed once for a pair of edges."""
+        inputs = self._radial_inputs(lengths)
+        for layer in self._blocks():
+            yield pairs.expand(layer.radial(*inputs))
+
+    def _tabulated(
+        self, lengths: Float[Tensor, "pairs 1"], pairs: EdgePairs
+    ) -> Iterator[Float[Tensor, "edges _weights"]]:
+        """The same, as functions of the length of every edge."""
+
+        def weights_of(layer: InteractionBlock) -> Callable[[Tensor], Tensor]:
+            return lambda r: layer.radial(*self._radial_inputs(r), _plain_silu)
+
+        of_edges = pairs.expand(lengths)
+        for layer in self._blocks():
+            yield EdgeFunction(weights_of(layer), of_edges)()
+
+    def _radial_inputs(
+        self, lengths: Float[Tensor, "lengths 1"]
+    ) -> tuple[Float[Tensor, "lengths num_basis"], Float[Tensor, "lengths 1"]]:
+        """Radial functions and envelope."""
+        envelope = polynomial_envelope(lengths / self.cutoff, self.envelope_power)
+        return self.basis(lengths), envelope
 
     def _blocks(self) -> list[InteractionBlock]:
         return cast(list[InteractionBlock], list(self.layers))
@@ -116,6 +148,11 @@ class MessagePassing(nn.Module):
                 state = product.prepare(directions, connectivity)
                 states[product.edge_state_key] = state
         return {spec: states[p.edge_state_key] for spec, p in products.items()}
+
+
+def _plain_silu(x: Tensor) -> Tensor:
+    """In terms of operations that can be differentiated in forward mode twice."""
+    return x * torch.sigmoid(x)
 
 
 def layer_specs(

@@ -8,7 +8,7 @@ import torch
 
 from equipot.config.model import ModelConfig
 from equipot.data.statistics import Statistics
-from equipot.heads import EnergyHead, ZBLRepulsion
+from equipot.heads import DirectHessianHead, EnergyHead, ZBLRepulsion
 from equipot.models.backbone import MessagePassing, layer_specs
 from equipot.models.potential import Potential
 from equipot.nn import ElementEmbedding, InteractionBlock
@@ -135,6 +135,24 @@ def _build(config: ModelConfig, statistics: Statistics) -> Potential:
         scale=statistics.energy_scale,
         shift=statistics.energy_shift,
         repulsion=repulsion if config.zbl else None,
+        direct_hessian=_direct_hessian(config),
+    )
+
+
+def _direct_hessian(config: ModelConfig) -> DirectHessianHead | None:
+    """Head for direct Hessians; drawn last, so that it changes no other weight."""
+    if (head := config.direct_hessian) is None:
+        return None
+    return DirectHessianHead(
+        [spec.lmax_out for spec in product_specs(config)],
+        config.channels,
+        channels=head.channels,
+        cutoff=head.cutoff,
+        num_basis=head.num_basis,
+        hidden=head.hidden,
+        envelope_power=config.envelope_power,
+        sum_rule=head.sum_rule,
+        detach=head.detach,
     )
 
 

@@ -4,6 +4,7 @@ import copy
 import math
 from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import final, get_args
 
 import torch
@@ -18,9 +19,15 @@ from equipot.derivatives import (
     hessian_blocks,
 )
 from equipot.graph import AtomicGraph, edge_vectors
-from equipot.heads import EnergyHead, ZBLRepulsion
+from equipot.heads import (
+    DirectHessianHead,
+    EnergyHead,
+    HessianBlocks,
+    ZBLRepulsion,
+)
 from equipot.models.backbone import MessagePassing
 from equipot.models.differentiable import constant_weights
+from equipot.models.pair_graph import pair_graph, within
 from equipot.models.prediction import Output, Prediction
 from equipot.nn import polynomial_envelope
 from equipot.scatter import scatter_sum
@@ -50,6 +57,7 @@ class Potential(nn.Module):
         scale: Energy in eV of one unit of the network's output.
         shift: Mean energy in eV of an atom with neighbours beyond its reference.
         repulsion: Optional repulsion of the nuclei at short range.
+        direct_hessian: Optional head that predicts Hessians without differentiation.
     """
 
     def __init__(
@@ -60,12 +68,14 @@ class Potential(nn.Module):
         scale: float,
         shift: float,
         repulsion: ZBLRepulsion | None = None,
+        direct_hessian: DirectHessianHead | None = None,
     ) -> None:
         super().__init__()
         _check_energies(reference_energies, scale, shift)
         self.backbone = backbone
         self.head = head
         self.repulsion = repulsion
+        self.direct_hessian = direct_hessian
         self.elements = tuple(sorted(reference_energies))
         self.reference_energies = dict(reference_energies)
         self.scale = scale
@@ -126,21 +136,43 @@ class Potential(nn.Module):
                 training mode only.
 
         Raises:
-            ValueError: If an output or an element is unknown, or the graph was built
-                with a shorter cutoff.
+            ValueError: If an output or an element is unknown, the graph was built
+                with a shorter cutoff, or there is no head for the direct Hessian.
         """
         self._check(graph, outputs)
         if create_graph is None:
             create_graph = self.training
         elements = self._element_indices(graph.atomic_numbers)
-        if set(outputs) <= {"energy"}:
-            with torch.set_grad_enabled(create_graph):
-                energies = self._energies(graph, elements, edge_vectors(graph))
-                return Prediction(self._total(energies, graph), energies)
+        prediction = self._differentiated(graph, elements, outputs, create_graph)
+        if "hessian_direct" not in outputs:
+            return prediction
+        with torch.set_grad_enabled(create_graph):
+            return replace(prediction, hessian_direct=self._direct(graph, elements))
+
+    def _differentiated(
+        self,
+        graph: AtomicGraph,
+        elements: Int[Tensor, " atoms"],
+        outputs: Collection[str],
+        create_graph: bool,
+    ) -> Prediction:
+        """The energy and what is asked for of its derivatives."""
         second = "hessian" in outputs
+        # with constant weights, who asks for a graph differentiates twice by positions
+        tabulate = (second or create_graph) and not (
+            create_graph and any(weight.requires_grad for weight in self.parameters())
+        )
+        if not {"forces", "stress", "hessian"} & set(outputs):
+            with torch.set_grad_enabled(create_graph):
+                energies = self._energies(
+                    graph, elements, edge_vectors(graph), tabulate=tabulate
+                )
+                return Prediction(self._total(energies, graph), energies)
         with torch.enable_grad(), _weights(self, constant=second and not create_graph):
             geometry = differentiable_geometry(graph, strain="stress" in outputs)
-            energies = self._energies(graph, elements, geometry.vectors)
+            energies = self._energies(
+                graph, elements, geometry.vectors, tabulate=tabulate
+            )
             energy = self._total(energies, graph)
             forces, stress = forces_and_stress(
                 energy, geometry, graph, create_graph=create_graph or second
@@ -167,12 +199,14 @@ class Potential(nn.Module):
         graph: AtomicGraph,
         elements: Int[Tensor, " atoms"],
         vectors: Float[Tensor, "edges 3"],
+        *,
+        tabulate: bool,
     ) -> Float[Tensor, " atoms"]:
         """Energy of every atom in eV, in double precision."""
         lengths = _safe_norm(vectors)
         directions = (vectors / lengths).to(self.dtype)
         lengths = lengths.to(self.dtype)
-        learned = self._learned(graph, elements, directions, lengths)
+        learned = self._learned(graph, elements, directions, lengths, tabulate=tabulate)
         coordination = scatter_sum(
             polynomial_envelope(lengths / self.cutoff, self.backbone.envelope_power)[
                 :, 0
@@ -194,6 +228,8 @@ class Potential(nn.Module):
         elements: Int[Tensor, " atoms"],
         directions: Float[Tensor, "edges 3"],
         lengths: Float[Tensor, "edges 1"],
+        *,
+        tabulate: bool,
     ) -> Float[Tensor, " atoms"]:
         """Output of the network relative to that for isolated atoms.
 
@@ -206,9 +242,33 @@ class Potential(nn.Module):
             lengths.index_select(0, graph.pairs.forward),
             graph.edge_index,
             graph.pairs,
+            tabulate=tabulate,
         )
         out = self.head(layers)
         return out[: len(elements)] - out[len(elements) :][elements]
+
+    def _direct(
+        self, graph: AtomicGraph, elements: Int[Tensor, " atoms"]
+    ) -> HessianBlocks:
+        """Blocks of the direct head."""
+        if self.direct_hessian is None:
+            raise ValueError(
+                "the potential has no head for hessian_direct: train one with the "
+                "section model.direct_hessian, or differentiate the energy"
+            )
+        near = graph if graph.cutoff == self.cutoff else within(graph, self.cutoff)
+        vectors = edge_vectors(near)
+        lengths = _safe_norm(vectors)
+        layers = self.backbone(
+            elements,
+            (vectors / lengths).to(self.dtype),
+            lengths.to(self.dtype).index_select(0, near.pairs.forward),
+            near.edge_index,
+            near.pairs,
+        )
+        return self.direct_hessian(
+            layers, pair_graph(graph, self.direct_hessian.cutoff)
+        )
 
     @staticmethod
     def _total(

@@ -6,7 +6,9 @@ from typing import Literal
 from jaxtyping import Float
 from torch import Tensor
 
-Output = Literal["energy", "forces", "stress", "hessian"]
+from equipot.heads.hessian_blocks import HessianBlocks
+
+Output = Literal["energy", "forces", "stress", "hessian", "hessian_direct"]
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,9 @@ class Prediction:
     hessian   a tuple of            eV/Å^2; one block for each structure, as
               ``(n, 3, n, 3)``      structures do not interact
     ========  ====================  ==========================================
+
+    ``hessian_direct`` holds the blocks in eV/Å^2 that a direct head predicts; they are
+    not derivatives of the energy.
     """
 
     energy: Float[Tensor, " graphs"]
@@ -31,3 +36,4 @@ class Prediction:
     forces: Float[Tensor, "atoms 3"] | None = None
     stress: Float[Tensor, "graphs 3 3"] | None = None
     hessian: tuple[Tensor, ...] | None = None
+    hessian_direct: HessianBlocks | None = None

@@ -1,10 +1,10 @@
 """Building blocks of the networks."""
 
+from equipot.nn.edge_function import EdgeFunction as EdgeFunction
 from equipot.nn.embedding import ElementEmbedding as ElementEmbedding
 from equipot.nn.gate import Gate as Gate
 from equipot.nn.interaction import InteractionBlock as InteractionBlock
 from equipot.nn.linear import DegreeLinear as DegreeLinear
 from equipot.nn.radial import BesselBasis as BesselBasis
-from equipot.nn.radial import RadialBasis as RadialBasis
 from equipot.nn.radial import RadialMLP as RadialMLP
 from equipot.nn.radial import polynomial_envelope as polynomial_envelope

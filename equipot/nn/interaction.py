@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from equipot.nn.gate import Gate
 from equipot.nn.linear import DegreeLinear
-from equipot.nn.radial import RadialBasis, RadialMLP
+from equipot.nn.radial import RadialMLP
 from equipot.so3 import degree_of_component, num_components
 from equipot.tensor_products import TensorProduct
 
@@ -79,7 +79,7 @@ class InteractionBlock(nn.Module):
         x: Float[Tensor, "nodes sph_in channels"],
         elements: Int[Tensor, " nodes"],
         edges: Any,
-        radial: RadialBasis,
+        weights: Float[Tensor, "edges num_weights_times_channels"],
     ) -> Float[Tensor, "nodes sph_out channels"]:
         """Update the features of all atoms.
 
@@ -87,12 +87,10 @@ class InteractionBlock(nn.Module):
             x: Features.
             elements: Index of the chemical element of each atom.
             edges: What the tensor product prepared for these edges.
-            radial: Radial functions of the lengths of the edges.
+            weights: Result of ``self.radial`` for each edge.
         """
-        # edges of a pair have one length, hence the same weights
-        of_pairs = self.radial(radial.values, radial.envelope)
-        weights = radial.pairs.expand(of_pairs).unflatten(1, (-1, self.channels))
-        message = self.tensor_product(self.linear_in(x), edges, weights)
+        per_path = weights.unflatten(1, (-1, self.channels))
+        message = self.tensor_product(self.linear_in(x), edges, per_path)
         update = self.linear_out(message * self._norm)
         return self.gate(self._add_self_connection(update, x, elements))
 

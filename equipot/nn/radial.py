@@ -1,28 +1,16 @@
 """Functions of the length of an edge."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import NamedTuple, final
+from typing import final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from equipot.constants import Constant
-from equipot.edge_pairs import EdgePairs
 from equipot.nn.activation import silu
-
-
-class RadialBasis(NamedTuple):
-    """Functions of the lengths of the edges of a graph."""
-
-    values: Float[Tensor, "pairs num_basis"]
-    """Radial functions of each length."""
-    envelope: Float[Tensor, "pairs 1"]
-    """Factor that vanishes at the cutoff."""
-    pairs: EdgePairs
-    """Which edges have these lengths."""
 
 
 @final
@@ -93,9 +81,17 @@ class RadialMLP(nn.Module):
         self,
         basis: Float[Tensor, "edges num_basis"],
         envelope: Float[Tensor, "edges 1"],
+        activation: Callable[[Tensor], Tensor] = silu,
     ) -> Float[Tensor, "edges num_outputs"]:
-        """Evaluate on all edges."""
+        """Evaluate on all edges.
+
+        Args:
+            basis: Radial functions of each edge.
+            envelope: Factor that vanishes at the cutoff.
+            activation: The same function as `equipot.nn.activation.silu`, where it is
+                to be differentiated in another way.
+        """
         h = basis
         for layer in self.hidden:
-            h = silu(layer(h))
+            h = activation(layer(h))
         return self.output(h * envelope)

@@ -51,6 +51,8 @@ def _tables(evaluation: Evaluation) -> Iterator[Table]:
         types = sorted(set(evaluation.config_type))
         if len(types) > 1:
             yield _groups("config_type", shown_quantities, evaluation.metrics, types)
+    if evaluation.hessians:
+        yield _hessians(evaluation.hessians)
 
 
 def _overall(quantities: Sequence[Quantity], metrics: Mapping[str, Any]) -> Table:
@@ -61,6 +63,28 @@ def _overall(quantities: Sequence[Quantity], metrics: Mapping[str, Any]) -> Tabl
         explained = percent(errors["explained"])
         table.add_row(
             q.title, str(errors["count"]), *numbers, explained, escape(q.error_unit)
+        )
+    return table
+
+
+def _hessians(routes: Mapping[str, Mapping[str, Any]]) -> Table:
+    table = _table(
+        "Hessian",
+        "structures",
+        "MAE",
+        "eigenvalues\nMAE",
+        "lowest\nMAE",
+        "lowest mode\n|cos|",
+        caption="in eV/Å^2; the mode is that of the mass-weighted Hessian without "
+        "translations and, in molecules, rotations",
+    )
+    for name, errors in routes.items():
+        numbers = (errors[k] for k in ("mae", "eigenvalue_mae", "lowest_mae"))
+        table.add_row(
+            name,
+            str(errors["count"]),
+            *map(shown, numbers),
+            f"{errors['overlap']:.3f}",
         )
     return table
 

@@ -15,6 +15,7 @@ from equipot.graph import AtomicGraph
 from equipot.models.potential import Potential
 from equipot.models.prediction import Output, Prediction
 from equipot.report.evaluation import Compared, Evaluation, file_of
+from equipot.report.hessians import hessian_errors
 from equipot.training.metrics import ErrorAccumulator
 
 MAX_EDGES: Final = 100_000
@@ -34,7 +35,7 @@ def evaluate(
     max_edges: int = MAX_EDGES,
     on_progress: Callable[[int], None] | None = None,
 ) -> Evaluation:
-    """Predict energies, forces and stresses of labelled structures.
+    """Predict energies, forces, stresses and Hessians of labelled structures.
 
     Args:
         potential: Put into evaluation mode; it decides device and precision.
@@ -75,7 +76,8 @@ def evaluate(
         if on_progress is not None:
             on_progress(done)
     metrics = _with_files(by_type.compute(), by_file.compute())
-    return _assemble(examples, predictions, reference_energies or {}, metrics)
+    hessians = hessian_errors(potential, examples)
+    return _assemble(examples, predictions, reference_energies or {}, metrics, hessians)
 
 
 def check_elements(
@@ -112,6 +114,7 @@ def _assemble(
     predictions: Sequence[Prediction],
     reference_energies: Mapping[int, float],
     metrics: dict[str, Any],
+    hessians: dict[str, dict[str, Any]],
 ) -> Evaluation:
     graph, labels = collate_examples(examples)
     numbers = graph.atomic_numbers.numpy().astype(np.int64)
@@ -135,6 +138,7 @@ def _assemble(
         ),
         closest=tuple(pair_distances([example.graph]) for example in examples),
         metrics=metrics,
+        hessians=hessians,
     )
 
 

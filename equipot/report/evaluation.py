@@ -1,6 +1,6 @@
 """Predictions beside labels: what reports, tables and plots are made of."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,8 @@ class Evaluation:
     """Shortest distance in Å of each pair of elements in reach, per structure."""
     metrics: dict[str, Any]
     """As `ErrorAccumulator.compute` documents, and ``per_file`` of each property."""
+    hessians: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """As `equipot.report.hessians.hessian_errors` documents; empty without labels."""
 
     @property
     def num_structures(self) -> int:

@@ -8,12 +8,15 @@ from equipot.data.errors import DataError
 from equipot.data.reading import Structure, keys_of, read_structures
 
 
-def load_structures(files: Sequence[Path], keys: KeysConfig) -> list[Structure]:
+def load_structures(
+    files: Sequence[Path], keys: KeysConfig, hessians: Path | None = None
+) -> list[Structure]:
     """Read files and check that they have what was asked for.
 
     Args:
         files: Files in any format of ASE but pickles.
         keys: Names of the labels; names that were given must be in the files.
+        hessians: File (.npz) with the Hessians of the structures of a single file.
 
     Returns:
         The structures in the order of the files, isolated atoms among them.
@@ -24,7 +27,12 @@ def load_structures(files: Sequence[Path], keys: KeysConfig) -> list[Structure]:
     """
     if twice := [str(file) for n, file in enumerate(files) if file in files[:n]]:
         raise DataError(f"{twice[0]} is given twice: its structures would count double")
-    structures = [s for file in files for s in read_structures(file, keys)]
+    if hessians is not None and len(files) > 1:
+        raise DataError(
+            f"{hessians} holds the Hessians of one file, but {len(files)} are given; "
+            "evaluate them one by one"
+        )
+    structures = [s for file in files for s in read_structures(file, keys, hessians)]
     present = keys_of(structures)
     if missing := keys.absent(present):
         wanted = ", ".join(f"{label} under {key!r}" for label, key in missing.items())

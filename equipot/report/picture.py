@@ -53,9 +53,9 @@ def picture(
         near = np.sort(near[:MOST_ATOMS])
         marked = None if marked is None else int(np.searchsorted(near, marked))
         atomic_numbers, positions = atomic_numbers[near], positions[near]
-    view = _view(positions, pbc)
-    corners = _CORNERS @ cell @ view.T if pbc.all() else np.zeros((0, 3))
-    points = positions @ view.T
+    axes = view(positions, pbc)
+    corners = _CORNERS @ cell @ axes.T if pbc.all() else np.zeros((0, 3))
+    points = positions @ axes.T
     radii = _BALL * covalent_radii[atomic_numbers]
     elements = [
         *_cell_edges(corners),
@@ -76,7 +76,7 @@ def picture(
     )
 
 
-def _view(
+def view(
     positions: Float[np.ndarray, "atoms 3"], pbc: Bool[np.ndarray, " 3"]
 ) -> Float[np.ndarray, "3 3"]:
     """Rows are right, up and towards the viewer."""
@@ -129,7 +129,7 @@ def _shades(name: str, atomic_numbers: Int[np.ndarray, " atoms"]) -> Iterator[st
             f'<radialGradient id="{name}-{chemical_symbols[number]}" '
             'cx="0.35" cy="0.3" r="0.75">'
             + "".join(
-                f'<stop offset="{offset}" stop-color="{_hex(stop)}"/>'
+                f'<stop offset="{offset}" stop-color="{hex_color(stop)}"/>'
                 for offset, stop in zip((0, 0.45, 1), stops, strict=True)
             )
             + "</radialGradient>"
@@ -161,5 +161,6 @@ def _view_box(
     return f"{x - width / 2:.2f} {-y - height / 2:.2f} {width:.2f} {height:.2f}"
 
 
-def _hex(color: Float[np.ndarray, " 3"]) -> str:
+def hex_color(color: Float[np.ndarray, " 3"]) -> str:
+    """A color between 0 and 1 as pages write it."""
     return "#" + "".join(f"{round(255 * c):02x}" for c in color)

@@ -46,6 +46,7 @@ def run_evaluation(
     device: str = "auto",
     dtype: str | None = None,
     backend: str | None = None,
+    hessians: Path | None = None,
 ) -> Evaluation:
     """Evaluate a model on files, print the errors, and write what is wanted.
 
@@ -57,6 +58,7 @@ def run_evaluation(
         device: ``"auto"`` takes CUDA where there is one, else the CPU.
         dtype: ``"float32"`` or ``"float64"``; by default what it was trained in.
         backend: Who computes the tensor products; by default as configured.
+        hessians: File (.npz) with the Hessians of the structures of a single file.
 
     Returns:
         The evaluation.
@@ -67,7 +69,7 @@ def run_evaluation(
     """
     header = read_header(model)
     potential = load_potential(model, device=device, dtype=dtype, backend=backend)
-    everything = load_structures(data, keys)
+    everything = load_structures(data, keys, hessians)
     structures = [s for s in everything if not s.isolated]
     if wanted.predictions is None:
         check_labels(structures, keys)
@@ -131,6 +133,7 @@ def _record(evaluation: Evaluation, about: Provenance) -> dict[str, Any]:
         "structures": evaluation.num_structures,
         "atoms": len(evaluation.atomic_numbers),
         "errors": evaluation.metrics,
+        **({"hessians": evaluation.hessians} if evaluation.hessians else {}),
         "warnings": [*warnings(evaluation, about.header), *about.notes],
     }
 

@@ -101,8 +101,8 @@ class Fused(TensorProduct[FusedEdges]):
             )
             directions = directions[order]
         topology = Topology(
-            connectivity.senders,
-            connectivity.receivers,
+            connectivity.senders.contiguous(),  # rows of an array in Fortran order
+            connectivity.receivers.contiguous(),
             connectivity.by_receiver.pointers,
             *connectivity.by_sender,
         )

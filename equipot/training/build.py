@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import assert_never
 
 from torch import nn
@@ -10,6 +11,7 @@ from equipot.config.train import TrainConfig
 from equipot.config.training import (
     ConstantScheduleConfig,
     CosineScheduleConfig,
+    HessianLossConfig,
     LossConfig,
     LossTermConfig,
     PlateauScheduleConfig,
@@ -18,9 +20,8 @@ from equipot.config.training import (
 from equipot.data.batching import EdgeBudgetSampler
 from equipot.data.dataset import Dataset
 from equipot.data.statistics import Statistics
-from equipot.models.prediction import Output
 from equipot.training.ema import WeightAverage
-from equipot.training.loss import EnergyForcesStressLoss, LossTerm
+from equipot.training.loss import HESSIANS, EnergyForcesStressLoss, LossTerm, Term
 from equipot.training.observer import Limits, Observer
 from equipot.training.optimizer import build_optimizer
 from equipot.training.schedule import Constant, Cosine, Plateau, Schedule
@@ -56,6 +57,7 @@ def build_trainer(
             validation set and there is none.
     """
     training = config.training
+    check_direct(config)
     check_labels(training.loss, statistics)
     check_validation(training, dataset)
     average = None
@@ -101,6 +103,8 @@ def build_loss(config: LossConfig) -> EnergyForcesStressLoss:
             "energy": _term(config.energy, per_atom=config.energy.per_atom),
             "forces": _term(config.forces),
             "stress": _term(config.stress),
+            "hessian": _hessian_term(config.hessian),
+            "hessian_direct": _hessian_term(config.hessian_direct),
         }
     )
 
@@ -148,15 +152,27 @@ def check_labels(config: LossConfig, statistics: Statistics) -> None:
                 f"training.loss.{name}.weight is positive, but no training structure "
                 f"has {name}; name its key in data.keys, or set the weight to 0"
             )
+    for name in HESSIANS:
+        if learned(config, name) and not statistics.label_counts.get("hessian", 0):
+            raise ValueError(
+                f"training.loss.{name}.weight is positive, but no training structure "
+                "has a Hessian; name the file that holds them in data.hessians, or set "
+                "the weight to 0"
+            )
 
 
 def unused_labels(config: LossConfig, statistics: Statistics) -> list[str]:
     """Labels that the training set has and the loss ignores."""
-    return [
+    unused = [
         name
         for name in ("energy", "forces", "stress")
         if statistics.label_counts[name] and not learned(config, name)
     ]
+    if statistics.label_counts.get("hessian", 0) and not any(
+        learned(config, name) for name in HESSIANS
+    ):
+        unused.append("hessian")
+    return unused
 
 
 def check_validation(config: TrainingConfig, dataset: Dataset) -> None:
@@ -167,7 +183,10 @@ def check_validation(config: TrainingConfig, dataset: Dataset) -> None:
             the loss asks for.
     """
     if dataset.valid:
-        if not labeled_outputs(dataset.valid) & set(build_loss(config.loss).terms):
+        labeled: set[Term] = {*labeled_outputs(dataset.valid)}
+        if any(e.labels.hessian is not None for e in dataset.valid):
+            labeled |= set(HESSIANS)
+        if not labeled & set(build_loss(config.loss).terms):
             raise ValueError(
                 "the validation set has none of the labels that the loss is made of "
                 f"({', '.join(sorted(build_loss(config.loss).terms))}): choose other "
@@ -180,9 +199,33 @@ def check_validation(config: TrainingConfig, dataset: Dataset) -> None:
         raise ValueError("the plateau schedule needs a validation set: set data.valid")
 
 
-def learned(config: LossConfig, name: Output) -> bool:
+def check_direct(config: TrainConfig) -> None:
+    """Refuse to train a direct head that is not there, or to leave one untrained.
+
+    Raises:
+        ValueError: If weight and head do not fit together.
+    """
+    has_head = config.model.direct_hessian is not None
+    if has_head != learned(config.training.loss, "hessian_direct"):
+        raise ValueError(
+            "training.loss.hessian_direct.weight "
+            + (
+                "is 0, but model.direct_hessian asks for a head: it would stay random; "
+                "give it a weight or leave the head out"
+                if has_head
+                else "is positive, but the model has no head for it: add the section "
+                "model.direct_hessian"
+            )
+        )
+
+
+def learned(config: LossConfig, name: Term) -> bool:
     """Whether a property ever has a weight in the loss."""
     return _term(getattr(config, name)).learned
+
+
+def _hessian_term(config: HessianLossConfig) -> LossTerm:
+    return replace(_term(config), mode=config.mode, samples=config.samples)
 
 
 def _term(config: LossTermConfig, *, per_atom: bool = True) -> LossTerm:

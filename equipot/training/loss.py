@@ -1,4 +1,4 @@
-"""What training minimizes: weighted errors of energies, forces and stress."""
+"""What training minimizes: weighted errors of energies and their derivatives."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,17 @@ from equipot.data.labels import Labels
 from equipot.graph import AtomicGraph
 from equipot.models.prediction import Output, Prediction
 from equipot.scatter import scatter_sum
+from equipot.training.hessian_loss import (
+    HessianMode,
+    HessianVectors,
+    derivative_products,
+    draw_vectors,
+    residuals,
+)
 
+Term = Literal["energy", "forces", "stress", "hessian", "hessian_direct"]
+HESSIANS: Final[tuple[Term, ...]] = ("hessian", "hessian_direct")
+"""Terms of second derivatives: of the energy, and of the direct head."""
 Kind = Literal["mse", "mae", "huber"]
 Residual = Float[Tensor, "*shape"]
 
@@ -40,12 +50,16 @@ class LossTerm:
         kind: Name of the penalty.
         delta: Where the Huber loss turns linear, in the unit of the property.
         per_atom: Divide residuals of energies by the number of atoms.
+        mode: How Hessians are compared; see `equipot.training.hessian_loss`.
+        samples: Rows, probes or modes of a Hessian.
     """
 
     weights: tuple[tuple[int, float], ...]
     kind: Kind = "mse"
     delta: float = 0.01
     per_atom: bool = True
+    mode: HessianMode = "probes"
+    samples: int = 1
 
     def __post_init__(self) -> None:
         if self.kind not in PENALTIES:
@@ -84,13 +98,15 @@ class EnergyForcesStressLoss:
     force components in eV/Å and the nine components of stress in eV/Å^3, so that
     off-diagonal ones count twice and the square is the Frobenius norm, which does not
     depend on the axes. Labels that are absent (NaN) are left out of both sums. The
-    penalty :math:`\ell` is the square, the absolute value, or Huber's.
+    penalty :math:`\ell` is the square, the absolute value, or Huber's. Hessians, in
+    eV/Å^2, enter by estimates from a few of their products with vectors; see
+    `equipot.training.hessian_loss`.
 
     Args:
         terms: Terms by property.
     """
 
-    def __init__(self, terms: Mapping[Output, LossTerm]) -> None:
+    def __init__(self, terms: Mapping[Term, LossTerm]) -> None:
         self.terms = {name: term for name, term in terms.items() if term.learned}
         if not self.terms:
             raise ValueError("the loss has no term with a positive weight")
@@ -98,25 +114,75 @@ class EnergyForcesStressLoss:
     @property
     def outputs(self) -> set[Output]:
         """What a potential must predict; the energy is always among it."""
-        return {"energy", *self.terms}
+        return self.outputs_of(math.inf)
+
+    def outputs_of(self, epoch: int | float) -> set[Output]:
+        """What it must predict in an epoch: Hessians only if they have a weight."""
+        needed: dict[Term, Output] = {
+            "forces": "forces",
+            "stress": "stress",
+            "hessian": "forces",
+            "hessian_direct": "hessian_direct",
+        }
+        return {
+            "energy",
+            *(
+                needed[name]
+                for name in self.terms
+                if name in needed and (name not in HESSIANS or self._on(name, epoch))
+            ),
+        }
+
+    def needs_second_derivatives(
+        self, labels: Labels, epoch: int | float = math.inf
+    ) -> bool:
+        """Whether forces will be differentiated to compare Hessians of a batch."""
+        return labels.hessian is not None and self._on("hessian", epoch)
+
+    def _on(self, name: Term, epoch: int | float) -> bool:
+        return name in self.terms and self.terms[name].weight(epoch) > 0
 
     def penalties(
-        self, prediction: Prediction, graph: AtomicGraph, labels: Labels
-    ) -> dict[Output, PenaltySum]:
+        self,
+        prediction: Prediction,
+        graph: AtomicGraph,
+        labels: Labels,
+        *,
+        epoch: int | float = math.inf,
+        key: Sequence[int] = (0,),
+        create_graph: bool = True,
+    ) -> dict[Term, PenaltySum]:
         """Sum and number of the penalties of every property, without weights.
 
         Args:
             prediction: Of the batch; differentiable if the sums shall be.
-            graph: The batch.
+            graph: The batch. If second derivatives are needed, the prediction was made
+                from its positions, and these require gradients.
             labels: Of the batch, NaN where absent.
+            epoch: Hessians are left out where they have no weight in it.
+            key: Decides the random vectors that Hessians are multiplied with.
+            create_graph: Whether second derivatives shall be differentiable.
         """
-        return {
+        found = {
             name: self._penalty(name, term, prediction, graph, labels)
             for name, term in self.terms.items()
+            if name not in HESSIANS
         }
+        for name in HESSIANS:
+            if self._on(name, epoch):
+                found[name] = _hessian_penalty(
+                    name,
+                    self.terms[name],
+                    prediction,
+                    graph,
+                    labels,
+                    key,
+                    create_graph,
+                )
+        return found
 
     def combine(
-        self, penalties: Mapping[Output, PenaltySum], epoch: int | float = math.inf
+        self, penalties: Mapping[Term, PenaltySum], epoch: int | float = math.inf
     ) -> Float[Tensor, ""]:
         """Loss from penalties, with the weights of an epoch; the last by default."""
         return torch.stack(
@@ -128,7 +194,7 @@ class EnergyForcesStressLoss:
 
     @staticmethod
     def _penalty(
-        name: Output,
+        name: Term,
         term: LossTerm,
         prediction: Prediction,
         graph: AtomicGraph,
@@ -146,11 +212,61 @@ class EnergyForcesStressLoss:
         return PenaltySum(penalty.sum(), penalty.numel())
 
 
+def _hessian_penalty(
+    name: Term,
+    term: LossTerm,
+    prediction: Prediction,
+    graph: AtomicGraph,
+    labels: Labels,
+    key: Sequence[int],
+    create_graph: bool,
+) -> PenaltySum:
+    """Estimate of the sum of the penalties of all entries of the Hessians."""
+    drawn = None
+    if labels.hessian is not None:
+        drawn = draw_vectors(
+            term.mode,
+            term.samples,
+            graph,
+            labels.hessian,
+            (*key, HESSIANS.index(name)),
+        )
+    if drawn is None:
+        return PenaltySum(prediction.energy.new_zeros(()), 0)
+    products = _products(name, prediction, graph, drawn, create_graph)
+    error, weight = residuals(drawn, products, graph.batch)
+    total = (PENALTIES[term.kind](error, term.delta) * weight).sum()
+    return PenaltySum(total, drawn.entries)
+
+
+def _products(
+    name: Term,
+    prediction: Prediction,
+    graph: AtomicGraph,
+    drawn: HessianVectors,
+    create_graph: bool,
+) -> Float[Tensor, "vectors atoms 3"]:
+    """Products of the predicted Hessians with vectors."""
+    if name == "hessian_direct":
+        if prediction.hessian_direct is None:
+            raise ValueError("the loss needs hessian_direct, which was not predicted")
+        return prediction.hessian_direct.products(drawn.vectors)
+    forces = prediction.forces
+    if forces is None or not (forces.requires_grad and graph.positions.requires_grad):
+        raise ValueError(
+            "the loss needs second derivatives: predict forces with create_graph=True, "
+            "from positions that require gradients"
+        )
+    return derivative_products(
+        forces, graph.positions, drawn.vectors, create_graph=create_graph
+    )
+
+
 def add_penalties(
-    batches: Sequence[Mapping[Output, PenaltySum]],
-) -> dict[Output, PenaltySum]:
+    batches: Sequence[Mapping[Term, PenaltySum]],
+) -> dict[Term, PenaltySum]:
     """Penalties of several batches together: their mean is that of one large batch."""
-    total: dict[Output, PenaltySum] = {}
+    total: dict[Term, PenaltySum] = {}
     for penalties in batches:
         for name, new in penalties.items():
             old = total.get(name)

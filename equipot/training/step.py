@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,7 +12,12 @@ from torch.optim import Optimizer
 from equipot.data.labels import Example, Labels, collate_examples
 from equipot.graph import AtomicGraph
 from equipot.models.prediction import Output, Prediction
-from equipot.training.loss import EnergyForcesStressLoss, PenaltySum, add_penalties
+from equipot.training.loss import (
+    EnergyForcesStressLoss,
+    PenaltySum,
+    Term,
+    add_penalties,
+)
 from equipot.training.metrics import ErrorAccumulator
 
 
@@ -51,7 +56,7 @@ class StepResult:
     """What a step has seen before it changed the weights."""
 
     prediction: Prediction
-    penalties: dict[Output, PenaltySum]
+    penalties: dict[Term, PenaltySum]
     loss: float
     gradient_norm: float
 
@@ -64,6 +69,7 @@ def train_step(
     *,
     epoch: int,
     gradient_clip: float | None,
+    key: Sequence[int] = (0,),
 ) -> StepResult:
     """Predict, differentiate the loss, and change the weights.
 
@@ -74,13 +80,15 @@ def train_step(
         batch: Structures and labels.
         epoch: Decides the weights of the loss.
         gradient_clip: Largest norm of the gradient.
+        key: Decides the random vectors that Hessians are multiplied with.
 
     Raises:
         NonFiniteError: If the loss or its gradient is not finite; the weights are as
             they were.
     """
-    prediction = model(batch.graph, outputs=loss.outputs)
-    penalties = loss.penalties(prediction, batch.graph, batch.labels)
+    graph = _differentiable(batch, loss, epoch)
+    prediction = model(graph, outputs=loss.outputs_of(epoch))
+    penalties = loss.penalties(prediction, graph, batch.labels, epoch=epoch, key=key)
     value = loss.combine(penalties, epoch)
     if not math.isfinite(number := value.item()):
         raise NonFiniteError(f"the loss is {number}")
@@ -93,6 +101,16 @@ def train_step(
         )
     optimizer.step()
     return StepResult(prediction, penalties, number, norm)
+
+
+def _differentiable(
+    batch: Batch, loss: EnergyForcesStressLoss, epoch: int | float = math.inf
+) -> AtomicGraph:
+    """Graph whose positions remember what forces are made of them, if needed."""
+    if not loss.needs_second_derivatives(batch.labels, epoch):
+        return batch.graph
+    positions = batch.graph.positions.detach().requires_grad_()
+    return replace(batch.graph, positions=positions)
 
 
 def _clip(model: nn.Module, gradient_clip: float | None) -> float:
@@ -113,8 +131,9 @@ def evaluate(
 ) -> tuple[float | None, dict[str, Any]]:
     """Errors of a model on a set, and its loss with the weights of the last epoch.
 
-    The loss uses the last weights at all times, so that losses of different epochs
-    can be compared; it is that of the set as one batch.
+    The loss uses the last weights, and the same random vectors for Hessians, at all
+    times, so that losses of different epochs can be compared; it is that of the set as
+    one batch.
 
     Args:
         model: Potential; its mode is left as it was.
@@ -129,12 +148,21 @@ def evaluate(
     training = model.training
     model.eval()
     penalties = []
-    for batch in batches:
+    for n, batch in enumerate(batches):
         wanted = outputs if loss is None else outputs | loss.outputs
-        prediction = model(batch.graph, outputs=wanted)
+        graph = batch.graph if loss is None else _differentiable(batch, loss)
+        if graph.positions.requires_grad:
+            prediction = model(graph, outputs=wanted, create_graph=True)
+        else:
+            prediction = model(graph, outputs=wanted)
         errors.update(prediction, batch.graph, batch.labels, batch.config_types)
         if loss is not None:
-            penalties.append(loss.penalties(prediction, batch.graph, batch.labels))
+            found = loss.penalties(
+                prediction, graph, batch.labels, key=(n,), create_graph=False
+            )
+            penalties.append(
+                {k: PenaltySum(p.total.detach(), p.count) for k, p in found.items()}
+            )
     model.train(training)
     if loss is None:
         return None, errors.compute()

@@ -178,6 +178,7 @@ class Trainer:
                 batch,
                 epoch=self.position.epoch,
                 gradient_clip=self.gradient_clip,
+                key=(self.sampler.seed, self.position.epoch, self.position.batch),
             )
         except NonFiniteError as error:
             sources = ", ".join(example.source for example in batch.examples)

@@ -18,6 +18,7 @@ SETS = {
         "GFN1-xTB",
         ["train", "valid", "test", "test_500K", "equation_of_state"],
     ),
+    "vinyl_alcohol": ("GFN2-xTB", ["train", "valid", "test", "stationary"]),
 }
 FILES = [
     f"{name}_{split}.xyz" for name, (_, splits) in SETS.items() for split in splits
@@ -102,6 +103,19 @@ def test_the_equation_of_state_has_a_minimum_inside():
     assert 0 < int(np.argmin(energies)) < len(curve) - 1
     assert pressures == sorted(pressures, reverse=True)
     assert pressures[0] > 0 > pressures[-1]
+
+
+def test_the_saddle_point_is_stationary_and_above_both_minima():
+    enol, saddle, keto = structures("vinyl_alcohol_stationary.xyz")
+
+    for point in (enol, saddle, keto):
+        assert point.labels.forces.abs().max() < 1e-3
+    assert float(saddle.labels.energy - enol.labels.energy) == pytest.approx(
+        2.67, abs=0.01
+    )
+    assert float(enol.labels.energy - keto.labels.energy) == pytest.approx(
+        0.248, abs=1e-3
+    )
 
 
 @pytest.mark.parametrize("file", FILES)

@@ -1,0 +1,158 @@
+"""`equipot saddle`: a transition state, verified, with the path through it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from equipot.cli.errors import explain_errors
+from equipot.cli.structures import (
+    Backend,
+    Device,
+    Dtype,
+    Extrapolate,
+    Force,
+    explain_calculations,
+    load_calculator,
+    read_structure,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    from ase import Atoms
+
+
+@explain_errors
+@explain_calculations
+def saddle(
+    model: Annotated[Path, typer.Argument(help="Model, a .safetensors file.")],
+    structure: Annotated[
+        str,
+        typer.Argument(
+            help="Guess of the transition state, or one of two minima; FILE or "
+            "FILE@INDEX."
+        ),
+    ],
+    other: Annotated[
+        str | None,
+        typer.Argument(help="The other minimum, its atoms in the same order."),
+    ] = None,
+    output: Annotated[Path, typer.Option(help="Folder for all files.")] = Path(
+        "saddle"
+    ),
+    images: Annotated[
+        int, typer.Option(help="Of the band between two minima.", min=3)
+    ] = 9,
+    fmax: Force = 1e-3,
+    max_steps: Annotated[int, typer.Option(help="Most steps uphill.", min=1)] = 100,
+    step: Annotated[
+        float, typer.Option(help="Of the path, in Å amu^1/2.", min=1e-3)
+    ] = 0.1,
+    device: Device = "auto",
+    dtype: Dtype = "float64",
+    backend: Backend = None,
+    extrapolate: Extrapolate = False,
+) -> None:
+    """Find a transition state and follow it down to both sides.
+
+    The exit status is 1 unless it has exactly one imaginary mode and both sides of its
+    path end in minima that differ.
+    """
+    from equipot.report.reaction_page import verdict
+    from equipot.report.workflow_files import write_reaction
+    from equipot.workflows import find_saddle, model_hessian, reaction_through
+
+    guess = read_structure(structure)
+    guess.calc = calculator = load_calculator(
+        model, device, dtype, backend, extrapolate
+    )
+    hessian = model_hessian(calculator)
+    minima, direction = [], None
+    if other is not None:
+        end = read_structure(other)
+        end.calc = calculator
+        minima = _minima(guess, end, hessian)
+        guess, direction = _between(minima, images)
+    found = find_saddle(
+        guess,
+        hessian,
+        direction=direction,
+        fmax=fmax,
+        max_steps=max_steps,
+        observe=_print_step,
+    )
+    if found.num_negative == 0 or not found.converged:
+        raise ValueError(
+            f"no saddle point after {found.steps} steps: the largest force is "
+            f"{found.max_force:.3g} eV/Å and {found.num_negative} curvatures are "
+            "negative; start nearer to it, or give both minima"
+        )
+    found.atoms.calc = calculator
+    reaction = reaction_through(found.atoms, hessian, step=step)
+    if minima:
+        reaction = reaction.from_start(minima[0])
+        _compare_ends(minima, [reaction.start.atoms, reaction.end.atoms])
+    write_reaction(output, reaction, found.atoms.get_chemical_formula())
+    _print_reaction(verdict(reaction), reaction.zero_point_barriers)
+    typer.echo(f"written: {output}/report.html, reaction.json, path.xyz, points.xyz")
+    if reaction.problems:
+        for problem in reaction.problems:
+            typer.secho(f"  {problem}", fg="red", err=True)
+        raise typer.Exit(1)
+
+
+def _minima(
+    start: "Atoms", end: "Atoms", hessian: "Callable[[Atoms], np.ndarray]"
+) -> "list[Atoms]":
+    """Both ends, relaxed."""
+    from equipot.workflows import relax
+
+    minima = []
+    for name, atoms in (("start", start), ("end", end)):
+        result = relax(atoms, hessian)
+        typer.echo(f"{name}: {result.energy:.6f} eV after {result.steps} steps")
+        result.atoms.calc = start.calc
+        minima.append(result.atoms)
+    return minima
+
+
+def _between(minima: "list[Atoms]", images: int) -> "tuple[Atoms, np.ndarray]":
+    """The top of a band between two minima."""
+    from equipot.workflows import guess_saddle
+
+    start, end = minima
+    guess = guess_saddle(start, end, images=images)
+    height = guess.energies.max() - guess.energies[0]
+    typer.echo(f"band of {images} images: highest {height:.4f} eV above the start")
+    guess.atoms.calc = start.calc
+    return guess.atoms, guess.direction
+
+
+def _compare_ends(minima: "list[Atoms]", arrived: "list[Atoms]") -> None:
+    """Say so if the path does not connect what it was asked to connect."""
+    from equipot.workflows.reaction import SAME, largest_distance
+
+    for name, wanted, found in zip(("start", "end"), minima, arrived, strict=True):
+        distance = largest_distance(wanted, found)
+        if distance > SAME:
+            typer.secho(
+                f"warning: the path leads to another {name} than the given one; an "
+                f"atom is {distance:.2f} Å away: there may be more than one barrier",
+                fg="yellow",
+                err=True,
+            )
+
+
+def _print_step(step: int, energy: float, force: float, negative: int) -> None:
+    typer.echo(
+        f"step {step:3d}  energy {energy:.6f} eV  force {force:.2e} eV/Å  "
+        f"negative curvatures {negative}"
+    )
+
+
+def _print_reaction(verdict: str, with_zero_point: tuple[float, float]) -> None:
+    forward, backward = with_zero_point
+    typer.echo(verdict)
+    typer.echo(f"With zero-point energies {forward:.3f} eV and {backward:.3f} eV.")

@@ -1,0 +1,134 @@
+"""Structures with a potential, as the commands on second derivatives take them."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import TYPE_CHECKING, Annotated, ParamSpec, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ase import Atoms
+
+    from equipot.calculators import EquipotCalculator
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: cuda if there is one.")]
+Dtype = Annotated[
+    str, typer.Option(help="float32 or float64; second derivatives like float64.")
+]
+Backend = Annotated[
+    str | None,
+    typer.Option(
+        help="Who computes tensor products: a backend, or auto for the fastest here; "
+        "as trained by default."
+    ),
+]
+Extrapolate = Annotated[
+    bool,
+    typer.Option(
+        "--extrapolate",
+        help="Warn, do not stop, where atoms are closer than in training.",
+    ),
+]
+Force = Annotated[
+    float, typer.Option("--fmax", min=1e-8, help="Force to relax to, in eV/Å.")
+]
+
+
+def load_calculator(
+    model: "Path", device: str, dtype: str, backend: str | None, extrapolate: bool
+) -> "EquipotCalculator":
+    """The calculator of a model, in double precision unless asked otherwise."""
+    from equipot.calculators import EquipotCalculator
+
+    return EquipotCalculator(
+        model,
+        device=device,
+        dtype=dtype,
+        backend=backend,
+        on_extrapolation="warn" if extrapolate else "error",
+        always=("forces", "stress"),
+    )
+
+
+def read_structure(source: str) -> "Atoms":
+    """One structure of a file, the last one unless ``FILE@INDEX`` says otherwise.
+
+    Args:
+        source: Such as ``water.xyz`` or ``path.xyz@3``.
+
+    Returns:
+        Positions, elements, cell and fixed atoms; no labels.
+
+    Raises:
+        ValueError: If there is no such structure, or it cannot be read.
+    """
+    from ase import Atoms
+    from ase.constraints import FixAtoms
+    from ase.io import read
+
+    try:
+        found = read(source)
+    except OSError:
+        raise
+    except Exception as error:
+        raise ValueError(f"cannot read a structure from {source}: {error}") from error
+    if not isinstance(found, Atoms) or not len(found):
+        raise ValueError(
+            f"expected one structure with atoms in {source}; choose it with FILE@INDEX"
+        )
+    atoms = Atoms(found.symbols, found.positions, cell=found.cell, pbc=found.pbc)
+    fixed = [c for c in found.constraints if isinstance(c, FixAtoms)]
+    if len(fixed) != len(found.constraints):
+        raise ValueError(
+            f"{source} has constraints other than fixed atoms; remove them first"
+        )
+    atoms.set_constraint(fixed)
+    return atoms
+
+
+def explain_calculations(command: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a command so that a structure that cannot be computed is bad input.
+
+    Args:
+        command: Whose calculations may leave what the potential knows.
+
+    Returns:
+        The command; it raises `ValueError` where ASE says that a calculation failed.
+    """
+
+    @wraps(command)
+    def explained(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except RuntimeError as error:
+            from ase.calculators.calculator import CalculatorError
+
+            if not isinstance(error, CalculatorError):
+                raise
+            raise ValueError(f"{error} (--extrapolate here)") from error
+
+    return explained
+
+
+@contextmanager
+def collected_warnings() -> Iterator[list[str]]:
+    """Show warnings, and keep them for a report.
+
+    Yields:
+        A list that holds their texts at the end.
+    """
+    texts: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        yield texts
+    for warning in caught:
+        text = " ".join(str(warning.message).split())
+        texts.append(text)
+        typer.secho(f"warning: {text}", fg="yellow", err=True)

@@ -1,0 +1,86 @@
+"""Pairs of atoms beyond the edges that a backbone exchanges messages along."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from equipot.graph import AtomicGraph, collate, edge_vectors
+from equipot.neighbors import neighbor_list
+
+MOST_ATOMS = 2048
+"""Atoms of molecules up to which all distances are cheaper than a search."""
+
+
+def within(graph: AtomicGraph, cutoff: float) -> AtomicGraph:
+    """Graph with the edges shorter than a cutoff.
+
+    Args:
+        graph: Complete within at least the cutoff.
+        cutoff: Radius in Å.
+
+    Raises:
+        ValueError: If the graph is of a shorter cutoff.
+    """
+    if graph.cutoff < cutoff:
+        raise ValueError(
+            f"the graph holds edges up to {graph.cutoff} Å, less than {cutoff} Å"
+        )
+    kept = edge_vectors(graph).detach().norm(dim=1) < cutoff
+    return replace(
+        graph,
+        edge_index=graph.edge_index[:, kept],
+        edge_shift=graph.edge_shift[kept],
+        cutoff=cutoff,
+    )
+
+
+def pair_graph(graph: AtomicGraph, cutoff: float) -> AtomicGraph:
+    """The same atoms with all pairs closer than a cutoff.
+
+    Args:
+        graph: With edges of any cutoff, which are used if they suffice.
+        cutoff: Radius in Å.
+    """
+    if graph.cutoff >= cutoff:
+        return within(graph, cutoff)
+    if not bool(graph.pbc.any()) and graph.num_atoms <= MOST_ATOMS:
+        return _molecular_pairs(graph, cutoff)
+    return collate([_search(graph, n, cutoff) for n in range(graph.num_graphs)])
+
+
+def _molecular_pairs(graph: AtomicGraph, cutoff: float) -> AtomicGraph:
+    positions = graph.positions.detach()
+    near = (positions[:, None] - positions[None]).norm(dim=2) < cutoff
+    near &= graph.batch[:, None] == graph.batch[None]
+    near.fill_diagonal_(fill_value=False)
+    receivers, senders = near.nonzero(as_tuple=True)
+    return replace(
+        graph,
+        edge_index=torch.stack([senders, receivers]),
+        edge_shift=receivers.new_zeros(len(receivers), 3),
+        cutoff=cutoff,
+    )
+
+
+def _search(graph: AtomicGraph, n: int, cutoff: float) -> AtomicGraph:
+    """One structure of a batch with the pairs that a neighbor search finds."""
+    atoms = graph.batch == n
+    positions, cell = graph.positions[atoms], graph.cell[n]
+    found = neighbor_list(
+        positions.detach().cpu().numpy().astype(np.float64),
+        cell.detach().cpu().numpy().astype(np.float64),
+        graph.pbc[n].cpu().numpy(),
+        cutoff,
+    )
+    device = positions.device
+    return AtomicGraph(
+        positions=positions,
+        atomic_numbers=graph.atomic_numbers[atoms],
+        cell=cell[None],
+        pbc=graph.pbc[n : n + 1],
+        batch=torch.zeros(len(positions), dtype=torch.long, device=device),
+        edge_index=torch.from_numpy(found.index).to(device),
+        edge_shift=torch.from_numpy(found.shift).to(device),
+        cutoff=cutoff,
+    )

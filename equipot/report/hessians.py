@@ -1,0 +1,112 @@
+"""Hessians of labelled structures beside their labels."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, Final
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from equipot.data.batching import evaluation_batches
+from equipot.data.labels import Example, collate_examples
+from equipot.graph import AtomicGraph
+from equipot.models import Potential, direct_hessian, hessian_vector_products
+from equipot.training.hessian_metrics import compare_hessians, mean_errors
+
+Matrices = list[Float[np.ndarray, "_rows _rows"]]
+MAX_STRUCTURES: Final = 32
+MAX_EDGES: Final = 20_000
+"""Differentiated together: the time is that of the columns of the largest."""
+
+
+def hessian_errors(
+    potential: Potential, examples: Sequence[Example]
+) -> dict[str, dict[str, Any]]:
+    """Errors of Hessians, where there are labels.
+
+    Args:
+        potential: In evaluation mode.
+        examples: Structures; those without a Hessian, and lone atoms, do not count.
+
+    Returns:
+        For "derivative", the second derivatives of the energy, and for "direct" if the
+        potential has a head for it: ``count`` structures and what
+        `equipot.training.hessian_metrics.HessianErrors` documents. Empty without
+        labels.
+    """
+    labeled = [
+        e for e in examples if e.labels.hessian is not None and e.graph.num_atoms > 1
+    ]
+    if not labeled:
+        return {}
+    routes: dict[str, list[Any]] = {"derivative": []}
+    if potential.direct_hessian is not None:
+        routes["direct"] = []
+    for indices in evaluation_batches(
+        [e.graph.num_edges for e in labeled], MAX_STRUCTURES, MAX_EDGES
+    ):
+        batch = [labeled[n] for n in indices]
+        graph = collate_examples(batch)[0].to(potential.device)
+        for name, found in routes.items():
+            predicted = (
+                derivative_hessians(potential, graph)
+                if name == "derivative"
+                else direct_hessians(potential, graph)
+            )
+            found += [
+                compare_hessians(
+                    h,
+                    label_of(e),
+                    e.graph.positions.numpy(),
+                    e.graph.atomic_numbers.numpy(),
+                    e.graph.pbc[0].numpy(),
+                )
+                for h, e in zip(predicted, batch, strict=True)
+            ]
+    return {
+        name: {"count": len(found), **asdict(mean_errors(found))}
+        for name, found in routes.items()
+    }
+
+
+def label_of(example: Example) -> Float[np.ndarray, "rows rows"]:
+    """Reference Hessian of one structure in eV/Å^2.
+
+    Raises:
+        ValueError: If it has none.
+    """
+    if example.labels.hessian is not None:
+        (matrix,) = example.labels.hessian.matrices
+        if matrix is not None:
+            return matrix.numpy()
+    raise ValueError(f"{example.source} has no Hessian")
+
+
+def direct_hessians(potential: Potential, graph: AtomicGraph) -> Matrices:
+    """Direct Hessian of every structure in eV/Å^2."""
+    blocks = direct_hessian(potential, graph)
+    return [m.double().cpu().numpy() for m in blocks.matrices()]
+
+
+def derivative_hessians(potential: Potential, graph: AtomicGraph) -> Matrices:
+    """Second derivatives of the energy of every structure in eV/Å^2.
+
+    One product gives a column of every structure, as they do not interact.
+    """
+    counts = torch.bincount(graph.batch, minlength=graph.num_graphs).tolist()
+    first = np.cumsum([0, *counts])[:-1]
+    device = graph.positions.device
+    directions = torch.zeros(
+        3 * max(counts), graph.num_atoms, 3, dtype=torch.float64, device=device
+    )
+    for start, count in zip(first, counts, strict=True):
+        rows = torch.arange(3 * count, device=device)
+        directions[rows, int(start) + rows // 3, rows % 3] = 1
+    products = hessian_vector_products(potential, graph, directions)
+    columns = products.double().cpu().numpy()
+    out = []
+    for start, count in zip(first, counts, strict=True):
+        h = columns[: 3 * count, start : start + count].reshape(3 * count, 3 * count)
+        out.append((h + h.T) / 2)
+    return out

@@ -1,0 +1,103 @@
+"""Phonons of a crystal as a page: bands, states, and heat."""
+
+from functools import partial
+
+import numpy as np
+
+from equipot.report.figure import figure, grid
+from equipot.report.markup import Markup, number, tag
+from equipot.report.movie import notices
+from equipot.report.page import page
+from equipot.report.sections import section
+from equipot.report.tables import facts, table
+from equipot.report.workflow_plots import draw_bands, draw_thermal
+from equipot.units import MEV_PER_EV
+from equipot.workflows.phonons import Phonons
+
+SHOWN = (0.0, 100.0, 200.0, 300.0, 500.0, 1000.0)
+"""Temperatures in K of the table."""
+
+
+def phonon_page(phonons: Phonons, title: str, warnings: tuple[str, ...] = ()) -> str:
+    """A complete HTML document about the phonons of one crystal.
+
+    Args:
+        phonons: To show.
+        title: What the crystal is.
+        warnings: Sentences to show at the top.
+    """
+    bands = figure(
+        "bands",
+        partial(draw_bands, phonons=phonons),
+        "Bands and states",
+        "Frequencies along lines between special points, imaginary ones below zero.",
+        (8.0, 3.6),
+    )
+    thermal = figure(
+        "thermal",
+        partial(draw_thermal, phonons=phonons),
+        "Heat capacity and entropy",
+        "Harmonic, at constant volume; the dashed line is Dulong and Petit's.",
+    )
+    return page(
+        f"{title} – phonons",
+        tag(
+            "header",
+            tag("p", "equipot phonons", class_="eyebrow"),
+            tag("h1", title),
+            tag("p", stability(phonons), class_="verdict"),
+            notices(warnings),
+        ),
+        tag(
+            "main",
+            section("bands", "Bands", bands),
+            section("heat", "Thermal properties", grid([thermal]), _table(phonons)),
+            section("method", "Method", _method(phonons)),
+        ),
+    )
+
+
+def stability(phonons: Phonons) -> str:
+    """One sentence on imaginary modes."""
+    if phonons.stable:
+        return "Dynamically stable: no imaginary modes on the mesh and the lines."
+    where = ", ".join(f"{x:.3g}" for x in phonons.lowest_at)
+    return (
+        f"Unstable: the lowest mode is {abs(phonons.lowest):.2f}i THz at ({where}); "
+        f"{100 * phonons.unstable_share:.1f} % of the modes of the mesh are imaginary."
+    )
+
+
+def _table(phonons: Phonons) -> Markup:
+    rows = []
+    for temperature in SHOWN:
+        n = int(np.argmin(np.abs(phonons.temperatures - temperature)))
+        if abs(phonons.temperatures[n] - temperature) < 1e-6:
+            rows.append(
+                (
+                    f"{temperature:g}",
+                    number(float(phonons.free_energy[n])),
+                    number(MEV_PER_EV * float(phonons.entropy[n])),
+                    number(MEV_PER_EV * float(phonons.heat_capacity[n])),
+                )
+            )
+    head = ("T / K", "Free energy / eV", "Entropy / meV/K", "Heat capacity / meV/K")
+    return table("Per primitive cell", head, rows, sortable=False)
+
+
+def _method(phonons: Phonons) -> Markup:
+    constants = phonons.force_constants
+    how = {
+        "derivatives": "Hessian-vector products",
+        "displacements": "displaced supercells",
+    }
+    supercell = "x".join(str(n) for n in np.diag(constants.phonopy.supercell_matrix))
+    return facts(
+        [
+            ("Force constants", f"{constants.evaluations} {how[constants.method]}"),
+            ("Supercell", f"{supercell}, {len(constants.phonopy.supercell)} atoms"),
+            ("Inradius", f"{constants.inradius:.2f} Å"),
+            ("Sum rule", f"{constants.sum_rule:.1e} eV/Å²"),
+            ("Mesh", "x".join(map(str, phonons.mesh))),
+        ]
+    )

@@ -1,0 +1,109 @@
+"""Plots of frequencies, reaction paths and phonons; each draws on an empty figure."""
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.figure import Figure
+
+from equipot.report.svg import INK, RULE, SERIES
+from equipot.workflows.path import ReactionPath
+from equipot.workflows.phonons import Bands, Phonons
+
+DULONG_PETIT = 3 * 8.617333262e-5
+"""Heat capacity of a classical atom in eV/K."""
+
+
+def draw_frequencies(figure: Figure, frequencies: Float[np.ndarray, " modes"]) -> None:
+    """A line for each mode, imaginary ones to the left of zero."""
+    axes = figure.add_subplot()
+    real = frequencies[frequencies >= 0]
+    imaginary = frequencies[frequencies < 0]
+    axes.vlines(real, 0, 1, color=SERIES[0], lw=1.2)
+    axes.vlines(imaginary, 0, 1, color=SERIES[1], lw=1.2)
+    axes.axvline(0, color=RULE, lw=0.8)
+    axes.set_yticks([])
+    axes.set_ylim(0, 1.1)
+    axes.grid(visible=False)
+    axes.set_xlabel("frequency / cm$^{-1}$, imaginary below zero")
+
+
+def draw_energy_profile(figure: Figure, path: ReactionPath, zero: float) -> None:
+    """Energy along a path, the saddle point marked.
+
+    Args:
+        figure: Empty figure.
+        path: To draw.
+        zero: Energy in eV that is drawn as zero.
+    """
+    axes = figure.add_subplot()
+    energies = path.energies - zero
+    axes.plot(path.lengths, energies, "-", color=SERIES[0])
+    axes.plot(path.lengths, energies, ".", color=SERIES[0], ms=3)
+    axes.plot(
+        path.lengths[path.saddle], energies[path.saddle], "o", color=SERIES[1], ms=5
+    )
+    axes.annotate(
+        f"{energies[path.saddle]:.3f} eV",
+        (path.lengths[path.saddle], energies[path.saddle]),
+        xytext=(6, 0),
+        textcoords="offset points",
+        color=INK,
+        va="center",
+    )
+    axes.set_xlabel("along the path / Å amu$^{1/2}$")
+    axes.set_ylabel("energy / eV")
+
+
+def draw_bands(figure: Figure, phonons: Phonons) -> None:
+    """Bands, and beside them the density of states."""
+    left, right = figure.subplots(1, 2, sharey=True, width_ratios=(4, 1))
+    bands = phonons.bands
+    for distances, frequencies in zip(bands.distances, bands.frequencies, strict=True):
+        left.plot(distances, frequencies, color=SERIES[0], lw=1.0)
+    ticks, names = _ticks(bands)
+    left.set_xticks(ticks, names)
+    left.set_xlim(ticks[0], ticks[-1])
+    left.axhline(0, color=INK, lw=0.6)
+    left.grid(axis="y", visible=False)
+    left.set_ylabel("frequency / THz")
+    highest = max(float(f.max()) for f in bands.frequencies)
+    left.set_ylim(min(1.1 * phonons.lowest, 0.0), 1.05 * highest)
+    right.plot(phonons.dos, phonons.dos_frequencies, color=SERIES[0], lw=1.0)
+    right.fill_betweenx(
+        phonons.dos_frequencies, phonons.dos, color=SERIES[0], alpha=0.25
+    )
+    right.set_xlim(left=0)
+    right.set_xticks([])
+    right.set_xlabel("states")
+    right.grid(axis="y", visible=False)
+
+
+def draw_thermal(figure: Figure, phonons: Phonons) -> None:
+    """Heat capacity and entropy of an atom, in units of Boltzmann's constant."""
+    axes = figure.add_subplot()
+    atoms = len(phonons.force_constants.phonopy.primitive)
+    boltzmann = DULONG_PETIT / 3 * atoms
+    heat, entropy = phonons.heat_capacity / boltzmann, phonons.entropy / boltzmann
+    axes.plot(phonons.temperatures, heat, color=SERIES[0], label="heat capacity")
+    axes.plot(phonons.temperatures, entropy, color=SERIES[1], label="entropy")
+    axes.axhline(3, color=INK, lw=0.6, ls="--")
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("temperature / K")
+    axes.set_ylabel("per atom / $k_B$")
+    axes.legend()
+
+
+def _ticks(bands: Bands) -> tuple[list[float], list[str]]:
+    """Places and names of special points; two names where the path jumps."""
+    places, names = [float(bands.distances[0][0])], [_greek(bands.labels[0][0])]
+    for n, (distances, (a, b)) in enumerate(
+        zip(bands.distances, bands.labels, strict=True)
+    ):
+        if n and bands.labels[n - 1][1] != a:
+            names[-1] += f"|{_greek(a)}"
+        places.append(float(distances[-1]))
+        names.append(_greek(b))
+    return places, names
+
+
+def _greek(name: str) -> str:
+    return "Γ" if name == "G" else name

@@ -1,0 +1,178 @@
+"""Errors of Hessians from a few of their products with vectors."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from equipot.data.ragged import RaggedMatrices
+from equipot.graph import AtomicGraph
+from equipot.scatter import scatter_sum
+
+HessianMode = Literal["full", "rows", "probes", "subspace"]
+SAMPLED: Final = frozenset({"rows", "probes"})
+"""Modes that draw random numbers."""
+
+
+@dataclass(frozen=True)
+class HessianVectors:
+    r"""Vectors v of each structure, and what the reference makes of them.
+
+    With the error D = H - H_ref of a structure with n = 3 N rows, all modes estimate
+    the mean penalty of its :math:`n^2` entries but the last:
+
+    - "full": the rows of the unit matrix; D v are the rows of D.
+    - "rows": k rows drawn without replacement, each counted n/k times. Unbiased for
+      every penalty.
+    - "probes": k vectors of independent signs. Unbiased for squares,
+      :math:`E |D v|^2 = \sum_{ij} D_{ij}^2`, of which it costs k columns instead of n.
+    - "subspace": the k eigenvectors of H_ref with the lowest eigenvalues; the errors
+      are the :math:`k^2` numbers :math:`v_a^T H v_b - \lambda_a \delta_{ab}`.
+      Only the reference is diagonalised.
+
+    Source:
+        Probes: M. F. Hutchinson, Commun. Stat. Simul. 18, 1059 (1989). Rows: HORM,
+        arXiv:2505.12447. Subspace: HIP, arXiv:2509.21624.
+    """
+
+    vectors: Float[Tensor, "vectors atoms 3"]
+    """Zero where a structure has no Hessian, or fewer vectors than others."""
+    reference: Float[Tensor, "vectors atoms 3"]
+    """Products of the reference with them, in eV/Å^2."""
+    present: Float[Tensor, "vectors graphs"]
+    """How often each counts: 0 where there is none."""
+    entries: int
+    """Entries of all errors that the sum over the batch stands for."""
+    within: bool
+    """Whether errors are taken within the space of the vectors."""
+
+
+def draw_vectors(
+    mode: HessianMode,
+    samples: int,
+    graph: AtomicGraph,
+    hessians: RaggedMatrices,
+    key: Sequence[int],
+) -> HessianVectors | None:
+    """Vectors for a batch; they depend on the key and on nothing else.
+
+    Args:
+        mode: See `HessianVectors`.
+        samples: Rows, probes, or modes of each structure; not more than it has.
+        graph: The batch.
+        hessians: Its labels.
+        key: Seed, epoch and step: what a resumed run knows again.
+
+    Returns:
+        The vectors; None if no structure has a Hessian.
+    """
+    generator = np.random.default_rng(list(key))
+    matrices = hessians.matrices
+    bases = [
+        None if h is None else _basis(mode, samples, h, generator) for h in matrices
+    ]
+    most = max((len(b) for b in bases if b is not None), default=0)
+    if most == 0:
+        return None
+    device = graph.positions.device
+    vectors = torch.zeros(most, graph.num_atoms, 3, dtype=torch.float64, device=device)
+    reference = torch.zeros_like(vectors)
+    present = vectors.new_zeros(most, graph.num_graphs)
+    first = 0
+    counts = torch.bincount(graph.batch, minlength=graph.num_graphs).tolist()
+    entries = 0
+    for n, (count, basis, h) in enumerate(zip(counts, bases, matrices, strict=True)):
+        atoms = slice(first, first + count)
+        first += count
+        if basis is None or h is None:
+            continue
+        rows = len(basis)
+        vectors[:rows, atoms] = basis.view(rows, count, 3)
+        reference[:rows, atoms] = (basis @ h).view(rows, count, 3)
+        # each row or probe stands for as many as there would be
+        present[:rows, n] = _share(mode, rows, len(h))
+        entries += rows**2 if mode == "subspace" else len(h) ** 2
+    return HessianVectors(vectors, reference, present, entries, mode == "subspace")
+
+
+def residuals(
+    drawn: HessianVectors,
+    products: Float[Tensor, "vectors atoms 3"],
+    batch: Int[Tensor, " atoms"],
+) -> tuple[Float[Tensor, "vectors *entries"], Float[Tensor, "vectors *entries"]]:
+    """Errors, and how often each counts.
+
+    Args:
+        drawn: Vectors and reference.
+        products: What the prediction makes of the vectors.
+        batch: Structure of every atom.
+    """
+    error = products.double() - drawn.reference
+    weight = drawn.present
+    if not drawn.within:
+        return error, weight[:, batch][..., None].expand_as(error)
+    # v_a . (D v_b) of every structure
+    overlap = torch.einsum("anx,bnx->nab", drawn.vectors, error)
+    inside = scatter_sum(overlap, batch, weight.shape[1])
+    both = weight.T[:, :, None] * weight.T[:, None]
+    return inside.transpose(0, 1), both.transpose(0, 1)
+
+
+def derivative_products(
+    forces: Float[Tensor, "atoms 3"],
+    positions: Float[Tensor, "atoms 3"],
+    vectors: Float[Tensor, "vectors atoms 3"],
+    *,
+    create_graph: bool,
+) -> Float[Tensor, "vectors atoms 3"]:
+    """Hessian-vector products of an energy that can be differentiated again.
+
+    Args:
+        forces: In eV/Å, with a graph to `positions`.
+        positions: In Å.
+        vectors: One backward pass for each.
+        create_graph: Whether weights are to be learned from the products.
+    """
+    products = [
+        torch.autograd.grad(
+            forces,
+            positions,
+            -vector.to(forces.dtype),
+            retain_graph=True,
+            create_graph=create_graph,
+            materialize_grads=True,
+        )[0]
+        for vector in vectors
+    ]
+    return torch.stack(products)
+
+
+def _basis(
+    mode: HessianMode,
+    samples: int,
+    hessian: Float[Tensor, "rows rows"],
+    generator: np.random.Generator,
+) -> Float[Tensor, "vectors rows"]:
+    size = len(hessian)
+    k = min(samples, size)
+    if mode == "subspace":
+        return torch.linalg.eigh(hessian).eigenvectors[:, :k].T
+    if mode == "probes":
+        signs = generator.integers(0, 2, (samples, size)) * 2.0 - 1.0
+        return torch.from_numpy(signs).to(hessian)
+    identity = torch.eye(size).to(hessian)
+    if mode == "full":
+        return identity
+    rows = generator.permutation(size)[:k]
+    return identity[torch.from_numpy(rows).to(hessian.device)]
+
+
+def _share(mode: HessianMode, vectors: int, size: int) -> float:
+    """How many rows or probes of a structure each vector stands for."""
+    if mode == "rows":
+        return size / vectors
+    return 1 / vectors if mode == "probes" else 1.0

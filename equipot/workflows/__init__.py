@@ -1,0 +1,38 @@
+"""What people do with second derivatives, for any calculator of ASE.
+
+Functions take a structure with a calculator and a function that gives its Hessian:
+`model_hessian` for a potential of this package.
+"""
+
+from equipot.workflows.guess import Guess, guess_saddle
+from equipot.workflows.path import ReactionPath, reaction_path
+from equipot.workflows.reaction import Reaction, reaction_through
+from equipot.workflows.relax import Relaxation, SeededBFGS, relax
+from equipot.workflows.saddle import Saddle, find_saddle
+from equipot.workflows.second_derivatives import (
+    HessianFunction,
+    ProductFunction,
+    model_hessian,
+    model_products,
+)
+from equipot.workflows.vibrations import Vibrations, vibrations
+
+__all__ = [
+    "Guess",
+    "HessianFunction",
+    "ProductFunction",
+    "Reaction",
+    "ReactionPath",
+    "Relaxation",
+    "Saddle",
+    "SeededBFGS",
+    "Vibrations",
+    "find_saddle",
+    "guess_saddle",
+    "model_hessian",
+    "model_products",
+    "reaction_path",
+    "reaction_through",
+    "relax",
+    "vibrations",
+]

@@ -1,0 +1,365 @@
+"""Phonons of crystals by phonopy, with force constants by differentiation."""
+
+import warnings
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Final, Literal
+
+import numpy as np
+from ase import Atoms, units
+from jaxtyping import Float
+
+from equipot.workflows.second_derivatives import ProductFunction
+from equipot.workflows.vibrations import STATIONARY
+
+Method = Literal["auto", "derivatives", "displacements"]
+
+DISTANCE: Final = 1e-3
+"""Displacement in Å; the error of force constants falls with its square."""
+
+PRODUCT_COST: Final = 1.5
+"""A Hessian-vector product costs as much as so many evaluations of forces."""
+
+UNSTABLE: Final = -0.05
+"""Frequencies in THz below this are instabilities, not noise about Gamma."""
+
+
+@dataclass(frozen=True)
+class ForceConstants:
+    """Second derivatives of a supercell, with phonopy's view of its symmetry.
+
+    Attributes:
+        phonopy: `phonopy.Phonopy` with force constants set, for all that it can do.
+        compact: In eV/Å^2, from the atoms of the primitive cell to those of the
+            supercell; rows in the order of ``phonopy.primitive.p2s_map``.
+        method: ``derivatives`` or ``displacements``.
+        evaluations: Hessian-vector products, or evaluations of forces.
+        sum_rule: Largest violation of the acoustic sum rule in eV/Å^2.
+        inradius: Radius in Å of the largest sphere inside the supercell.
+    """
+
+    phonopy: Any
+    compact: Float[np.ndarray, "primitive atoms 3 3"]
+    method: str
+    evaluations: int
+    sum_rule: float
+    inradius: float
+
+
+@dataclass(frozen=True)
+class Bands:
+    """Frequencies along straight lines between special points.
+
+    Attributes:
+        distances: Along the lines, in 1/Å, one array for each line.
+        frequencies: In THz, negative where imaginary, one array for each line.
+        labels: Names of the first and the last point of each line.
+    """
+
+    distances: tuple[Float[np.ndarray, " points"], ...]
+    frequencies: tuple[Float[np.ndarray, "points branches"], ...]
+    labels: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Phonons:
+    """Harmonic lattice dynamics of one primitive cell.
+
+    Attributes:
+        force_constants: What they come from.
+        bands: Along special lines.
+        mesh: Points along the reciprocal vectors.
+        dos_frequencies: In THz.
+        dos: States per THz and primitive cell.
+        temperatures: In K.
+        free_energy: Helmholtz energy of the vibrations, in eV per primitive cell.
+        entropy: In eV/K per primitive cell.
+        heat_capacity: At constant volume, in eV/K per primitive cell.
+        lowest: Lowest frequency on the mesh and the lines, in THz.
+        lowest_at: Where, in reciprocal vectors of the primitive cell.
+        unstable_share: Share of the modes of the mesh that are imaginary.
+    """
+
+    force_constants: ForceConstants
+    bands: Bands
+    mesh: tuple[int, int, int]
+    dos_frequencies: Float[np.ndarray, " frequencies"]
+    dos: Float[np.ndarray, " frequencies"]
+    temperatures: Float[np.ndarray, " temperatures"]
+    free_energy: Float[np.ndarray, " temperatures"]
+    entropy: Float[np.ndarray, " temperatures"]
+    heat_capacity: Float[np.ndarray, " temperatures"]
+    lowest: float
+    lowest_at: tuple[float, float, float]
+    unstable_share: float
+
+    @property
+    def stable(self) -> bool:
+        """Whether no mode is imaginary beyond noise."""
+        return self.lowest > UNSTABLE
+
+    def record(self) -> dict[str, Any]:
+        """Everything as plain numbers, with the units in the names."""
+        constants = self.force_constants
+        return {
+            "method": constants.method,
+            "evaluations": constants.evaluations,
+            "supercell_matrix": constants.phonopy.supercell_matrix.tolist(),
+            "supercell_atoms": len(constants.phonopy.supercell),
+            "supercell_inradius_angstrom": constants.inradius,
+            "sum_rule_ev_per_square_angstrom": constants.sum_rule,
+            "lowest_thz": self.lowest,
+            "lowest_at": list(self.lowest_at),
+            "stable": self.stable,
+            "unstable_share": self.unstable_share,
+            "bands": {
+                "labels": [list(pair) for pair in self.bands.labels],
+                "distances_per_angstrom": [d.tolist() for d in self.bands.distances],
+                "frequencies_thz": [f.tolist() for f in self.bands.frequencies],
+            },
+            "mesh": list(self.mesh),
+            "dos_frequencies_thz": self.dos_frequencies.tolist(),
+            "dos_states_per_thz": self.dos.tolist(),
+            "temperatures_k": self.temperatures.tolist(),
+            "free_energy_ev": self.free_energy.tolist(),
+            "entropy_ev_per_k": self.entropy.tolist(),
+            "heat_capacity_ev_per_k": self.heat_capacity.tolist(),
+        }
+
+
+def supercell_around(atoms: Atoms, radius: float) -> tuple[int, int, int]:
+    """Fewest copies along each lattice vector so that a sphere fits inside.
+
+    Args:
+        atoms: Periodic structure.
+        radius: Of the sphere in Å.
+    """
+    copies = np.ceil(2 * radius / _heights(atoms.cell.array) - 1e-9)
+    a, b, c = np.maximum(copies, 1).astype(int).tolist()
+    return a, b, c
+
+
+def force_constants(
+    atoms: Atoms,
+    supercell: tuple[int, int, int],
+    products: ProductFunction | None = None,
+    *,
+    method: Method = "auto",
+    distance: float = DISTANCE,
+    interaction_range: float | None = None,
+) -> ForceConstants:
+    """Force constants of a supercell, using all symmetry that phonopy finds.
+
+    Phonopy says which atoms to displace along which directions. A displacement is
+    either differentiated, by one Hessian-vector product and without an error of
+    truncation, or made, and forces evaluated.
+
+    Args:
+        atoms: Relaxed unit cell with a calculator, periodic in all directions.
+        supercell: Copies along each lattice vector.
+        products: Hessian-vector products of the same energy.
+        method: "derivatives" need `products`; "auto" takes what costs less.
+        distance: Of displacements that are made, in Å.
+        interaction_range: Distance in Å beyond which two atoms do not feel each other.
+
+    Returns:
+        The force constants in phonopy's compact form.
+
+    Raises:
+        ImportError: If phonopy is not installed.
+        ValueError: If the structure is not periodic, or derivatives are asked for
+            without `products`.
+
+    Warns:
+        UserWarning: If forces do not vanish, or the supercell is smaller than the range
+            of the interaction, so that an atom feels its own images.
+    """
+    if not atoms.pbc.all():
+        raise ValueError(
+            "phonons are those of a crystal: expected pbc along all directions, got "
+            f"{atoms.pbc.tolist()}; for a molecule use vibrations"
+        )
+    if method == "derivatives" and products is None:
+        raise ValueError("method='derivatives' needs products, got None")
+    lattice = _phonopy(atoms, supercell)
+    inradius = float(_heights(lattice.supercell.cell).min() / 2)
+    _warn(atoms, inradius, interaction_range)
+    chosen = _cheaper(lattice, distance) if method == "auto" else method
+    if products is None or chosen == "displacements":
+        chosen = "displacements"
+        lattice.generate_displacements(distance=distance)
+        forces = [
+            _forces(cell, atoms) for cell in lattice.supercells_with_displacements
+        ]
+    else:
+        lattice.generate_displacements(distance=distance, is_plusminus=False)
+        forces = _linear_forces(lattice, products)
+    lattice.forces = np.stack(forces)
+    lattice.produce_force_constants(calculate_full_force_constants=False)
+    compact = np.array(lattice.force_constants)
+    return ForceConstants(
+        phonopy=lattice,
+        compact=compact,
+        method=chosen,
+        evaluations=len(forces),
+        sum_rule=float(np.abs(compact.sum(axis=1)).max()),
+        inradius=inradius,
+    )
+
+
+def phonons(
+    constants: ForceConstants,
+    *,
+    mesh: float = 60.0,
+    band_points: int = 51,
+    temperatures: Float[np.ndarray, " temperatures"] | None = None,
+) -> Phonons:
+    """Bands, density of states and thermal properties.
+
+    Args:
+        constants: Of a supercell.
+        mesh: Length in Å that sets the mesh of reciprocal space, as in phonopy.
+        band_points: On each line between special points.
+        temperatures: In K; 0 to 1000 K if left out.
+    """
+    lattice = constants.phonopy
+    if temperatures is None:
+        temperatures = np.arange(0.0, 1001.0, 10.0)
+    bands, places = _bands(lattice, band_points)
+    lattice.run_mesh(mesh)
+    lattice.run_total_dos()
+    lattice.run_thermal_properties(
+        temperatures=temperatures, exclude_gamma_acoustic=True
+    )
+    on_mesh, dos = lattice.mesh, lattice.total_dos
+    thermal = lattice.thermal_properties
+    frequencies = on_mesh.frequencies
+    points = np.concatenate([on_mesh.qpoints, *places])
+    lowest = np.concatenate([frequencies, *bands.frequencies]).min(axis=1)
+    where = points[int(np.argmin(lowest))]
+    mesh_a, mesh_b, mesh_c = on_mesh.mesh_numbers
+    per_mol = 1000 / (units._e * units._Nav)
+    return Phonons(
+        force_constants=constants,
+        bands=bands,
+        mesh=(int(mesh_a), int(mesh_b), int(mesh_c)),
+        dos_frequencies=np.array(dos.frequency_points),
+        dos=np.array(dos.dos),
+        temperatures=np.array(thermal.temperatures),
+        free_energy=np.array(thermal.free_energy) * per_mol,
+        entropy=np.array(thermal.entropy) * per_mol / 1000,
+        heat_capacity=np.array(thermal.heat_capacity) * per_mol / 1000,
+        lowest=float(lowest.min()),
+        lowest_at=(float(where[0]), float(where[1]), float(where[2])),
+        unstable_share=float(
+            np.average((frequencies < UNSTABLE).mean(axis=1), weights=on_mesh.weights)
+        ),
+    )
+
+
+def _phonopy(atoms: Atoms, supercell: tuple[int, int, int]) -> Any:
+    try:
+        from phonopy import Phonopy  # noqa: PLC0415 - optional
+        from phonopy.structure.atoms import PhonopyAtoms  # noqa: PLC0415
+        from phonopy.structure.cells import guess_primitive_matrix  # noqa: PLC0415
+    except ImportError as error:
+        raise ImportError(
+            "phonons need phonopy, which is not installed: pip install "
+            "'equipot[phonons]'"
+        ) from error
+    cell = PhonopyAtoms(
+        symbols=atoms.get_chemical_symbols(),
+        cell=atoms.cell.array,
+        scaled_positions=atoms.get_scaled_positions(),
+        masses=atoms.get_masses(),
+    )
+    return Phonopy(
+        cell,
+        supercell_matrix=np.diag(supercell),
+        primitive_matrix=guess_primitive_matrix(cell),
+    )
+
+
+def _cheaper(lattice: Any, distance: float) -> str:
+    """Fewer evaluations of forces, or what they would cost, wins."""
+    lattice.generate_displacements(distance=distance, is_plusminus=False)
+    derivatives = 1 + PRODUCT_COST * len(lattice.displacements)
+    lattice.generate_displacements(distance=distance)
+    made = len(lattice.displacements)
+    return "derivatives" if derivatives <= made else "displacements"
+
+
+def _as_atoms(cell: Any) -> Atoms:
+    return Atoms(
+        cell.symbols, cell.positions, cell=cell.cell, pbc=True, masses=cell.masses
+    )
+
+
+def _forces(cell: Any, atoms: Atoms) -> Float[np.ndarray, "atoms 3"]:
+    displaced = _as_atoms(cell)
+    displaced.calc = atoms.calc
+    return displaced.get_forces()
+
+
+def _linear_forces(
+    lattice: Any, products: ProductFunction
+) -> list[Float[np.ndarray, "atoms 3"]]:
+    """Forces of phonopy's displacements if the energy were exactly quadratic."""
+    structure = _as_atoms(lattice.supercell)
+    directions = np.zeros((len(lattice.displacements), len(structure), 3))
+    for n, (atom, *displacement) in enumerate(lattice.displacements):
+        directions[n, int(atom)] = displacement
+    return list(-products(structure, directions))
+
+
+def _bands(
+    lattice: Any, points: int
+) -> tuple[Bands, list[Float[np.ndarray, "points 3"]]]:
+    path = _as_atoms(lattice.primitive).cell.bandpath(eps=1e-3)
+    special = path.special_points
+    lines, labels = [], []
+    for piece in path.path.split(","):
+        names = _names(piece, special)
+        for a, b in pairwise(names):
+            lines.append(np.linspace(special[a], special[b], points))
+            labels.append((a, b))
+    lattice.run_band_structure(lines)
+    found = lattice.band_structure
+    bands = Bands(
+        distances=tuple(np.array(d) for d in found.distances),
+        frequencies=tuple(np.array(f) for f in found.frequencies),
+        labels=tuple(labels),
+    )
+    return bands, lines
+
+
+def _names(piece: str, special: dict[str, Any]) -> list[str]:
+    """Split ``GXK1`` into ``G``, ``X``, ``K1``."""
+    names: list[str] = []
+    while piece:
+        name = max((n for n in special if piece.startswith(n)), key=len)
+        names.append(name)
+        piece = piece[len(name) :]
+    return names
+
+
+def _heights(cell: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, " 3"]:
+    """Distances in Å between opposite faces."""
+    return 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)
+
+
+def _warn(atoms: Atoms, inradius: float, interaction_range: float | None) -> None:
+    max_force = float(np.linalg.norm(atoms.get_forces(), axis=1).max())
+    if max_force > STATIONARY:
+        warnings.warn(
+            f"the largest force is {max_force:.3f} eV/Å, so the crystal is not at rest "
+            "and its phonons mean little: relax it first",
+            stacklevel=3,
+        )
+    if interaction_range is not None and inradius < interaction_range:
+        warnings.warn(
+            f"atoms interact up to {interaction_range:.1f} Å, but only {inradius:.1f} "
+            "Å fit into the supercell, so force constants of images are added up: see "
+            "whether a larger supercell changes the result",
+            stacklevel=3,
+        )

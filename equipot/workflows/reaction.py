@@ -1,0 +1,142 @@
+"""A transition state with everything that makes it one."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from ase import Atoms
+from ase.build import minimize_rotation_and_translation
+
+from equipot.workflows.path import ReactionPath, reaction_path
+from equipot.workflows.relax import relax
+from equipot.workflows.second_derivatives import HessianFunction
+from equipot.workflows.vibrations import STATIONARY, Vibrations, vibrations
+
+SAME: Final = 0.1
+"""Distance in Å up to which the atoms of two structures are in the same places."""
+
+
+@dataclass(frozen=True)
+class Reaction:
+    """A saddle point, the path through it, and the minima at its ends.
+
+    Attributes:
+        saddle: Modes at the saddle point.
+        path: Steepest descent to both sides.
+        start: Modes at the minimum that the first frame relaxes to.
+        end: Modes at the minimum that the last frame relaxes to.
+    """
+
+    saddle: Vibrations
+    path: ReactionPath
+    start: Vibrations
+    end: Vibrations
+
+    @property
+    def barriers(self) -> tuple[float, float]:
+        """Energy in eV of the saddle point above the start, and above the end."""
+        top = self.saddle.energy
+        return top - self.start.energy, top - self.end.energy
+
+    @property
+    def zero_point_barriers(self) -> tuple[float, float]:
+        """The same with the zero-point energies of all three."""
+        zero = self.saddle.zero_point_energy
+        forward, backward = self.barriers
+        return (
+            forward + zero - self.start.zero_point_energy,
+            backward + zero - self.end.zero_point_energy,
+        )
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What keeps this from being a verified transition state; nothing if it is."""
+        return tuple(self._problems())
+
+    def _problems(self) -> Iterator[str]:
+        if self.saddle.max_force > STATIONARY:
+            yield f"forces of {self.saddle.max_force:.3f} eV/Å are left at the saddle"
+        if self.saddle.num_imaginary != 1:
+            number = self.saddle.num_imaginary
+            yield f"the saddle has {number} imaginary modes, expected exactly one"
+        for side, minimum in (("start", self.start), ("end", self.end)):
+            if minimum.max_force > STATIONARY:
+                yield f"the {side} did not relax: {minimum.max_force:.3f} eV/Å are left"
+            if minimum.num_imaginary:
+                yield f"the {side} is not a minimum: {minimum.num_imaginary} imaginary"
+            if minimum.energy >= self.saddle.energy:
+                yield f"the {side} is not below the saddle"
+        if largest_distance(self.start.atoms, self.end.atoms) < SAME:
+            yield "both sides of the path lead to the same structure"
+
+    def from_start(self, start: Atoms) -> "Reaction":
+        """The same reaction in the direction that begins nearer to a structure."""
+        here, there = self.start.atoms, self.end.atoms
+        if largest_distance(start, here) <= largest_distance(start, there):
+            return self
+        path = ReactionPath(
+            frames=self.path.frames[::-1],
+            energies=self.path.energies[::-1].copy(),
+            lengths=-self.path.lengths[::-1],
+            saddle=len(self.path.frames) - 1 - self.path.saddle,
+        )
+        return Reaction(saddle=self.saddle, path=path, start=self.end, end=self.start)
+
+    def record(self) -> dict[str, Any]:
+        """Everything as plain numbers, with the units in the names."""
+        return {
+            "verified": not self.problems,
+            "problems": list(self.problems),
+            "barriers_ev": list(self.barriers),
+            "zero_point_barriers_ev": list(self.zero_point_barriers),
+            "saddle": self.saddle.record(),
+            "start": self.start.record(),
+            "end": self.end.record(),
+            "path": {
+                "energies_ev": self.path.energies.tolist(),
+                "lengths_angstrom_root_amu": self.path.lengths.tolist(),
+                "saddle_frame": self.path.saddle,
+            },
+        }
+
+
+def reaction_through(
+    saddle: Atoms, hessian: HessianFunction, *, step: float = 0.1
+) -> Reaction:
+    """Follow a saddle point down to both sides and describe what is there.
+
+    Args:
+        saddle: Converged saddle point with a calculator.
+        hessian: Second derivatives of the same energy.
+        step: Length of a step of the path in Å amu^1/2.
+
+    Returns:
+        The reaction; ask `Reaction.problems` whether it is one.
+
+    Raises:
+        ValueError: If no curvature at the structure is negative.
+    """
+    path = reaction_path(saddle, hessian, step=step)
+    return Reaction(
+        saddle=vibrations(saddle, hessian),
+        path=path,
+        start=_minimum(path.frames[0], saddle, hessian),
+        end=_minimum(path.frames[-1], saddle, hessian),
+    )
+
+
+def largest_distance(a: Atoms, b: Atoms) -> float:
+    """Largest distance in Å between the same atoms of two structures, laid over."""
+    b = b.copy()
+    if not a.pbc.any() and not a.constraints:
+        minimize_rotation_and_translation(a, b)
+    return float(np.linalg.norm(a.positions - b.positions, axis=1).max())
+
+
+def _minimum(frame: Atoms, saddle: Atoms, hessian: HessianFunction) -> Vibrations:
+    start = frame.copy()
+    start.calc = saddle.calc
+    atoms = relax(start, hessian).atoms
+    atoms.calc = saddle.calc
+    return vibrations(atoms, hessian)

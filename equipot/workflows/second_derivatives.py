@@ -1,0 +1,97 @@
+"""Second derivatives as functions of a structure, and what they must be like."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from ase import Atoms
+from jaxtyping import Float
+
+from equipot.calculators import EquipotCalculator
+from equipot.graph import AtomicGraph
+from equipot.hessians import hessian_vector_products
+from equipot.neighbors import build_graph
+
+HessianFunction = Callable[[Atoms], np.ndarray]
+"""From a structure to its second derivatives in eV/Å^2, shape ``(N, 3, N, 3)``."""
+
+ProductFunction = Callable[[Atoms, np.ndarray], np.ndarray]
+"""From a structure and displacements ``(k, N, 3)`` in Å to the changes of the gradient
+that they cause, to first order, in eV/Å: Hessian-vector products ``(k, N, 3)``."""
+
+
+def model_hessian(calculator: EquipotCalculator) -> HessianFunction:
+    """Hessian of a potential by differentiation, for what wants a function."""
+    return calculator.get_hessian
+
+
+def model_products(calculator: EquipotCalculator) -> ProductFunction:
+    """Hessian-vector products of a potential, for what wants a function."""
+    potential = calculator.potential
+
+    def products(
+        atoms: Atoms, directions: Float[np.ndarray, "directions atoms 3"]
+    ) -> Float[np.ndarray, "directions atoms 3"]:
+        graph = model_graph(calculator, atoms)
+        vectors = torch.as_tensor(directions, dtype=torch.float64).to(potential.device)
+        return hessian_vector_products(potential, graph, vectors).cpu().numpy()
+
+    return products
+
+
+def model_graph(calculator: EquipotCalculator, atoms: Atoms) -> AtomicGraph:
+    """Graph of a structure for the potential of a calculator, on its device."""
+    potential = calculator.potential
+    graph = build_graph(atoms, potential.cutoff, dtype=torch.float64)
+    return graph.to(potential.device)
+
+
+def interaction_range(calculator: EquipotCalculator) -> float:
+    """Distance in Å beyond which two atoms of a potential do not feel each other.
+
+    The energy of an atom depends on others within `cutoff` for each layer, and two
+    atoms interact through the energy of any atom between them.
+    """
+    potential = calculator.potential
+    return 2 * potential.cutoff * len(potential.backbone.layers)
+
+
+def difference_step(calculator: EquipotCalculator) -> float:
+    """Displacement in Å at which differences of forces are most accurate.
+
+    The error of truncation falls with the square of the step, that of rounding grows
+    with its inverse: single precision needs a longer one.
+    """
+    return 1e-3 if calculator.potential.dtype == torch.float64 else 1e-2
+
+
+def hessian_matrix(hessian: HessianFunction, atoms: Atoms) -> Float[np.ndarray, "n n"]:
+    """Second derivatives as a symmetric matrix, in eV/Å^2.
+
+    Args:
+        hessian: Where they come from.
+        atoms: Structure.
+
+    Raises:
+        ValueError: If they do not have the right shape, are not finite, or are
+            asymmetric beyond what rounding can explain.
+    """
+    values = np.asarray(hessian(atoms), dtype=float)
+    n = len(atoms)
+    if values.shape != (n, 3, n, 3):
+        raise ValueError(
+            f"expected a Hessian of shape {(n, 3, n, 3)}, got {values.shape}"
+        )
+    matrix = values.reshape(3 * n, 3 * n)
+    if not np.isfinite(matrix).all():
+        raise ValueError(
+            "the Hessian is not finite: the structure is far from what the potential "
+            "knows, or two atoms coincide"
+        )
+    asymmetry = np.abs(matrix - matrix.T).max(initial=0.0)
+    if asymmetry > 1e-2 * max(np.abs(matrix).max(initial=0.0), 1.0):
+        raise ValueError(
+            f"expected a symmetric Hessian, got an asymmetry of {asymmetry:.2g} "
+            "eV/Å^2: these are not second derivatives of one energy"
+        )
+    return (matrix + matrix.T) / 2

@@ -1,0 +1,285 @@
+r"""Learning from Hessians: what they add to energies and forces at equal cost.
+
+Trains potentials on a small set of molecules with DFT Hessians and compares their
+Hessians on molecules that were held out::
+
+    python scripts/benchmark_hessian_learning.py DATA --minutes 6 \
+        --output benchmarks/results/hessian_learning.json
+
+A. energies and forces; B. the same and one Hessian-vector product with random signs per
+molecule and step. Both start from the same weights and have the same budget of CPU time
+of the process, which on an idle core is wall time. C. a direct head on the frozen
+potential of B, trained on full Hessians. Nothing is selected on the held-out molecules.
+
+DATA holds ``train.extxyz`` and ``hessians_train.npz``, or ``horm_train.extxyz`` and
+``hessians_horm_train.npz``. The held-out molecules are those of the same names with
+``test`` if they are there, else every fourth of the training set.
+"""
+
+import argparse
+import copy
+import json
+import platform
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from equipot.config.data import KeysConfig
+from equipot.config.model import ModelConfig
+from equipot.data.dataset import make_example
+from equipot.data.labels import Example
+from equipot.data.reading import read_structures
+from equipot.data.statistics import Statistics, compute_statistics
+from equipot.models import Potential, build_potential, direct_hessian
+from equipot.report.hessians import derivative_hessians, hessian_errors, label_of
+from equipot.training.ema import WeightAverage
+from equipot.training.loss import EnergyForcesStressLoss, LossTerm
+from equipot.training.step import make_batch, train_step
+
+CUTOFF = 5.0
+HELD_OUT = 4
+
+
+def main() -> None:
+    """Train, evaluate, time, and write."""
+    arguments = _arguments()
+    torch.set_num_threads(arguments.threads)
+    train, test = split(arguments.data)
+    statistics = compute_statistics(train)
+    print(f"{len(train)} molecules to learn from, {len(test)} held out")
+    report: dict[str, Any] = {
+        "settings": vars(arguments) | {"data": arguments.data.name, "output": None},
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} thread(s)",
+        "torch": torch.__version__,
+        "structures": {"train": len(train), "held_out": len(test)},
+        "held_out_means": {
+            "absolute_force": float(make_batch(test).labels.forces.abs().mean()),
+            "absolute_hessian": float(
+                np.mean([np.abs(label_of(e)).mean() for e in test])
+            ),
+        },
+    }
+    budget = 60 * arguments.minutes
+    fitted = {}
+    for name, terms in {
+        "A_energy_forces": loss_terms(arguments, hessian=0.0),
+        "B_with_hessians": loss_terms(arguments, hessian=arguments.hessian_weight),
+    }.items():
+        potential = new_potential(arguments, statistics)
+        course = fit(
+            potential,
+            EnergyForcesStressLoss(terms),
+            train,
+            budget,
+            arguments,
+            observe=lambda p: errors(p, test),
+        )
+        fitted[name] = potential
+        report[name] = course
+        print(name, json.dumps(course["course"][-1]))
+    head = fitted["B_with_hessians"]
+    direct = EnergyForcesStressLoss(
+        {"hessian_direct": LossTerm(((0, 1.0),), kind="mae", mode="full")}
+    )
+    report["C_direct_head"] = fit(
+        head,
+        direct,
+        train,
+        budget,
+        arguments,
+        observe=lambda p: errors(p, test, direct=True),
+        parameters=head.direct_hessian,
+    )
+    print("C", json.dumps(report["C_direct_head"]["course"][-1]))
+    report["time"] = time_routes(head, test)
+    report["verdict"] = verdict(report)
+    print(json.dumps({k: report[k] for k in ("time", "verdict")}, indent=1))
+    if arguments.output is not None:
+        arguments.output.write_text(json.dumps(report, indent=1) + "\n")
+
+
+def split(folder: Path) -> tuple[list[Example], list[Example]]:
+    """Molecules to learn from, and those held out."""
+    prefix = "horm_" if (folder / "horm_train.extxyz").exists() else ""
+    train = _examples(folder, f"{prefix}train")
+    if (folder / f"{prefix}test.extxyz").exists():
+        return train, _examples(folder, f"{prefix}test")
+    return (
+        [e for n, e in enumerate(train) if n % HELD_OUT],
+        [e for n, e in enumerate(train) if n % HELD_OUT == 0],
+    )
+
+
+def _examples(folder: Path, part: str) -> list[Example]:
+    structures = read_structures(
+        folder / f"{part}.extxyz",
+        KeysConfig(),
+        folder / f"hessians_{part}.npz",
+    )
+    return [make_example(s, CUTOFF) for s in structures]
+
+
+def new_potential(arguments: argparse.Namespace, statistics: Statistics) -> Potential:
+    """Random weights, the same for the same seed."""
+    config = ModelConfig.model_validate(
+        {
+            "cutoff": CUTOFF,
+            "lmax": 2,
+            "channels": arguments.channels,
+            "num_layers": arguments.layers,
+            "backend": arguments.backend,
+            "direct_hessian": {"channels": arguments.channels},
+        }
+    )
+    return build_potential(config, statistics, seed=arguments.seed)
+
+
+def loss_terms(arguments: argparse.Namespace, hessian: float) -> dict[str, LossTerm]:
+    """Energies and forces, and Hessians if they have a weight."""
+    return {
+        "energy": LossTerm(((0, arguments.energy_weight),)),
+        "forces": LossTerm(((0, arguments.forces_weight),)),
+        "hessian": LossTerm(((0, hessian),), mode="probes", samples=1),
+    }
+
+
+def fit(
+    potential: Potential,
+    loss: EnergyForcesStressLoss,
+    train: Sequence[Example],
+    budget: float,
+    arguments: argparse.Namespace,
+    *,
+    observe: Callable[[Potential], dict[str, float]],
+    parameters: torch.nn.Module | None = None,
+) -> dict[str, Any]:
+    """Train for a time; the learning rate follows the time that is spent.
+
+    Args:
+        potential: Gets the averaged weights at the end.
+        loss: What is minimized.
+        train: Structures.
+        budget: CPU time in s, without what `observe` takes.
+        arguments: Learning rate, batch size, seed.
+        observe: Errors, taken four times on the way.
+        parameters: Part of the potential to fit; all of it by default.
+    """
+    potential.train()
+    fitted = list((parameters or potential).parameters())
+    for parameter in potential.parameters():
+        parameter.requires_grad_(parameters is None)
+    for parameter in fitted:
+        parameter.requires_grad_(True)
+    optimizer = torch.optim.Adam(fitted, lr=arguments.lr, amsgrad=True)
+    average = WeightAverage(potential, 0.995, 0)
+    generator = np.random.default_rng(arguments.seed)
+    course: list[dict[str, float]] = []
+    spent, steps, wall = 0.0, 0, 0.0
+    marks = [0.25, 0.5, 0.75, 1.0]
+    while spent < budget:
+        cpu, clock = time.process_time(), time.perf_counter()
+        order = generator.permutation(len(train)).tolist()
+        for first in range(0, len(order), arguments.batch_size):
+            done = spent + time.process_time() - cpu
+            rate = 0.5 * (1 + np.cos(np.pi * min(done / budget, 1.0)))
+            for group in optimizer.param_groups:
+                group["lr"] = arguments.lr * max(rate, 1e-3) * min(1, (steps + 1) / 100)
+            batch = make_batch(
+                [train[n] for n in order[first : first + arguments.batch_size]]
+            )
+            train_step(
+                potential,
+                optimizer,
+                loss,
+                batch,
+                epoch=0,
+                gradient_clip=10.0,
+                key=(arguments.seed, steps),
+            )
+            average.update(potential, 0)
+            steps += 1
+        spent += time.process_time() - cpu
+        wall += time.perf_counter() - clock
+        while marks and spent >= marks[0] * budget:
+            share = marks.pop(0)
+            found = observe(average.model)
+            course.append({"share_of_budget": share, "steps": steps, **found})
+            print(f"  {course[-1]}", flush=True)
+    potential.load_state_dict(average.model.state_dict())
+    return {"cpu_seconds": spent, "wall_seconds": wall, "course": course}
+
+
+def errors(
+    potential: Potential, test: Sequence[Example], *, direct: bool = False
+) -> dict[str, float]:
+    """Errors on the held-out molecules: forces, Hessians, lowest modes."""
+    potential = copy.deepcopy(potential).eval()
+    batch = make_batch(test)
+    prediction = potential(batch.graph, ("energy", "forces"))
+    route = "direct" if direct else "derivative"
+    found = hessian_errors(potential, test)[route]
+    return {
+        "forces_mae": float((prediction.forces - batch.labels.forces).abs().mean()),
+        **{f"hessian_{k}": v for k, v in found.items() if k != "count"},
+    }
+
+
+def time_routes(potential: Potential, test: Sequence[Example]) -> dict[str, Any]:
+    """CPU seconds per Hessian of the molecule that is closest to 20 atoms."""
+    potential.eval().requires_grad_(False)
+    example = min(test, key=lambda e: abs(e.graph.num_atoms - 20))
+    found: dict[str, Any] = {"atoms": example.graph.num_atoms}
+    routes: dict[str, Callable[[], Any]] = {
+        "direct": lambda: direct_hessian(potential, example.graph).matrices(),
+        "derivative": lambda: derivative_hessians(potential, example.graph),
+    }
+    for name, route in routes.items():
+        route()
+        times = []
+        for _ in range(5 if name == "derivative" else 30):
+            start = time.process_time()
+            route()
+            times.append(time.process_time() - start)
+        found[f"{name}_seconds"] = float(np.median(times))
+    found["ratio"] = found["derivative_seconds"] / found["direct_seconds"]
+    return found
+
+
+def verdict(report: dict[str, Any]) -> dict[str, Any]:
+    """What was asked for, and what came out."""
+    last = {k: report[k]["course"][-1] for k in report if k[1:2] == "_"}
+    a, b = (last[k]["hessian_mae"] for k in ("A_energy_forces", "B_with_hessians"))
+    best_a = min(row["hessian_mae"] for row in report["A_energy_forces"]["course"])
+    return {
+        "hessian_mae_reduction": 1 - b / a,
+        "hessian_mae_reduction_from_best_of_A": 1 - b / best_a,
+        "asked_reduction": 0.4,
+        "direct_speedup": report["time"]["ratio"],
+        "asked_speedup": 20,
+    }
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--minutes", type=float, default=8.0)
+    parser.add_argument("--output", type=Path)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--channels", type=int, default=32)
+    parser.add_argument("--layers", type=int, default=2)
+    parser.add_argument("--backend", default="fused")
+    parser.add_argument("--batch-size", type=int, default=5)
+    parser.add_argument("--lr", type=float, default=5e-3)
+    parser.add_argument("--energy-weight", type=float, default=1.0)
+    parser.add_argument("--forces-weight", type=float, default=10.0)
+    parser.add_argument("--hessian-weight", type=float, default=0.3)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,229 @@
+"""`equipot relax`, `vibrations`, `saddle`, `phonons`, `elastic`: print, write, exit."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.constraints import FixAtoms
+from ase.io import read, write
+from typer.testing import CliRunner
+
+from equipot.checkpoint import save_potential
+from equipot.cli.main import app
+from equipot.cli.structures import read_structure
+from equipot.config.model import ModelConfig
+from equipot.models import build_potential
+from tests.potentials import statistics_of
+from tests.workflows.analytic_potentials import mueller_brown
+
+CONFIG = ModelConfig(
+    cutoff=3.0, lmax=1, channels=4, num_layers=2, radial_hidden=(8,), zbl=True
+)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """Random weights and a repulsion: it has minima, if not those of nature."""
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    pairs = dict.fromkeys(("H-H", "H-O", "O-O", "Si-Si"), 0.3)
+    statistics = replace(statistics_of((1, 8, 14), 3.0), minimum_distances=pairs)
+    save_potential(
+        path, build_potential(CONFIG, statistics, seed=3), CONFIG, statistics
+    )
+    return path
+
+
+@pytest.fixture
+def water(tmp_path):
+    path = tmp_path / "water.xyz"
+    write(path, Atoms("OHH", [(0, 0, 0), (0.96, 0, 0), (-0.24, 0.93, 0)]))
+    return path
+
+
+@pytest.fixture
+def crystal(tmp_path):
+    path = tmp_path / "crystal.xyz"
+    write(path, bulk("Si", "diamond", a=4.2))
+    return path
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+def test_relax_writes_a_structure_without_forces(model, water, tmp_path):
+    relaxed = tmp_path / "new" / "relaxed.xyz"
+
+    result = run("relax", model, water, "--output", relaxed, "--fmax", "1e-4")
+
+    assert result.exit_code == 0, result.output
+    assert "steps, energy" in result.output
+    again = run("relax", model, relaxed, "--output", relaxed, "--fmax", "1e-3")
+    assert again.output.startswith("0 steps")
+    assert np.isfinite(read(relaxed).get_potential_energy())
+
+
+def test_relax_that_runs_out_of_steps_fails(model, water, tmp_path):
+    file = tmp_path / "relaxed.xyz"
+
+    result = run("relax", model, water, "--output", file, "--max-steps", "0")
+
+    assert result.exit_code == 1
+    assert "not converged" in result.output
+    assert file.exists()
+
+
+def test_vibrations_write_modes_numbers_and_a_page(model, water, tmp_path):
+    folder = tmp_path / "new" / "vibrations"
+
+    result = run("vibrations", model, water, "--output", folder, "--quasi-rrho")
+
+    assert result.exit_code == 0, result.output
+    assert "3 modes, 0 imaginary: a minimum" in result.output
+    assert "ideal gas, quasi-RRHO at 298.15 K" in result.output
+    record = json.loads((folder / "vibrations.json").read_text(encoding="utf-8"))
+    assert len(record["frequencies_per_cm"]) == 3
+    assert record["thermochemistry"]["temperature"] == 298.15
+    frames = read(folder / "modes.xyz", ":")
+    assert len(frames) == 3 * 20
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert page.count("<option") == 3
+    assert "http" not in page
+
+
+def test_vibrations_away_from_a_minimum_say_so(model, water, tmp_path):
+    result = run(
+        "vibrations", model, water, "--no-relax", "--output", tmp_path / "vibrations"
+    )
+
+    assert result.exit_code == 0, result.output
+    assert "not a stationary point" in " ".join(result.output.split())
+    page = (tmp_path / "vibrations" / "report.html").read_text(encoding="utf-8")
+    assert "not a stationary point" in page
+
+
+def test_a_structure_that_the_model_cannot_know_is_an_error(model, tmp_path):
+    file = tmp_path / "close.xyz"
+    write(file, Atoms("OHH", [(0, 0, 0), (0.2, 0, 0), (-0.24, 0.93, 0)]))
+
+    result = run("vibrations", model, file, "--output", tmp_path / "vibrations")
+
+    assert result.exit_code == 1
+    text = " ".join(result.output.split())
+    assert "error: atoms 0 (O) and 1 (H) are 0.2000 Å apart" in text
+    assert "--extrapolate" in text
+
+
+def test_a_saddle_that_is_none_is_an_error(model, water, tmp_path):
+    relaxed = tmp_path / "relaxed.xyz"
+    run("relax", model, water, "--output", relaxed, "--fmax", "1e-6")
+
+    result = run("saddle", model, relaxed, "--output", tmp_path / "saddle")
+
+    assert result.exit_code == 1
+    assert "no saddle point after 0 steps" in result.output
+    assert not (tmp_path / "saddle").exists()
+
+
+@pytest.fixture
+def mueller_and_brown(monkeypatch):
+    """`equipot saddle` on a surface of two dimensions in place of a model."""
+    calculator = mueller_brown()
+    monkeypatch.setattr("equipot.cli.saddle.load_calculator", lambda *_: calculator)
+    monkeypatch.setattr("equipot.workflows.model_hessian", lambda c: c.hessian)
+
+
+def place(x, y):
+    return Atoms("HH", [(x, y, 0), (9, 9, 9)], constraint=FixAtoms([1]))
+
+
+def test_a_transition_state_between_two_minima_is_verified(mueller_and_brown, tmp_path):
+    ends = tmp_path / "ends.xyz"
+    write(ends, [place(-0.05, 0.47), place(-0.56, 1.44)])
+    folder = tmp_path / "new" / "saddle"
+
+    result = run(
+        "saddle", "any", f"{ends}@0", f"{ends}@1", "--step", 0.03, "--output", folder
+    )
+
+    assert result.exit_code == 0, result.output
+    assert "A transition state: one imaginary mode" in result.output
+    assert "Barriers 0.401 eV and 1.060 eV" in result.output
+    assert "leads to another" not in result.output
+    files = {path.name for path in folder.iterdir()}
+    assert files == {"report.html", "reaction.json", "path.xyz", "points.xyz"}
+    start, _, end = read(folder / "points.xyz", ":")
+    assert start.positions[0, 0] > end.positions[0, 0]
+
+
+def test_a_path_to_other_minima_than_the_given_ones_is_noticed(
+    mueller_and_brown, tmp_path
+):
+    ends = tmp_path / "ends.xyz"
+    write(ends, [place(0.62, 0.03), place(-0.56, 1.44)])
+
+    result = run(
+        "saddle", "any", f"{ends}@0", f"{ends}@1", "--step", 0.05,
+        "--output", tmp_path / "saddle",
+    )  # fmt: skip
+
+    assert "the path leads to another start than the given one" in result.output
+    assert "there may be more than one barrier" in result.output
+
+
+def test_phonons_write_numbers_a_page_and_what_phonopy_reads(model, crystal, tmp_path):
+    phonopy = pytest.importorskip("phonopy", reason="needs equipot[phonons]")
+    folder = tmp_path / "phonons"
+    result = run(
+        "phonons", model, crystal, "--supercell", 2, 2, 2, "--output", folder,
+        "--method", "derivatives",
+    )  # fmt: skip
+
+    assert result.exit_code == 0, result.output
+    assert (
+        "supercell 2x2x2, 16 atoms; force constants by 1 derivatives" in result.output
+    )
+    assert "atoms interact up to 12.0 Å" in " ".join(result.output.split())
+    record = json.loads((folder / "phonons.json").read_text(encoding="utf-8"))
+    assert record["sum_rule_ev_per_square_angstrom"] < 1e-10
+    lattice = phonopy.load(folder / "phonopy_params.yaml", log_level=0)
+    lattice.run_qpoints([(0, 0, 0)])
+    at_gamma = lattice.qpoints.frequencies[0]
+    first_line = record["bands"]["frequencies_thz"][0]
+    np.testing.assert_allclose(at_gamma, first_line[0], atol=1e-5)
+    assert "<svg" in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_elastic_constants_of_a_cubic_crystal_are_cubic(model, crystal, tmp_path):
+    file = tmp_path / "new" / "elastic.json"
+
+    result = run("elastic", model, crystal, "--json", file)
+
+    record = json.loads(file.read_text(encoding="utf-8"))
+    assert result.exit_code == (0 if record["stable"] else 1), result.output
+    assert "C / GPa, ions relaxed" in result.output
+    c = np.array(record["birch_gpa"])
+    np.testing.assert_allclose(c[:3, 3:], 0, atol=1e-6)
+    np.testing.assert_allclose(np.diag(c)[:3], c[0, 0])
+    np.testing.assert_allclose(np.diag(c)[3:], c[3, 3])
+
+
+def test_structures_are_read_without_labels_and_with_fixed_atoms(tmp_path):
+    file = tmp_path / "a.xyz"
+    atoms = Atoms("OH", [(0, 0, 0), (0.97, 0, 0)])
+    atoms.set_constraint(FixAtoms([0]))
+    atoms.info["REF_energy"] = -3.0
+    write(file, [atoms, atoms])
+
+    found = read_structure(f"{file}@0")
+
+    assert found.calc is None
+    assert found.info == {}
+    assert [c.get_indices().tolist() for c in found.constraints] == [[0]]
+    with pytest.raises(ValueError, match="expected one structure"):
+        read_structure(f"{file}@:")
+    with pytest.raises(ValueError, match="cannot read a structure"):
+        read_structure(f"{file}@7")
