@@ -32,7 +32,7 @@ def verify(
         str | None, typer.Option(help="float32 or float64; as trained by default.")
     ] = None,
 ) -> None:
-    """Compare backends with the reference, and derivatives with differences.
+    """Probe a model, compare backends with the reference, derivatives with differences.
 
     The exit status is 0 if everything agrees and 1 if anything does not.
     """

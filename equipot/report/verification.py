@@ -1,6 +1,6 @@
 """From a model and structures to a table of verified backends."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,20 @@ from equipot.checkpoint import (
     load_potential,
     read_header,
     read_samples,
+    read_statistics,
 )
 from equipot.data.frames import iterate_frames
+from equipot.data.pairs import pair_name
+from equipot.data.statistics import Statistics
 from equipot.models.build import AUTO, unsupported
 from equipot.models.potential import Potential
 from equipot.report.backends import choose_for
 from equipot.report.evaluate import check_elements
 from equipot.tensor_products import BACKENDS, REFERENCE, unavailable
+from equipot.training.environment import describe_environment
 from equipot.verify import Verification, expect, verify_backend
-from equipot.verify.table import report
+from equipot.verify.certificate import Certificate, certify_potential
+from equipot.verify.table import certificate_report, report
 
 MAX_FRAMES = 4
 """Structures of the user's files that are taken, evenly spaced."""
@@ -38,7 +43,7 @@ def run_verification(
     dtype: str | None = None,
     console: Console | None = None,
 ) -> bool:
-    """Verify backends of a model, print the numbers, and say whether all passed.
+    """Verify a model and its backends, print the numbers, and say whether all passed.
 
     Args:
         model: File of the potential.
@@ -50,7 +55,7 @@ def run_verification(
         console: Where to print; standard output by default.
 
     Returns:
-        Whether every check of every backend passed.
+        Whether every check of the potential and of every backend passed.
 
     Raises:
         ValueError: If a file cannot be used, or the backend cannot compute the model.
@@ -77,11 +82,24 @@ def run_verification(
     verifications = [verify_backend(expected, name) for name in names]
     for item in report(verifications, skipped):
         screen.print(item, highlight=False)
+    certificate = certify_potential(
+        potential, structures, closest=_limits(read_statistics(header))
+    )
+    for item in certificate_report(certificate):
+        screen.print(item, highlight=False)
     if json_file is not None:
+        record = _record(model, header, source, verifications, skipped, certificate)
         json_file.parent.mkdir(parents=True, exist_ok=True)
-        write_json(json_file, _record(model, header, source, verifications, skipped))
+        write_json(json_file, record)
         screen.print(f"wrote {json_file}", soft_wrap=True, highlight=False)
-    return all(verification.passed for verification in verifications)
+    return certificate.passed and all(v.passed for v in verifications)
+
+
+def _limits(statistics: Statistics) -> Callable[[int, int], float]:
+    """Distance below which calculators refuse a pair: a new pair, at any."""
+    return lambda a, b: statistics.minimum_distances.get(
+        pair_name(a, b), statistics.cutoff
+    )
 
 
 def _structures(
@@ -122,13 +140,16 @@ def _record(
     source: str,
     verifications: Sequence[Verification],
     skipped: dict[str, str],
+    certificate: Certificate,
 ) -> dict[str, Any]:
     return {
+        "environment": describe_environment(),
         "model": str(model),
         "model_sha256": header["sha256"],
         "structures": source,
         "threads": torch.get_num_threads(),
-        "passed": all(v.passed for v in verifications),
+        "passed": certificate.passed and all(v.passed for v in verifications),
+        "potential": certificate.as_dict(),
         "backends": [v.as_dict() for v in verifications],
         "skipped": skipped,
     }

@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
+from equipot.verify.certificate import Certificate
 from equipot.verify.result import Check, Verification
 
 
@@ -35,6 +36,48 @@ def report(
         yield f"not verified: {name}: {escape(reason)}"
     for verification in verifications:
         yield _verdict(verification)
+
+
+def certificate_report(certificate: Certificate) -> Iterator[RenderableType]:
+    """What `equipot verify` prints about the potential itself.
+
+    Args:
+        certificate: Of the potential.
+
+    Yields:
+        A table, the reasons of what failed, and a verdict.
+    """
+    yield certificate_table(certificate)
+    for check in certificate.failures:
+        yield Padding(f"[red]{escape(str(check))}[/]", (0, 0, 0, 2))
+        yield Padding(escape(check.reason), (0, 0, 0, 4))
+    verdict = "[green]passed[/]" if certificate.passed else "[red]FAILED[/]"
+    yield f"potential: {verdict}, {len(certificate.checks)} checks"
+
+
+def certificate_table(certificate: Certificate) -> Table:
+    """One row per check, narrow enough for 80 columns."""
+    c = certificate
+    table = Table(
+        title=f"the potential itself, {c.atoms} atoms, {c.seconds:.1f} s",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    table.add_column("must agree with", no_wrap=True)
+    for name in ("difference", "relative", "allowed"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for check in c.checks:
+        d = check.difference
+        table.add_row(
+            check.against,
+            f"{d.max_abs:.1e} {check.unit}".rstrip(),
+            f"{d.relative:.1e}",
+            f"{d.tolerance:.1e}",
+            "[green]ok[/]" if check.passed else "[red]FAIL[/]",
+        )
+    return table
 
 
 def backend_table(verification: Verification) -> Table:
