@@ -48,7 +48,7 @@ class EdgeFunction:
 
 def _derivative(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     def derivative(x: Tensor) -> Tensor:
-        _, out = torch.func.jvp(function, (x,), (torch.ones_like(x),))
+        out: Tensor = torch.func.jvp(function, (x,), (torch.ones_like(x),))[1]
         return out
 
     return derivative
