@@ -190,7 +190,9 @@ def hessian_blocks(
             materialize_grads=True,
         )
         for n in present:
-            rows[n].append(product[first[n] : first[n] + sizes[n]])
+            part = product[first[n] : first[n] + sizes[n]]
+            # a view would keep the rows of structures that have ended, too
+            rows[n].append(part if len(present) == len(sizes) else part.clone())
     return tuple(
         torch.stack(block).view(size, 3, size, 3)
         if block

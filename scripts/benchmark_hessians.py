@@ -293,10 +293,10 @@ def _answer(arguments: argparse.Namespace) -> None:
 
 
 def _table(name: str, rows: Sequence[dict[str, Any]]) -> Table:
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    table = Table(*columns, title=name)
-    for row in rows:
-        table.add_row(*(_cell(row.get(column)) for column in columns))
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    table = Table(keys[0], *(_cell(row[keys[0]]) for row in rows), title=name)
+    for key in keys[1:]:
+        table.add_row(key, *(_cell(row.get(key)) for row in rows))
     return table
 
 

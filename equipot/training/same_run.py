@@ -3,6 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from pydantic import ValidationError
+
+from equipot.config.train import TrainConfig
 from equipot.generations import StateError
 
 FREE: Final[tuple[str, ...]] = (
@@ -20,12 +23,14 @@ def check_same_config(before: Mapping[str, Any], now: Mapping[str, Any]) -> None
     """Refuse to go on with another configuration.
 
     Args:
-        before: Configuration of the run as JSON.
+        before: Configuration of the run as JSON; keys that its version did not have yet
+            count as their defaults.
         now: That of the resume.
 
     Raises:
         StateError: Names every key that differs, with both values.
     """
+    before = _with_new_keys(before)
     planned = before["training"]["schedule"]["kind"] == "cosine"
     free = FREE if planned else (*FREE, "training.epochs")
     changes = [
@@ -58,6 +63,15 @@ def check_same_data(before: Mapping[str, str], now: Mapping[str, str]) -> None:
             "cannot resume with other data: changed or new since the run started are "
             f"{', '.join(changed + missing)}; restore them, or start a new run"
         )
+
+
+def _with_new_keys(tree: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Add the defaults of keys that are newer than a configuration."""
+    try:
+        return TrainConfig.model_validate(tree).model_dump(mode="json")
+    except ValidationError:
+        # a key that is gone will be named among the differences
+        return tree
 
 
 def _differences(

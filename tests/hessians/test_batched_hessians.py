@@ -20,15 +20,16 @@ def structures(ethanol, silica):
     return [molecule("H2O"), ethanol, Atoms(), lone, silica, molecule("H2O")]
 
 
+@pytest.mark.parametrize("edges_at_once", [None, 1, 40, 10**6])
 @pytest.mark.parametrize("kind", ["potential", "lennard_jones"])
-def test_each_is_that_of_the_structure_alone(kind, structures):
+def test_each_is_that_of_the_structure_alone(kind, edges_at_once, structures):
     model = {
         "potential": random_potential(lmax=1, num_layers=2),
         "lennard_jones": LennardJones(sigma=1.2, cutoff=4.0),
     }[kind]
     graphs = [build_graph(atoms, model.cutoff) for atoms in structures]
 
-    together = hessians(model, collate(graphs))
+    together = hessians(model, collate(graphs), edges_at_once=edges_at_once)
 
     assert len(together) == len(structures)
     for block, graph in zip(together, graphs, strict=True):
@@ -36,6 +37,12 @@ def test_each_is_that_of_the_structure_alone(kind, structures):
         scale = float(alone.abs().max()) if alone.any() else 1.0
         assert block.shape == (graph.num_atoms, 3, graph.num_atoms, 3)
         assert_close(block, alone, rtol=0, atol=1e-13 * scale)
+
+
+def test_a_part_without_edges_is_refused(structures):
+    model = LennardJones()
+    with pytest.raises(ValueError, match="edges_at_once must be positive, got 0"):
+        hessians(model, build_graph(structures[0], model.cutoff), edges_at_once=0)
 
 
 def test_output_of_the_potential(structures):

@@ -19,6 +19,7 @@ from equipot.config.train import TrainConfig
 from equipot.data.dataset import load_dataset
 from equipot.data.errors import DataError
 from equipot.data.statistics import compute_statistics
+from equipot.generations import StateError
 from equipot.interrupt import Interruption
 from equipot.models import build_potential, direct_hessian
 from equipot.neighbors import build_graph
@@ -26,6 +27,7 @@ from equipot.report.hessians import derivative_hessians
 from equipot.report.loading import load_structures
 from equipot.training.build import build_trainer
 from equipot.training.run import run_training
+from equipot.training.same_run import check_same_config
 
 
 def springs(atoms, rest):
@@ -251,6 +253,21 @@ def test_one_file_of_hessians_belongs_to_one_of_structures(folder):
 
     with pytest.raises(DataError, match="holds the Hessians of one file, but 2"):
         load_structures(files, KeysConfig(), folder / "test.npz")
+
+
+def test_a_run_of_before_these_keys_can_be_resumed(tree):
+    tree["training"]["loss"] = {}
+    del tree["model"]["direct_hessian"], tree["data"]["hessians"]
+    now = TrainConfig.model_validate(tree).model_dump(mode="json")
+    before = copy.deepcopy(now)
+    del before["training"]["loss"]["hessian"], before["model"]["direct_hessian"]
+    del before["training"]["loss"]["hessian_direct"], before["data"]["hessians"]
+
+    check_same_config(before, now)
+
+    now["training"]["loss"]["hessian"]["weight"] = 1.0
+    with pytest.raises(StateError, match=r"training\.loss\.hessian\.weight: 0\.0 in"):
+        check_same_config(before, now)
 
 
 def test_the_configuration_survives_a_file(tree):
