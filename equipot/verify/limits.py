@@ -26,7 +26,9 @@ SEPARATE_TOLERANCE = 1e-10
 CLOSEST = 0.3
 """Å."""
 NUM_DISTANCES = 60
-HOLE_TOLERANCE = 1e-3
+SHORT_BOND = 0.7
+"""Of the sum of covalent radii: nature repels any two atoms that are closer."""
+HOLE_TOLERANCE = 0.1
 """eV."""
 
 Curve = Float64[np.ndarray, " distances"]
@@ -156,7 +158,7 @@ def _holes(
     for pair in pairs:
         limit = None if closest is None else closest(*pair)
         last = CLOSEST if limit is None else limit
-        bond = 0.8 * float(covalent_radii[pair[0]] + covalent_radii[pair[1]])
+        bond = SHORT_BOND * float(covalent_radii[pair[0]] + covalent_radii[pair[1]])
         first = max(bond, last)
         distances = np.linspace(last, first, NUM_DISTANCES)
         energies = _scan(model, pair, distances, False).energies
@@ -171,7 +173,7 @@ def _holes(
         dtype="float64",
         difference=Difference(max(depth, 0.0), 1.0, HOLE_TOLERANCE),
         reason=(
-            "absolute; from 0.8 of a single bond down to "
+            f"absolute; from {SHORT_BOND:g} of a single bond down to "
             f"{CLOSEST:g} Å, or to where the potential refuses to be used"
         ),
     )

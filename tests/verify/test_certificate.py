@@ -122,8 +122,11 @@ class StressOfWrongSign(Wrapped):
         return replace(prediction, stress=-prediction.stress)
 
 
-class KinkAtCutoff(Wrapped):
-    """A pair energy that ends in a kink; its forces are its gradient."""
+class WithPairs(Wrapped):
+    """The energy of pairs is added, and its gradient to the forces."""
+
+    def pair(self, lengths):
+        raise NotImplementedError
 
     def __call__(self, graph, outputs, *, create_graph):
         positions = graph.positions.detach().requires_grad_()
@@ -131,7 +134,7 @@ class KinkAtCutoff(Wrapped):
         prediction = self.potential(graph, {*outputs, "forces"}, create_graph=True)
         vectors = edge_vectors(graph)
         inside = vectors.norm(dim=1) < self.cutoff
-        extra = 0.01 * (self.cutoff - vectors[inside].norm(dim=1))
+        extra = self.pair(vectors[inside].norm(dim=1))
         (gradient,) = torch.autograd.grad(
             extra.sum(), positions, create_graph=create_graph, retain_graph=True
         )
@@ -140,9 +143,23 @@ class KinkAtCutoff(Wrapped):
         forces = prediction.forces - gradient
         if not create_graph:
             energy, forces = energy.detach(), forces.detach()
-        # without the part of the pairs, for which this test has no use
+        # without the part of the pairs, for which these tests have no use
         stress = None if prediction.stress is None else prediction.stress.detach()
         return replace(prediction, energy=energy, forces=forces, stress=stress)
+
+
+class KinkAtCutoff(WithPairs):
+    """A pair energy that ends in a kink; its forces are its gradient."""
+
+    def pair(self, lengths):
+        return 0.01 * (self.cutoff - lengths)
+
+
+class Hole(WithPairs):
+    """Atoms that come very close fall onto each other."""
+
+    def pair(self, lengths):
+        return -10.0 * torch.exp(-((lengths / 0.2) ** 2))
 
 
 class Noise(Wrapped):
@@ -202,16 +219,17 @@ def tail(name):
 
 
 def test_a_hole_at_short_range_is_found_unless_the_potential_refuses_to_go_there():
-    potential = random_potential(lmax=1, num_layers=2)
+    model = Hole(random_potential(lmax=1, num_layers=2))
     water = [Atoms("OH2", [[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])]
 
-    free = certify_potential(potential, water)
-    refusing = certify_potential(potential, water, closest=guarded)
+    free = certify(model, water, [1, 8])
+    refusing = certify(model, water, [1, 8], closest=guarded)
 
     assert failures(free) == {"short bonds"}
     (hole,) = free.failures
-    assert "Å" in hole.against
-    assert hole.difference.max_abs > 0.01
+    assert hole.against.endswith("at 0.30 Å")
+    # 2 x 10 eV x exp(-1.5^2), as each pair has two edges
+    assert hole.difference.max_abs == pytest.approx(2.1, abs=0.2)
     assert refusing.passed
 
 
