@@ -9,7 +9,9 @@ from ase.calculators.calculator import CalculationFailed
 from equipot.calculators import EquipotCalculator
 from equipot.calculators.domain import ExtrapolationError
 from equipot.hessians import hessian
+from equipot.models import with_backend
 from equipot.neighbors import build_graph
+from equipot.tensor_products.availability import unavailable
 from tests.potentials import random_potential
 
 
@@ -51,3 +53,17 @@ def test_hessian_refusals(ethanol):
         potential.head.last[0].weight[0, 0] = torch.nan
     with pytest.raises(CalculationFailed, match="a Hessian with values"):
         EquipotCalculator(potential).get_hessian(ethanol)
+
+
+def test_compiled_ops_take_the_edges_of_the_calculator(ethanol):
+    """Rows of its edge list are not contiguous."""
+    if (reason := unavailable("fused", torch.device("cpu"))) is not None:
+        pytest.skip(reason)
+    potential = random_potential(lmax=1, num_layers=2)
+    fused = with_backend(potential, "fused")
+
+    found, expected = (
+        EquipotCalculator(p).get_hessian(ethanol) for p in (fused, potential)
+    )
+
+    assert found == pytest.approx(expected, abs=1e-12 * np.abs(expected).max())
