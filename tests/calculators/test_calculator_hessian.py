@@ -9,7 +9,7 @@ from ase.calculators.calculator import CalculationFailed
 from equipot.calculators import EquipotCalculator
 from equipot.calculators.domain import ExtrapolationError
 from equipot.hessians import hessian
-from equipot.models import with_backend
+from equipot.models import direct_hessian, with_backend
 from equipot.neighbors import build_graph
 from equipot.tensor_products.availability import unavailable
 from tests.potentials import random_potential
@@ -39,6 +39,25 @@ def test_leaves_out_the_last_structure_and_keeps_results(ethanol):
 
     assert found == pytest.approx(calculator.get_hessian(ethanol), abs=0)
     assert calculator.results["energy"] == energy
+
+
+def test_the_direct_hessian_is_given_on_request_only(ethanol):
+    head = {"cutoff": 6.0, "channels": 4, "num_basis": 4, "hidden": (8,)}
+    potential = random_potential(lmax=1, num_layers=1, direct_hessian=head)
+    calculator = EquipotCalculator(potential)
+
+    found = calculator.get_hessian(ethanol, direct=True)
+
+    (matrix,) = direct_hessian(
+        potential, build_graph(ethanol, potential.cutoff)
+    ).matrices()
+    assert found.shape == (len(ethanol), 3, len(ethanol), 3)
+    assert found.reshape(matrix.shape) == pytest.approx(matrix.numpy(), abs=1e-12)
+    assert np.abs(found - calculator.get_hessian(ethanol)).max() > 1e-3
+    with pytest.raises(ValueError, match=r"section model\.direct_hessian"):
+        EquipotCalculator(random_potential(num_layers=1)).get_hessian(
+            ethanol, direct=True
+        )
 
 
 def test_hessian_refusals(ethanol):
