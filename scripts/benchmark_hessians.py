@@ -70,7 +70,11 @@ def main() -> None:
         screen.print(f"[yellow]![/] {warning}")
     screen.print(PREDICTIONS)
     record: dict[str, Any] = {
-        "environment": describe_environment(),
+        "environment": {
+            name: fact
+            for name, fact in describe_environment().items()
+            if name != "command"  # it names files of this machine
+        },
         "warning": warning,
         "threads": arguments.threads,
         "predictions": PREDICTIONS,

@@ -178,13 +178,15 @@ def all_variants(
 ) -> Iterator[Variant]:
     """Everyone who can compute a product, and the spherical grid with its own."""
     dtype = torch.float32
-    yield from ours(spec, edges, dtype)
+    yield from ours(spec, edges, channels, dtype)
     yield from e3nn_variants(spec, edges, channels, dtype, compiled=compiled)
     yield from channelwise_cuequivariance(spec, edges, channels, dtype)
     gaunt = TensorProductSpec(
         spec.lmax_in, spec.lmax_filter, spec.lmax_out, weighting="per_degree"
     )
-    yield from (v for v in ours(gaunt, edges, dtype) if v.name == "spherical_grid")
+    yield from (
+        v for v in ours(gaunt, edges, channels, dtype) if v.name == "spherical_grid"
+    )
 
 
 def operands_of(
@@ -262,7 +264,7 @@ def arithmetic(arguments: argparse.Namespace) -> dict[str, Any]:
         edges = GRAPHS["molecules"]()
         calls = {}
         for dtype in (torch.float32, torch.float64):
-            fused = _fused(lmax, edges, dtype)
+            fused = _fused(lmax, edges, channels, dtype)
             operands = operands_of(fused, edges, channels, dtype)
             for step, function in STEPS.items():
                 call = partial(function, fused.convolution, operands)
@@ -289,7 +291,7 @@ def threads(arguments: argparse.Namespace) -> dict[str, Any]:
     for case in arguments.cases:
         lmax, channels = CASES[case]
         edges = GRAPHS["molecules"]()
-        fused = _fused(lmax, edges, torch.float32)
+        fused = _fused(lmax, edges, channels, torch.float32)
         operands = operands_of(fused, edges, channels, torch.float32)
         calls = {
             step: partial(function, fused.convolution, operands)
@@ -321,7 +323,7 @@ def scaling(arguments: argparse.Namespace) -> dict[str, Any]:
         count = len(edges.directions)
         if count > 1.05 * arguments.max_edges or not _fits(rows, count):
             break
-        fused = _fused(lmax, edges, torch.float32)
+        fused = _fused(lmax, edges, channels, torch.float32)
         operands = operands_of(fused, edges, channels, torch.float32)
         held = sum(t.nbytes for t in operands)
         for step, function in STEPS.items():
@@ -381,9 +383,9 @@ def _plain_table(title: str, rows: Sequence[dict[str, Any]]) -> Table:
     return table
 
 
-def _fused(lmax: int, edges: Edges, dtype: torch.dtype) -> Variant:
+def _fused(lmax: int, edges: Edges, channels: int, dtype: torch.dtype) -> Variant:
     spec = TensorProductSpec(lmax, lmax, lmax)
-    return next(v for v in ours(spec, edges, dtype) if v.name == "fused")
+    return next(v for v in ours(spec, edges, channels, dtype) if v.name == "fused")
 
 
 def _fits(rows: Sequence[dict[str, Any]], edges: int) -> bool:

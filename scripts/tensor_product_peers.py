@@ -47,7 +47,7 @@ class Variant:
 
 
 def ours(
-    spec: TensorProductSpec, edges: Edges, dtype: torch.dtype
+    spec: TensorProductSpec, edges: Edges, channels: int, dtype: torch.dtype
 ) -> Iterator[Variant]:
     """Our backends that can compute a product here.
 
@@ -58,7 +58,7 @@ def ours(
         if unavailable(name, device) or backend.unsupported(spec):
             continue
         if name == "fused":
-            yield from _fused(spec, edges, dtype)
+            yield from _fused(spec, edges, channels, dtype)
         elif name == "cuequivariance":
             yield given_harmonics(name, backend(spec), edges, dtype)
         else:
@@ -66,10 +66,10 @@ def ours(
 
 
 def _fused(
-    spec: TensorProductSpec, edges: Edges, dtype: torch.dtype
+    spec: TensorProductSpec, edges: Edges, channels: int, dtype: torch.dtype
 ) -> Iterator[Variant]:
     """Both algorithms."""
-    default = fastest(spec, torch.device("cpu"))
+    default = fastest(spec, torch.device("cpu"), channels)
     in_frames = Fused(spec, "so2") if unsupported_in_frames(spec) is None else None
     by_matrices = Fused(spec, "edge_matrices")
     name = "fused" if default == "edge_matrices" else "fused edge matrices"
@@ -94,10 +94,12 @@ def given_harmonics(
         dtype: Arithmetic.
     """
     state = product.prepare(edges.directions.to(dtype), edges.connectivity)
-    field = "geometry" if isinstance(product, Fused) else "harmonics"
+    lmax = product.spec.lmax_filter
 
     def convolution(x: Tensor, y: Tensor, w: Tensor) -> Tensor:
-        return product(x, state._replace(**{field: y}), w)
+        if isinstance(product, Fused):
+            return product(x, state.given(lmax, y), w)
+        return product(x, state._replace(harmonics=y), w)
 
     return Variant(name, product.spec, convolution, True)
 

@@ -20,6 +20,8 @@ from equipot.tensor_products.fused import fastest
 from equipot.tensor_products.gaunt_fft import padded_shape
 from equipot.tensor_products.so2_weights import paths_to_so2
 
+TYPICAL_CHANNELS = 64
+
 
 @dataclass(frozen=True)
 class Operations:
@@ -90,8 +92,8 @@ def _so2(spec: TensorProductSpec) -> Operations:
 
 
 def _fused(spec: TensorProductSpec) -> Operations:
-    """Those of the algorithm that it chooses."""
-    in_frames = fastest(spec, torch.device("cpu")) == "so2"
+    """Those of the algorithm that it chooses for `TYPICAL_CHANNELS`."""
+    in_frames = fastest(spec, torch.device("cpu"), TYPICAL_CHANNELS) == "so2"
     return _so2(spec) if in_frames else _edge_matrices(spec)
 
 

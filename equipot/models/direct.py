@@ -22,7 +22,4 @@ def direct_hessian(potential: Potential, graph: AtomicGraph) -> HessianBlocks:
     Raises:
         ValueError: If the potential has no direct head.
     """
-    prediction = potential(
-        graph, outputs=("energy", "hessian_direct"), create_graph=False
-    )
-    return prediction.hessian_direct
+    return potential.hessian_direct(graph)

@@ -146,8 +146,27 @@ class Potential(nn.Module):
         prediction = self._differentiated(graph, elements, outputs, create_graph)
         if "hessian_direct" not in outputs:
             return prediction
+        return replace(
+            prediction,
+            hessian_direct=self.hessian_direct(graph, create_graph=create_graph),
+        )
+
+    def hessian_direct(
+        self, graph: AtomicGraph, *, create_graph: bool = False
+    ) -> HessianBlocks:
+        """What the direct head predicts, without an energy.
+
+        Args:
+            graph: As for an energy; pairs beyond its cutoff are found here.
+            create_graph: Whether the blocks can be differentiated.
+
+        Raises:
+            ValueError: As for an energy, or if there is no direct head.
+        """
+        self._check(graph, ("hessian_direct",))
+        elements = self._element_indices(graph.atomic_numbers)
         with torch.set_grad_enabled(create_graph):
-            return replace(prediction, hessian_direct=self._direct(graph, elements))
+            return self._direct(graph, elements)
 
     def _differentiated(
         self,

@@ -5,13 +5,13 @@ from dataclasses import asdict
 from typing import Any, Final
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
 from equipot.data.batching import evaluation_batches
 from equipot.data.labels import Example, collate_examples
 from equipot.graph import AtomicGraph
-from equipot.models import Potential, direct_hessian, hessian_vector_products
+from equipot.hessians import hessians
+from equipot.models import Potential, direct_hessian
 from equipot.training.hessian_metrics import compare_hessians, mean_errors
 
 Matrices = list[Float[np.ndarray, "_rows _rows"]]
@@ -90,23 +90,9 @@ def direct_hessians(potential: Potential, graph: AtomicGraph) -> Matrices:
 
 
 def derivative_hessians(potential: Potential, graph: AtomicGraph) -> Matrices:
-    """Second derivatives of the energy of every structure in eV/Å^2.
-
-    One product gives a column of every structure, as they do not interact.
-    """
-    counts = torch.bincount(graph.batch, minlength=graph.num_graphs).tolist()
-    first = np.cumsum([0, *counts])[:-1]
-    device = graph.positions.device
-    directions = torch.zeros(
-        3 * max(counts), graph.num_atoms, 3, dtype=torch.float64, device=device
-    )
-    for start, count in zip(first, counts, strict=True):
-        rows = torch.arange(3 * count, device=device)
-        directions[rows, int(start) + rows // 3, rows % 3] = 1
-    products = hessian_vector_products(potential, graph, directions)
-    columns = products.double().cpu().numpy()
+    """Second derivatives of the energy of every structure in eV/Å^2."""
     out = []
-    for start, count in zip(first, counts, strict=True):
-        h = columns[: 3 * count, start : start + count].reshape(3 * count, 3 * count)
-        out.append((h + h.T) / 2)
+    for h in hessians(potential, graph):
+        matrix = h.flatten(2).flatten(0, 1).double().cpu().numpy()
+        out.append((matrix + matrix.T) / 2)
     return out

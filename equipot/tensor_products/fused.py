@@ -1,7 +1,7 @@
 """The Clebsch-Gordan product by compiled ops: gather, product and sum in one pass."""
 
 from collections.abc import Hashable
-from typing import Literal, NamedTuple, final
+from typing import Literal, final
 
 import torch
 from jaxtyping import Float, Int
@@ -30,14 +30,47 @@ from equipot.tensor_products.weights import path_weights
 Algorithm = Literal["edge_matrices", "so2"]
 
 
-class FusedEdges(NamedTuple):
-    """Edges in the order of their receivers."""
+@final
+class FusedEdges:
+    """Edges in the order of their receivers, and functions of their directions.
 
-    geometry: Float[Tensor, "edges sph_filter"] | EdgeFrames
-    """Harmonics, of which edge matrices are made, or frames."""
-    topology: Topology
-    order: Int[Tensor, " edges"] | None
-    """Given edges in the order of their receivers; None if they were sorted."""
+    The latter is computed where it is first needed, once for all products.
+
+    Args:
+        directions: Unit vectors, sorted by receiver.
+        topology: Senders and receivers.
+        order: Given edges in the order of their receivers; None if they were sorted.
+    """
+
+    def __init__(
+        self,
+        directions: Float[Tensor, "edges 3"],
+        topology: Topology,
+        order: Int[Tensor, " edges"] | None,
+    ) -> None:
+        self._directions = directions
+        self.topology = topology
+        self.order = order
+        self._harmonics: dict[int, Float[Tensor, "edges sph"]] = {}
+        self._frames: dict[int, EdgeFrames] = {}
+
+    def harmonics(self, lmax: int) -> Float[Tensor, "edges sph"]:
+        """Of degree 0 to `lmax`."""
+        if lmax not in self._harmonics:
+            self._harmonics[lmax] = solid_harmonics(lmax, self._directions)
+        return self._harmonics[lmax]
+
+    def given(self, lmax: int, harmonics: Float[Tensor, "edges sph"]) -> "FusedEdges":
+        """The same edges, whose harmonics are known."""
+        copy = FusedEdges(self._directions, self.topology, self.order)
+        copy._harmonics[lmax] = harmonics
+        return copy
+
+    def frames(self, lmax: int) -> EdgeFrames:
+        """Rotations of features up to `lmax` to the frames of the edges."""
+        if lmax not in self._frames:
+            self._frames[lmax] = edge_frames(self._directions, lmax)
+        return self._frames[lmax]
 
 
 @final
@@ -80,19 +113,13 @@ class Fused(TensorProduct[FusedEdges]):
 
     @property
     def edge_state_key(self) -> Hashable:
-        """What the geometry of an edge is a function of."""
-        spec = self.spec
-        return (
-            max(spec.lmax_in, spec.lmax_out),
-            spec.lmax_filter,
-            *(fastest(spec, torch.device(kind)) for kind in ("cpu", "cuda")),
-            self._algorithm,
-        )
+        """One for all products: each takes what it needs."""
+        return Fused
 
     def prepare(
         self, directions: Float[Tensor, "edges 3"], connectivity: Connectivity
     ) -> FusedEdges:
-        """Harmonics or frames of the edges, sorted by receiver."""
+        """Edges sorted by receiver."""
         order = None
         if not connectivity.sorted_by_receiver:
             order = connectivity.by_receiver.order
@@ -106,7 +133,7 @@ class Fused(TensorProduct[FusedEdges]):
             connectivity.by_receiver.pointers,
             *connectivity.by_sender,
         )
-        return FusedEdges(self._geometry(directions), topology, order)
+        return FusedEdges(directions, topology, order)
 
     def forward(
         self,
@@ -119,16 +146,12 @@ class Fused(TensorProduct[FusedEdges]):
         weights = path_weights(self.spec, weights)
         if edges.order is not None:
             weights = weights[edges.order]
-        table = self._table(x)
-        if isinstance(edges.geometry, EdgeFrames):
-            return so2_convolve(x, edges.geometry, weights, edges.topology, table)
-        return convolve(x, edges.geometry, weights, edges.topology, table)
-
-    def _geometry(self, directions: Tensor) -> Tensor | EdgeFrames:
-        spec = self.spec
-        if (self._algorithm or fastest(spec, directions.device)) == "so2":
-            return edge_frames(directions, max(spec.lmax_in, spec.lmax_out))
-        return solid_harmonics(spec.lmax_filter, directions)
+        spec, table = self.spec, self._table(x)
+        if (self._algorithm or fastest(spec, x.device, x.shape[2])) == "so2":
+            frames = edges.frames(max(spec.lmax_in, spec.lmax_out))
+            return so2_convolve(x, frames, weights, edges.topology, table)
+        harmonics = edges.harmonics(spec.lmax_filter)
+        return convolve(x, harmonics, weights, edges.topology, table)
 
     def _table(self, x: Tensor) -> Table:
         return Table(
@@ -150,18 +173,20 @@ def unsupported_in_frames(spec: TensorProductSpec) -> str | None:
     return None
 
 
-def fastest(spec: TensorProductSpec, device: torch.device) -> Algorithm:
+def fastest(spec: TensorProductSpec, device: torch.device, channels: int) -> Algorithm:
     """The faster algorithm for a product on a device.
 
     Frames cost :math:`O(L^3)` operations for each channel, edge matrices
-    :math:`O(L^5)` but less of everything else. On CPUs with AVX-512 or AVX2 frames win
-    from degree 3 on, `benchmarks/` has the numbers; with features or messages of lower
-    degree, the matrices are small. There are no kernels in frames for other devices.
+    :math:`O(L^5)` but less of everything else. On CPUs with AVX-512 frames win from
+    degree 4 on, and at degree 3 for fewer than 128 channels; `benchmarks/` has the
+    numbers. With features or messages of lower degree, the matrices are small. There
+    are no kernels in frames for other devices.
     """
+    degree = min(spec.lmax_in, spec.lmax_out)
     frames = (
         device.type == "cpu"
         and unsupported_in_frames(spec) is None
-        and min(spec.lmax_in, spec.lmax_out) >= 3
+        and (degree >= 4 or (degree == 3 and channels < 128))
     )
     return "so2" if frames else "edge_matrices"
 

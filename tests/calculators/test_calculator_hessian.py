@@ -9,7 +9,9 @@ from ase.calculators.calculator import CalculationFailed
 from equipot.calculators import EquipotCalculator
 from equipot.calculators.domain import ExtrapolationError
 from equipot.hessians import hessian
+from equipot.models import direct_hessian, with_backend
 from equipot.neighbors import build_graph
+from equipot.tensor_products.availability import unavailable
 from tests.potentials import random_potential
 
 
@@ -39,6 +41,25 @@ def test_leaves_out_the_last_structure_and_keeps_results(ethanol):
     assert calculator.results["energy"] == energy
 
 
+def test_the_direct_hessian_is_given_on_request_only(ethanol):
+    head = {"cutoff": 6.0, "channels": 4, "num_basis": 4, "hidden": (8,)}
+    potential = random_potential(lmax=1, num_layers=1, direct_hessian=head)
+    calculator = EquipotCalculator(potential)
+
+    found = calculator.get_hessian(ethanol, direct=True)
+
+    (matrix,) = direct_hessian(
+        potential, build_graph(ethanol, potential.cutoff)
+    ).matrices()
+    assert found.shape == (len(ethanol), 3, len(ethanol), 3)
+    assert found.reshape(matrix.shape) == pytest.approx(matrix.numpy(), abs=1e-12)
+    assert np.abs(found - calculator.get_hessian(ethanol)).max() > 1e-3
+    with pytest.raises(ValueError, match=r"section model\.direct_hessian"):
+        EquipotCalculator(random_potential(num_layers=1)).get_hessian(
+            ethanol, direct=True
+        )
+
+
 def test_hessian_refusals(ethanol):
     potential = random_potential(lmax=0, num_layers=1)
     with pytest.raises(ValueError, match="give get_hessian the atoms"):
@@ -51,3 +72,17 @@ def test_hessian_refusals(ethanol):
         potential.head.last[0].weight[0, 0] = torch.nan
     with pytest.raises(CalculationFailed, match="a Hessian with values"):
         EquipotCalculator(potential).get_hessian(ethanol)
+
+
+def test_compiled_ops_take_the_edges_of_the_calculator(ethanol):
+    """Rows of its edge list are not contiguous."""
+    if (reason := unavailable("fused", torch.device("cpu"))) is not None:
+        pytest.skip(reason)
+    potential = random_potential(lmax=1, num_layers=2)
+    fused = with_backend(potential, "fused")
+
+    found, expected = (
+        EquipotCalculator(p).get_hessian(ethanol) for p in (fused, potential)
+    )
+
+    assert found == pytest.approx(expected, abs=1e-12 * np.abs(expected).max())

@@ -277,6 +277,18 @@ def test_a_head_changes_no_energy(ethanol):
     assert with_head(graph).hessian_direct is None
 
 
+def test_an_output_of_the_potential_is_the_same(ethanol):
+    potential = potential_of()
+    graph = build_graph(ethanol, 4.0)
+
+    prediction = potential(graph, ("energy", "forces", "hessian_direct"))
+
+    expected = direct_hessian(potential, graph)
+    assert torch.equal(prediction.hessian_direct.pairs, expected.pairs)
+    assert torch.equal(prediction.forces, potential(graph).forces)
+    assert not expected.pairs.requires_grad
+
+
 def test_a_detached_head_leaves_the_backbone_alone(ethanol):
     potential = random_potential(
         num_layers=2, direct_hessian={**HEAD, "detach": True}

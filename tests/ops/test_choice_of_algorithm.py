@@ -5,8 +5,7 @@ import torch
 
 from equipot.connectivity import Connectivity
 from equipot.ops import unavailable
-from equipot.ops.so2_convolution import EdgeFrames
-from equipot.tensor_products import TensorProductSpec, UnsupportedSpecError
+from equipot.tensor_products import TensorProductSpec, UnsupportedSpecError, fused
 from equipot.tensor_products.fused import Fused, fastest
 
 CPU = torch.device("cpu")
@@ -23,6 +22,7 @@ needs_kernels = pytest.mark.skipif(
         (TensorProductSpec(0, 3, 3), "edge_matrices"),
         (TensorProductSpec(6, 6, 0), "edge_matrices"),
         (TensorProductSpec(3, 3, 3), "so2"),
+        (TensorProductSpec(4, 4, 4), "so2"),
         (TensorProductSpec(6, 6, 6, symmetry="SO(3)"), "so2"),
         (TensorProductSpec(4, 4, 4, weighting="per_degree"), "so2"),
         (TensorProductSpec(3, 3, 3, accumulate="concat"), "edge_matrices"),
@@ -30,26 +30,44 @@ needs_kernels = pytest.mark.skipif(
     ],
 )
 def test_high_degrees_are_computed_in_frames(spec, algorithm):
-    assert fastest(spec, CPU) == algorithm
+    assert fastest(spec, CPU, 64) == algorithm
+
+
+def test_at_degree_3_the_number_of_channels_decides():
+    assert fastest(TensorProductSpec(3, 3, 3), CPU, 128) == "edge_matrices"
+    assert fastest(TensorProductSpec(4, 4, 4), CPU, 128) == "so2"
 
 
 def test_only_cpus_have_kernels_in_frames():
     spec = TensorProductSpec(6, 6, 6)
 
-    assert fastest(spec, torch.device("cuda")) == "edge_matrices"
+    assert fastest(spec, torch.device("cuda"), 64) == "edge_matrices"
+
+
+def recorded(function, name, calls):
+    def call(*arguments):
+        calls.append(name)
+        return function(*arguments)
+
+    return call
 
 
 @needs_kernels
 @pytest.mark.parametrize("algorithm", [None, "so2", "edge_matrices"])
-def test_algorithm_asked_for_is_taken(algorithm):
+def test_algorithm_asked_for_is_taken(algorithm, monkeypatch):
     spec = TensorProductSpec(3, 3, 3)
-    directions = torch.eye(3)
-    connectivity = Connectivity(torch.zeros(2, 3, dtype=torch.int64), 1)
+    product = Fused(spec, algorithm)
+    taken = []
+    for name in ("convolve", "so2_convolve"):
+        monkeypatch.setattr(fused, name, recorded(getattr(fused, name), name, taken))
+    edges = product.prepare(
+        torch.eye(3), Connectivity(torch.zeros(2, 3, dtype=torch.int64), 1)
+    )
 
-    edges = Fused(spec, algorithm).prepare(directions, connectivity)
+    product(torch.zeros(1, 16, 64), edges, torch.zeros(3, spec.num_weights, 64))
 
-    expected = algorithm or fastest(spec, CPU)
-    assert isinstance(edges.geometry, EdgeFrames) == (expected == "so2")
+    expected = algorithm or fastest(spec, CPU, 64)
+    assert taken == ["so2_convolve" if expected == "so2" else "convolve"]
 
 
 @needs_kernels

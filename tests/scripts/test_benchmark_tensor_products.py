@@ -29,7 +29,7 @@ SPECS = [
 
 
 def variants(spec, edges, channels, dtype):
-    yield from ours(spec, edges, dtype)
+    yield from ours(spec, edges, channels, dtype)
     yield from e3nn_variants(spec, edges, channels, dtype)
     yield from channelwise_cuequivariance(spec, edges, channels, dtype)
 
@@ -52,7 +52,7 @@ def test_all_variants_compute_the_same(spec):
 
 def test_what_computes_something_else_is_refused():
     spec, edges = TensorProductSpec(1, 1, 1), exactly(20)
-    right = next(iter(ours(spec, edges, torch.float64)))
+    right = next(iter(ours(spec, edges, 2, torch.float64)))
 
     def convolution(x, geometry, weights):
         return right.convolution(x, geometry, weights) * 1.001
@@ -66,7 +66,7 @@ def test_what_computes_something_else_is_refused():
 
 def test_a_wrong_gradient_is_refused():
     spec, edges = TensorProductSpec(1, 1, 1), exactly(20)
-    right = next(iter(ours(spec, edges, torch.float64)))
+    right = next(iter(ours(spec, edges, 2, torch.float64)))
 
     def convolution(x, geometry, weights):
         return right.convolution(x, geometry, weights.detach() + 0 * weights)
