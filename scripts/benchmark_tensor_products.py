@@ -75,7 +75,7 @@ def main() -> None:
     record: dict[str, Any] = {
         "environment": describe_environment(),
         "compiled": _compiled(),
-        "threads": arguments.threads,
+        "num_threads": arguments.threads,
         "concat": arguments.concat,
     }
     if (warning := busy()) is not None:

@@ -51,3 +51,13 @@ def test_the_table_has_a_row_for_every_backend():
     rows = [benchmark.summarize(name, REFERENCE, REFERENCE) for name in "ab"]
 
     assert benchmark.table(rows).row_count == 2
+
+
+def test_losses_agree_if_rounding_moves_them_as_much():
+    nudged = history([10.0, 18.0, 26.0], [1.0 + 1e-12, 0.5 + 1e-9, 0.25 + 1e-6])
+    close = history([10.0, 18.0, 26.0], [1.0 - 3e-12, 0.5 - 3e-9, 0.25 + 3e-6])
+    far = history([10.0, 18.0, 26.0], [1.0 + 1e-9, 0.5 + 1e-9, 0.25 + 1e-6])
+
+    assert benchmark.agrees(REFERENCE, nudged, REFERENCE)
+    assert benchmark.agrees(close, nudged, REFERENCE)
+    assert not benchmark.agrees(far, nudged, REFERENCE)
