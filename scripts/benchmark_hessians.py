@@ -1,7 +1,7 @@
 """Time and memory of Hessians: beside MACE, in batches, and for thousands of atoms.
 
 python scripts/benchmark_hessians.py --structure FILE [--mace PYTHON] [--rounds 3]
-    [--threads 2] [--sparse 4 6 8] [--json FILE]
+    [--peers NAME ...] [--parts NAME ...] [--threads 2] [--sparse 4 6 8] [--json FILE]
 
 PYTHON is the interpreter of an environment with mace-torch 0.3.16 and the same torch;
 without it that comparison is left out. FILE holds a molecule of H, C, N, O and is
@@ -99,7 +99,7 @@ def _known(path: Path) -> dict[str, Any]:
 
 def compare_peers(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Hessians of one molecule by equipot and by MACE, in turn."""
-    names = [n for n in PEERS if arguments.mace or not n.startswith("mace")]
+    names = [n for n in arguments.peers if arguments.mace or not n.startswith("mace")]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "molecule.xyz"
         ase.io.write(path, _molecule(arguments))
@@ -313,6 +313,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--mace", type=Path, help="interpreter with mace-torch 0.3.16")
     parser.add_argument("--structure", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--sparse", type=int, nargs="+", default=[4, 6, 8])
     parts = ["peers", "hundred", "batches", "sparse"]
