@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from equipot.graph import AtomicGraph, edge_vectors
+from equipot.parallel_rows import for_each_row
 
 
 @dataclass(frozen=True)
@@ -176,12 +177,13 @@ def hessian_blocks(
     """
     _require_graph(forces)
     first = torch.tensor([0, *sizes]).cumsum(0)[:-1].tolist()
-    rows: list[list[Tensor]] = [[] for _ in sizes]
-    for k in range(3 * max(sizes, default=0)):
-        present = [n for n, size in enumerate(sizes) if k < 3 * size]
+    count = 3 * max(sizes, default=0)
+    products: list[Tensor] = [forces] * count
+
+    def differentiate(k: int) -> None:
         seed = torch.zeros_like(forces, requires_grad=False).view(-1)
-        seed[[3 * first[n] + k for n in present]] = -1.0
-        (product,) = torch.autograd.grad(
+        seed[[3 * f + k for f, n in zip(first, sizes, strict=True) if k < 3 * n]] = -1.0
+        (products[k],) = torch.autograd.grad(
             forces,
             [positions],
             seed.view_as(forces),
@@ -189,15 +191,19 @@ def hessian_blocks(
             create_graph=create_graph,
             materialize_grads=True,
         )
-        for n in present:
-            part = product[first[n] : first[n] + sizes[n]]
-            # a view would keep the rows of structures that have ended, too
-            rows[n].append(part if len(present) == len(sizes) else part.clone())
+
+    if create_graph or forces.device.type != "cpu":
+        for k in range(count):
+            differentiate(k)
+    else:
+        for_each_row(differentiate, count)
     return tuple(
-        torch.stack(block).view(size, 3, size, 3)
-        if block
+        torch.stack([products[k][f : f + size] for k in range(3 * size)]).view(
+            size, 3, size, 3
+        )
+        if size
         else forces.new_zeros(0, 3, 0, 3)
-        for block, size in zip(rows, sizes, strict=True)
+        for f, size in zip(first, sizes, strict=True)
     )
 
 

@@ -11,6 +11,7 @@ from equipot.derivatives import vector_jacobian_products
 from equipot.graph import AtomicGraph
 from equipot.models.differentiable import differentiable_forces
 from equipot.models.energy_model import EnergyModel
+from equipot.parallel_rows import for_each_row
 
 Columns = Literal["auto"] | int
 """How many rows of a Hessian are differentiated at once."""
@@ -38,9 +39,10 @@ def hessian(
         atoms: Atoms i whose rows are computed, each from 0 to ``num_atoms - 1``; all
             if left out. Frozen atoms need none, and phonopy's compact force constants
             are the rows of one primitive cell in a supercell.
-        columns: Rows that are differentiated at once. 1 is a loop: the least memory,
-            and on CPUs also the least time. More of them share the launches of kernels,
-            which pays on GPUs, and need memory in proportion. "auto" is 1 on CPUs, and
+        columns: Rows that are differentiated at once. 1 is a loop, on CPUs one in
+            each thread: the least memory, and there also the least time. More of them
+            share the launches of kernels, which pays on GPUs, and need memory in
+            proportion. "auto" is 1 on CPUs, and
             elsewhere as many as fit into half of the free memory.
 
     Returns:
@@ -66,14 +68,20 @@ def hessian(
         dtype=torch.long,
         device=forces.device,
     )
-    start = 0
-    for part in places.split(columns) if len(rows) else ():
+
+    def differentiate(first: int) -> None:
+        part = places[first : first + columns]
         seeds = forces.new_zeros(len(part), 3 * count)
         seeds.scatter_(1, part[:, None], -1.0)
-        out[start : start + len(part)] = vector_jacobian_products(
+        out[first : first + columns] = vector_jacobian_products(
             forces, positions, seeds.view(len(part), count, 3)
         )
-        start += len(part)
+
+    if columns == 1 and forces.device.type == "cpu":
+        for_each_row(differentiate, len(places))
+    else:
+        for first in range(0, len(places), columns):
+            differentiate(first)
     return out.view(len(rows), 3, count, 3)
 
 

@@ -13,6 +13,7 @@ from equipot.hessians import hessian
 from equipot.hessians.dense import columns_that_fit
 from equipot.models.build import unsupported, with_backend
 from equipot.neighbors import build_graph
+from equipot.parallel_rows import for_each_row
 from equipot.tensor_products import BACKENDS
 from equipot.tensor_products.availability import unavailable
 from tests.closed_form_models import LennardJones
@@ -217,3 +218,34 @@ def test_rotation_of_the_molecule_rotates_the_hessian(ethanol):
     r = torch.from_numpy(q)
     expected = torch.einsum("ab,ibjc,dc->iajd", r, before, r)
     assert relative(after - expected, expected) < 1e-12
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_threads_change_nothing(threads, ethanol):
+    potential = random_potential(lmax=1, num_layers=2)
+    graph = build_graph(ethanol, potential.cutoff)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    alone = hessian(potential, graph)
+    try:
+        torch.set_num_threads(threads)
+        for _ in range(3):
+            assert torch.equal(hessian(potential, graph), alone)
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_what_a_thread_raises_is_raised():
+    def fail(row):
+        if row == 5:
+            raise ValueError("row 5")
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(ValueError, match="row 5"):
+            for_each_row(fail, 9)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
