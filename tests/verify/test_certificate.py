@@ -129,7 +129,9 @@ class WithPairs(Wrapped):
         raise NotImplementedError
 
     def __call__(self, graph, outputs, *, create_graph):
-        positions = graph.positions.detach().requires_grad_()
+        positions = graph.positions
+        if not positions.requires_grad:
+            positions = positions.detach().requires_grad_()
         graph = replace(graph, positions=positions)
         prediction = self.potential(graph, {*outputs, "forces"}, create_graph=True)
         vectors = edge_vectors(graph)
