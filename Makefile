@@ -5,7 +5,7 @@
 
 PYTHON ?= python3
 TORCH_INDEX ?=
-PYTEST_ARGS ?= --quiet -n auto --maxprocesses 8
+PYTEST_ARGS ?= --quiet -n auto --maxprocesses 8 --dist worksteal
 
 VENV := .venv
 BIN := $(VENV)/bin

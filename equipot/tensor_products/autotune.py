@@ -74,9 +74,12 @@ class Choice:
             parts.append(f"{took} for {self.problem}; {', '.join(others)}")
         else:
             parts.append("it is the only candidate")
-        gone = [f"{n} ({r})" for n, r in {**self.excluded, **self.skipped}.items()]
-        if gone:
-            parts.append(f"left out {', '.join(gone)}")
+        if self.excluded:
+            wrong = [f"{name} ({reason})" for name, reason in self.excluded.items()]
+            parts.append(f"left out {', '.join(wrong)}")
+        if self.skipped and not self.remembered:
+            # `equipot doctor` and `equipot verify` say why
+            parts.append(f"no candidates: {', '.join(self.skipped)}")
         parts.append("remembered from before" if self.remembered else "measured now")
         return "; ".join(parts)
 
