@@ -34,7 +34,9 @@ Algorithm = Literal["edge_matrices", "so2"]
 class FusedEdges:
     """Edges in the order of their receivers, and functions of their directions.
 
-    The latter is computed where it is first needed, once for all products.
+    The latter is computed where it is first needed, once for all products, and recorded
+    for differentiation as if it had been when the edges were made: a first call without
+    gradients does not take them from the next.
 
     Args:
         directions: Unit vectors, sorted by receiver.
@@ -51,13 +53,15 @@ class FusedEdges:
         self._directions = directions
         self.topology = topology
         self.order = order
+        self._record = torch.is_grad_enabled()
         self._harmonics: dict[int, Float[Tensor, "edges sph"]] = {}
         self._frames: dict[int, EdgeFrames] = {}
 
     def harmonics(self, lmax: int) -> Float[Tensor, "edges sph"]:
         """Of degree 0 to `lmax`."""
         if lmax not in self._harmonics:
-            self._harmonics[lmax] = solid_harmonics(lmax, self._directions)
+            with torch.set_grad_enabled(self._record):
+                self._harmonics[lmax] = solid_harmonics(lmax, self._directions)
         return self._harmonics[lmax]
 
     def given(self, lmax: int, harmonics: Float[Tensor, "edges sph"]) -> "FusedEdges":
@@ -69,7 +73,8 @@ class FusedEdges:
     def frames(self, lmax: int) -> EdgeFrames:
         """Rotations of features up to `lmax` to the frames of the edges."""
         if lmax not in self._frames:
-            self._frames[lmax] = edge_frames(self._directions, lmax)
+            with torch.set_grad_enabled(self._record):
+                self._frames[lmax] = edge_frames(self._directions, lmax)
         return self._frames[lmax]
 
 

@@ -38,8 +38,6 @@ Curve = Float64[np.ndarray, " distances"]
 class _Scan:
     """Pairs of atoms at a series of distances."""
 
-    pair: tuple[int, int]
-    distances: Curve
     energies: Curve
     """In eV."""
     pulls: Curve
@@ -191,7 +189,7 @@ def _scan(
     forces = given(prediction.forces, "forces").double().cpu().numpy()
     pulls = forces.reshape(len(distances), -1, 3)[:, 1, 2]
     energies = prediction.energy.double().cpu().numpy()
-    return _Scan(pair, distances, energies, pulls)
+    return _Scan(energies, pulls)
 
 
 def _at_cutoff(values: Curve) -> float:

@@ -84,3 +84,25 @@ def test_algorithm_asked_for_is_taken(algorithm, monkeypatch):
 def test_frames_refuse_what_they_cannot_compute(spec, reason):
     with pytest.raises(UnsupportedSpecError, match=reason):
         Fused(spec, "so2")
+
+
+@needs_kernels
+@pytest.mark.parametrize("algorithm", ["so2", "edge_matrices"])
+def test_a_call_without_gradients_takes_none_from_the_next(algorithm):
+    spec = TensorProductSpec(2, 2, 2)
+    product = Fused(spec, algorithm)
+    connectivity = Connectivity(torch.tensor([[0, 1], [1, 0]]), 2)
+    directions = torch.nn.functional.normalize(torch.randn(2, 3).double())
+    x = torch.randn(2, 9, 3).double()
+    weights = torch.randn(2, spec.num_weights, 3).double()
+
+    def gradient(before):
+        leaf = directions.clone().requires_grad_()
+        edges = product.prepare(leaf, connectivity)
+        if before:
+            with torch.no_grad():
+                product(x, edges, weights)
+        return torch.autograd.grad(product(x, edges, weights).square().sum(), leaf)[0]
+
+    assert torch.equal(gradient(before=True), gradient(before=False))
+    assert gradient(before=True).abs().max() > 0
