@@ -9,11 +9,13 @@ from typing import Any
 import torch
 from ase import Atoms
 from pydantic import ValidationError
+from torch import Tensor
 
 import equipot
 from equipot.config.model import ModelConfig
 from equipot.data.samples import sample_from_json, sample_to_json
 from equipot.data.statistics import Statistics
+from equipot.domain import Domain, FeatureCloud
 from equipot.models.build import AUTO, build_potential
 from equipot.models.potential import Potential
 from equipot.models.workload import typical_problem
@@ -33,7 +35,9 @@ from equipot.verify.structures import generate_structures
 logger = logging.getLogger(__name__)
 
 KIND = "potential"
-FORMAT_VERSION = 2
+FEATURES = "domain.features."
+"""What the names of tensors begin with that describe a domain, not a potential."""
+FORMAT_VERSION = 3
 UNITS = {
     "energy": "eV",
     "length": "Å",
@@ -47,6 +51,8 @@ UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
         "samples": [],
         "backend_used": header["model"]["backend"],
     },
+    # Version 3 has more statistics, which default to unknown, and tensors of a domain.
+    2: lambda header: header,
 }
 """How to turn a header of a version into one of the next."""
 TOPIC = "verified"
@@ -65,6 +71,7 @@ def save_potential(
     extra: Mapping[str, Any] | None = None,
     *,
     samples: Sequence[Atoms] = (),
+    features: FeatureCloud | None = None,
 ) -> str:
     """Write a potential.
 
@@ -75,6 +82,7 @@ def save_potential(
         statistics: Of its training data; the domain that it can be trusted in.
         extra: Further sections of the header, such as ``provenance`` and ``training``.
         samples: A few small structures that whoever loads it can verify it on.
+        features: What the network makes of its training set.
 
     Returns:
         SHA-256 of header and weights, in hexadecimal.
@@ -93,9 +101,12 @@ def save_potential(
     }
     if clash := set(header) & set(extra or {}):
         raise ValueError(f"sections {sorted(clash)} of the header are already taken")
-    return write_tensor_file(
-        path, KIND, {**header, **(extra or {})}, potential.state_dict()
-    )
+    cloud = {} if features is None else features.to_tensors()
+    tensors = {
+        **potential.state_dict(),
+        **{f"{FEATURES}{name}": tensor for name, tensor in cloud.items()},
+    }
+    return write_tensor_file(path, KIND, {**header, **(extra or {})}, tensors)
 
 
 def read_header(path: Path | str) -> dict[str, Any]:
@@ -114,6 +125,29 @@ def read_header(path: Path | str) -> dict[str, Any]:
 def read_statistics(header: Mapping[str, Any]) -> Statistics:
     """Statistics of the training data from a header."""
     return Statistics.from_dict(header["statistics"])
+
+
+def load_domain(path: Path | str) -> Domain:
+    """Where a potential was trained.
+
+    Raises:
+        FileNotFoundError: If there is no file.
+        CheckpointError: If it does not hold a potential, or its domain is damaged.
+    """
+    header, tensors = _read(path)
+    try:
+        statistics = read_statistics(header)
+        cloud = {
+            name.removeprefix(FEATURES): tensor
+            for name, tensor in tensors.items()
+            if name.startswith(FEATURES)
+        }
+        features = (
+            FeatureCloud.from_tensors(cloud, statistics.elements) if cloud else None
+        )
+        return Domain.of(statistics, features)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path} has an unreadable domain: {error}") from error
 
 
 def read_samples(header: Mapping[str, Any]) -> list[Atoms]:
@@ -159,11 +193,7 @@ def load_potential(
         BackendUnavailableError: If the backend cannot run here.
         ValueError: If device, dtype or backend are unknown.
     """
-    try:
-        header, tensors = read_tensor_file(Path(path), KIND)
-    except TensorFileError as error:
-        raise CheckpointError(str(error)) from error
-    header = _upgrade(header, Path(path))
+    header, tensors = _read(path)
     config, statistics = _read_config(header, path, backend)
     if dtype is not None:
         if dtype not in ("float32", "float64"):
@@ -176,7 +206,9 @@ def load_potential(
         config = config.model_copy(update={"backend": choice.backend})
     potential = build_potential(config, statistics)
     try:
-        potential.load_state_dict(tensors)
+        potential.load_state_dict(
+            {k: v for k, v in tensors.items() if not k.startswith(FEATURES)}
+        )
     except RuntimeError as error:
         raise CheckpointError(
             f"the weights in {path} do not fit its header: {error}"
@@ -185,6 +217,15 @@ def load_potential(
     if verify and potential.backend != REFERENCE:
         _check_once(potential, header)
     return potential
+
+
+def _read(path: Path | str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Header, in the present format, and tensors."""
+    try:
+        header, tensors = read_tensor_file(Path(path), KIND)
+    except TensorFileError as error:
+        raise CheckpointError(str(error)) from error
+    return _upgrade(header, Path(path)), tensors
 
 
 def resolve_device(device: str) -> torch.device:

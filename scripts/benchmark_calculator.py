@@ -28,6 +28,7 @@ from equipot.checkpoint import load_potential
 from equipot.config.md import MDConfig
 from equipot.config.model import ModelConfig
 from equipot.data.statistics import Statistics
+from equipot.domain import Domain
 from equipot.md import run_md
 from equipot.models import Potential, build_potential
 from equipot.neighbors import build_graph
@@ -81,11 +82,12 @@ def measure(atoms: Atoms, potential: Potential) -> dict[str, float]:
     outputs = {"energy", "forces"}
     rng = np.random.default_rng(0)
     symbols = [chemical_symbols[z] for z in potential.elements]
-    domain = {f"{a}-{b}": 0.1 for a in symbols for b in symbols}
+    distances = {f"{a}-{b}": 0.1 for a in symbols for b in symbols}
+    domain = Domain(minimum_distances=distances)
 
     def evaluation(skin: float) -> Callable[[], object]:
         moving = atoms.copy()
-        moving.calc = EquipotCalculator(potential, skin=skin, minimum_distances=domain)
+        moving.calc = EquipotCalculator(potential, skin=skin, domain=domain)
 
         def call() -> None:
             moving.positions += rng.normal(0, 1e-4, moving.positions.shape)

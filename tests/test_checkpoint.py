@@ -57,7 +57,7 @@ def test_loaded_potential_predicts_the_same_bits(path, potential, ethanol):
 def test_header_tells_what_the_weights_mean(path):
     header = read_header(path)
 
-    assert header["format_version"] == 2
+    assert header["format_version"] == 3
     assert header["model"]["cutoff"] == 4.0
     assert header["statistics"]["elements"] == [1, 6, 8]
     assert header["units"]["stress"] == "eV/Å^3, positive in tension"
@@ -114,16 +114,16 @@ def test_a_format_version_that_is_none_is_refused(path):
 
 
 def test_older_format_is_upgraded(path, monkeypatch):
-    """Version 3 is said to have renamed a key of version 2."""
+    """Version 4 is said to have renamed a key of version 3."""
     rewrite(path, lambda h: {**h, "fmt_stats": h["statistics"], "statistics": None})
-    monkeypatch.setattr(equipot.checkpoint, "FORMAT_VERSION", 3)
+    monkeypatch.setattr(equipot.checkpoint, "FORMAT_VERSION", 4)
     monkeypatch.setitem(
         equipot.checkpoint.UPGRADES,
-        2,
+        3,
         lambda header: {**header, "statistics": header["fmt_stats"]},
     )
 
-    assert read_header(path)["format_version"] == 3
+    assert read_header(path)["format_version"] == 4
     assert load_potential(path, device="cpu").elements == (1, 6, 8)
 
 

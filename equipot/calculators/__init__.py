@@ -1,6 +1,7 @@
 """The potential inside other programs' simulations."""
 
 from equipot.calculators.ase import EquipotCalculator
-from equipot.calculators.domain import ExtrapolationError
+from equipot.calculators.guard import ExtrapolationError
+from equipot.calculators.self_check import NeighborMismatchError
 
-__all__ = ["EquipotCalculator", "ExtrapolationError"]
+__all__ = ["EquipotCalculator", "ExtrapolationError", "NeighborMismatchError"]

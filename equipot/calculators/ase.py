@@ -1,7 +1,6 @@
 """`EquipotCalculator`: a potential for everything that works with ASE."""
 
 import copy
-import warnings
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,19 @@ from ase.calculators.calculator import (
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from equipot.calculators.canonical import CanonicalEdges, Edges
-from equipot.calculators.domain import Domain, ExtrapolationError
-from equipot.checkpoint import load_potential, read_header, read_statistics
+from equipot.calculators.guard import Guard
+from equipot.calculators.self_check import Every, SelfCheck
+from equipot.checkpoint import load_domain, load_potential
+from equipot.domain import Domain, Excursion
+from equipot.domain.domain import Pairs
 from equipot.graph import AtomicGraph
 from equipot.hessians import hessian
+from equipot.models.committee import Committee, CommitteePrediction
 from equipot.models.potential import Potential
 from equipot.models.prediction import Output, Prediction
 from equipot.tensor_file import digest
+
+Model = Path | str | Potential
 
 
 class EquipotCalculator(Calculator):
@@ -33,16 +38,29 @@ class EquipotCalculator(Calculator):
     Results are the same to the bit for the same atoms, whatever was calculated before.
     They are kept until positions, cell, numbers, pbc or ``atoms.info`` change.
 
+    Several models are a committee: results are their means, and ``energy_spread`` (eV)
+    and ``forces_spread`` (eV/Å, one number for each atom) in `results` are standard
+    deviations between them.
+
     Args:
-        model: Trained model, or a potential, which is used where and as it is.
+        model: Trained model, or a potential, which is used where and as it is; or a
+            list of two or more of them.
         device: Where to compute; "auto" takes a GPU if there is one.
         dtype: "float32" or "float64"; that of the model if left out.
         backend: Who computes tensor products; the model's own choice if left out,
             "auto" for the fastest on this machine.
-        on_extrapolation: What to do where two atoms are closer than any such pair of
-            the training set: "error", "warn" (once per pair of elements) or "ignore".
-        minimum_distances: Smallest distance in Å of the training set by pair of
-            elements (``"H-O"``); those of the model file if left out.
+        on_extrapolation: What to do where a structure or a prediction lies beyond the
+            training set by more than `equipot.domain.margins`: "error"; "warn", once
+            for each kind; "record", which only lists it in `excursions`; or "ignore",
+            which does not look.
+        domain: Where the potential was trained; that of the model file if left out.
+            For a potential in memory nothing is known unless it is given.
+        max_spread: Standard deviation in eV/Å of the force on an atom between members
+            of a committee that is beyond the domain, too.
+        check_neighbors: How often neighbors are searched a second time, by a search
+            that shares no code with the first, and compared: every so many
+            evaluations, "never", or "auto": at the first one, and in unusual cells
+            (thin, flat, left-handed, periodic in part) at every hundredth.
         skin: Added to the cutoff of the neighbor list in Å, so that it lasts for
             several steps; use 0.5 for dynamics and relaxations.
         always: Properties that every evaluation computes, asked for or not. What needs
@@ -66,45 +84,51 @@ class EquipotCalculator(Calculator):
 
     def __init__(
         self,
-        model: Path | str | Potential,
+        model: Model | Sequence[Model],
         *,
         device: str = "auto",
         dtype: str | None = None,
         backend: str | None = None,
         on_extrapolation: str = "error",
-        minimum_distances: Mapping[str, float] | None = None,
+        domain: Domain | None = None,
+        max_spread: float | None = None,
+        check_neighbors: Every = "auto",
         skin: float = 0.0,
         always: Collection[str] = (),
         verify: bool = True,
     ) -> None:
         super().__init__()
-        if on_extrapolation not in ("error", "warn", "ignore"):
-            raise ValueError(
-                "on_extrapolation must be 'error', 'warn' or 'ignore', "
-                f"got {on_extrapolation!r}"
-            )
         if unknown := set(always) - set(self.implemented_properties):
             raise ValueError(
                 f"always: unknown properties {sorted(unknown)}; choose among "
                 f"{', '.join(self.implemented_properties)}"
             )
-        if isinstance(model, Potential):
+        models = [model] if isinstance(model, Model) else list(model)
+        if any(isinstance(m, Potential) for m in models):
             _refuse_conversion(device, dtype, backend)
-            self.potential = model
-        else:
-            self.potential = load_potential(
-                model, device=device, dtype=dtype, backend=backend, verify=verify
+        potentials = [
+            m
+            if isinstance(m, Potential)
+            else load_potential(
+                m, device=device, dtype=dtype, backend=backend, verify=verify
             ).requires_grad_(False)
-            if minimum_distances is None:
-                minimum_distances = read_statistics(
-                    read_header(model)
-                ).minimum_distances
-        self.on_extrapolation = on_extrapolation
+            for m in models
+        ]
+        domains = [
+            domain if domain is not None or isinstance(m, Potential) else load_domain(m)
+            for m in models
+        ]
+        self.potential: Potential | Committee = (
+            potentials[0] if len(potentials) == 1 else Committee(potentials)
+        )
         self.always = frozenset(always)
-        self._domain = None if minimum_distances is None else Domain(minimum_distances)
+        self.excursions: tuple[Excursion, ...] = ()
+        """How the last structure lies beyond the training set."""
+        self._guard = Guard(domains, on_extrapolation, max_spread)
         self._edges = CanonicalEdges(self.potential.cutoff, skin)
+        self._self_check = SelfCheck(self.potential.cutoff, check_neighbors)
+        self._evaluations = 0
         self._info: dict[str, Any] = {}
-        self._warned: set[str] = set()
 
     @property
     def fingerprint(self) -> str:
@@ -141,7 +165,8 @@ class EquipotCalculator(Calculator):
         Raises:
             ValueError: If a coordinate is not finite or an element is unknown.
             PropertyNotImplementedError: If stress is asked for without a volume.
-            ExtrapolationError: If atoms are too close and that is an error.
+            ExtrapolationError: If it lies beyond the training set and that is an error.
+            NeighborMismatchError: If two searches find other neighbors.
             CalculationFailed: If a result is not finite.
         """
         if atoms is not None:
@@ -149,13 +174,15 @@ class EquipotCalculator(Calculator):
             self._info = copy.deepcopy(atoms.info)
         atoms = self.atoms
         self.results = {}  # of other atoms, if this was called without ASE's cache
-        edges = self._edges(atoms)
+        self.excursions = ()
+        edges = self._checked_edges(atoms)
+        outputs = self._outputs(atoms, properties)
+        if self._guard.needs_features:
+            outputs.add("features")
         prediction = self.potential(
-            self._graph(atoms, edges),
-            self._outputs(atoms, properties),
-            create_graph=False,
+            self._graph(atoms, edges), outputs, create_graph=False
         )
-        self._check_domain(atoms, edges)
+        self._watch(atoms, edges, prediction)
         self.results = _results(prediction)
 
     def get_hessian(
@@ -178,16 +205,22 @@ class EquipotCalculator(Calculator):
         Raises:
             ValueError: If there is no structure, a coordinate is not finite, an element
                 is unknown, or there is no direct head.
-            ExtrapolationError: If atoms are too close and that is an error.
+            ExtrapolationError: If the structure lies beyond the training set and that
+                is an error.
+            NeighborMismatchError: If two searches find other neighbors.
             CalculationFailed: If a second derivative is not finite.
         """
         atoms = self.atoms if atoms is None else atoms
         if atoms is None:
             raise ValueError("there is no structure yet: give get_hessian the atoms")
-        edges = self._edges(atoms)
-        self._check_domain(atoms, edges)
+        edges = self._checked_edges(atoms)
+        self._watch(atoms, edges, None)
         graph = self._graph(atoms, edges)
         if direct:
+            if isinstance(self.potential, Committee):
+                raise ValueError(
+                    "a committee has no direct Hessian; ask one of its members"
+                )
             (matrix,) = self.potential.hessian_direct(graph).matrices()
             result = matrix.view(len(atoms), 3, len(atoms), 3)
         else:
@@ -225,21 +258,17 @@ class EquipotCalculator(Calculator):
             cutoff=self.potential.cutoff,
         )
 
-    def _check_domain(self, atoms: Atoms, edges: Edges) -> None:
-        if self._domain is None or self.on_extrapolation == "ignore":
-            return
-        found = self._domain.violation(atoms, edges.index, edges.distances)
-        if found is None:
-            return
-        pair, message = found
-        if self.on_extrapolation == "error":
-            raise ExtrapolationError(
-                f"{message}: the potential extrapolates. Start from another structure, "
-                "train on such data, or allow it with on_extrapolation='warn'"
-            )
-        if pair not in self._warned:
-            self._warned.add(pair)
-            warnings.warn(f"{message}: the potential extrapolates", stacklevel=2)
+    def _checked_edges(self, atoms: Atoms) -> Edges:
+        edges = self._edges(atoms)
+        if self._self_check.due(atoms, self._evaluations):
+            self._self_check.compare(atoms, edges)
+        self._evaluations += 1
+        return edges
+
+    def _watch(self, atoms: Atoms, edges: Edges, prediction: Prediction | None) -> None:
+        pairs = Pairs(edges.index, edges.distances, self.potential.cutoff)
+        self.excursions = self._guard.watch(atoms, pairs, prediction)
+        self._guard.act(self.excursions)
 
 
 def _results(prediction: Prediction) -> dict[str, Any]:
@@ -255,6 +284,10 @@ def _results(prediction: Prediction) -> dict[str, Any]:
     if prediction.stress is not None:
         stress = prediction.stress[0].double().cpu().numpy()
         results["stress"] = full_3x3_to_voigt_6_stress(stress)
+    if isinstance(prediction, CommitteePrediction):
+        results["energy_spread"] = float(prediction.energy_spread[0])
+        if (spread := prediction.forces_spread) is not None:
+            results["forces_spread"] = spread.double().cpu().numpy()
     bad = [name for name, value in results.items() if not np.isfinite(value).all()]
     if bad:
         raise CalculationFailed(_not_finite(", ".join(bad)))

@@ -25,6 +25,8 @@ class Edges:
     """Lattice translations of the senders."""
     distances: Float64[np.ndarray, " edges"]
     """In Å."""
+    backend: str
+    """Search that found them, as in `equipot.neighbors.neighbor_list`."""
 
 
 class CanonicalEdges:
@@ -57,7 +59,12 @@ class CanonicalEdges:
             vectors += self._shift @ cell
         distances = np.sqrt((vectors * vectors).sum(axis=1))
         inside = distances < self._verlet.cutoff
-        return Edges(self._index[:, inside], self._shift[inside], distances[inside])
+        return Edges(
+            self._index[:, inside],
+            self._shift[inside],
+            distances[inside],
+            found.backend,
+        )
 
     def _sort(self, found: NeighborList) -> None:
         order = np.lexsort((*found.shift.T[::-1], found.index[0], found.index[1]))

@@ -36,6 +36,8 @@ def md(
         dtype=run.dtype,
         backend=run.backend,
         on_extrapolation=run.on_extrapolation,
+        max_spread=run.max_spread,
+        check_neighbors=run.check_neighbors,
         skin=run.skin,
         always=("forces", "stress"),
     )

@@ -133,8 +133,14 @@ class AlarmsConfig(Config):
     """Largest force on an atom in eV/Å."""
     min_distance: PositiveFloat | None = 0.5
     """Smallest distance between two atoms in Å."""
+    max_energy_jump: PositiveFloat | None = 1.0
+    """Largest change of the energy in one step beyond the work of the forces, in
+    eV."""
+    lost_distance: PositiveFloat | None = 10.0
+    """Distance in Å from all others beyond which an atom is lost, if it was not so at
+    first."""
     distance_interval: PositiveInt = 10
-    """Steps between checks of the distances."""
+    """Steps between checks of distances."""
     max_drift: PositiveFloat | None = None
     """Slope of the conserved quantity in meV/atom/ps, after the first picosecond."""
     frames: PositiveInt = 10
@@ -144,8 +150,8 @@ class AlarmsConfig(Config):
 class MDConfig(Config):
     """A run of molecular dynamics."""
 
-    model: Path
-    """Trained potential."""
+    model: Path | tuple[Path, ...]
+    """Trained potential, or a list of two or more: a committee, whose mean is used."""
     structure: StructureConfig
     ensemble: EnsembleConfig
     """What is constant: a section chosen by its `name`."""
@@ -175,8 +181,15 @@ class MDConfig(Config):
     """Ask PyTorch for algorithms that give the same bits every time."""
     skin: NonNegativeFloat = 0.5
     """Added to the cutoff of the neighbor list so that it lasts for steps, in Å."""
-    on_extrapolation: Literal["error", "warn", "ignore"] = "error"
-    """What to do where atoms come closer than in the training set."""
+    on_extrapolation: Literal["error", "warn", "record", "ignore"] = "error"
+    """What to do beyond the training set: stop; warn once and record; record; nothing.
+    """
+    max_spread: PositiveFloat | None = None
+    """Standard deviation in eV/Å of the force on an atom between members of a committee
+    beyond which it extrapolates."""
+    check_neighbors: Literal["auto", "never"] | PositiveInt = "auto"
+    """Evaluations between comparisons of two searches for neighbors; auto: the first,
+    and in unusual cells every hundredth."""
 
     @model_validator(mode="after")
     def _drift_needs_a_conserved_quantity(self) -> "MDConfig":

@@ -2,12 +2,14 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 import torch
 from ase.data import chemical_symbols
+from jaxtyping import Int
+from torch import Tensor
 
 from equipot.data.errors import DataError
 from equipot.data.labels import Example
@@ -58,6 +60,15 @@ class Statistics:
     """Structures with energy, with forces, with stress."""
     config_types: dict[str, int]
     """Structures of each group."""
+    neighbor_ranges: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Fewest and most neighbors within the cutoff that atoms of an element have."""
+    density_range: tuple[float, float] | None = None
+    """Lowest and highest number of atoms per Å^3 of structures that repeat in three
+    directions; None if there are none."""
+    energy_range: tuple[float, float] | None = None
+    """Lowest and highest energy in eV per atom, less references; None without one."""
+    largest_force: float | None = None
+    """Length of the longest force in eV/Å; None without forces."""
     warnings: tuple[str, ...] = ()
     """What a user has to know before relying on these numbers."""
 
@@ -71,8 +82,15 @@ class Statistics:
             "reference_energies": {
                 int(z): float(e) for z, e in values["reference_energies"].items()
             },
+            "neighbor_ranges": {
+                symbol: tuple(counts)
+                for symbol, counts in values.get("neighbor_ranges", {}).items()
+            },
             "warnings": tuple(values.get("warnings", ())),
         }
+        for name in ("density_range", "energy_range"):
+            if values.get(name) is not None:
+                converted[name] = tuple(values[name])
         return cls(**{k: v for k, v in converted.items() if k in known})
 
 
@@ -130,6 +148,10 @@ def compute_statistics(
         }
         | _hessians(examples),
         config_types=dict(Counter(e.config_type for e in examples)),
+        neighbor_ranges=_neighbor_ranges([e.graph for e in examples]),
+        density_range=_density_range([e.graph for e in examples]),
+        energy_range=_extremes(residual),
+        largest_force=_largest_force(examples),
         warnings=tuple(w for w in (*references.warnings, warning) if w is not None),
     )
 
@@ -141,7 +163,41 @@ def _hessians(examples: Sequence[Example]) -> dict[str, int]:
 
 
 def _edges_within_cutoff(graph: AtomicGraph) -> int:
-    return int((edge_vectors(graph).norm(dim=1) < graph.cutoff).sum())
+    return int(_neighbor_counts(graph).sum())
+
+
+def _neighbor_counts(graph: AtomicGraph) -> Int[Tensor, " atoms"]:
+    inside = edge_vectors(graph).norm(dim=1) < graph.cutoff
+    return torch.bincount(graph.edge_index[1][inside], minlength=graph.num_atoms)
+
+
+def _neighbor_ranges(graphs: Sequence[AtomicGraph]) -> dict[str, tuple[int, int]]:
+    counts = torch.cat([_neighbor_counts(graph) for graph in graphs])
+    numbers = torch.cat([graph.atomic_numbers for graph in graphs])
+    return {
+        chemical_symbols[z]: (int(of_z.min()), int(of_z.max()))
+        for z in numbers.unique().tolist()
+        for of_z in [counts[numbers == z]]
+    }
+
+
+def _density_range(graphs: Sequence[AtomicGraph]) -> tuple[float, float] | None:
+    densities = [
+        graph.num_atoms / float(torch.linalg.det(graph.cell[0].double()).abs())
+        for graph in graphs
+        if bool(graph.pbc.all())
+    ]
+    return _extremes(np.array(densities))
+
+
+def _largest_force(examples: Sequence[Example]) -> float | None:
+    forces = torch.cat([e.labels.forces for e in examples])
+    forces = forces[~forces.isnan().any(dim=1)]
+    return float(forces.norm(dim=1).max()) if len(forces) else None
+
+
+def _extremes(values: np.ndarray) -> tuple[float, float] | None:
+    return (float(values.min()), float(values.max())) if len(values) else None
 
 
 def _residual_energies(

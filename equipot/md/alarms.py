@@ -2,30 +2,39 @@
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
 from jaxtyping import Float, Int
 
 from equipot.config.md import AlarmsConfig
+from equipot.md.energy_jump import Moment, unexplained_energy
 from equipot.md.thermodynamics import Course, temperature
 from equipot.neighbors import neighbor_list
 
 DRIFT_AFTER_PS = 1.0
 WORST_SHOWN = 5
+SHORT_SEARCH = 3.5
+"""Å within which almost every atom has a neighbor."""
 
 
 class MDStoppedError(RuntimeError):
     """A run was stopped by an alarm or by an error of the calculator."""
 
 
-@dataclass(frozen=True)
 class Alarms:
-    """Checks made after every step."""
+    """Checks made after every step.
 
-    limits: AlarmsConfig
-    degrees_of_freedom: int
+    Args:
+        limits: What is allowed.
+        degrees_of_freedom: Momenta that carry heat.
+    """
+
+    def __init__(self, limits: AlarmsConfig, degrees_of_freedom: int) -> None:
+        self.limits = limits
+        self.degrees_of_freedom = degrees_of_freedom
+        self._before: Moment | None = None
+        self._lonely_at_first: set[int] | None = None
 
     def check(self, atoms: Atoms, step: int) -> str | None:
         """Why the run must stop here, or None.
@@ -38,7 +47,11 @@ class Alarms:
             What went wrong, where, and which limit it broke.
         """
         return (
-            self._forces(atoms) or self._temperature(atoms) or self._near(atoms, step)
+            self._forces(atoms)
+            or self._temperature(atoms)
+            or self._jump(atoms)
+            or self._near(atoms, step)
+            or self._lost(atoms, step)
         )
 
     def check_drift(self, course: Course, time_ps: float) -> str | None:
@@ -84,6 +97,41 @@ class Alarms:
         return (
             f"temperature of {value:.4g} K, alarms.max_temperature is {limit:g}; "
             f"fastest atoms:\n{_describe(atoms, np.argsort(-speeds))}"
+        )
+
+    def _jump(self, atoms: Atoms) -> str | None:
+        limit = self.limits.max_energy_jump
+        if limit is None:
+            return None
+        before, self._before = self._before, Moment.of(atoms)
+        if before is None:
+            return None
+        jump = unexplained_energy(before, self._before)
+        if jump is None or abs(jump) <= limit:
+            return None
+        moved = np.linalg.norm(self._before.positions - before.positions, axis=1)
+        change = self._before.energy - before.energy
+        return (
+            f"the energy changed by {change:.4g} eV in one step, {jump:.4g} eV more "
+            "than the work of the forces explains, "
+            f"alarms.max_energy_jump is {limit:g}: the energy has a step, the forces "
+            "are not its gradient, or the timestep is too long; the fastest atoms:\n"
+            f"{_describe(atoms, np.argsort(-moved))}"
+        )
+
+    def _lost(self, atoms: Atoms, step: int) -> str | None:
+        limit = self.limits.lost_distance
+        if limit is None or step % self.limits.distance_interval:
+            return None
+        lonely = lonely_atoms(atoms, limit)
+        if self._lonely_at_first is None:
+            self._lonely_at_first = set(lonely.tolist())
+        lost = [n for n in lonely.tolist() if n not in self._lonely_at_first]
+        if not lost:
+            return None
+        return (
+            f"{len(lost)} atoms have no other atom within {limit:g} Å, "
+            f"alarms.lost_distance\n{_describe(atoms, np.array(lost))}"
         )
 
     def _near(self, atoms: Atoms, step: int) -> str | None:
@@ -144,6 +192,23 @@ def close_pairs(
     once = senders <= receivers
     distances = np.linalg.norm(vectors, axis=1)
     return found.index.T[once], distances[once]
+
+
+def lonely_atoms(atoms: Atoms, distance: float) -> Int[np.ndarray, " some"]:
+    """Atoms without any other atom, or image, nearer than a distance.
+
+    Args:
+        atoms: Positions must be finite.
+        distance: In Å.
+    """
+    lonely = np.arange(len(atoms))
+    # few atoms are left after a short search, so that the long one is rarely made
+    for radius in (min(distance, SHORT_SEARCH), distance):
+        if not len(lonely):
+            break
+        found = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, radius)
+        lonely = np.setdiff1d(lonely, found.index[1])
+    return lonely
 
 
 def _describe(atoms: Atoms, which: Int[np.ndarray, " some"]) -> str:

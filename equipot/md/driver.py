@@ -1,10 +1,10 @@
 """Runs molecular dynamics with any ASE calculator, and resumes it to the bit."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Protocol, final, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,21 +18,37 @@ from rich.console import Console
 from equipot.atomic_file import write_atomically, write_json
 from equipot.config.load import dump_config
 from equipot.config.md import MDConfig
+from equipot.domain import Excursion
 from equipot.generations import Generations
 from equipot.md.alarms import Alarms, LastFrames, MDStoppedError
 from equipot.md.build import build_integrator, start_velocities
 from equipot.md.continuation import check_continuation, fingerprint_of_run
 from equipot.md.progress import Progress
-from equipot.md.recorder import TRAJECTORIES, Recorder, ThermoLog, cut_back
+from equipot.md.recorder import (
+    TRAJECTORIES,
+    ExcursionLog,
+    Recorder,
+    ThermoLog,
+    cut_back,
+)
 from equipot.md.summary import MDSummary, ns_per_day
 from equipot.md.thermodynamics import COLUMNS, Course, Thermodynamics, measure
 from equipot.run_folder import CONFIG, claimed
 
 KIND = "state of a molecular dynamics run"
-VERSION = 2
+VERSION = 3
 ALARM_FRAMES = "alarm.extxyz"
 INTERRUPTED = "interrupted; continue with --resume"
 PS_PER_NS = 1000
+FS_PER_PS = 1000
+
+
+@runtime_checkable
+class Watchful(Protocol):
+    """A calculator that says where it extrapolates."""
+
+    excursions: Sequence[Excursion]
+    """What it found at its last calculation."""
 
 
 def run_md(
@@ -114,6 +130,7 @@ class Simulation:
         self.states = Generations(output, KIND, VERSION)
         self.trajectory_path = output / f"trajectory.{config.record.format}"
         self.log_path = output / "log.csv"
+        self.excursions_path = output / "excursions.csv"
         self._files: tuple[Recorder, ...] = ()
 
     def start(self) -> None:
@@ -126,10 +143,11 @@ class Simulation:
             self.atoms, self.config.velocities, self.config.temperature, self.rng
         )
         self._prepare()
-        for path in (self.trajectory_path, self.log_path):
+        for path in (self.trajectory_path, self.log_path, self.excursions_path):
             path.unlink(missing_ok=True)
         self._open()
         self._write_frame(self._write_row())
+        self._note_excursions()
         self._checkpoint()
 
     def resume(self) -> list[str]:
@@ -168,6 +186,7 @@ class Simulation:
         self.course.sums.update(record["course"])
         cut_back(self.trajectory_path, record["trajectory"])
         cut_back(self.log_path, record["log"])
+        cut_back(self.excursions_path, record["excursions"])
         self._open()
         return warnings
 
@@ -230,7 +249,18 @@ class Simulation:
         except (CalculatorError, ValueError) as error:  # positions may be infinite
             reason = f"the calculator failed: {error}"
         self.last_frames.keep(self.atoms, self.step)
+        self._note_excursions()
         return reason or self.alarms.check(self.atoms, self.step)
+
+    def _note_excursions(self) -> None:
+        """Write down how the atoms are beyond what a watchful calculator knows."""
+        calculator = self.atoms.calc
+        if not isinstance(calculator, Watchful) or not calculator.excursions:
+            return
+        time_ps = self.step * self.config.timestep / FS_PER_PS
+        for excursion in calculator.excursions:
+            self.excursions.write(self.step, time_ps, excursion)
+        self.course.add_excursion()
 
     def _prepare(self) -> None:
         self.integrator = build_integrator(self.atoms, self.config, self.rng)
@@ -241,7 +271,8 @@ class Simulation:
         write_atomically(self.output / CONFIG, dump_config(self.config).encode())
         self.log = ThermoLog(self.log_path, COLUMNS)
         self.trajectory = TRAJECTORIES[self.config.record.format](self.trajectory_path)
-        self._files = (self.log, self.trajectory)
+        self.excursions = ExcursionLog(self.excursions_path)
+        self._files = (self.log, self.trajectory, self.excursions)
 
     def _write_row(self) -> Thermodynamics:
         row = measure(self.integrator, self.step)
@@ -276,6 +307,7 @@ class Simulation:
             "course": self.course.sums,
             "trajectory": self.trajectory.mark(),
             "log": self.log.mark(),
+            "excursions": self.excursions.mark(),
         }
         tensors = {n: torch.from_numpy(np.array(a)) for n, a in arrays.items()}
         self.states.save(record, tensors)
@@ -299,7 +331,7 @@ class Simulation:
         course, speed = self.course, progress.steps_per_second(self.step)
         summary = MDSummary(
             steps=self.step,
-            time_ps=self.step * self.config.timestep / 1000,
+            time_ps=self.step * self.config.timestep / FS_PER_PS,
             num_atoms=len(self.atoms),
             ensemble=self.config.ensemble.name,
             mean_temperature_K=course.mean("temperature"),
@@ -312,6 +344,9 @@ class Simulation:
             ns_per_day=None
             if speed is None
             else ns_per_day(speed, self.config.timestep),
+            steps_beyond_domain=course.excursions
+            if isinstance(self.atoms.calc, Watchful)
+            else None,
         )
         summary = replace(summary, stopped=stopped)
         write_json(self.output / "summary.json", summary.as_dict())

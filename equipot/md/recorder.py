@@ -1,5 +1,6 @@
 """Files that grow during a run and can be cut back to an earlier moment."""
 
+import csv
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -9,6 +10,8 @@ from typing import IO, Any, final
 from ase import Atoms
 from ase.io import write
 from ase.io.trajectory import TrajectoryWriter
+
+from equipot.domain import Excursion
 
 
 class Recorder(ABC):
@@ -41,6 +44,31 @@ class ThermoLog(Recorder):
         """
         cells = (row[name] for name in self._columns)
         self._file.write(",".join("" if c is None else repr(c) for c in cells) + "\n")
+
+    def mark(self) -> Mapping[str, Any]:
+        """Where the file ends; everything before is on the disk."""
+        return {"bytes": _sync(self._file)}
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+@final
+class ExcursionLog(Recorder):
+    """Table of what lay beyond the training set, one row for each step and kind."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("a", newline="", encoding="utf-8")
+        self._rows = csv.writer(self._file, lineterminator="\n")
+        if self._file.tell() == 0:
+            self._rows.writerow(EXCURSION_COLUMNS)
+
+    def write(self, step: int, time_ps: float, excursion: Excursion) -> None:
+        """Append a row."""
+        values = excursion.as_dict()
+        cells = (values[name] for name in EXCURSION_COLUMNS[2:])
+        self._rows.writerow([step, time_ps, *cells])
 
     def mark(self) -> Mapping[str, Any]:
         """Where the file ends; everything before is on the disk."""
@@ -102,6 +130,17 @@ class TrajWriter(FrameWriter):
         """Close the file."""
         self._writer.close()
 
+
+EXCURSION_COLUMNS = (
+    "step",
+    "time_ps",
+    "kind",
+    "subject",
+    "atoms",
+    "value",
+    "limit",
+    "message",
+)
 
 ULM_COUNTERS = 32
 """Offset of two integers in a .traj file: number of frames, place of their table."""

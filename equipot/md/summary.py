@@ -25,6 +25,8 @@ class MDSummary:
     steps_per_second: float | None
     """None if this process made no step."""
     ns_per_day: float | None
+    steps_beyond_domain: int | None = None
+    """Steps at which the potential extrapolated; None if nobody looked."""
     stopped: str | None = None
     """Why the run ended early."""
 
@@ -45,9 +47,17 @@ class MDSummary:
             ),
             "speed": _pair(self.steps_per_second, None, "steps/s"),
             "": _number(self.ns_per_day, "ns/day"),
+            "domain": self._domain(),
             "stopped": self.stopped,
         }
         return [f"{k:12} {v}" for k, v in rows.items() if v is not None]
+
+    def _domain(self) -> str | None:
+        if self.steps_beyond_domain is None:
+            return None
+        if not self.steps_beyond_domain:
+            return "never left"
+        return f"left in {self.steps_beyond_domain} steps, see excursions.csv"
 
     def as_dict(self) -> dict[str, int | float | str | None]:
         """JSON values."""

@@ -104,6 +104,15 @@ class Course:
             self._add("energy^2", energy**2)
             self._add("time*energy", row.time_ps * energy)
 
+    def add_excursion(self) -> None:
+        """Count a step beyond the training set."""
+        self._add("excursions", 1.0)
+
+    @property
+    def excursions(self) -> int:
+        """Steps beyond the training set."""
+        return int(self.sums.get("excursions", 0))
+
     def mean(self, name: str) -> float | None:
         """Average of ``temperature``, ``pressure`` or ``volume``; None if unknown."""
         return self.sums[name] / self.sums["rows"] if name in self.sums else None

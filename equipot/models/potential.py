@@ -183,13 +183,14 @@ class Potential(nn.Module):
         )
         if not {"forces", "stress", "hessian"} & set(outputs):
             with torch.set_grad_enabled(create_graph):
-                energies = self._energies(
+                energies, features = self._energies(
                     graph, elements, edge_vectors(graph), tabulate=tabulate
                 )
-                return Prediction(self._total(energies, graph), energies)
+                prediction = Prediction(self._total(energies, graph), energies)
+                return _with_features(prediction, features, outputs)
         with torch.enable_grad(), _weights(self, constant=second and not create_graph):
             geometry = differentiable_geometry(graph, strain="stress" in outputs)
-            energies = self._energies(
+            energies, features = self._energies(
                 graph, elements, geometry.vectors, tabulate=tabulate
             )
             energy = self._total(energies, graph)
@@ -209,9 +210,10 @@ class Potential(nn.Module):
         if not create_graph:
             energy, energies, forces = (t.detach() for t in (energy, energies, forces))
             stress = None if stress is None else stress.detach()
-        return Prediction(
+        prediction = Prediction(
             energy, energies, forces if "forces" in outputs else None, stress, hessian
         )
+        return _with_features(prediction, features, outputs)
 
     def _energies(
         self,
@@ -220,12 +222,14 @@ class Potential(nn.Module):
         vectors: Float[Tensor, "edges 3"],
         *,
         tabulate: bool,
-    ) -> Float[Tensor, " atoms"]:
-        """Energy of every atom in eV, in double precision."""
+    ) -> tuple[Float[Tensor, " atoms"], Float[Tensor, "atoms channels"]]:
+        """Energy of every atom in eV, in double precision, and what it is read from."""
         lengths = _safe_norm(vectors)
         directions = (vectors / lengths).to(self.dtype)
         lengths = lengths.to(self.dtype)
-        learned = self._learned(graph, elements, directions, lengths, tabulate=tabulate)
+        learned, features = self._learned(
+            graph, elements, directions, lengths, tabulate=tabulate
+        )
         coordination = scatter_sum(
             polynomial_envelope(lengths / self.cutoff, self.backbone.envelope_power)[
                 :, 0
@@ -239,7 +243,7 @@ class Potential(nn.Module):
                 graph.atomic_numbers, lengths, graph.edge_index
             )
         interaction = interaction.double()
-        return interaction + self._reference.like(interaction)[elements]
+        return interaction + self._reference.like(interaction)[elements], features
 
     def _learned(
         self,
@@ -249,8 +253,8 @@ class Potential(nn.Module):
         lengths: Float[Tensor, "edges 1"],
         *,
         tabulate: bool,
-    ) -> Float[Tensor, " atoms"]:
-        """Output of the network relative to that for isolated atoms.
+    ) -> tuple[Float[Tensor, " atoms"], Float[Tensor, "atoms channels"]]:
+        """Output of the network relative to that for isolated atoms, and last scalars.
 
         The isolated atoms, one of each element, ride along as atoms without edges.
         """
@@ -264,7 +268,8 @@ class Potential(nn.Module):
             tabulate=tabulate,
         )
         out = self.head(layers)
-        return out[: len(elements)] - out[len(elements) :][elements]
+        relative = out[: len(elements)] - out[len(elements) :][elements]
+        return relative, layers[-1][: len(elements), 0]
 
     def _direct(
         self, graph: AtomicGraph, elements: Int[Tensor, " atoms"]
@@ -320,6 +325,16 @@ class Potential(nn.Module):
                 f"{self.cutoff} Å; rebuild it with build_graph(atoms, "
                 f"{self.cutoff})"
             )
+
+
+def _with_features(
+    prediction: Prediction,
+    features: Float[Tensor, "atoms channels"],
+    outputs: Collection[str],
+) -> Prediction:
+    if "features" not in outputs:
+        return prediction
+    return replace(prediction, features=features.detach())
 
 
 def _weights(potential: nn.Module, *, constant: bool) -> AbstractContextManager[None]:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from equipot.heads.hessian_blocks import HessianBlocks
 
-Output = Literal["energy", "forces", "stress", "hessian", "hessian_direct"]
+Output = Literal["energy", "forces", "stress", "hessian", "hessian_direct", "features"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class Prediction:
     ========  ====================  ==========================================
 
     ``hessian_direct`` holds the blocks in eV/Å^2 that a direct head predicts; they are
-    not derivatives of the energy.
+    not derivatives of the energy. ``features``, of shape ``(atoms, channels)``, are the
+    scalars of the last layer, from which the energy is read; they have no derivatives.
     """
 
     energy: Float[Tensor, " graphs"]
@@ -37,3 +38,4 @@ class Prediction:
     stress: Float[Tensor, "graphs 3 3"] | None = None
     hessian: tuple[Tensor, ...] | None = None
     hessian_direct: HessianBlocks | None = None
+    features: Float[Tensor, "atoms channels"] | None = None

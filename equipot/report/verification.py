@@ -17,8 +17,8 @@ from equipot.checkpoint import (
     read_statistics,
 )
 from equipot.data.frames import iterate_frames
-from equipot.data.pairs import pair_name
 from equipot.data.statistics import Statistics
+from equipot.domain import Domain
 from equipot.models.build import AUTO, unsupported
 from equipot.models.potential import Potential
 from equipot.report.backends import choose_for
@@ -97,9 +97,8 @@ def run_verification(
 
 def _limits(statistics: Statistics) -> Callable[[int, int], float]:
     """Distance below which calculators refuse a pair: a new pair, at any."""
-    return lambda a, b: statistics.minimum_distances.get(
-        pair_name(a, b), statistics.cutoff
-    )
+    domain = Domain.of(statistics)
+    return lambda a, b: min(domain.closest(a, b), statistics.cutoff)
 
 
 def _structures(

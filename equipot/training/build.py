@@ -183,7 +183,7 @@ def check_validation(config: TrainingConfig, dataset: Dataset) -> None:
             the loss asks for.
     """
     if dataset.valid:
-        labeled: set[Term] = {*labeled_outputs(dataset.valid)}
+        labeled: set[str] = {*labeled_outputs(dataset.valid)}
         if any(e.labels.hessian is not None for e in dataset.valid):
             labeled |= set(HESSIANS)
         if not labeled & set(build_loss(config.loss).terms):

@@ -26,6 +26,7 @@ from equipot.data.dataset import load_dataset
 from equipot.data.labels import Example
 from equipot.data.samples import choose_samples
 from equipot.data.statistics import compute_statistics
+from equipot.domain import FeatureCloud
 from equipot.generations import Generations
 from equipot.interrupt import Interruption, watch_signals
 from equipot.models.build import AUTO, build_potential, check_model
@@ -36,6 +37,7 @@ from equipot.runtime import compute_settings
 from equipot.tensor_products.autotune import choose_backend
 from equipot.training.bad_batch import write_examples
 from equipot.training.build import build_trainer, unused_labels
+from equipot.training.feature_cloud import fit_features
 from equipot.training.logs import CsvLog, Journal, TensorBoardLog
 from equipot.training.metrics import ErrorAccumulator
 from equipot.training.position import Position
@@ -283,7 +285,13 @@ class _Run:
         for path in (self.files.last, self.files.best)[: 2 if best else 1]:
             self._save(path, model, extra)
 
-    def _save(self, path: Path, model: Potential, extra: Mapping[str, Any]) -> None:
+    def _save(
+        self,
+        path: Path,
+        model: Potential,
+        extra: Mapping[str, Any],
+        features: FeatureCloud | None = None,
+    ) -> None:
         save_potential(
             path,
             model,
@@ -291,10 +299,14 @@ class _Run:
             self.statistics,
             extra,
             samples=self.samples,
+            features=features,
         )
 
     def _test(self, position: Position) -> dict[str, Any]:
-        """Errors of the best model, which also go to its header and `metrics.json`."""
+        """Errors of the best model, which also go to its file and `metrics.json`.
+
+        The file gets what completes its domain, too: the features of the training set.
+        """
         path = self.files.best
         model = load_potential(
             path, device=str(self.device), backend=self.model.backend
@@ -320,7 +332,9 @@ class _Run:
             "provenance": header["provenance"],
             "training": {**summary, "history": history},
         }
-        self._save(path, model, extra)
+        training = self.config.training
+        features = fit_features(model, self.dataset.train, self.dataset.valid, training)
+        self._save(path, model, extra, features)
         write_json(
             self.files.metrics,
             {

@@ -53,7 +53,7 @@ def interaction_range(calculator: EquipotCalculator) -> float:
     atoms interact through the energy of any atom between them.
     """
     potential = calculator.potential
-    return 2 * potential.cutoff * len(potential.backbone.layers)
+    return 2 * potential.cutoff * potential.num_layers
 
 
 def difference_step(calculator: EquipotCalculator) -> float:

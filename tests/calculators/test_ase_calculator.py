@@ -13,6 +13,7 @@ from ase.calculators.fd import (
 from equipot.calculators import EquipotCalculator, ExtrapolationError
 from equipot.checkpoint import save_potential
 from equipot.config.model import ModelConfig
+from equipot.domain import Domain
 from equipot.models import build_potential
 from tests.potentials import random_potential, statistics_of
 
@@ -210,7 +211,7 @@ def _squeezed():
 
 def test_atoms_nearer_than_in_training_are_refused(small):
     atoms = _squeezed()
-    atoms.calc = EquipotCalculator(small, minimum_distances=LIMITS)
+    atoms.calc = EquipotCalculator(small, domain=Domain(minimum_distances=LIMITS))
 
     expected = r"atoms 2 \(O\) and 3 \(H\) are 0\.5000 Å apart.*H-O.* 0\.8000 Å"
     with pytest.raises(ExtrapolationError, match=expected):
@@ -220,7 +221,7 @@ def test_atoms_nearer_than_in_training_are_refused(small):
 def test_pairs_that_training_never_saw_are_refused(small):
     limits = {pair: limit for pair, limit in LIMITS.items() if pair != "C-O"}
     atoms = molecule("CH3CH2OH")
-    atoms.calc = EquipotCalculator(small, minimum_distances=limits)
+    atoms.calc = EquipotCalculator(small, domain=Domain(minimum_distances=limits))
 
     with pytest.raises(ExtrapolationError, match="no pair C-O within the cutoff"):
         atoms.get_forces()
@@ -228,7 +229,7 @@ def test_pairs_that_training_never_saw_are_refused(small):
 
 def test_unknown_element_is_named_before_its_distances(small):
     atoms = molecule("NH3")
-    atoms.calc = EquipotCalculator(small, minimum_distances=LIMITS)
+    atoms.calc = EquipotCalculator(small, domain=Domain(minimum_distances=LIMITS))
 
     with pytest.raises(ValueError, match="the structure contains N"):
         atoms.get_potential_energy()
@@ -250,7 +251,7 @@ def test_a_calculation_leaves_no_results_of_other_atoms(small, ethanol, silica):
 def test_extrapolation_can_be_a_warning_given_once_for_each_pair(small):
     atoms = _squeezed()
     atoms.calc = EquipotCalculator(
-        small, minimum_distances=LIMITS, on_extrapolation="warn"
+        small, domain=Domain(minimum_distances=LIMITS), on_extrapolation="warn"
     )
 
     with pytest.warns(UserWarning, match="H-O"):
@@ -264,7 +265,7 @@ def test_extrapolation_can_be_a_warning_given_once_for_each_pair(small):
 def test_extrapolation_can_be_ignored(small):
     atoms = _squeezed()
     atoms.calc = EquipotCalculator(
-        small, minimum_distances=LIMITS, on_extrapolation="ignore"
+        small, domain=Domain(minimum_distances=LIMITS), on_extrapolation="ignore"
     )
 
     with warnings.catch_warnings():
@@ -276,7 +277,7 @@ def test_extrapolation_can_be_ignored(small):
 
 def test_structures_of_the_training_set_pass(small):
     atoms = molecule("CH3CH2OH")
-    atoms.calc = EquipotCalculator(small, minimum_distances=LIMITS)
+    atoms.calc = EquipotCalculator(small, domain=Domain(minimum_distances=LIMITS))
 
     assert np.isfinite(atoms.get_forces()).all()
 
@@ -309,7 +310,7 @@ def test_model_on_disk_equals_the_one_in_memory(model_file):
 
 def test_model_on_disk_brings_its_domain(model_file):
     path, _ = model_file
-    atoms = bulk("Si", a=4.9)
+    atoms = bulk("Si", a=4.7)
     atoms.calc = EquipotCalculator(path, device="cpu")
 
     with pytest.raises(ExtrapolationError, match=r"Si-Si.* 2\.2000 Å"):
@@ -350,9 +351,10 @@ def test_potential_in_memory_is_left_as_it_was(small, ethanol):
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ({"on_extrapolation": "stop"}, "'error', 'warn' or 'ignore', got 'stop'"),
+        ({"on_extrapolation": "stop"}, "'record' or 'ignore', got 'stop'"),
+        ({"check_neighbors": 0}, "'auto', 'never' or a number of evaluations, got 0"),
+        ({"max_spread": 0.1}, "needs a committee of two"),
         ({"always": ("dipole",)}, "unknown properties.*dipole"),
-        ({"minimum_distances": {"HO": 1.0}}, "a pair like 'H-O', got 'HO'"),
     ],
 )
 def test_wrong_arguments_are_named(small, argument, message):

@@ -6,8 +6,8 @@ import torch
 from ase import Atoms
 from ase.calculators.calculator import CalculationFailed
 
-from equipot.calculators import EquipotCalculator
-from equipot.calculators.domain import ExtrapolationError
+from equipot.calculators import EquipotCalculator, ExtrapolationError
+from equipot.domain import Domain
 from equipot.hessians import hessian
 from equipot.models import direct_hessian, with_backend
 from equipot.neighbors import build_graph
@@ -65,7 +65,9 @@ def test_hessian_refusals(ethanol):
     with pytest.raises(ValueError, match="give get_hessian the atoms"):
         EquipotCalculator(potential).get_hessian()
     close = Atoms("CH", positions=[[0, 0, 0], [0, 0, 0.3]])
-    careful = EquipotCalculator(potential, minimum_distances={"C-H": 1.0})
+    careful = EquipotCalculator(
+        potential, domain=Domain(minimum_distances={"C-H": 1.0})
+    )
     with pytest.raises(ExtrapolationError, match="extrapolates"):
         careful.get_hessian(close)
     with torch.no_grad():

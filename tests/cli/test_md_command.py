@@ -84,7 +84,7 @@ def test_alarm_ends_with_status_1_and_says_why(folder):
 
 @pytest.mark.filterwarnings("default")
 def test_extrapolation_is_a_warning_of_one_line_by_choice(folder):
-    write(folder / "start.xyz", bulk("Si", a=4.1, cubic=True), format="extxyz")
+    write(folder / "start.xyz", bulk("Si", a=3.9, cubic=True), format="extxyz")
 
     result = _md(folder / "md.yaml", "--set", "on_extrapolation=warn")
 

@@ -1,0 +1,170 @@
+"""What is done where a potential is used beyond its training set."""
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import CalculationFailed
+from jaxtyping import Float
+from torch import Tensor
+
+from equipot.domain import Domain, Excursion
+from equipot.domain.domain import Pairs
+from equipot.models.committee import CommitteePrediction
+from equipot.models.prediction import Prediction
+
+ACTIONS = ("error", "warn", "record", "ignore")
+
+
+class ExtrapolationError(CalculationFailed):
+    """A structure is not like those that the potential was trained on."""
+
+    def __init__(self, excursions: Sequence[Excursion]) -> None:
+        self.excursions = tuple(excursions)
+        found = "\n  ".join(str(excursion) for excursion in excursions)
+        super().__init__(
+            f"{found}\nThe potential extrapolates. Start from another structure, train "
+            "on such data, or allow it with on_extrapolation='warn' or 'record'"
+        )
+
+
+class Guard:
+    """Compares structures and predictions with what members of a potential know.
+
+    Args:
+        domains: Of each member, in their order; None where nothing is known.
+        action: What to do; "ignore" does not look.
+        max_spread: Largest standard deviation in eV/Å of the force on an atom between
+            members; None allows any.
+
+    Raises:
+        ValueError: If the action is none of these, or there is no spread to limit.
+    """
+
+    def __init__(
+        self,
+        domains: Sequence[Domain | None],
+        action: str,
+        max_spread: float | None,
+    ) -> None:
+        if action not in ACTIONS:
+            raise ValueError(
+                "on_extrapolation must be 'error', 'warn', 'record' or 'ignore', got "
+                f"{action!r}"
+            )
+        if max_spread is not None and (len(domains) < 2 or not max_spread > 0):
+            raise ValueError(
+                f"max_spread is {max_spread}: it needs a committee of two potentials "
+                "or more, and a positive force in eV/Å"
+            )
+        self.action = action
+        self.max_spread = max_spread
+        self._domains = domains
+        self._warned: set[tuple[str, str]] = set()
+
+    @property
+    def needs_features(self) -> bool:
+        """Whether predictions must come with features."""
+        return self.action != "ignore" and any(
+            domain is not None and domain.features is not None
+            for domain in self._domains
+        )
+
+    def watch(
+        self, atoms: Atoms, pairs: Pairs, prediction: Prediction | None
+    ) -> tuple[Excursion, ...]:
+        """Look at a structure and at what is predicted for it.
+
+        Args:
+            atoms: The structure.
+            pairs: Within the cutoff.
+            prediction: For it; None looks at the structure alone.
+
+        Returns:
+            What was found, each once.
+        """
+        if self.action == "ignore":
+            return ()
+        found = [
+            excursion
+            for domain in self._domains
+            if domain is not None
+            for excursion in domain.excursions_of_structure(atoms, pairs)
+        ]
+        if prediction is not None:
+            found += self._of_predictions(atoms, pairs, prediction)
+        # members with one training set see the same
+        unique = {(e.kind, e.subject, e.atoms): e for e in found}
+        return tuple(unique.values())
+
+    def act(self, excursions: Sequence[Excursion]) -> None:
+        """Do what was chosen.
+
+        Args:
+            excursions: What was found.
+
+        Raises:
+            ExtrapolationError: If there is anything, and that is an error.
+        """
+        if excursions and self.action == "error":
+            raise ExtrapolationError(excursions)
+        if self.action == "warn":
+            self._warn(excursions)
+
+    def _of_predictions(
+        self, atoms: Atoms, pairs: Pairs, prediction: Prediction
+    ) -> list[Excursion]:
+        if isinstance(prediction, CommitteePrediction):
+            members: Sequence[Prediction] = prediction.members
+            spread = self._spread(atoms, prediction)
+        else:
+            members, spread = (prediction,), None
+        found = [
+            excursion
+            for domain, member in zip(self._domains, members, strict=True)
+            if domain is not None
+            for excursion in domain.excursions_of_prediction(
+                atoms,
+                pairs,
+                energy=float(member.energy[0]),
+                forces=_array(member.forces),
+                features=_array(member.features),
+            )
+        ]
+        return found if spread is None else [*found, spread]
+
+    def _spread(
+        self, atoms: Atoms, prediction: CommitteePrediction
+    ) -> Excursion | None:
+        spread = _array(prediction.forces_spread)
+        if self.max_spread is None or spread is None or not len(spread):
+            return None
+        worst = int(spread.argmax())
+        if spread[worst] <= self.max_spread:
+            return None
+        symbol = atoms.symbols[worst]
+        return Excursion(
+            "spread",
+            symbol,
+            (worst,),
+            float(spread[worst]),
+            self.max_spread,
+            f"the members of the committee differ by {spread[worst]:.4g} eV/Å in the "
+            f"force on atom {worst} ({symbol}), max_spread is {self.max_spread:g}",
+        )
+
+    def _warn(self, excursions: Sequence[Excursion]) -> None:
+        """Once for each kind and subject, as every step of a run may find the same."""
+        for excursion in excursions:
+            key = (excursion.kind, excursion.subject)
+            if key not in self._warned:
+                self._warned.add(key)
+                warnings.warn(f"{excursion}: the potential extrapolates", stacklevel=4)
+
+
+def _array(values: Tensor | None) -> Float[np.ndarray, "..."] | None:
+    if values is None:
+        return None
+    out: np.ndarray = values.detach().double().cpu().numpy()
+    return out

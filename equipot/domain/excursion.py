@@ -1,0 +1,37 @@
+"""What of a structure or of a prediction lies beyond the training set."""
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Excursion:
+    """One way in which a potential extrapolates."""
+
+    kind: str
+    """``distance``, ``pair``, ``neighbors``, ``density``, ``energy``, ``force``,
+    ``features`` or ``spread``."""
+    subject: str
+    """Whom it is about: elements, such as ``H-O``, or the whole ``structure``."""
+    atoms: tuple[int, ...]
+    """Which atoms; none if it is the whole structure."""
+    value: float
+    """What was found."""
+    limit: float
+    """What was allowed."""
+    message: str
+    """The same in words, with units."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Values of a row of a table."""
+        return {
+            "kind": self.kind,
+            "subject": self.subject,
+            "atoms": " ".join(map(str, self.atoms)),
+            "value": self.value,
+            "limit": self.limit,
+            "message": self.message,
+        }
+
+    def __str__(self) -> str:
+        return self.message

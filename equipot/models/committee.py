@@ -1,0 +1,144 @@
+"""Several potentials as one: their mean, and how far they are apart."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import cast, final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from equipot.graph import AtomicGraph
+from equipot.models.potential import Potential
+from equipot.models.prediction import Prediction
+
+
+@dataclass(frozen=True)
+class CommitteePrediction(Prediction):
+    """Mean of the members, and standard deviations between them (n - 1)."""
+
+    members: tuple[Prediction, ...] = ()
+    """What each of them predicts."""
+
+    @property
+    def energy_spread(self) -> Float[Tensor, " graphs"]:
+        """Standard deviation of the energy in eV."""
+        return torch.stack([m.energy for m in self.members]).std(dim=0)
+
+    @property
+    def forces_spread(self) -> Float[Tensor, " atoms"] | None:
+        """Standard deviation of the force on each atom in eV/Å, over all directions."""
+        if self.forces is None:
+            return None
+        forces = torch.stack([cast(Tensor, m.forces) for m in self.members])
+        return forces.var(dim=0).sum(dim=1).sqrt()
+
+
+@final
+class Committee(nn.Module):
+    """Potentials that were trained apart, such as with other seeds, used together.
+
+    Energies, forces, stress and Hessians are means, so that forces are derivatives of
+    the energy as for each member.
+
+    Args:
+        members: At least two, on one device and in one arithmetic.
+
+    Raises:
+        ValueError: If there are fewer, or their elements, devices or types differ.
+    """
+
+    def __init__(self, members: Sequence[Potential]) -> None:
+        super().__init__()
+        if len(members) < 2:
+            raise ValueError(
+                f"a committee needs two potentials or more, got {len(members)}"
+            )
+        for name in ("elements", "device", "dtype"):
+            values = [getattr(member, name) for member in members]
+            if any(value != values[0] for value in values):
+                raise ValueError(
+                    f"the members of a committee must agree in {name}, got "
+                    f"{', '.join(map(str, values))}"
+                )
+        self.members = nn.ModuleList(members)
+
+    @property
+    def potentials(self) -> list[Potential]:
+        """The members."""
+        return cast(list[Potential], list(self.members))
+
+    @property
+    def cutoff(self) -> float:
+        """Largest radius in Å within which atoms of a member exchange messages."""
+        return max(member.cutoff for member in self.potentials)
+
+    @property
+    def num_layers(self) -> int:
+        """Largest number of message-passing steps."""
+        return max(member.num_layers for member in self.potentials)
+
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """Atomic numbers that all members know."""
+        return self.potentials[0].elements
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Arithmetic of the members."""
+        return self.potentials[0].dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.potentials[0].device
+
+    @property
+    def backend(self) -> str:
+        """Names of who computes their tensor products, each once."""
+        return ", ".join(sorted({member.backend for member in self.potentials}))
+
+    def forward(
+        self,
+        graph: AtomicGraph,
+        outputs: Collection[str] = ("energy", "forces", "stress"),
+        *,
+        create_graph: bool | None = None,
+    ) -> CommitteePrediction:
+        """Predictions of all members and their mean.
+
+        Args:
+            graph: Built with at least the cutoff of the committee.
+            outputs: What to compute; direct Hessians and features belong to members.
+            create_graph: Whether predictions can be differentiated.
+
+        Raises:
+            ValueError: As for a potential.
+        """
+        predictions = [
+            member(graph, outputs, create_graph=create_graph)
+            for member in self.potentials
+        ]
+        return CommitteePrediction(
+            energy=torch.stack([p.energy for p in predictions]).mean(dim=0),
+            energies=torch.stack([p.energies for p in predictions]).mean(dim=0),
+            forces=_mean([p.forces for p in predictions]),
+            stress=_mean([p.stress for p in predictions]),
+            hessian=_mean_blocks([p.hessian for p in predictions]),
+            members=tuple(predictions),
+        )
+
+
+def _mean(values: Sequence[Tensor | None]) -> Tensor | None:
+    given = [value for value in values if value is not None]
+    return torch.stack(given).mean(dim=0) if given else None
+
+
+def _mean_blocks(
+    values: Sequence[tuple[Tensor, ...] | None],
+) -> tuple[Tensor, ...] | None:
+    """Mean Hessian of each structure."""
+    given = [value for value in values if value is not None]
+    if not given:
+        return None
+    return tuple(torch.stack(blocks).mean(dim=0) for blocks in zip(*given, strict=True))
