@@ -19,6 +19,8 @@ EVERY_UNUSUAL = 100
 BRUTE_FORCE_ATOMS = 300
 AT_CUTOFF = 1e-9
 """Å about the cutoff within which rounding decides whether two atoms are a pair."""
+ROUNDING = 1e-14
+"""The same for atoms far from the origin, of the largest coordinate."""
 FLAT = 0.5
 """Height of a cell over the length of its vector below which it is flat."""
 
@@ -80,13 +82,14 @@ class SelfCheck:
         second = "cells"
         if edges.backend == "cells" or len(atoms) <= BRUTE_FORCE_ATOMS:
             second = "brute_force"
+        margin = AT_CUTOFF + ROUNDING * float(np.abs(atoms.positions).max(initial=0.0))
         found = neighbor_list(
-            atoms.positions, cell, atoms.pbc, self.cutoff + AT_CUTOFF, backend=second
+            atoms.positions, cell, atoms.pbc, self.cutoff + margin, backend=second
         )
         ours = _rows(edges.index, edges.shift)
         theirs = _rows(found.index, found.shift)
         # One search is complete somewhat beyond the cutoff, the other up to it.
-        certain = self._lengths(atoms, theirs) < self.cutoff - AT_CUTOFF
+        certain = self._lengths(atoms, theirs) < self.cutoff - margin
         missing = _difference(theirs[certain], ours)
         surplus = _difference(ours, theirs)
         if len(missing) or len(surplus):

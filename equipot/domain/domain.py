@@ -127,6 +127,8 @@ class Domain:
             pairs: Its pairs, at least those within the cutoff.
         """
         pairs = pairs.within(self.cutoff)
+        if not len(pairs.distances):
+            return []  # free atoms, whose energy is known
         found = (
             self._too_near(atoms, pairs),
             self._neighbors_outside(atoms, pairs),
@@ -153,6 +155,8 @@ class Domain:
             features: Of the last layer, if there are any.
         """
         pairs = pairs.within(self.cutoff)
+        if not len(pairs.distances):
+            return []
         found = (
             self._energy_outside(atoms, energy),
             None if forces is None else self._force_too_large(atoms, pairs, forces),
@@ -185,7 +189,7 @@ class Domain:
         return Excursion("distance", name, (i, j), distance, limit, message)
 
     def _neighbors_outside(self, atoms: Atoms, pairs: Pairs) -> Excursion | None:
-        if self._neighbors is None or not len(atoms):
+        if self._neighbors is None:
             return None
         counts = np.bincount(pairs.index[1], minlength=len(atoms))
         lowest, highest = self._neighbors[:, atoms.numbers]
@@ -200,7 +204,7 @@ class Domain:
             "neighbors",
             symbol,
             (worst,),
-            count,
+            float(count),
             float(limit),
             f"atom {worst} ({symbol}) has {count} neighbors within the cutoff, atoms "
             f"of the training set {low} to {high} ({lowest[worst]:.0f} to "
@@ -225,7 +229,7 @@ class Domain:
         )
 
     def _energy_outside(self, atoms: Atoms, total: float) -> Excursion | None:
-        if self.energy is None or not len(atoms):
+        if self.energy is None:
             return None
         free = sum(self.reference_energies.get(z, 0.0) for z in atoms.numbers.tolist())
         energy = (total - free) / len(atoms)
@@ -246,7 +250,7 @@ class Domain:
     def _force_too_large(
         self, atoms: Atoms, pairs: Pairs, forces: Float[np.ndarray, "atoms 3"]
     ) -> Excursion | None:
-        if self.largest_force is None or not len(atoms):
+        if self.largest_force is None:
             return None
         limit = FORCE_FACTOR * self.largest_force
         norms = np.sqrt(np.square(forces).sum(axis=1))
@@ -268,7 +272,7 @@ class Domain:
     def _unusual(
         self, atoms: Atoms, pairs: Pairs, features: Float[np.ndarray, "atoms channels"]
     ) -> Excursion | None:
-        if self.features is None or not len(atoms):
+        if self.features is None:
             return None
         scores = self.features.scores(atoms.numbers, features)
         worst = int(scores.argmax())

@@ -28,13 +28,19 @@ class Alarms:
     Args:
         limits: What is allowed.
         degrees_of_freedom: Momenta that carry heat.
+        atoms: As they are at first; those that are alone then cannot be lost.
     """
 
-    def __init__(self, limits: AlarmsConfig, degrees_of_freedom: int) -> None:
+    def __init__(
+        self, limits: AlarmsConfig, degrees_of_freedom: int, atoms: Atoms
+    ) -> None:
         self.limits = limits
         self.degrees_of_freedom = degrees_of_freedom
         self._before: Moment | None = None
-        self._lonely_at_first: set[int] | None = None
+        distance = limits.lost_distance
+        self._alone = (
+            np.zeros(0, int) if distance is None else lonely_atoms(atoms, distance)
+        )
 
     def check(self, atoms: Atoms, step: int) -> str | None:
         """Why the run must stop here, or None.
@@ -123,15 +129,12 @@ class Alarms:
         limit = self.limits.lost_distance
         if limit is None or step % self.limits.distance_interval:
             return None
-        lonely = lonely_atoms(atoms, limit)
-        if self._lonely_at_first is None:
-            self._lonely_at_first = set(lonely.tolist())
-        lost = [n for n in lonely.tolist() if n not in self._lonely_at_first]
-        if not lost:
+        lost = np.setdiff1d(lonely_atoms(atoms, limit), self._alone)
+        if not len(lost):
             return None
         return (
             f"{len(lost)} atoms have no other atom within {limit:g} Å, "
-            f"alarms.lost_distance\n{_describe(atoms, np.array(lost))}"
+            f"alarms.lost_distance\n{_describe(atoms, lost)}"
         )
 
     def _near(self, atoms: Atoms, step: int) -> str | None:

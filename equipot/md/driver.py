@@ -264,7 +264,9 @@ class Simulation:
 
     def _prepare(self) -> None:
         self.integrator = build_integrator(self.atoms, self.config, self.rng)
-        self.alarms = Alarms(self.config.alarms, self.integrator.degrees_of_freedom)
+        self.alarms = Alarms(
+            self.config.alarms, self.integrator.degrees_of_freedom, self.atoms
+        )
         self.last_frames = LastFrames(self.config.alarms.frames)
 
     def _open(self) -> None:

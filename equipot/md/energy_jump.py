@@ -4,7 +4,8 @@ From one step to the next, with positions :math:`r' = r (1 + \epsilon) + \delta`
 
 .. math:: \Delta E \approx V \bar\sigma : \epsilon - \sum_i \bar F_i \cdot \delta_i
 
-with means of forces and stress before and after. The error is of third order in the
+with means of forces and stress before and after, and the strain between the mean cell
+and both. The error is of third order in the
 displacements, some meV per step; a jump of the energy, or forces that are not its
 gradient, have nothing that small.
 """
@@ -32,7 +33,7 @@ class Moment:
         """Present moment of atoms whose forces are calculated."""
         return cls(
             energy=float(atoms.get_potential_energy()),
-            forces=atoms.get_forces(),
+            forces=np.asarray(atoms.get_forces(), dtype=np.float64),
             stress=_stress(atoms),
             positions=atoms.get_positions(),
             cell=atoms.cell.array.copy(),
@@ -55,11 +56,11 @@ def unexplained_energy(before: Moment, after: Moment) -> float | None:
     if not np.array_equal(before.cell, after.cell):
         if before.stress is None or after.stress is None:
             return None
-        strain = np.linalg.solve(before.cell, after.cell) - np.eye(3)
-        volume = abs(np.linalg.det((before.cell + after.cell) / 2))
-        # the integrators scale cell and positions together; no part of it is a rotation
-        work = volume * float(((before.stress + after.stress) / 2 * strain).sum())
-        expected = before.positions @ (np.eye(3) + strain)
+        middle = (before.cell + after.cell) / 2
+        strain = np.linalg.solve(middle, after.cell - before.cell)
+        stress = (before.stress + after.stress) / 2
+        work = abs(np.linalg.det(middle)) * float((stress * strain).sum())
+        expected = before.positions @ np.linalg.solve(before.cell, after.cell)
     work -= float((forces * (after.positions - expected)).sum())
     return after.energy - before.energy - work
 
