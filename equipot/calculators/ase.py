@@ -114,7 +114,7 @@ class EquipotCalculator(Calculator):
             ).requires_grad_(False)
             for m in models
         ]
-        domains = [
+        self.domains: list[Domain | None] = [
             domain if domain is not None or isinstance(m, Potential) else load_domain(m)
             for m in models
         ]
@@ -124,7 +124,7 @@ class EquipotCalculator(Calculator):
         self.always = frozenset(always)
         self.excursions: tuple[Excursion, ...] = ()
         """How the last structure lies beyond the training set."""
-        self._guard = Guard(domains, on_extrapolation, max_spread)
+        self._guard = Guard(self.domains, on_extrapolation, max_spread)
         self._edges = CanonicalEdges(self.potential.cutoff, skin)
         self._self_check = SelfCheck(self.potential.cutoff, check_neighbors)
         self._evaluations = 0
