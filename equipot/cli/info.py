@@ -77,6 +77,10 @@ def describe(header: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "groups", ", ".join(f"{n} of {name}" for name, n in groups)
     yield from _training(header)
     yield "shortest distances", _numbers(statistics["minimum_distances"], ".2f", "Å")
+    from equipot.report.background import ranges
+
+    for name, text in ranges(statistics):
+        yield name.lower(), text
     source = statistics["reference_source"].replace("_", " ")
     yield "reference energies", f"{_numbers(energies, '.4f', 'eV')}, from {source}"
     for warning in statistics["warnings"]:

@@ -33,7 +33,7 @@ Extrapolate = Annotated[
     bool,
     typer.Option(
         "--extrapolate",
-        help="Warn, do not stop, where atoms are closer than in training.",
+        help="Warn, do not stop, beyond what the model was trained on.",
     ),
 ]
 Force = Annotated[

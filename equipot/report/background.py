@@ -36,12 +36,34 @@ def domain(evaluation: Evaluation, header: Mapping[str, Any]) -> Markup:
         ("Elements", ", ".join(names)),
         ("Training set", _training_set(statistics)),
         ("Config types", ", ".join(f"{k} ({grouped(n)})" for k, n in types.items())),
+        *ranges(statistics),
     ]
     limits = statistics.get("minimum_distances", {})
     return join(
         facts([(name, text) for name, text in pairs if text]),
         _distances(limits, overall_minimum(evaluation.closest)),
     )
+
+
+def ranges(statistics: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Name and text of each range of a training set that is known.
+
+    Args:
+        statistics: Of a header.
+    """
+    neighbors = statistics.get("neighbor_ranges") or {}
+    if neighbors:
+        parts = (f"{z} {low} to {high}" for z, (low, high) in neighbors.items())
+        yield "Neighbors", ", ".join(parts)
+    spans = (
+        ("Density", "density_range", ".4f", "atoms/Å^3"),
+        ("Energy", "energy_range", ".3f", "eV/atom beyond free atoms"),
+    )
+    for name, key, form, unit in spans:
+        if (span := statistics.get(key)) is not None:
+            yield name, f"{span[0]:{form}} to {span[1]:{form}} {unit}"
+    if (force := statistics.get("largest_force")) is not None:
+        yield "Largest force", f"{force:.3g} eV/Å"
 
 
 def provenance(about: Provenance) -> Markup:
