@@ -247,20 +247,24 @@ class Simulation:
         try:
             self.integrator.step()
         except (CalculatorError, ValueError) as error:  # positions may be infinite
-            reason = f"the calculator failed: {error}"
+            what = "the domain was left" if self._excursions() else "failed calculation"
+            reason = f"{what}: {error}"
         self.last_frames.keep(self.atoms, self.step)
         self._note_excursions()
         return reason or self.alarms.check(self.atoms, self.step)
 
     def _note_excursions(self) -> None:
         """Write down how the atoms are beyond what a watchful calculator knows."""
-        calculator = self.atoms.calc
-        if not isinstance(calculator, Watchful) or not calculator.excursions:
-            return
+        excursions = self._excursions()
         time_ps = self.step * self.config.timestep / FS_PER_PS
-        for excursion in calculator.excursions:
+        for excursion in excursions:
             self.excursions.write(self.step, time_ps, excursion)
-        self.course.add_excursion()
+        if excursions:
+            self.course.add_excursion()
+
+    def _excursions(self) -> Sequence[Excursion]:
+        calculator = self.atoms.calc
+        return calculator.excursions if isinstance(calculator, Watchful) else ()
 
     def _prepare(self) -> None:
         self.integrator = build_integrator(self.atoms, self.config, self.rng)
