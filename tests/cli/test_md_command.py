@@ -94,6 +94,28 @@ def test_extrapolation_is_a_warning_of_one_line_by_choice(folder):
     assert ".py" not in line
 
 
+def test_a_committee_runs_by_its_mean(folder):
+    config = ModelConfig(
+        cutoff=3.0, lmax=1, channels=4, num_layers=1, radial_hidden=(8,), zbl=True
+    )
+    statistics = statistics_of((14,), 3.0)
+    statistics.minimum_distances["Si-Si"] = 1.8
+    other = build_potential(config, statistics, seed=5)
+    save_potential(folder / "other.safetensors", other, config, statistics)
+    models = f"model=[{folder}/model.safetensors, {folder}/other.safetensors]"
+
+    result = _md(folder / "md.yaml", "--set", models)
+    stopped = _md(
+        folder / "md.yaml",
+        *("--set", models, "--set", "max_spread=1e-9"),
+        *("--output", folder / "strict"),
+    )
+
+    assert result.exit_code == 0, result.output
+    assert stopped.exit_code == 1
+    assert "the members of the committee differ by" in stopped.output
+
+
 def test_an_interrupted_run_ends_with_status_130(folder, monkeypatch):
     monkeypatch.setattr(Interruption, "requested", True)
 

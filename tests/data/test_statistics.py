@@ -112,6 +112,44 @@ def test_numbers_agree_with_a_second_neighbor_list(metals):
     assert statistics.label_counts == {"energy": 6, "forces": 6, "stress": 6}
 
 
+def test_ranges_are_those_of_the_set(metals):
+    frames = metals[:6]
+
+    statistics = compute_statistics(examples_of(frames, 4.0))
+
+    counts = {29: [], 47: []}
+    for frame in frames:
+        around = np.bincount(neighbor_list("i", frame, 4.0), minlength=len(frame))
+        for z, count in zip(frame.numbers.tolist(), around.tolist(), strict=True):
+            counts[z].append(count)
+    density = [len(frame) / frame.get_volume() for frame in frames]
+    forces = np.concatenate([f.arrays["REF_forces"] for f in frames])
+    reference = statistics.reference_energies
+    energies = [
+        (f.info["REF_energy"] - sum(reference[z] for z in f.numbers.tolist())) / len(f)
+        for f in frames
+    ]
+    assert statistics.neighbor_ranges == {
+        "Cu": (min(counts[29]), max(counts[29])),
+        "Ag": (min(counts[47]), max(counts[47])),
+    }
+    assert statistics.density_range == pytest.approx((min(density), max(density)))
+    assert statistics.energy_range == pytest.approx((min(energies), max(energies)))
+    assert statistics.largest_force == pytest.approx(
+        np.linalg.norm(forces, axis=1).max()
+    )
+
+
+def test_ranges_of_what_is_not_there_are_unknown():
+    frames = sticks("H2O", "HO", H=-13.0, O=-2000.0)
+
+    statistics = compute_statistics(examples_of(frames))
+
+    assert statistics.density_range is None
+    assert statistics.largest_force is None
+    assert statistics.neighbor_ranges == {"H": (1, 2), "O": (1, 2)}
+
+
 def test_without_forces_the_scale_is_the_spread_of_energies_per_atom():
     frames = sticks("H2", "H2", H=-13.0)
     frames[0].info["REF_energy"] += 0.4

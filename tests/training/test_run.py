@@ -3,16 +3,19 @@ import io
 import json
 
 import ase.io
+import numpy as np
 import pytest
 import torch
 from rich.console import Console
 from typer.testing import CliRunner
 
-from equipot.checkpoint import load_potential, read_header
+from equipot.calculators import EquipotCalculator
+from equipot.checkpoint import load_domain, load_potential, read_header
 from equipot.cli.train import app
 from equipot.config.load import load_config
 from equipot.config.train import TrainConfig
 from equipot.generations import StateError
+from equipot.neighbors import build_graph
 from equipot.run_folder import RunFolderError
 from equipot.training.run import run_training
 from equipot.training.step import NonFiniteError
@@ -69,6 +72,39 @@ def test_saved_models_are_the_ones_that_were_validated(train):
     assert [row["epoch"] for row in header["training"]["history"]] == [1, 2, 3]
     assert header["provenance"]["data"] == json.loads(files.data.read_text())
     assert load_potential(files.last, device="cpu").dtype == torch.float64
+
+
+def test_the_best_model_knows_its_domain(train, config_tree):
+    result, _ = train()
+    domain = load_domain(result.directory.best)
+    data = config_tree["data"]
+    frames = [
+        atoms
+        for name in ("train", "valid")
+        for atoms in ase.io.read(f"{data['root']}/{name}.xyz", ":")
+    ]
+
+    scores = []
+    for atoms in frames:
+        calculator = EquipotCalculator(
+            result.directory.best, device="cpu", on_extrapolation="record"
+        )
+        calculator.get_forces(atoms)
+        assert calculator.excursions == ()
+        potential = calculator.potential
+        graph = build_graph(atoms, potential.cutoff)
+        features = potential(graph, {"energy", "features"}).features
+        scores.append(domain.features.scores(atoms.numbers, features.numpy()))
+
+    for element in (29, 79):
+        of_element = np.concatenate(
+            [
+                s[atoms.numbers == element]
+                for s, atoms in zip(scores, frames, strict=True)
+            ]
+        )
+        assert of_element.max() == pytest.approx(1.0)
+    assert load_domain(result.directory.last).features is None
 
 
 def test_the_same_run_twice_is_the_same_to_the_bit(train):
