@@ -30,10 +30,10 @@ from equipot.atomic_file import write_json
 from equipot.bench.record import busy
 from equipot.config.load import load_config
 from equipot.config.train import TrainConfig
+from equipot.environment import describe_environment
 from equipot.models import Potential
 from equipot.tensor_products import REFERENCE
 from equipot.training import run
-from equipot.training.environment import describe_environment
 from equipot.training.position import Row
 from equipot.training.run import run_training
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from equipot.data.dataset import sha256
+from equipot.environment import describe_environment
 from equipot.models.potential import Potential
-from equipot.training.environment import describe_environment
 
 
 @dataclass(frozen=True)

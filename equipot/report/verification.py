@@ -19,12 +19,12 @@ from equipot.checkpoint import (
 from equipot.data.frames import iterate_frames
 from equipot.data.pairs import pair_name
 from equipot.data.statistics import Statistics
+from equipot.environment import describe_environment
 from equipot.models.build import AUTO, unsupported
 from equipot.models.potential import Potential
 from equipot.report.backends import choose_for
 from equipot.report.evaluate import check_elements
 from equipot.tensor_products import BACKENDS, REFERENCE, unavailable
-from equipot.training.environment import describe_environment
 from equipot.verify import Verification, expect, verify_backend
 from equipot.verify.certificate import Certificate, certify_potential
 from equipot.verify.table import certificate_report, report

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 from equipot.atomic_file import write_json
+from equipot.environment import describe_environment
 from equipot.run_folder import CONFIG
-from equipot.training.environment import describe_environment
 
 
 class RunDirectory:
