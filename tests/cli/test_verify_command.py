@@ -101,7 +101,7 @@ def test_structures_of_the_user_take_the_place_of_the_model_s(model, tmp_path, e
     assert "on 4 of 9 structures of" in words(result)
     assert "reference, float64" in words(result)
     assert "float32" not in words(result)
-    assert "stress: not compared, no structure has three periodic" in words(result)
+    assert "stress is not compared: no structure has three periodic" in words(result)
 
 
 def test_old_models_are_verified_on_generated_structures(tmp_path):
@@ -112,7 +112,7 @@ def test_old_models_are_verified_on_generated_structures(tmp_path):
     result = run(path, "--backend", "right")
 
     assert result.exit_code == 0, result.output
-    assert "2 structures generated in its domain, as it carries none" in words(result)
+    assert "2 structures generated in its domain, as it carries none, 16 atoms" in words(result)
 
 
 def test_auto_says_whom_it_takes_and_verifies_it(model):
