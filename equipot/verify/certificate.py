@@ -185,8 +185,9 @@ def certify_potential(
 
 
 def _moving(structures: Sequence[Atoms]) -> Atoms:
-    """The first structure whose atoms exert forces on each other."""
-    return next((atoms for atoms in structures if len(atoms) > 1), structures[0])
+    """The smallest structure whose atoms exert forces on each other."""
+    moving = [atoms for atoms in structures if len(atoms) > 1]
+    return min(moving, key=len) if moving else structures[0]
 
 
 def _notes(

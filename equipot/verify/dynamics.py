@@ -9,7 +9,8 @@ from jaxtyping import Float64
 
 from equipot.agreement import Difference
 from equipot.models.energy_model import EnergyModel
-from equipot.verify.physics import predict
+from equipot.verify.physics import graph_of
+from equipot.verify.quantities import given
 from equipot.verify.result import Check
 
 TIME_STEPS = (0.5, 0.25)
@@ -101,12 +102,21 @@ def _energies(
     moving = atoms.copy()
     v = velocities.copy()
     energies = []
-    now = predict(model, moving)
+    energy, forces = _predict(model, moving)
     for _ in range(round(DURATION / time_step)):
-        energies.append(float(now.energy) + float((masses * v**2).sum()) / 2)
-        v += step / 2 * now.forces.numpy() / masses
+        energies.append(energy + float((masses * v**2).sum()) / 2)
+        v += step / 2 * forces / masses
         moving.positions += step * v
-        now = predict(model, moving)
-        v += step / 2 * now.forces.numpy() / masses
-    energies.append(float(now.energy) + float((masses * v**2).sum()) / 2)
+        energy, forces = _predict(model, moving)
+        v += step / 2 * forces / masses
+    energies.append(energy + float((masses * v**2).sum()) / 2)
     return np.array(energies)
+
+
+def _predict(
+    model: EnergyModel, atoms: Atoms
+) -> tuple[float, Float64[np.ndarray, "atoms 3"]]:
+    """Energy in eV and forces in eV/Å, without a stress."""
+    found = model(graph_of(model, [atoms]), {"energy", "forces"}, create_graph=False)
+    forces = given(found.forces, "forces").double().cpu().numpy()
+    return float(found.energy.sum()), forces
