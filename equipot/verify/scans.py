@@ -13,7 +13,8 @@ from equipot.verify.physics import graph_of_clusters
 from equipot.verify.quantities import given
 
 MAX_PAIRS = 36
-"""Pairs of elements that are looked at: all of up to eight elements."""
+"""Pairs of elements that are looked at: all of up to eight elements; of more, each
+element with itself and some of the others."""
 THIRD = (0.4, 0.3, -1.3)
 """Å; where a third atom is, behind the first one."""
 
@@ -65,8 +66,11 @@ def choose_pairs(elements: Sequence[int]) -> list[Pair]:
     pairs = list(combinations_with_replacement(elements, 2))
     if len(pairs) <= MAX_PAIRS:
         return pairs
-    some = np.unique(np.linspace(0, len(pairs) - 1, MAX_PAIRS).round().astype(int))
-    return [pairs[n] for n in some]
+    alike = [pair for pair in pairs if pair[0] == pair[1]]
+    others = [pair for pair in pairs if pair[0] != pair[1]]
+    room = max(MAX_PAIRS - len(alike), 0)
+    some = np.linspace(0, len(others) - 1, room).round().astype(int)
+    return sorted([*alike, *(others[n] for n in some)])
 
 
 def pair_label(pair: Pair) -> str:
