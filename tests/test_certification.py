@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -156,3 +157,12 @@ def test_weights_identify_a_potential_without_a_file(structures, monkeypatch):
 def test_it_is_what_the_package_exports(certificate):
     assert equipot.verify_model is verify_model
     assert isinstance(certificate, equipot.ModelCertificate)
+
+
+def test_every_line_is_explained_in_the_documentation():
+    page = (Path(__file__).parents[1] / "docs" / "verify.md").read_text("utf-8")
+    table = [line for line in page.splitlines() if line.startswith("| ")]
+
+    missing = [name for name in MEANING if not any(name in row for row in table)]
+
+    assert missing == ["clebsch_gordan"]

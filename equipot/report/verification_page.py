@@ -105,7 +105,7 @@ def _cards(certificate: ModelCertificate) -> Markup:
             names,
         ),
         _card(
-            "Closest to its limit",
+            "Closest to its limit" if tightest.passed else "Furthest beyond its limit",
             _shown_share(tightest),
             "of what is allowed",
             f"{tightest.quantity} against {tightest.against}",
@@ -161,7 +161,7 @@ def _potential(certificate: ModelCertificate) -> Iterator[Markup]:
     )
 
 
-NUMBERS = ("Result", "Measured", "Relative", "Allowed", "Share of it")
+NUMBERS = ("Result", "Measured", "Relative", "Allowed", "Share used")
 
 
 def _numbers(check: Check, remark: str = "") -> tuple[str, ...]:
@@ -191,7 +191,11 @@ def _shown_share(check: Check) -> str:
     share = _share(check)
     if share == 0:
         return "none"
-    return "beyond" if math.isinf(share) else f"{shown(100 * share)} %"
+    if share <= 1:
+        return f"{shown(100 * share)} %"
+    if math.isinf(share):
+        return "beyond"
+    return f"{share:.1f} ×" if share < 100 else f"{share:.0e} ×".replace("e+0", "e")
 
 
 def _dimers(certificate: ModelCertificate) -> Iterator[Markup]:

@@ -21,7 +21,7 @@ from equipot.verify.result import Check
 
 PATH = 0.4
 """Å that an atom moves, on average, along a path."""
-PIECES = 8
+PIECES = 12
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(4)
 """Of Gauss and Legendre, in each piece of a path: exact to eighth order."""
 WORK_TOLERANCE = 1e-5
