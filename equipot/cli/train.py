@@ -46,7 +46,10 @@ def train(
         raise typer.Exit(INTERRUPTED)
     files = result.directory
     typer.echo(f"model: {files.best}\nerrors: {files.metrics}\nlog: {files.log}")
-    if result.certificate is not None and not result.certificate.passed:
+    if result.certificate is None:
+        return
+    typer.echo(f"certificate: {files.certificate}")
+    if not result.certificate.passed:
         typer.echo(
             f"the model failed its verification, see {files.certificate}: do not use "
             "it before you know why",
