@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from equipot.calculators import EquipotCalculator
+    from equipot.certification import ModelCertificate, verify_model
     from equipot.checkpoint import load_potential, read_header, save_potential
     from equipot.graph import AtomicGraph
     from equipot.models.build import with_backend
@@ -26,6 +27,7 @@ _HOME = {
     "AtomicGraph": "equipot.graph",
     "BackendMismatchError": "equipot.verify",
     "EquipotCalculator": "equipot.calculators",
+    "ModelCertificate": "equipot.certification",
     "Potential": "equipot.models.potential",
     "Prediction": "equipot.models.prediction",
     "build_graph": "equipot.neighbors",
@@ -34,6 +36,7 @@ _HOME = {
     "neighbor_list": "equipot.neighbors",
     "read_header": "equipot.checkpoint",
     "save_potential": "equipot.checkpoint",
+    "verify_model": "equipot.certification",
     "with_backend": "equipot.models.build",
 }
 
@@ -41,6 +44,7 @@ __all__ = [
     "AtomicGraph",
     "BackendMismatchError",
     "EquipotCalculator",
+    "ModelCertificate",
     "Potential",
     "Prediction",
     "__version__",
@@ -50,6 +54,7 @@ __all__ = [
     "neighbor_list",
     "read_header",
     "save_potential",
+    "verify_model",
     "with_backend",
 ]
 

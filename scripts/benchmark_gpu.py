@@ -39,9 +39,9 @@ from equipot.bench.exactness import random_operands
 from equipot.bench.floors import step_seconds
 from equipot.bench.graphs import Edges, crystal
 from equipot.bench.steps import STEPS, Operands, bind, forward_backward
+from equipot.environment import describe_environment
 from equipot.so3 import num_components, spherical_harmonics
 from equipot.tensor_products import ClebschGordan, TensorProductSpec
-from equipot.training.environment import describe_environment
 
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 EDGES_OF_CUBE = 168

@@ -50,10 +50,10 @@ from equipot.bench.memory import peak_memory
 from equipot.bench.record import busy
 from equipot.bench.steps import STEPS, Operands, bind, forward_backward
 from equipot.bench.timing import summarize, take_turns
+from equipot.environment import describe_environment
 from equipot.ops import library
 from equipot.so3 import spherical_harmonics
 from equipot.tensor_products import ClebschGordan, TensorProductSpec
-from equipot.training.environment import describe_environment
 
 RESULTS = Path(__file__).parents[1] / "benchmarks/results/tensor_products_cpu.json"
 GRAPHS: dict[str, Callable[[], Edges]] = {

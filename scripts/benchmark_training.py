@@ -30,10 +30,10 @@ from equipot.atomic_file import write_json
 from equipot.bench.record import busy
 from equipot.config.load import load_config
 from equipot.config.train import TrainConfig
+from equipot.environment import describe_environment
 from equipot.models import Potential
 from equipot.tensor_products import REFERENCE
 from equipot.training import run
-from equipot.training.environment import describe_environment
 from equipot.training.position import Row
 from equipot.training.run import run_training
 
@@ -114,6 +114,7 @@ def train(
         "training.epochs": arguments.epochs,
         "training.num_threads": arguments.threads,
         "training.device": "cpu",
+        "training.certify": False,
     }
     overrides = [f"{key}={value}" for key, value in settings.items()]
     config = load_config(CONFIG, overrides, TrainConfig)

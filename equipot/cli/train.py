@@ -27,7 +27,10 @@ def train(
     ] = None,
     resume: Resume = False,
 ) -> None:
-    """Train a potential on labelled structures, and test it."""
+    """Train a potential on labelled structures, test it, and verify it.
+
+    The exit status is 1 if the model fails a check of equipot verify.
+    """
     from equipot.config.load import load_config
     from equipot.config.train import TrainConfig
 
@@ -43,3 +46,13 @@ def train(
         raise typer.Exit(INTERRUPTED)
     files = result.directory
     typer.echo(f"model: {files.best}\nerrors: {files.metrics}\nlog: {files.log}")
+    if result.certificate is None:
+        return
+    typer.echo(f"certificate: {files.certificate}")
+    if not result.certificate.passed:
+        typer.echo(
+            f"the model failed its verification, see {files.certificate}: do not use "
+            "it before you know why",
+            err=True,
+        )
+        raise typer.Exit(1)

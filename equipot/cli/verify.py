@@ -25,6 +25,9 @@ def verify(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the numbers to this JSON file.")
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write a report to this HTML file.")
+    ] = None,
     device: Annotated[
         str, typer.Option(help="cpu, cuda, or auto: cuda if there is one.")
     ] = "auto",
@@ -38,13 +41,14 @@ def verify(
     """
     from equipot.report.verification import run_verification
 
-    passed = run_verification(
+    certificate = run_verification(
         model,
         structures or (),
         backend=backend,
         json_file=json_file,
+        report_file=report,
         device=device,
         dtype=dtype,
     )
-    if not passed:
+    if not certificate.passed:
         raise typer.Exit(1)

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from equipot.data.energy_order import check_energy_order
 from equipot.data.facts import Facts
 from equipot.data.findings import Finding
 from equipot.data.pair_model import PairModel
@@ -29,8 +30,8 @@ def check_consistency(model: PairModel, facts: Sequence[Facts]) -> Iterator[Find
         facts: All structures in the order of their files.
 
     Yields:
-        Columns of forces in another order, labels of a neighboring frame, forces of the
-        wrong sign, energies and forces in different units.
+        Columns or rows of forces in another order, labels of a neighboring frame,
+        forces of the wrong sign, energies and forces in different units.
     """
     best = max(model.alternatives, key=lambda name: model.alternatives[name])
     if model.alternatives[best] > model.explained + BETTER:
@@ -41,7 +42,8 @@ def check_consistency(model: PairModel, facts: Sequence[Facts]) -> Iterator[Find
             f"the forces instead of {model.explained:.0%}",
         )
         return
-    yield from _check_energies(model, facts)
+    doubts = list(_check_energies(model, facts))
+    yield from doubts or check_energy_order(model, facts)
 
 
 def _check_energies(model: PairModel, facts: Sequence[Facts]) -> Iterator[Finding]:

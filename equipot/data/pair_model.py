@@ -43,12 +43,15 @@ class PairModel:
     """Structures, in their order."""
     energy: Float[np.ndarray, " structures"]
     """Energies in eV that belong to the forces, up to one constant per element."""
+    features: Float[np.ndarray, "structures columns"]
+    """What energies of pairs are linear in, with whatever coefficients."""
     stress: Float[np.ndarray, "structures 3 3"]
     """Stress in eV/Å^3 that belongs to the forces; NaN without a volume."""
     explained: float
     """Fraction of the square of the forces that the fit explains."""
     alternatives: dict[str, float]
-    """The same if the forces were others: columns swapped, or those of a neighbor."""
+    """The same if the forces were others: columns swapped, those of the next atom, or
+    of the next frame."""
 
 
 def fit_pair_model(facts: Sequence[Facts]) -> PairModel | None:
@@ -97,6 +100,7 @@ def fit_pair_model(facts: Sequence[Facts]) -> PairModel | None:
     return PairModel(
         facts=chosen,
         energy=(torch.stack(energies) @ c).numpy(),
+        features=torch.stack(energies).numpy(),
         stress=(torch.stack(virials) @ c).numpy() / volume[:, None, None],
         explained=explained[0],
         alternatives=dict(zip(hypotheses, explained[1:], strict=True)),
@@ -113,6 +117,9 @@ def _alternative_forces(facts: Sequence[Facts]) -> dict[str, dict[str, np.ndarra
         for order in ORDERS[1:]
     }
     for step, name in ((1, "next"), (-1, "previous")):
+        found[f"the forces of every atom are those that the {name} row lists"] = {
+            f.source: np.roll(f.forces, -step, axis=0) for f in facts
+        }
         shifted = {}
         for n, f in enumerate(facts):
             other = facts[(n + step) % len(facts)]

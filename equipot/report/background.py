@@ -66,6 +66,34 @@ def ranges(statistics: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "Largest force", f"{force:.3g} eV/Å"
 
 
+def verification(about: Provenance) -> Markup:
+    """What the certificate beside the model says; nothing without one."""
+    found = about.certificate
+    if found is None:
+        return join()
+    if not found:
+        text = "certificate.json beside this model is not one. Run equipot verify."
+        return tag("p", text, class_="warn")
+    made = (
+        f"on {found['structures']}, by equipot {found['equipot']} on "
+        f"{found['gpu'] or found['processor']}, {found['time']}"
+    )
+    if found["model_sha256"] != about.header.get("sha256"):
+        return tag(
+            "p",
+            "certificate.json beside this model is of another model (SHA-256 "
+            f"{str(found['model_sha256'])[:12]}…): nothing is known about this one. "
+            "Run equipot verify.",
+            class_="warn",
+        )
+    if found["passed"]:
+        return tag("p", f"All checks of equipot verify passed {made}.")
+    return join(
+        tag("p", f"FAILED checks of equipot verify {made}:", class_="warn"),
+        tag("ul", *(tag("li", failure) for failure in found["failures"])),
+    )
+
+
 def provenance(about: Provenance) -> Markup:
     """Files, programs, conventions, and the configuration of the model."""
     header = about.header

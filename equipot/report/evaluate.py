@@ -1,6 +1,6 @@
 """Predict over a data set and compare with its labels."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -9,6 +9,7 @@ from ase.data import chemical_symbols
 from jaxtyping import Float
 
 from equipot.data.batching import evaluation_batches
+from equipot.data.elements import check_elements
 from equipot.data.labels import Example, Labels, collate_examples
 from equipot.data.pairs import pair_distances
 from equipot.graph import AtomicGraph
@@ -78,35 +79,6 @@ def evaluate(
     metrics = _with_files(by_type.compute(), by_file.compute())
     hessians = hessian_errors(potential, examples)
     return _assemble(examples, predictions, reference_energies or {}, metrics, hessians)
-
-
-def check_elements(
-    elements: Sequence[int], structures: Iterable[tuple[str, Iterable[int]]]
-) -> None:
-    """Refuse structures with elements that a potential was not fitted to.
-
-    Args:
-        elements: Nuclear charges that the potential knows.
-        structures: Source and nuclear charges of each structure.
-
-    Raises:
-        ValueError: Naming the first such structure and its unknown elements.
-    """
-    known = set(elements)
-    unknown = {source: set(numbers) - known for source, numbers in structures}
-    bad = {source: numbers for source, numbers in unknown.items() if numbers}
-    if bad:
-        first = next(iter(bad))
-        others = (
-            f" ({len(bad) - 1} more structures hold unknown elements)"
-            if len(bad) > 1
-            else ""
-        )
-        raise ValueError(
-            f"{first} holds {_symbols(bad[first])}{others}; the "
-            f"potential knows only {_symbols(known)}. Remove such structures, or "
-            "evaluate a potential that was fitted to these elements"
-        )
 
 
 def _assemble(
@@ -187,10 +159,6 @@ def _check_finite(
             f"{batch[int(bad.nonzero()[0])].source} has a label for the stress but no "
             "volume: give it three periodic directions, or remove the label"
         )
-
-
-def _symbols(numbers: set[int]) -> str:
-    return ", ".join(chemical_symbols[z] for z in sorted(numbers))
 
 
 def _double(values: torch.Tensor) -> torch.Tensor:

@@ -96,6 +96,11 @@ def _sections(
             "Domain of validity",
             background.domain(evaluation, about.header),
         ),
+        *(
+            [section("verification", "Verification", verified)]
+            if (verified := background.verification(about))
+            else []
+        ),
         section("provenance", "Provenance", background.provenance(about)),
     ]
 

@@ -1,5 +1,6 @@
 """What an evaluation was made with: files, programs, machine, date."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -7,8 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from equipot.data.dataset import sha256
+from equipot.environment import describe_environment
 from equipot.models.potential import Potential
-from equipot.training.environment import describe_environment
+
+CERTIFICATE = ("passed", "model_sha256", "failures", "structures")
+"""What a report needs of a certificate."""
+AROUND = ("equipot", "time", "processor", "gpu")
+"""What it needs of the environment."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,8 @@ class Provenance:
     """Date, versions, machine and arithmetic, as text by name."""
     notes: tuple[str, ...] = ()
     """What the reader has to know of how the data were read."""
+    certificate: Mapping[str, Any] | None = None
+    """What a verification left beside the model, of whichever model it was."""
 
 
 def collect(
@@ -69,4 +77,28 @@ def collect(
             "Backend": backend,
         },
         notes=tuple(notes),
+        certificate=read_certificate(model),
     )
+
+
+def read_certificate(model: Path) -> Mapping[str, Any] | None:
+    """What training, or ``equipot verify --json``, left in the folder of a model.
+
+    Args:
+        model: File of the model.
+
+    Returns:
+        Content of ``certificate.json``; None if there is none, and nothing of it if it
+        is no certificate.
+    """
+    file = model.parent / "certificate.json"
+    if not file.is_file():
+        return None
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        return {
+            **{name: found[name] for name in CERTIFICATE},
+            **{name: found["environment"][name] for name in AROUND},
+        }
+    except (ValueError, KeyError, TypeError):
+        return {}

@@ -13,9 +13,10 @@ from equipot.atomic_file import write_json
 from equipot.checkpoint import load_potential, read_header, read_statistics
 from equipot.config.data import KeysConfig
 from equipot.data.dataset import make_example
+from equipot.data.elements import check_elements
 from equipot.data.reading import ISOLATED, Structure
 from equipot.report import console
-from equipot.report.evaluate import check_elements, evaluate
+from equipot.report.evaluate import evaluate
 from equipot.report.evaluation import Evaluation
 from equipot.report.findings import warnings
 from equipot.report.history import read_history

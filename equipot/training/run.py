@@ -12,6 +12,7 @@ from rich.console import Console
 from torch import nn
 
 from equipot.atomic_file import write_atomically, write_json
+from equipot.certification import ModelCertificate, verify_model
 from equipot.checkpoint import (
     load_potential,
     read_header,
@@ -63,6 +64,8 @@ class TrainingResult:
     """Where it stopped; `finished` is None if it was interrupted."""
     errors: dict[str, Any]
     """Errors of the best model by set; empty if it was interrupted."""
+    certificate: ModelCertificate | None = None
+    """What a verification of the best model found; None if there was none."""
 
 
 def run_training(
@@ -72,7 +75,7 @@ def run_training(
     resume: bool = False,
     console: Console | None = None,
 ) -> TrainingResult:
-    """Train a potential and test it.
+    """Train a potential, test it, and verify it.
 
     Args:
         config: Data, architecture and optimization.
@@ -81,7 +84,8 @@ def run_training(
         console: Where to report; standard output by default.
 
     Returns:
-        Where training stopped, and the errors of the best model.
+        Where training stopped, the errors of the best model, and its certificate; a
+        check that it fails raises nothing.
 
     Raises:
         ValueError: If the directory, the data or the state do not fit the
@@ -148,7 +152,7 @@ class _Run:
         self.journal.say(f"training ends: {position.finished}")
         errors = self._test(position)
         self.journal.show(error_table(errors))
-        return TrainingResult(self.files, position, errors)
+        return TrainingResult(self.files, position, errors, self._certify())
 
     def _read_state(self) -> State | None:
         if not self.states.exist():
@@ -345,6 +349,20 @@ class _Run:
             },
         )
         return errors
+
+    def _certify(self) -> ModelCertificate | None:
+        """Verify the best model, which stays as it is, for `certificate.json`."""
+        if not self.config.training.certify:
+            return None
+        certificate = verify_model(
+            self.files.best,
+            backends=[self.model.backend],
+            device=str(self.device),
+        )
+        write_json(self.files.certificate, certificate.as_dict())
+        report = self.journal.say if certificate.passed else self.journal.warn
+        report(str(certificate))
+        return certificate
 
     def _errors(self, model: nn.Module, examples: Sequence[Example]) -> dict[str, Any]:
         batches = evaluation_batches(

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 from equipot.atomic_file import write_json
+from equipot.environment import describe_environment
 from equipot.run_folder import CONFIG
-from equipot.training.environment import describe_environment
 
 
 class RunDirectory:
@@ -19,6 +19,7 @@ class RunDirectory:
                            generation before
     ``metrics.csv``        one row per epoch
     ``metrics.json``       errors of the best model on all sets, by group and element
+    ``certificate.json``   what a verification of the best model found on this machine
     ``train.log``          messages
     ``environment.json``   versions and machine of every start
     ``data.json``          SHA-256 of every file of data
@@ -36,6 +37,7 @@ class RunDirectory:
         self.last = path / "last.safetensors"
         self.table = path / "metrics.csv"
         self.metrics = path / "metrics.json"
+        self.certificate = path / "certificate.json"
         self.log = path / "train.log"
         self.environment = path / "environment.json"
         self.data = path / "data.json"

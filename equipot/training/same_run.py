@@ -15,6 +15,7 @@ FREE: Final[tuple[str, ...]] = (
     "training.checkpoint_steps",
     "training.keep",
     "training.early_stop",
+    "training.certify",
 )
 """Keys that a resume may change; the data behind `data.root` are compared by hash."""
 

@@ -1,8 +1,8 @@
 """Everything that is known about whether a potential is what it should be."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -19,10 +19,35 @@ from equipot.verify.arithmetic import (
 from equipot.verify.backend import make_probes, quick_choice
 from equipot.verify.conservation import conservation_checks
 from equipot.verify.consistency import consistency_checks
+from equipot.verify.cutoff_scan import CutoffScan, smoothness_check
+from equipot.verify.dimers import (
+    HOLE_TOLERANCE,
+    DimerScan,
+    Limits,
+    hole_check,
+    scan_dimers,
+)
+from equipot.verify.dynamics import Drift, drift_check, measure_drift
 from equipot.verify.invariance import invariance_checks
-from equipot.verify.limits import limit_checks
+from equipot.verify.limits import free_atom_check, separation_check
 from equipot.verify.physics import SMALLEST_FORCE
 from equipot.verify.result import Check
+from equipot.verify.scans import choose_pairs, pair_label
+
+MOST_NAMED = 4
+"""Pairs of elements that a note names."""
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What was measured along the way, to be looked at."""
+
+    dimers: tuple[DimerScan, ...]
+    """Every pair of elements, or a part of them."""
+    cutoff: CutoffScan
+    """The pair that jumps most at the cutoff."""
+    drift: Drift
+    """Energy in dynamics."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +55,17 @@ class Certificate:
     """What was measured of one potential, and what it may be at most."""
 
     structures: int
+    """Structures that were looked at."""
     atoms: int
+    """Atoms of all of them."""
     checks: tuple[Check, ...]
+    """In the order in which they were made."""
     seconds: float
+    """Time that it took."""
+    curves: Curves
+    """What some of the checks were made from."""
+    notes: tuple[str, ...] = ()
+    """What was not looked at, and what is no failure but should be known."""
 
     @property
     def passed(self) -> bool:
@@ -52,6 +85,7 @@ class Certificate:
             "passed": self.passed,
             "seconds": self.seconds,
             "checks": [check.as_dict() for check in self.checks],
+            "notes": list(self.notes),
         }
 
 
@@ -62,7 +96,7 @@ def certify(
     *,
     reflections: bool = True,
     reference_energies: Mapping[int, float] | None = None,
-    closest: Callable[[int, int], float | None] | None = None,
+    closest: Limits | None = None,
     seed: int = 0,
 ) -> Certificate:
     """Probe any potential-energy surface; nothing of how it is made is believed.
@@ -87,14 +121,22 @@ def certify(
     few = [structures[n] for n in chosen]
     if not few:
         raise ValueError("there is no atom to verify on; give structures with atoms")
-    probes = make_probes(model, few, 2, seed)
+    pairs = choose_pairs(elements)
+    smoothness, at_cutoff = smoothness_check(model, pairs)
+    drift = measure_drift(model, _moving(few), seed=seed)
+    dimers = scan_dimers(model, pairs, closest)
     checks = [
         *invariance_checks(model, few, reflections=reflections, seed=seed),
-        *consistency_checks(model, probes, SMALLEST_FORCE),
+        *consistency_checks(model, make_probes(model, few, 2, seed), SMALLEST_FORCE),
         *conservation_checks(model, few, seed=seed),
-        *limit_checks(
-            model, elements, reference_energies=reference_energies, closest=closest
-        ),
+        drift_check(drift),
+        smoothness,
+        separation_check(model, pairs),
+    ]
+    if reference_energies is not None:
+        checks.append(free_atom_check(model, elements, reference_energies))
+    checks += [
+        hole_check(dimers),
         neighbor_check(model, few),
         repetition_check(model, few),
     ]
@@ -103,6 +145,8 @@ def certify(
         atoms=sum(len(atoms) for atoms in few),
         checks=tuple(checks),
         seconds=time.perf_counter() - start,
+        curves=Curves(dimers, at_cutoff, drift),
+        notes=_notes(few, elements, dimers, reflections=reflections),
     )
 
 
@@ -110,7 +154,7 @@ def certify_potential(
     potential: Potential,
     structures: Sequence[Atoms],
     *,
-    closest: Callable[[int, int], float | None] | None = None,
+    closest: Limits | None = None,
 ) -> Certificate:
     """Probe a potential, in float64 and in its own arithmetic.
 
@@ -118,6 +162,9 @@ def certify_potential(
         potential: Stays as it is.
         structures: Where to evaluate it.
         closest: Distance in Å below which pairs are refused where it is used.
+
+    Raises:
+        ValueError: If there is no atom.
     """
     start = time.perf_counter()
     symmetries = {spec.symmetry for spec in potential.backbone.specs}
@@ -130,9 +177,50 @@ def certify_potential(
         closest=closest,
     )
     precision = precision_check(potential, structures)
-    return Certificate(
-        found.structures,
-        found.atoms,
-        (*found.checks, precision),
-        time.perf_counter() - start,
+    return replace(
+        found,
+        checks=(*found.checks, precision),
+        seconds=time.perf_counter() - start,
     )
+
+
+def _moving(structures: Sequence[Atoms]) -> Atoms:
+    """The smallest structure whose atoms exert forces on each other."""
+    moving = [atoms for atoms in structures if len(atoms) > 1]
+    return min(moving, key=len) if moving else structures[0]
+
+
+def _notes(
+    structures: Sequence[Atoms],
+    elements: Sequence[int],
+    dimers: Sequence[DimerScan],
+    *,
+    reflections: bool,
+) -> tuple[str, ...]:
+    notes = []
+    if not reflections:
+        notes.append("mirror images are not compared: the potential is SO(3) only")
+    if not any(atoms.pbc.all() for atoms in structures):
+        notes.append(
+            "stress is not compared: no structure has three periodic directions"
+        )
+    total = len(elements) * (len(elements) + 1) // 2
+    if len(dimers) < total:
+        notes.append(f"{len(dimers)} of {total} pairs of elements were looked at")
+    hidden = [d for d in dimers if d.hidden_hole[0] > HOLE_TOLERANCE]
+    if hidden:
+        hidden.sort(key=lambda d: -d.hidden_hole[0])
+        names = [
+            f"{pair_label(d.pair)} ({d.hidden_hole[0]:.2g} eV at "
+            f"{d.hidden_hole[1]:.2f} Å)"
+            for d in hidden[:MOST_NAMED]
+        ]
+        more = len(hidden) - len(names)
+        notes.append(
+            "outside of its domain, closer than in training and than any bond, atoms "
+            f"attract each other: {', '.join(names)}"
+            + (f" and {more} more pairs" if more else "")
+            + ". Calculators and dynamics refuse to go there; model.zbl adds the "
+            "repulsion of nuclei"
+        )
+    return tuple(notes)

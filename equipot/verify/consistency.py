@@ -8,7 +8,7 @@ compare forces and stress with energies, and Hessian-vector products with forces
 one potential. Agreement with another backend is not needed for this and does not help.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import torch
@@ -16,8 +16,9 @@ from jaxtyping import Float64
 from torch import Tensor
 
 from equipot.agreement import difference
-from equipot.graph import AtomicGraph
+from equipot.graph import AtomicGraph, collate
 from equipot.models.energy_model import EnergyModel
+from equipot.verify.physics import MAX_EDGES
 from equipot.verify.quantities import UNITS, Probe, evaluate, given, smallest_scales
 from equipot.verify.result import Check
 
@@ -31,6 +32,8 @@ ENERGY_STEP = 1e-4
 FORCE_STEP = 1e-5
 """Å. Shorter, as third derivatives of the energy jump where a pair enters the cutoff:
 the error of such a pair is proportional to the step."""
+POINTS = (-2.0, -1.0, 1.0, 2.0)
+"""Steps at which a function is evaluated along a direction."""
 Pair = tuple[Tensor, Tensor]
 """A derivative as the potential gives it, and by differences."""
 Comparison = Callable[[EnergyModel, Probe, Tensor], Pair]
@@ -83,14 +86,13 @@ def consistency_checks(
 
 def _work(potential: EnergyModel, probe: Probe, forces: Tensor) -> Pair:
     """Work of the forces per unit of displacement, and the loss of energy."""
-
-    def slope(u: Tensor) -> Tensor:
-        return _slope(
-            lambda h: _energy(potential, _moved(probe.graph, h * u)), ENERGY_STEP
-        )
-
     work = (probe.directions * forces).sum((1, 2))
-    return work, -torch.stack([slope(u) for u in probe.directions])
+    moves = _steps(probe.directions, ENERGY_STEP)
+    energies = [
+        potential(graph, {"energy"}, create_graph=False).energy
+        for graph in _moved(probe.graph, moves)
+    ]
+    return work, -_slopes(torch.cat(energies), ENERGY_STEP)
 
 
 def _strain_work(potential: EnergyModel, probe: Probe, stress: Tensor) -> Pair:
@@ -99,46 +101,64 @@ def _strain_work(potential: EnergyModel, probe: Probe, stress: Tensor) -> Pair:
     strain = torch.randn(3, 3, generator=generator, dtype=torch.float64)
     strain = ((strain + strain.mT) / 2).to(stress.device)
     volume = torch.linalg.det(probe.graph.cell[0]).abs()
-    slope = _slope(
-        lambda h: _energy(potential, _strained(probe.graph, h * strain)), ENERGY_STEP
-    )
+    energies = [
+        potential(graph, {"energy"}, create_graph=False).energy
+        for graph in _strained(probe.graph, _steps(strain[None], ENERGY_STEP))
+    ]
+    slope = _slopes(torch.cat(energies), ENERGY_STEP)[0]
     return (stress[0] * strain).sum(), slope / volume
 
 
 def _curvature(potential: EnergyModel, probe: Probe, products: Tensor) -> Pair:
     """Products with the Hessian, and the loss of force along their directions."""
-
-    def slope(u: Tensor) -> Tensor:
-        return _slope(
-            lambda h: _forces(potential, _moved(probe.graph, h * u)), FORCE_STEP
-        )
-
-    return products, -torch.stack([slope(u) for u in probe.directions])
-
-
-def _slope(function: Callable[[float], Tensor], step: float) -> Tensor:
-    near = function(step) - function(-step)
-    far = function(2 * step) - function(-2 * step)
-    return (8 * near - far) / (12 * step)
+    moves = _steps(probe.directions, FORCE_STEP)
+    forces = [
+        given(potential(graph, {"forces"}, create_graph=False).forces, "forces")
+        for graph in _moved(probe.graph, moves)
+    ]
+    return products, -_slopes(torch.cat(forces).view(moves.shape), FORCE_STEP)
 
 
-def _energy(potential: EnergyModel, graph: AtomicGraph) -> Float64[Tensor, ""]:
-    return potential(graph, {"energy"}, create_graph=False).energy.sum()
+def _steps(
+    directions: Float64[Tensor, "directions rows 3"], step: float
+) -> Float64[Tensor, "points rows 3"]:
+    """Each direction at `POINTS`, one after the other."""
+    points = torch.tensor(POINTS, dtype=torch.float64, device=directions.device)
+    return (step * points[:, None, None] * directions[:, None]).flatten(0, 1)
 
 
-def _forces(potential: EnergyModel, graph: AtomicGraph) -> Float64[Tensor, "atoms 3"]:
-    return given(potential(graph, {"forces"}, create_graph=False).forces, "forces")
+def _slopes(
+    values: Float64[Tensor, "points *shape"], step: float
+) -> Float64[Tensor, "directions *shape"]:
+    """Derivatives along each direction, from values at `POINTS`."""
+    far_before, before, after, far_after = values.unflatten(
+        0, (-1, len(POINTS))
+    ).unbind(1)
+    return (8 * (after - before) - (far_after - far_before)) / (12 * step)
 
 
 def _moved(
-    graph: AtomicGraph, displacements: Float64[Tensor, "atoms 3"]
-) -> AtomicGraph:
-    return replace(graph, positions=graph.positions + displacements)
+    graph: AtomicGraph, moves: Float64[Tensor, "points atoms 3"]
+) -> Iterator[AtomicGraph]:
+    """Copies of a structure after its atoms were moved, in batches."""
+    for some in moves.split(_together(graph)):
+        copies = collate([graph] * len(some))
+        yield replace(copies, positions=copies.positions + some.flatten(0, 1))
 
 
-def _strained(graph: AtomicGraph, strain: Float64[Tensor, "3 3"]) -> AtomicGraph:
-    return replace(
-        graph,
-        positions=graph.positions + graph.positions @ strain,
-        cell=graph.cell + graph.cell @ strain,
-    )
+def _strained(
+    graph: AtomicGraph, strains: Float64[Tensor, "points 3 3"]
+) -> Iterator[AtomicGraph]:
+    """Copies of a structure after it was strained, in batches."""
+    for some in strains.split(_together(graph)):
+        copies = collate([graph] * len(some))
+        yield replace(
+            copies,
+            positions=copies.positions + (graph.positions @ some).flatten(0, 1),
+            cell=copies.cell + copies.cell @ some,
+        )
+
+
+def _together(graph: AtomicGraph) -> int:
+    """Copies of a structure that are evaluated in one batch."""
+    return max(1, MAX_EDGES // max(graph.num_edges, 1))

@@ -22,6 +22,8 @@ from equipot.verify.result import Check
 
 FAR = 100.0
 """Å between copies of a molecule: beyond every cutoff."""
+LONGER = 0.25
+"""Of the cutoff by which the graph reaches further than it has to."""
 REASON = (
     "of the largest force; rounding of 1e-16, which layers and derivatives let grow by "
     "less than 1e7"
@@ -33,6 +35,7 @@ ROUNDING_REASON = (
     f"translation shows, at least {SMALLEST_TOLERANCE:g}: constants rounded to float32 "
     "break symmetries by little more"
 )
+EXTENSIVE = "; twice the energy is expected, and the same forces: size extensivity"
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ def invariance_checks(
             checks.append(_compare(name, found, rounding))
     rounding = checks[0].difference.relative
     checks.append(_batch_check(model, structures, original, rounding))
+    checks.append(_padding_check(model, structures, original, rounding))
     return checks
 
 
@@ -173,7 +177,8 @@ def _compare(
             None if before.stress is None else turn @ before.stress @ turn.T,
         )
         quantities += _differences(after, expected, size, change.atoms)
-    return _judge(quantities, name, rounding)
+    extensive = any(change.copies > 1 for _, change, _ in found)
+    return _judge(quantities, name, rounding, EXTENSIVE if extensive else "")
 
 
 def _batch_check(
@@ -195,15 +200,35 @@ def _batch_check(
     return _judge(quantities, "company in a batch", rounding)
 
 
+def _padding_check(
+    model: EnergyModel,
+    structures: Sequence[Atoms],
+    original: Sequence[Predicted],
+    rounding: float,
+) -> Check:
+    """Every structure in a graph with pairs beyond the cutoff and with free atoms."""
+    size = largest_force(original)
+    alone = Atoms(structures[0].numbers[:1])
+    padded = [atoms for one in structures for atoms in (one, alone)]
+    together = predict_together(model, padded, LONGER * model.cutoff)[::2]
+    quantities = []
+    for atoms, before, after in zip(structures, original, together, strict=True):
+        quantities += _differences(after, before, size, atoms)
+    return _judge(quantities, "longer pairs in the graph", rounding)
+
+
 def _judge(
     quantities: Sequence[tuple[str, str, float, float]],
     name: str,
     rounding: float | None,
+    remark: str = "",
 ) -> Check:
     if rounding is None or not rounding <= TOLERANCE:
-        return worst(quantities, against=name, reason=REASON)
+        return worst(quantities, against=name, reason=REASON + remark)
     tolerance = max(SMALLEST_TOLERANCE, ROUNDING_FACTOR * rounding)
-    return worst(quantities, against=name, reason=ROUNDING_REASON, tolerance=tolerance)
+    return worst(
+        quantities, against=name, reason=ROUNDING_REASON + remark, tolerance=tolerance
+    )
 
 
 def _differences(

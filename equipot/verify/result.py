@@ -23,6 +23,8 @@ class Check:
     """The numbers."""
     reason: str
     """Why the tolerance is what it is."""
+    where: str = ""
+    """Which elements or pair of elements the numbers are of, where that matters."""
 
     @property
     def passed(self) -> bool:
@@ -35,6 +37,7 @@ class Check:
             "quantity": self.quantity,
             "unit": self.unit,
             "against": self.against,
+            "where": self.where,
             "dtype": self.dtype,
             "max_abs": _finite(self.difference.max_abs),
             "relative": _finite(self.difference.relative),
@@ -45,8 +48,9 @@ class Check:
 
     def __str__(self) -> str:
         d = self.difference
+        where = f" ({self.where})" if self.where else ""
         return (
-            f"{self.quantity} ({self.dtype}) differs from {self.against} by "
+            f"{self.quantity} ({self.dtype}) differs from {self.against}{where} by "
             f"{d.max_abs:.2e} {self.unit}, {d.relative:.1e} of its size; "
             f"{d.tolerance:.1e} is allowed"
         )

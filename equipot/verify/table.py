@@ -30,8 +30,6 @@ def report(
             yield f"[red]{verification.backend} raised[/] {escape(verification.error)}"
             yield ""
     yield from _reasons(verifications)
-    if not any(c.quantity == "stress" for v in verifications for c in v.checks):
-        yield "stress: not compared, no structure has three periodic directions"
     for name, reason in skipped.items():
         yield f"not verified: {name}: {escape(reason)}"
     for verification in verifications:
@@ -45,12 +43,14 @@ def certificate_report(certificate: Certificate) -> Iterator[RenderableType]:
         certificate: Of the potential.
 
     Yields:
-        A table, the reasons of what failed, and a verdict.
+        A table, the reasons of what failed, what else to know, and a verdict.
     """
     yield certificate_table(certificate)
     for check in certificate.failures:
         yield Padding(f"[red]{escape(str(check))}[/]", (0, 0, 0, 2))
         yield Padding(escape(check.reason), (0, 0, 0, 4))
+    for note in certificate.notes:
+        yield f"note: {escape(note)}"
     verdict = "[green]passed[/]" if certificate.passed else "[red]FAILED[/]"
     yield f"potential: {verdict}, {len(certificate.checks)} checks"
 
@@ -71,13 +71,20 @@ def certificate_table(certificate: Certificate) -> Table:
     for check in c.checks:
         d = check.difference
         table.add_row(
-            check.against,
+            escape(check_label(check, c.checks)),
             f"{d.max_abs:.1e} {check.unit}".rstrip(),
             f"{d.relative:.1e}",
             f"{d.tolerance:.1e}",
             "[green]ok[/]" if check.passed else "[red]FAIL[/]",
         )
     return table
+
+
+def check_label(check: Check, others: Sequence[Check]) -> str:
+    """What a check was made against, its quantity if need be, and where."""
+    same = [c for c in others if c.against == check.against]
+    label = f"{check.against}, {check.quantity}" if len(same) > 1 else check.against
+    return f"{label} ({check.where})" if check.where else label
 
 
 def backend_table(verification: Verification) -> Table:

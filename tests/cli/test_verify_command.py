@@ -6,7 +6,7 @@ import pytest
 from ase.io import write
 from typer.testing import CliRunner
 
-from equipot.checkpoint import save_potential
+from equipot.checkpoint import read_header, save_potential
 from equipot.cli.main import app
 from equipot.config.model import ModelConfig
 from equipot.models import build_potential
@@ -66,9 +66,9 @@ def test_all_backends_that_can_compute_the_model_are_verified(model):
 
 
 def test_a_wrong_backend_fails_by_name_and_number(model, wrong, tmp_path):
-    file = tmp_path / "new" / "out.json"
+    file, page = tmp_path / "new" / "out.json", tmp_path / "new" / "out.html"
 
-    result = run(model, "--backend", "wrong", "--json", file)
+    result = run(model, "--backend", "wrong", "--json", file, "--report", page)
 
     assert result.exit_code == 1
     text = words(result)
@@ -81,6 +81,12 @@ def test_a_wrong_backend_fails_by_name_and_number(model, wrong, tmp_path):
     failed = [c for c in found["checks"] if not c["passed"]]
     assert {c["quantity"] for c in failed} == {"Hessian-vector"}
     assert all(c["relative"] > c["tolerance"] for c in failed)
+    assert record["model_sha256"] == read_header(model)["sha256"]
+    assert f": FAILED: {len(record['failures'])} of them" in text
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("<!DOCTYPE html>")
+    assert f"FAILED: {len(record['failures'])} of" in text
+    assert f"wrote {page}" in result.output
 
 
 def test_one_wrong_backend_among_others_is_a_failure(model, wrong):
@@ -101,7 +107,7 @@ def test_structures_of_the_user_take_the_place_of_the_model_s(model, tmp_path, e
     assert "on 4 of 9 structures of" in words(result)
     assert "reference, float64" in words(result)
     assert "float32" not in words(result)
-    assert "stress: not compared, no structure has three periodic" in words(result)
+    assert "stress is not compared: no structure has three periodic" in words(result)
 
 
 def test_old_models_are_verified_on_generated_structures(tmp_path):
@@ -112,7 +118,10 @@ def test_old_models_are_verified_on_generated_structures(tmp_path):
     result = run(path, "--backend", "right")
 
     assert result.exit_code == 0, result.output
-    assert "2 structures generated in its domain, as it carries none" in words(result)
+    assert (
+        "2 structures generated in its domain, as it carries none, 16 atoms"
+        in words(result)
+    )
 
 
 def test_auto_says_whom_it_takes_and_verifies_it(model):

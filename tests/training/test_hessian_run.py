@@ -101,6 +101,7 @@ def tree(folder):
             },
             "num_threads": 1,
             "device": "cpu",
+            "certify": False,
         },
     }
 

@@ -6,6 +6,7 @@ import torch
 from ase import Atoms
 from ase.build import bulk
 
+from equipot.models.build import unsupported
 from equipot.tensor_products import BACKENDS, UnsupportedSpecError, unavailable
 from equipot.verify import (
     BackendMismatchError,
@@ -13,8 +14,8 @@ from equipot.verify import (
     expect,
     verify_backend,
 )
-from tests.broken_backends import ERROR
-from tests.potentials import random_potential
+from tests.broken_backends import BROKEN, ERROR
+from tests.potentials import ARCHITECTURES, random_potential
 
 ALL = ("energy", "forces", "stress", "Hessian-vector")
 DIFFERENCES = tuple((name, "float64", False) for name in ALL[1:])
@@ -45,6 +46,25 @@ def test_right_backends_pass(name, dtype, structures):
     assert kinds == {*FLOAT64, *DIFFERENCES, *(FLOAT32 if dtype == "float32" else ())}
     assert found.passed
     assert failures(found) == set()
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_right_backends_pass_for_every_architecture(architecture, silica):
+    potential = random_potential(**{**ARCHITECTURES[architecture], "dtype": "float32"})
+    expected = expect(potential, [silica], directions=1)
+    able = [
+        name
+        for name in BACKENDS
+        if name not in BROKEN
+        and unsupported(name, potential.backbone.specs) is None
+        and unavailable(name, potential.device) is None
+    ]
+
+    found = [verify_backend(expected, name, differences=False) for name in able]
+
+    assert {v.backend: v.failures for v in found} == dict.fromkeys(able, ())
+    assert {c.dtype for v in found for c in v.checks} == {"float32", "float64"}
+    assert len(able) >= 2
 
 
 def test_reference_is_compared_with_itself_by_differences(small, structures):

@@ -1,0 +1,208 @@
+"""Everything that `equipot verify` knows about a model, as one object."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+
+from equipot.checkpoint import (
+    load_potential,
+    read_header,
+    read_samples,
+    read_statistics,
+)
+from equipot.data.elements import check_elements
+from equipot.data.statistics import Statistics
+from equipot.domain import Domain
+from equipot.environment import describe_environment
+from equipot.models.build import unsupported
+from equipot.models.potential import Potential
+from equipot.tensor_file import digest
+from equipot.tensor_products import BACKENDS, REFERENCE, unavailable
+from equipot.verify import Verification, expect, verify_backend
+from equipot.verify.certificate import Certificate, certify_potential
+from equipot.verify.dimers import Limits
+
+
+@dataclass(frozen=True)
+class ModelCertificate:
+    """What was measured of a model on this machine, and of who computes it here.
+
+    It holds for one model, one version and one machine: those that it names.
+    """
+
+    model: str
+    """File of the model; empty for a potential that was given as such."""
+    sha256: str
+    """Of header and weights of the file; of the weights of a potential without one."""
+    structures: str
+    """In words, what it was verified on."""
+    environment: Mapping[str, Any]
+    """Versions, processor, GPU, threads and time."""
+    device: str
+    """Where it was computed."""
+    potential: Certificate
+    """The potential itself, as the reference backend computes it."""
+    backends: tuple[Verification, ...]
+    """Each backend, compared with the reference."""
+    skipped: Mapping[str, str]
+    """Backends that cannot compute the model here, and why."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check of the potential and of every backend passed."""
+        return self.potential.passed and all(v.passed for v in self.backends)
+
+    @property
+    def count(self) -> int:
+        """Checks that were made."""
+        return len(self.potential.checks) + sum(len(v.checks) for v in self.backends)
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """A sentence for each check that did not pass."""
+        found = [f"potential: {check}" for check in self.potential.failures]
+        for v in self.backends:
+            found += [f"backend {v.backend}: {check}" for check in v.failures]
+            if v.error is not None:
+                found.append(f"backend {v.backend} raised {v.error}")
+        return tuple(found)
+
+    @property
+    def seconds(self) -> float:
+        """Time that it took."""
+        return self.potential.seconds + sum(v.seconds for v in self.backends)
+
+    def __str__(self) -> str:
+        names = ", ".join(v.backend for v in self.backends)
+        verdict = (
+            "all passed" if self.passed else f"{len(self.failures)} of them FAILED"
+        )
+        return (
+            f"verified by {self.count} checks on {self.structures}, backends {names}: "
+            f"{verdict}"
+        ) + "".join(f"\n  {failure}" for failure in self.failures)
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return {
+            "passed": self.passed,
+            "model": self.model,
+            "model_sha256": self.sha256,
+            "structures": self.structures,
+            "device": self.device,
+            "threads": self.environment["threads"],
+            "environment": dict(self.environment),
+            "failures": list(self.failures),
+            "potential": self.potential.as_dict(),
+            "backends": [v.as_dict() for v in self.backends],
+            "skipped": dict(self.skipped),
+        }
+
+
+def verify_model(
+    model: Path | str | Potential,
+    structures: Sequence[Atoms] | None = None,
+    *,
+    backends: Sequence[str] | None = None,
+    device: str = "auto",
+    dtype: str | None = None,
+    described: str | None = None,
+) -> ModelCertificate:
+    """Verify a model: symmetries, derivatives, limits, arithmetic, and backends.
+
+    Nothing is raised where a check fails; the certificate says so.
+
+    Args:
+        model: File that training wrote; or a potential, which brings no structures, no
+            distances below which it is refused, and its own device and arithmetic.
+        structures: What to verify on; those that the file carries if left out.
+        backends: Who is to be compared with the reference; all that can compute the
+            model here if left out.
+        device: ``"auto"`` takes CUDA where there is one, else the CPU.
+        dtype: ``"float32"`` or ``"float64"``; by default what it was trained in.
+        described: Where the structures are from, in words.
+
+    Raises:
+        FileNotFoundError: If there is no file.
+        CheckpointError: If it does not hold a potential that this version can use.
+        BackendUnavailableError: If a backend that was asked for cannot run here.
+        ValueError: If there is no structure with atoms, or one with an unknown element;
+            if device, dtype or a backend are unknown, or it cannot compute the model.
+
+    Example::
+
+        certificate = equipot.verify_model("runs/a/model.safetensors")
+        if not certificate.passed:
+            raise SystemExit(str(certificate))
+    """
+    limits: Limits | None = None
+    if isinstance(model, Potential):
+        potential, name = model, ""
+        identity = digest(model.state_dict())
+    else:
+        header = read_header(model)
+        potential = load_potential(
+            model, device=device, dtype=dtype, backend=REFERENCE, verify=False
+        )
+        name, identity = str(model), header["sha256"]
+        limits = domain_limits(read_statistics(header))
+        if structures is None:
+            structures = read_samples(header)
+            described = _origin(header, structures)
+    if structures is None:
+        raise ValueError(
+            "a potential carries no structures to verify on: give some, or the file of "
+            "the model"
+        )
+    check_elements(
+        potential.elements,
+        ((f"structure {n}", a.numbers.tolist()) for n, a in enumerate(structures)),
+    )
+    origin = described or _counted(structures)
+    names, skipped = _backends(backends, potential)
+    expected = expect(potential, structures)
+    return ModelCertificate(
+        model=name,
+        sha256=identity,
+        structures=f"{origin}, {sum(len(atoms) for atoms in structures)} atoms",
+        environment=describe_environment(),
+        device=str(potential.device),
+        backends=tuple(verify_backend(expected, backend) for backend in names),
+        skipped=skipped,
+        potential=certify_potential(potential, structures, closest=limits),
+    )
+
+
+def domain_limits(statistics: Statistics) -> Limits:
+    """Distance below which calculators refuse a pair: a new pair, at any."""
+    domain = Domain.of(statistics)
+    return lambda a, b: min(domain.closest(a, b), statistics.cutoff)
+
+
+def _origin(header: Mapping[str, Any], structures: Sequence[Atoms]) -> str:
+    """In words, where the structures of a model are from."""
+    if header["samples"]:
+        return f"{_counted(structures)} that it carries"
+    return f"{_counted(structures)} generated in its domain, as it carries none"
+
+
+def _counted(structures: Sequence[Atoms]) -> str:
+    return f"{len(structures)} structure" + ("" if len(structures) == 1 else "s")
+
+
+def _backends(
+    wanted: Sequence[str] | None, potential: Potential
+) -> tuple[Sequence[str], dict[str, str]]:
+    """Backends to verify, and why others are not."""
+    if wanted is not None:
+        return wanted, {}
+    reasons = {
+        name: unsupported(name, potential.backbone.specs)
+        or unavailable(name, potential.device)
+        for name in BACKENDS
+    }
+    names = [name for name, reason in reasons.items() if reason is None]
+    return names, {n: reason for n, reason in reasons.items() if reason is not None}
