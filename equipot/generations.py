@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from equipot.atomic_file import sync_folder
 from equipot.tensor_file import TensorFileError, read_tensor_file, write_tensor_file
 
 
@@ -35,6 +36,7 @@ class Generations:
         self.paths = [folder / "state.safetensors"] + [
             folder / f"state.{n}.safetensors" for n in range(1, keep)
         ]
+        self._damaged: set[Path] = set()
 
     def exist(self) -> bool:
         """Whether there is any generation."""
@@ -51,9 +53,12 @@ class Generations:
         header = {"version": self.version, "record": record}
         write_tensor_file(fresh, self.kind, header, tensors)
         for older, newer in zip(self.paths[:0:-1], self.paths[-2::-1], strict=True):
-            if newer.exists():
+            # A damaged one must not take the place of the one that the run came from.
+            if newer.exists() and newer not in self._damaged:
                 _name_also(newer, older)
         os.replace(fresh, self.paths[0])
+        sync_folder(self.folder)
+        self._damaged.clear()
 
     def load(
         self, complain: Callable[[str], None]
@@ -73,6 +78,7 @@ class Generations:
             except FileNotFoundError:
                 damage.append(f"{path} is missing")
             except TensorFileError as error:
+                self._damaged.add(path)
                 damage.append(str(error))
             else:
                 for message in damage:
