@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from equipot.generations import Generations
+from equipot.generations import Generations, StateError
 from equipot.md.driver import KIND, VERSION
 from equipot.run_folder import RunFolderError
 from tests.md.md_runs import ENSEMBLES, network, run, run_quietly
@@ -144,15 +144,35 @@ def test_refuses_to_overwrite_a_run(tmp_path):
         run("copper", "nve", tmp_path, steps=20)
 
 
-def test_a_run_killed_before_its_first_state_starts_anew(tmp_path):
+def test_a_run_killed_before_its_first_state_starts_anew(tmp_path, monkeypatch):
     run("copper", "nve", tmp_path / "whole")
-    run("copper", "nve", tmp_path / "pieces")
-    for state in (tmp_path / "pieces").glob("*.safetensors"):
-        state.unlink()
+    monkeypatch.setattr(Generations, "save", _interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run("copper", "nve", tmp_path / "pieces")
+    monkeypatch.undo()
 
-    run("copper", "nve", tmp_path / "pieces", resume=True)
+    output = StringIO()
+    console = Console(file=output, width=200)
+    run("copper", "nve", tmp_path / "pieces", resume=True, console=console)
 
+    assert "before its first state: starting anew" in output.getvalue()
     _assert_same(tmp_path / "whole", tmp_path / "pieces")
+
+
+def _interrupt(*_):
+    raise KeyboardInterrupt
+
+
+def test_a_run_whose_states_are_gone_keeps_its_trajectory(tmp_path):
+    run("copper", "nve", tmp_path, steps=40)
+    for state in tmp_path.glob("*.safetensors"):
+        state.unlink()
+    frames = (tmp_path / "trajectory.traj").read_bytes()
+
+    with pytest.raises(StateError, match=r"log\.csv goes beyond the first state"):
+        run("copper", "nve", tmp_path, resume=True)
+
+    assert (tmp_path / "trajectory.traj").read_bytes() == frames
 
 
 def test_refuses_to_continue_to_an_earlier_step(tmp_path):
