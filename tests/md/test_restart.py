@@ -113,6 +113,18 @@ def test_interrupted_run_continues_to_the_bit(tmp_path):
     _assert_same(tmp_path / "whole", tmp_path / "pieces")
 
 
+def test_a_run_that_goes_on_has_no_summary_of_an_earlier_end(tmp_path, monkeypatch):
+    run("copper", "nve", tmp_path, steps=40)
+    (tmp_path / "alarm.extxyz").touch()
+    monkeypatch.setattr("equipot.md.driver.Simulation._make_step", _interrupt)
+
+    with pytest.raises(KeyboardInterrupt):
+        run("copper", "nve", tmp_path, resume=True)
+
+    assert not (tmp_path / "summary.json").exists()
+    assert not (tmp_path / "alarm.extxyz").exists()
+
+
 def test_extxyz_is_cut_back_too(tmp_path):
     record = {"log": 3, "trajectory": 7, "checkpoint": 20, "format": "extxyz"}
     run("copper", "nve", tmp_path / "whole", record=record)
