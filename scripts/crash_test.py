@@ -12,7 +12,6 @@ difference.
 """
 
 import argparse
-import json
 import os
 import random
 import re
@@ -40,6 +39,8 @@ from crash_runs import (
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+
+from equipot.atomic_file import write_json
 
 KILLS_PER_RUN = 5
 STEPS = 36
@@ -400,6 +401,19 @@ def show(parts: list[Part], console: Console) -> None:
     console.print(table)
 
 
+def write_counts(
+    arguments: argparse.Namespace, parts: list[Part], *, mounted: bool
+) -> None:
+    record = {
+        "seed": arguments.seed,
+        "stride of chosen kills": arguments.stride,
+        "mounted": mounted,
+        "failures": sum(len(part.failures) for part in parts),
+        "parts": {part.title: dict(sorted(part.counts.items())) for part in parts},
+    }
+    write_json(arguments.json, record)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=50, help="at random, of each kind")
@@ -429,6 +443,8 @@ def main() -> None:
                     test(part, what, arguments, no_mount)
                     print(f"{part.title}: {what}: {part.done()}", flush=True)
                 parts += [part] if part not in parts else []
+                if arguments.json is not None:
+                    write_counts(arguments, parts, mounted=no_mount is None)
     show(parts, Console(width=180))
     failures = sum(len(part.failures) for part in parts)
     total = sum((part.counts for part in parts), Counter())
@@ -437,14 +453,6 @@ def main() -> None:
         f"{kills} kills, {total['resumes']} resumes, {total['ends compared']} ends "
         f"compared, {failures} failures, {time.monotonic() - begin:.0f} s"
     )
-    if arguments.json is not None:
-        record = {
-            "seed": arguments.seed,
-            "mounted": no_mount is None,
-            "failures": failures,
-            "parts": {part.title: dict(sorted(part.counts.items())) for part in parts},
-        }
-        arguments.json.write_text(json.dumps(record, indent=2) + "\n")
     sys.exit(failures > 0)
 
 
