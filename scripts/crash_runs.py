@@ -13,6 +13,7 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -345,10 +346,10 @@ def record(folder: Path, form: str, frames: int) -> None:
     """
     log = ThermoLog(folder / "log.csv", ("step", "energy"))
     trajectory = TRAJECTORIES[form](folder / f"trajectory.{form}")
-    for step in range(frames):
-        log.write({"step": step, "energy": -0.1 * step})
-        trajectory.write(bulk("Cu") * (step + 1, 1, 1))
-    trajectory.close()
+    with closing(trajectory):
+        for step in range(frames):
+            log.write({"step": step, "energy": -0.1 * step})
+            trajectory.write(bulk("Cu") * (step + 1, 1, 1))
 
 
 def write_training(folder: Path, **training: Any) -> Path:
