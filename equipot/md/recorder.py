@@ -154,9 +154,11 @@ def cut_back(path: Path, mark: Mapping[str, Any]) -> None:
             "original back or start a new run"
         )
     with path.open("r+b") as file:
-        file.truncate(mark["bytes"])
         if "counters" in mark:
+            # First, so that no reader looks for frames that are gone.
             file.seek(ULM_COUNTERS)
             file.write(bytes.fromhex(mark["counters"]))
-        file.flush()
+            file.flush()
+            os.fsync(file.fileno())
+        file.truncate(mark["bytes"])
         os.fsync(file.fileno())

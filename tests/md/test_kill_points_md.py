@@ -61,6 +61,24 @@ def test_readers_see_whole_frames_and_rows_at_every_moment(
     assert len(rows) == len(frames) == 4
 
 
+def test_a_trajectory_is_whole_at_every_moment_of_cutting_it_back(
+    crash_server, tmp_path
+):
+    path = tmp_path / "trajectory.traj"
+    record(tmp_path, "traj", 3)
+    before = path.read_bytes()
+    mark = {"bytes": len(before), "counters": before[32:48].hex()}
+    for number in itertools.count(1):
+        record(tmp_path, "traj", 12)
+        order = Order(cut_back, (path, mark), tmp_path / "out", KillAt(number))
+        killed = crash_server.execute(order).code == -9
+        assert len(ase.io.read(path, ":")) in (3, 15)
+        cut_back(path, mark)
+        if not killed:
+            break
+    assert number > 3
+
+
 @pytest.mark.parametrize("form", ["traj", "extxyz"])
 def test_a_trajectory_is_cut_back_from_whatever_a_kill_left(
     crash_server, tmp_path, form
