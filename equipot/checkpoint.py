@@ -127,6 +127,16 @@ def read_statistics(header: Mapping[str, Any]) -> Statistics:
     return Statistics.from_dict(header["statistics"])
 
 
+def read_weights(path: Path | str) -> dict[str, Tensor]:
+    """Weights of a potential, without a potential.
+
+    Raises:
+        FileNotFoundError: If there is no file.
+        CheckpointError: If it does not hold a potential, or is damaged.
+    """
+    return _weights(_read(path)[1])
+
+
 def load_domain(path: Path | str) -> Domain:
     """Where a potential was trained.
 
@@ -206,9 +216,7 @@ def load_potential(
         config = config.model_copy(update={"backend": choice.backend})
     potential = build_potential(config, statistics)
     try:
-        potential.load_state_dict(
-            {k: v for k, v in tensors.items() if not k.startswith(FEATURES)}
-        )
+        potential.load_state_dict(_weights(tensors))
     except RuntimeError as error:
         raise CheckpointError(
             f"the weights in {path} do not fit its header: {error}"
@@ -226,6 +234,11 @@ def _read(path: Path | str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     except TensorFileError as error:
         raise CheckpointError(str(error)) from error
     return _upgrade(header, Path(path)), tensors
+
+
+def _weights(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of the potential, without those of its domain."""
+    return {k: v for k, v in tensors.items() if not k.startswith(FEATURES)}
 
 
 def resolve_device(device: str) -> torch.device:

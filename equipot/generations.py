@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from equipot.atomic_file import sync_folder
 from equipot.tensor_file import TensorFileError, read_tensor_file, write_tensor_file
 
 
@@ -19,7 +20,8 @@ class Generations:
 
     ``state.safetensors`` is the newest, ``state.1.safetensors`` the one before, and so
     on. A file is complete before it gets its name; its checksum tells whether it was
-    damaged later.
+    damaged later. It is ``state.new.safetensors`` until the others have made room: what
+    a process left there that was killed meanwhile becomes the newest when it is loaded.
 
     Args:
         folder: Where the files are.
@@ -35,10 +37,12 @@ class Generations:
         self.paths = [folder / "state.safetensors"] + [
             folder / f"state.{n}.safetensors" for n in range(1, keep)
         ]
+        self._fresh = folder / "state.new.safetensors"
+        self._damaged: set[Path] = set()
 
     def exist(self) -> bool:
         """Whether there is any generation."""
-        return any(path.exists() for path in self.paths)
+        return any(path.exists() for path in (self._fresh, *self.paths))
 
     def save(self, record: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """Write the newest generation; the oldest is dropped.
@@ -47,13 +51,18 @@ class Generations:
             record: JSON values.
             tensors: Stored bit for bit.
         """
-        fresh = self.folder / "state.new.safetensors"
         header = {"version": self.version, "record": record}
-        write_tensor_file(fresh, self.kind, header, tensors)
+        write_tensor_file(self._fresh, self.kind, header, tensors)
+        self._make_newest()
+
+    def _make_newest(self) -> None:
         for older, newer in zip(self.paths[:0:-1], self.paths[-2::-1], strict=True):
-            if newer.exists():
+            # A damaged one must not take the place of the one that the run came from.
+            if newer.exists() and newer not in self._damaged:
                 _name_also(newer, older)
-        os.replace(fresh, self.paths[0])
+        os.replace(self._fresh, self.paths[0])
+        sync_folder(self.folder)
+        self._damaged.clear()
 
     def load(
         self, complain: Callable[[str], None]
@@ -67,22 +76,38 @@ class Generations:
             StateError: If none is, or another version wrote it.
         """
         damage = []
-        for path in self.paths:
+        for path in (self._fresh, *self.paths):
             try:
                 header, tensors = read_tensor_file(path, self.kind)
             except FileNotFoundError:
-                damage.append(f"{path} is missing")
+                if path != self._fresh:
+                    damage.append(f"{path} is missing")
             except TensorFileError as error:
+                self._damaged.add(path)
                 damage.append(str(error))
             else:
                 for message in damage:
                     complain(f"{message}; going on from the state before it")
                 self._check_version(path, header["version"])
+                if path == self._fresh:
+                    self._finish_saving()
+                self._fresh.unlink(missing_ok=True)
                 return header["record"], tensors
         raise StateError(
             f"{self.folder} holds no intact state; start the run anew in another "
             "folder:\n  " + "\n  ".join(damage)
         )
+
+    def _finish_saving(self) -> None:
+        """Do what a process that was killed had left to do."""
+        for path in self.paths:
+            try:
+                read_tensor_file(path, self.kind)
+            except FileNotFoundError:
+                continue
+            except TensorFileError:
+                self._damaged.add(path)
+        self._make_newest()
 
     def _check_version(self, path: Path, version: int) -> None:
         if version != self.version:

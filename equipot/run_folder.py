@@ -1,9 +1,12 @@
 """The folder of a run: nobody else's files, and one process at a time."""
 
 import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from equipot.atomic_file import PARTIAL, naming
 
 LOCK = ".lock"
 CONFIG = "config.yaml"
@@ -26,6 +29,7 @@ def claimed(folder: Path, *, resume: bool) -> Iterator[None]:
     Raises:
         RunFolderError: If it holds something, or nothing to resume, or another process
             writes to it.
+        OSError: If it cannot be written to.
     """
     if not resume:
         _check_unused(folder)
@@ -43,15 +47,18 @@ def claimed(folder: Path, *, resume: bool) -> Iterator[None]:
             ) from error
         if not resume:
             _check_unused(folder)
-        for leftover in folder.glob(".*.partial"):
+        for leftover in folder.glob(PARTIAL):
             leftover.unlink()
-        try:
+        with naming(folder):
+            _check_writable(folder)
             yield
-        except OSError as error:
-            if error.errno is None or error.filename is not None:
-                raise
-            # A full disk does not say where.
-            raise OSError(error.errno, error.strerror, str(folder)) from error
+
+
+def _check_writable(folder: Path) -> None:
+    """Tell before hours of computing, not after them; the lock may be open to us."""
+    probe = folder / f".probe.{os.getpid()}.partial"
+    probe.touch()
+    probe.unlink()
 
 
 def _check_unused(folder: Path) -> None:
@@ -61,7 +68,8 @@ def _check_unused(folder: Path) -> None:
         raise RunFolderError(
             f"{folder} is a file; name a folder for the run with --output"
         )
-    names = {path.name for path in folder.iterdir()} - {LOCK}
+    unfinished = {path.name for path in folder.glob(PARTIAL)}
+    names = {path.name for path in folder.iterdir()} - {LOCK} - unfinished
     began = any(name.endswith(".safetensors") for name in names)
     if names and (began or CONFIG not in names):
         raise RunFolderError(

@@ -44,7 +44,7 @@ def write_tensor_file(
     text = json.dumps({"kind": kind, **header}, sort_keys=True, allow_nan=False)
     sha256 = digest(plain, text)
     metadata = {HEADER_KEY: text, "sha256": sha256}
-    write_atomically(path, save(plain, metadata=metadata))
+    write_atomically(path, _in_order(save(plain, metadata=metadata)))
     return sha256
 
 
@@ -116,6 +116,16 @@ def digest(tensors: Mapping[str, Tensor], text: str = "") -> str:
         plain = tensor.detach().cpu().contiguous().reshape(-1)
         total.update(plain.view(torch.uint8).numpy().data)
     return total.hexdigest()
+
+
+def _in_order(content: bytes) -> bytes:
+    """The same file, its metadata sorted: safetensors leaves their order to chance."""
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[8 + length :]
 
 
 def _check_layout(path: Path) -> None:

@@ -1,6 +1,7 @@
 """Potentials and structures that many tests share."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,30 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session")
+def crash_server() -> Iterator[Any]:
+    """Process that forks those which are killed; see `scripts/crash_runs.py`."""
+    from crash_runs import Server
+
+    server = Server()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def undisturbed(crash_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A short training that nobody stopped: 18 steps, states at 0, 8, 16 and 18."""
+    from crash_points import Count
+    from crash_runs import Training, write_training
+
+    folder = tmp_path_factory.mktemp("undisturbed")
+    config = write_training(folder / "data", epochs=3, checkpoint_steps=8)
+    run = Training(folder / "run", config)
+    ended = run.go(crash_server, Count())
+    assert ended.code == 0, ended.text
+    return run
 
 
 @pytest.fixture(params=ARCHITECTURES, scope="session")

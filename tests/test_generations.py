@@ -65,6 +65,34 @@ def test_damaged_state_is_passed_over_loudly(states, harm, message):
     assert "going on from the state before it" in messages[0]
 
 
+@pytest.mark.parametrize("harm", [lambda path: None, truncate, lambda p: p.unlink()])
+def test_a_save_that_was_not_finished_is_finished_by_a_load(states, tmp_path, harm):
+    messages = []
+    fresh = tmp_path / "state.new.safetensors"
+    write_tensor_file(fresh, KIND, {"version": 1, "record": {"step": 4}}, {})
+    harm(states.paths[0])
+
+    record, _ = states.load(messages.append)
+
+    assert record == {"step": 4}
+    assert messages == []
+    assert not fresh.exists()
+    truncate(states.paths[0])
+    record, _ = states.load(messages.append)
+    assert record["step"] in (2, 3)
+
+
+def test_a_damaged_state_never_takes_the_place_of_the_one_before(states):
+    truncate(states.paths[0])
+    states.load(lambda _: None)
+    states.save({"step": 4}, {})
+    truncate(states.paths[0])
+
+    record, _ = states.load(lambda _: None)
+
+    assert record == {"step": 2}
+
+
 def test_no_intact_state_is_an_error(states):
     for path in states.paths:
         truncate(path)

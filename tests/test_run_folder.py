@@ -86,6 +86,13 @@ def test_a_full_disk_names_the_folder(tmp_path):
         raise OSError(28, "No space left on device")
 
 
+def test_a_run_killed_while_it_wrote_its_first_file_can_be_started_again(tmp_path):
+    (tmp_path / ".config.yaml.7.partial").touch()
+
+    with claimed(tmp_path, resume=False):
+        assert names(tmp_path) == [".lock"]
+
+
 def test_files_that_a_killed_process_was_writing_are_removed(tmp_path):
     for name in ("config.yaml", ".state.safetensors.7.partial"):
         (tmp_path / name).touch()

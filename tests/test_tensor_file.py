@@ -40,6 +40,13 @@ def test_round_trip_is_bit_exact(path):
         assert tensors[name].numpy().tobytes() == tensor.numpy().tobytes()
 
 
+def test_equal_content_gives_equal_bytes(path, tmp_path):
+    for n in range(8):
+        again = tmp_path / f"{n}.safetensors"
+        write_tensor_file(again, "potential", {"numbers": [1, 2]}, TENSORS)
+        assert again.read_bytes() == path.read_bytes()
+
+
 def test_tensors_that_share_memory_are_stored_each(tmp_path):
     base = torch.arange(6.0)
     write_tensor_file(tmp_path / "x", "k", {}, {"all": base, "part": base[2:4]})

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from equipot.atomic_file import write_atomically
 from equipot.bench.conclusions import STEP, conclusions
 from equipot.bench.console import names_of
 from equipot.bench.families import FAMILIES
@@ -28,7 +29,7 @@ def write_page(path: Path, result: Result, about: Mapping[str, str]) -> None:
         result: Findings.
         about: Facts on the machine and the settings, as text by name.
     """
-    path.write_text(render_page(result, about), encoding="utf-8")
+    write_atomically(path, render_page(result, about).encode())
 
 
 def render_page(result: Result, about: Mapping[str, str]) -> str:

@@ -1,5 +1,6 @@
 """Errors, warnings and notes reach the user as one message each."""
 
+import errno
 import logging
 import os
 import traceback
@@ -16,6 +17,9 @@ R = TypeVar("R")
 
 EXPECTED = (ValueError, OSError, ImportError)
 """Bad input, unreadable files, and optional packages that are not installed."""
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""No space left, no quota left, and files beyond the size that the system allows."""
 
 
 def explain_errors(command: Callable[P, R]) -> Callable[P, R]:
@@ -45,11 +49,21 @@ def explain_errors(command: Callable[P, R]) -> Callable[P, R]:
         except EXPECTED as error:
             if debug:
                 traceback.print_exc()
-            message = str(error) or type(error).__name__
-            typer.secho(f"error: {message}", fg="red", err=True)
+            typer.secho(f"error: {_message(error)}", fg="red", err=True)
             raise typer.Exit(1) from error
 
     return explained
+
+
+def _message(error: Exception) -> str:
+    """What went wrong; for a full disk also that nothing is lost, and what to do."""
+    if isinstance(error, OSError) and error.errno in FULL and error.filename:
+        return (
+            f"the disk is full: {error.strerror} for {error.filename}; what was "
+            "written before is intact: make room and repeat the command (a run goes "
+            "on with --resume)"
+        )
+    return str(error) or type(error).__name__
 
 
 @contextmanager

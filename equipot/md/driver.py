@@ -11,7 +11,6 @@ import torch
 from ase import Atoms
 from ase.calculators.calculator import CalculatorError
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io import write
 from jaxtyping import Shaped
 from rich.console import Console
 
@@ -19,7 +18,8 @@ from equipot.atomic_file import write_atomically, write_json
 from equipot.config.load import dump_config
 from equipot.config.md import MDConfig
 from equipot.domain import Excursion
-from equipot.generations import Generations
+from equipot.frame_file import write_frames
+from equipot.generations import Generations, StateError
 from equipot.md.alarms import Alarms, LastFrames, MDStoppedError
 from equipot.md.build import build_integrator, start_velocities
 from equipot.md.continuation import check_continuation, fingerprint_of_run
@@ -38,6 +38,7 @@ from equipot.run_folder import CONFIG, claimed
 KIND = "state of a molecular dynamics run"
 VERSION = 3
 ALARM_FRAMES = "alarm.extxyz"
+SUMMARY = "summary.json"
 INTERRUPTED = "interrupted; continue with --resume"
 PS_PER_NS = 1000
 FS_PER_PS = 1000
@@ -88,11 +89,8 @@ def run_md(
     console = console or Console()
     simulation = Simulation(atoms, config, output, fingerprint)
     with claimed(output, resume=resume), closing(simulation):
-        if resume and simulation.states.exist():
-            for warning in simulation.resume():
-                console.print(f"warning: {warning}", style="yellow", soft_wrap=True)
-        else:
-            simulation.start()
+        for warning in simulation.begin(resume=resume):
+            console.print(f"warning: {warning}", style="yellow", soft_wrap=True)
         console.print(simulation.introduction(), soft_wrap=True, markup=False)
         with simulation.show(console) as progress:
             summary = simulation.advance(progress, interrupted)
@@ -132,6 +130,27 @@ class Simulation:
         self.log_path = output / "log.csv"
         self.excursions_path = output / "excursions.csv"
         self._files: tuple[Recorder, ...] = ()
+
+    def begin(self, *, resume: bool) -> list[str]:
+        """Resume if there is a state; start if there never was one.
+
+        Returns:
+            What the user should know.
+
+        Raises:
+            StateError: If there was a state, and it is gone.
+        """
+        if resume and self.states.exist():
+            return self.resume()
+        if self.log_path.exists() and self.log_path.read_bytes().count(b"\n") > 2:
+            raise StateError(
+                f"{self.log_path} goes beyond the first state, but {self.output} holds "
+                "no state: put it back to resume the run, or start a new one with "
+                "another --output"
+            )
+        self.start()
+        never = "the run was stopped before its first state: starting anew"
+        return [never] if resume else []
 
     def start(self) -> None:
         """Begin at step 0: velocities, first frame, first row, first state."""
@@ -217,6 +236,8 @@ class Simulation:
             MDStoppedError: If an alarm went off or the calculator failed.
         """
         record = self.config.record
+        if self.step < self.config.steps:
+            self._remove_old_end()
         while self.step < self.config.steps and not interrupted():
             reason = self._make_step()
             if reason is None:
@@ -322,9 +343,14 @@ class Simulation:
     def _identity(self) -> Mapping[str, Any]:
         return fingerprint_of_run(self.config, self.fingerprint)
 
+    def _remove_old_end(self) -> None:
+        """What an earlier end wrote would contradict a run that goes on."""
+        for name in (SUMMARY, ALARM_FRAMES):
+            (self.output / name).unlink(missing_ok=True)
+
     def _stop(self, reason: str, progress: Progress) -> None:
         path = self.output / ALARM_FRAMES
-        write(path, list(self.last_frames.frames()), format="extxyz")
+        write_frames(path, list(self.last_frames.frames()))
         message = (
             f"stopped at step {self.step}: {reason}\n"
             f"The last {self.config.alarms.frames} steps are in {path}; the trajectory "
@@ -355,7 +381,7 @@ class Simulation:
             else None,
         )
         summary = replace(summary, stopped=stopped)
-        write_json(self.output / "summary.json", summary.as_dict())
+        write_json(self.output / SUMMARY, summary.as_dict())
         return summary
 
 

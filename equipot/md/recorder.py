@@ -1,21 +1,24 @@
 """Files that grow during a run and can be cut back to an earlier moment."""
 
+import contextlib
 import csv
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from io import StringIO
 from pathlib import Path
-from typing import IO, Any, final
+from typing import Any, final
 
 from ase import Atoms
-from ase.io import write
 from ase.io.trajectory import TrajectoryWriter
 
+from equipot.atomic_file import append_whole, naming, sync_file
 from equipot.domain import Excursion
+from equipot.frame_file import extxyz
 
 
 class Recorder(ABC):
-    """A file that a run appends to."""
+    """A file that a run appends to: whole rows and frames, also on a full disk."""
 
     @abstractmethod
     def mark(self) -> Mapping[str, Any]:
@@ -32,9 +35,9 @@ class ThermoLog(Recorder):
 
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
         self._columns = tuple(columns)
-        self._file = path.open("a", newline="", encoding="utf-8")
-        if self._file.tell() == 0:
-            self._file.write(",".join(self._columns) + "\n")
+        self._path = path
+        if not path.exists() or path.stat().st_size == 0:
+            self._append(self._columns)
 
     def write(self, row: Mapping[str, int | float | None]) -> None:
         """Append a row; None leaves a cell empty.
@@ -43,15 +46,17 @@ class ThermoLog(Recorder):
             row: Value of each column.
         """
         cells = (row[name] for name in self._columns)
-        self._file.write(",".join("" if c is None else repr(c) for c in cells) + "\n")
+        self._append(["" if c is None else repr(c) for c in cells])
 
     def mark(self) -> Mapping[str, Any]:
         """Where the file ends; everything before is on the disk."""
-        return {"bytes": _sync(self._file)}
+        return {"bytes": sync_file(self._path)}
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Nothing is left to do."""
+
+    def _append(self, cells: Sequence[str]) -> None:
+        append_whole(self._path, (",".join(cells) + "\n").encode())
 
 
 @final
@@ -59,24 +64,26 @@ class ExcursionLog(Recorder):
     """Table of what lay beyond the training set, one row for each step and kind."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("a", newline="", encoding="utf-8")
-        self._rows = csv.writer(self._file, lineterminator="\n")
-        if self._file.tell() == 0:
-            self._rows.writerow(EXCURSION_COLUMNS)
+        self._path = path
+        if not path.exists() or path.stat().st_size == 0:
+            self._append(EXCURSION_COLUMNS)
 
     def write(self, step: int, time_ps: float, excursion: Excursion) -> None:
         """Append a row."""
         values = excursion.as_dict()
-        cells = (values[name] for name in EXCURSION_COLUMNS[2:])
-        self._rows.writerow([step, time_ps, *cells])
+        self._append([step, time_ps, *(values[name] for name in EXCURSION_COLUMNS[2:])])
 
     def mark(self) -> Mapping[str, Any]:
         """Where the file ends; everything before is on the disk."""
-        return {"bytes": _sync(self._file)}
+        return {"bytes": sync_file(self._path)}
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Nothing is left to do."""
+
+    def _append(self, cells: Sequence[Any]) -> None:
+        row = StringIO()
+        csv.writer(row, lineterminator="\n").writerow(cells)
+        append_whole(self._path, row.getvalue().encode())
 
 
 class FrameWriter(Recorder):
@@ -92,19 +99,18 @@ class ExtxyzWriter(FrameWriter):
     """Extended XYZ: text that most programs read."""
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("a", newline="", encoding="utf-8")
+        self._path = path
 
     def write(self, frame: Atoms) -> None:
         """Append a frame with its calculated properties."""
-        write(self._file, frame, format="extxyz")
+        append_whole(self._path, extxyz(frame))
 
     def mark(self) -> Mapping[str, Any]:
         """Where the file ends; everything before is on the disk."""
-        return {"bytes": _sync(self._file)}
+        return {"bytes": sync_file(self._path)}
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Nothing is left to do."""
 
 
 @final
@@ -117,18 +123,38 @@ class TrajWriter(FrameWriter):
 
     def write(self, frame: Atoms) -> None:
         """Append a frame with its calculated properties."""
-        self._writer.write(frame)
+        before = self._end()
+        try:
+            self._writer.write(frame)
+        except OSError as error:
+            self._give_up()
+            cut_back(self._path, before)
+            raise OSError(error.errno, error.strerror, str(self._path)) from error
 
     def mark(self) -> Mapping[str, Any]:
         """Where the file ends, and how many frames its header counts."""
-        size = _sync(self._writer.backend.fd)
-        with self._path.open("rb") as file:
-            file.seek(ULM_COUNTERS)
-            return {"bytes": size, "counters": file.read(16).hex()}
+        sync_file(self._path)
+        return self._end()
 
     def close(self) -> None:
         """Close the file."""
-        self._writer.close()
+        with naming(self._path):
+            self._writer.close()
+
+    def _end(self) -> Mapping[str, Any]:
+        # ASE hands every frame to the system when it is complete.
+        with self._path.open("rb") as file:
+            file.seek(ULM_COUNTERS)
+            counters = file.read(16).hex()
+            size = os.fstat(file.fileno()).st_size
+        return {"bytes": size, "counters": counters} if counters else {"bytes": size}
+
+    def _give_up(self) -> None:
+        """Close without what is pending: ASE would count it as one more frame."""
+        backend = self._writer.backend
+        backend.data, backend.header = {}, b""
+        with contextlib.suppress(OSError):
+            backend.fd.close()
 
 
 EXCURSION_COLUMNS = (
@@ -169,15 +195,11 @@ def cut_back(path: Path, mark: Mapping[str, Any]) -> None:
             "original back or start a new run"
         )
     with path.open("r+b") as file:
-        file.truncate(mark["bytes"])
         if "counters" in mark:
+            # First, so that no reader looks for frames that are gone.
             file.seek(ULM_COUNTERS)
             file.write(bytes.fromhex(mark["counters"]))
-        file.flush()
+            file.flush()
+            os.fsync(file.fileno())
+        file.truncate(mark["bytes"])
         os.fsync(file.fileno())
-
-
-def _sync(file: IO[Any]) -> int:
-    file.flush()
-    os.fsync(file.fileno())
-    return os.fstat(file.fileno()).st_size

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from equipot.atomic_file import write_atomically
 from equipot.report import background, figures, sections
 from equipot.report.evaluation import Evaluation
 from equipot.report.findings import verdict, warnings
@@ -40,7 +41,7 @@ def write_report(
 ) -> None:
     """Write what `render_report` returns; missing folders are made."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(render_report(evaluation, about, history), encoding="utf-8")
+    write_atomically(path, render_report(evaluation, about, history).encode())
 
 
 def model_name(path: str) -> str:

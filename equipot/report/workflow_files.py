@@ -8,7 +8,8 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
-from equipot.atomic_file import write_json
+from equipot.atomic_file import write_atomically, write_json
+from equipot.frame_file import write_frames
 from equipot.report.phonon_page import phonon_page
 from equipot.report.reaction_page import reaction_page
 from equipot.report.vibration_page import vibration_page
@@ -44,9 +45,9 @@ def write_vibrations(
     folder.mkdir(parents=True, exist_ok=True)
     record = {**vibrations.record(), "thermochemistry": thermochemistry.record()}
     write_json(folder / "vibrations.json", record)
-    write(folder / "modes.xyz", mode_frames(vibrations), format="extxyz")
+    write_frames(folder / "modes.xyz", mode_frames(vibrations))
     text = vibration_page(vibrations, thermochemistry, title, warnings)
-    (folder / "report.html").write_text(text, encoding="utf-8")
+    write_atomically(folder / "report.html", text.encode())
 
 
 def write_reaction(folder: Path, reaction: Reaction, title: str) -> None:
@@ -66,16 +67,13 @@ def write_reaction(folder: Path, reaction: Reaction, title: str) -> None:
             path.frames, path.energies.tolist(), path.lengths, strict=True
         )
     ]
-    write(folder / "path.xyz", frames, format="extxyz")
+    write_frames(folder / "path.xyz", frames)
     points = {"start": reaction.start, "saddle": reaction.saddle, "end": reaction.end}
-    write(
+    write_frames(
         folder / "points.xyz",
         [_with_energy(v.atoms, v.energy, point=name) for name, v in points.items()],
-        format="extxyz",
     )
-    (folder / "report.html").write_text(
-        reaction_page(reaction, title), encoding="utf-8"
-    )
+    write_atomically(folder / "report.html", reaction_page(reaction, title).encode())
 
 
 def write_phonons(
@@ -95,7 +93,7 @@ def write_phonons(
         folder / "phonopy_params.yaml", settings={"force_constants": True}
     )
     text = phonon_page(phonons, title, warnings)
-    (folder / "report.html").write_text(text, encoding="utf-8")
+    write_atomically(folder / "report.html", text.encode())
 
 
 def write_relaxation(file: Path, relaxation: Relaxation) -> None:

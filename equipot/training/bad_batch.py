@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import ase.io
 from ase import Atoms
 
 from equipot.data.labels import Example
+from equipot.frame_file import write_frames
 
 
 def write_examples(path: Path, examples: Sequence[Example]) -> None:
@@ -16,7 +16,7 @@ def write_examples(path: Path, examples: Sequence[Example]) -> None:
         path: File to replace.
         examples: Each a single structure; absent labels are left out.
     """
-    ase.io.write(path, [to_atoms(example) for example in examples], format="extxyz")
+    write_frames(path, [to_atoms(example) for example in examples])
 
 
 def to_atoms(example: Example) -> Atoms:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import socket
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Any, Final
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from torch.utils.tensorboard import SummaryWriter
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.record_writer import RecordWriter
 
-from equipot.atomic_file import write_atomically
+from equipot.atomic_file import append_whole, write_atomically
 from equipot.training.observer import Limits, Observer
 from equipot.training.position import Position, Row
 
@@ -72,13 +75,29 @@ class Journal:
     def show(self, table: Table) -> None:
         """Print and note a table."""
         self.console.print(table)
-        with self.path.open("a", encoding="utf-8") as file:
-            Console(file=file, width=100).print(table)
+        text = io.StringIO()
+        Console(file=text, width=100).print(table)
+        append_whole(self.path, text.getvalue().encode())
 
     def _note(self, message: str) -> None:
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(f"{stamp}  {message}\n")
+        append_whole(self.path, f"{stamp}  {message}\n".encode())
+
+
+class OldEnd(Observer):
+    """Removes what an earlier end of the run wrote, as soon as the run goes on.
+
+    Args:
+        path: File that would contradict the models of a longer run.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_start(self, position: Position, limits: Limits) -> None:
+        """Remove the file, unless there is nothing left to do."""
+        if position.finished is None:
+            self.path.unlink(missing_ok=True)
 
 
 class CsvLog(Observer):
@@ -98,12 +117,14 @@ class CsvLog(Observer):
 
     def on_epoch(self, row: Row, errors: dict[str, Any]) -> None:
         """Append a row."""
-        with self.path.open("a", encoding="utf-8", newline="") as file:
-            file.write(_csv_row(row))
+        append_whole(self.path, _csv_row(row).encode())
 
 
 class TensorBoardLog(Observer):
     """Curves for TensorBoard.
+
+    Events are written here and not by a `SummaryWriter`, whose thread would answer a
+    full disk with a traceback, and later than it happened.
 
     Args:
         directory: Where event files go.
@@ -111,31 +132,38 @@ class TensorBoardLog(Observer):
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self._writer: SummaryWriter | None = None
+        self._path: Path | None = None
 
     def on_start(self, position: Position, limits: Limits) -> None:
-        """Open a file; events after the resumed state are marked as void."""
-        self._writer = SummaryWriter(
-            str(self.directory), purge_step=position.step + 1 if position.step else None
-        )
+        """Begin a file; events after the resumed state are marked as void."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        earlier = len(list(self.directory.glob("events.out.tfevents.*")))
+        # Read in the order of names: the count orders starts within one second.
+        name = f"{int(time.time()):010d}.{earlier:06d}.{socket.gethostname()}"
+        self._path = self.directory / f"events.out.tfevents.{name}"
+        self._append(Event(file_version="brain.Event:2"))
+        void = SessionLog(status=SessionLog.START)
+        self._append(Event(step=position.step + 1, session_log=void))
 
     def on_epoch(self, row: Row, errors: dict[str, Any]) -> None:
         """Add a point to every curve."""
-        if self._writer is None:
-            raise RuntimeError("on_start must come before on_epoch")
+        points: dict[str, float] = {}
         for name in COLUMNS[2:]:
             if (value := row.get(name)) is not None:
-                tag = name.replace("_", "/", 1) if "_" in name else name
-                self._writer.add_scalar(tag, value, row["step"])
+                points[name.replace("_", "/", 1)] = value
         for symbol, group in errors.get("forces", {}).get("per_element", {}).items():
-            tag = f"valid/forces_mae_of_{symbol}"
-            self._writer.add_scalar(tag, group["mae"], row["step"])
-        self._writer.flush()
+            points[f"valid/forces_mae_of_{symbol}"] = group["mae"]
+        values = [Summary.Value(tag=t, simple_value=v) for t, v in points.items()]
+        step = int(row["step"] or 0)
+        self._append(Event(step=step, summary=Summary(value=values)))
 
-    def close(self) -> None:
-        """Close the file."""
-        if self._writer is not None:
-            self._writer.close()
+    def _append(self, event: Event) -> None:
+        if self._path is None:
+            raise RuntimeError("on_start must come before on_epoch")
+        event.wall_time = time.time()
+        record = io.BytesIO()
+        RecordWriter(record).write(event.SerializeToString())
+        append_whole(self._path, record.getvalue())
 
 
 def _csv_row(row: Row) -> str:

@@ -14,8 +14,10 @@ from torch import nn
 from equipot.atomic_file import write_atomically, write_json
 from equipot.certification import ModelCertificate, verify_model
 from equipot.checkpoint import (
+    CheckpointError,
     load_potential,
     read_header,
+    read_weights,
     resolve_device,
     save_potential,
 )
@@ -28,18 +30,19 @@ from equipot.data.labels import Example
 from equipot.data.samples import choose_samples
 from equipot.data.statistics import compute_statistics
 from equipot.domain import FeatureCloud
-from equipot.generations import Generations
+from equipot.generations import Generations, StateError
 from equipot.interrupt import Interruption, watch_signals
 from equipot.models.build import AUTO, build_potential, check_model
 from equipot.models.potential import Potential
 from equipot.models.workload import typical_problem
 from equipot.run_folder import claimed
 from equipot.runtime import compute_settings
+from equipot.tensor_file import digest
 from equipot.tensor_products.autotune import choose_backend
 from equipot.training.bad_batch import write_examples
 from equipot.training.build import build_trainer, unused_labels
 from equipot.training.feature_cloud import fit_features
-from equipot.training.logs import CsvLog, Journal, TensorBoardLog
+from equipot.training.logs import CsvLog, Journal, OldEnd, TensorBoardLog
 from equipot.training.metrics import ErrorAccumulator
 from equipot.training.position import Position
 from equipot.training.progress import ProgressBar
@@ -142,6 +145,7 @@ class _Run:
         if state is not None:
             trainer.load_state(state)
             self.journal.say(f"resuming at step {trainer.position.step}")
+            self._put_back_best(trainer)
         position = self._fit(trainer)
         if position.finished is None:
             self.journal.say(
@@ -156,6 +160,12 @@ class _Run:
 
     def _read_state(self) -> State | None:
         if not self.states.exist():
+            if self.files.last.exists():
+                raise StateError(
+                    f"{self.files.last} was written after the first state, but "
+                    f"{self.files.path} holds no state: put it back to resume the run, "
+                    "or start a new one with another --output"
+                )
             self.journal.warn(
                 "the run was stopped before its first state: starting anew"
             )
@@ -206,6 +216,8 @@ class _Run:
             save_state=self._save_state,
             save_model=self._save_model,
             observers=[
+                OldEnd(self.files.metrics),
+                OldEnd(self.files.certificate),
                 CsvLog(self.files.table),
                 TensorBoardLog(self.files.tensorboard),
                 ProgressBar(self.journal),
@@ -278,7 +290,34 @@ class _Run:
     def _save_model(self, model: nn.Module, best: bool, epoch: float) -> None:
         if not isinstance(model, Potential):
             raise TypeError(f"expected a Potential to save, got {type(model).__name__}")
-        extra = {
+        extra = self._provenance(epoch)
+        for path in (self.files.last, self.files.best)[: 2 if best else 1]:
+            self._save(path, model, extra)
+
+    def _put_back_best(self, trainer: Trainer) -> None:
+        """Write the best model of the state where its file is damaged or another one.
+
+        A run that was killed may have saved a better model after its last state. It is
+        saved again where the run goes on to the bit, but not with another number of
+        threads, or where the time that it took counts.
+        """
+        epoch = trainer.position.best_epoch
+        if epoch is None or not trainer.best:
+            return
+        try:
+            weights = read_weights(self.files.best)
+        except (FileNotFoundError, CheckpointError) as error:
+            self.journal.warn(f"{error}; it is written again from the state")
+        else:
+            if digest(weights) == digest(trainer.best):
+                return
+            self.journal.say(f"{self.files.best} goes back to epoch {epoch:g}")
+        model = build_potential(self.model, self.statistics, seed=self.config.seed)
+        model.load_state_dict(trainer.best)
+        self._save(self.files.best, model, self._provenance(epoch))
+
+    def _provenance(self, epoch: float) -> dict[str, Any]:
+        return {
             "provenance": {
                 "epoch": epoch,
                 "seed": self.config.seed,
@@ -286,8 +325,6 @@ class _Run:
                 "config": self.tree,
             }
         }
-        for path in (self.files.last, self.files.best)[: 2 if best else 1]:
-            self._save(path, model, extra)
 
     def _save(
         self,

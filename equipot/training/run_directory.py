@@ -45,8 +45,11 @@ class RunDirectory:
         self.bad_batch = path / "nonfinite_batch.extxyz"
 
     def note_environment(self) -> None:
-        """Add this start to ``environment.json``."""
+        """Add this start to ``environment.json``; no run ends for a damaged note."""
         starts = []
         if self.environment.is_file():
-            starts = json.loads(self.environment.read_text(encoding="utf-8"))
+            try:
+                starts = list(json.loads(self.environment.read_text(encoding="utf-8")))
+            except (TypeError, ValueError) as error:
+                starts = [{"lost": f"earlier starts could not be read: {error}"}]
         write_json(self.environment, [*starts, describe_environment()])

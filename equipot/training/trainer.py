@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from equipot.data.batching import EdgeBudgetSampler, evaluation_batches
@@ -98,6 +98,8 @@ class Trainer:
         self.observers = observers
         self.reference_energies = reference_energies
         self.position = Position()
+        self.best: dict[str, Tensor] = {}
+        """Weights of the best model so far, as it was saved."""
         self.sums = EpochSums()
         self.device = next(model.parameters()).device
         batches = evaluation_batches(
@@ -244,7 +246,7 @@ class Trainer:
         epoch = float(row["epoch"] or 0)
         if not self._valid_batches:
             position.best_epoch = epoch
-            self.save_model(model, True, epoch)
+            self._keep(model, True, epoch)
             return {}
         loss, errors = evaluate(
             model,
@@ -264,8 +266,13 @@ class Trainer:
             row[f"valid_{name}_rmse"] = groups["overall"]["rmse"]
         best = position.improve(loss, epoch)
         row["best"] = int(best)
-        self.save_model(model, best, epoch)
+        self._keep(model, best, epoch)
         return errors
+
+    def _keep(self, model: nn.Module, best: bool, epoch: float) -> None:
+        if best:
+            self.best = {k: v.detach().clone() for k, v in model.state_dict().items()}
+        self.save_model(model, best, epoch)
 
     @property
     def averaged_model(self) -> nn.Module:
@@ -307,6 +314,7 @@ class Trainer:
             **with_prefix("model", self.model.state_dict()),
             **with_prefix("optimizer", optimizer_tensors(self.optimizer)),
             **with_prefix("random", random_tensors()),
+            **with_prefix("best", self.best),
         }
         if self.average is not None:
             tensors |= with_prefix("average", self.average.state_dict())
@@ -325,6 +333,7 @@ class Trainer:
         if self.average is not None:
             self.average.load_state_dict(without_prefix("average", tensors))
         load_optimizer_tensors(self.optimizer, without_prefix("optimizer", tensors))
+        self.best = without_prefix("best", tensors)
         self.schedule.load_state_dict(record["schedule"])
         self.position = Position(**record["position"])
         self.sums.load_state(record["sums"])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from equipot.generations import Generations
+from equipot.generations import Generations, StateError
 from equipot.md.driver import KIND, VERSION
 from equipot.run_folder import RunFolderError
 from tests.md.md_runs import ENSEMBLES, network, run, run_quietly
@@ -113,6 +113,18 @@ def test_interrupted_run_continues_to_the_bit(tmp_path):
     _assert_same(tmp_path / "whole", tmp_path / "pieces")
 
 
+def test_a_run_that_goes_on_has_no_summary_of_an_earlier_end(tmp_path, monkeypatch):
+    run("copper", "nve", tmp_path, steps=40)
+    (tmp_path / "alarm.extxyz").touch()
+    monkeypatch.setattr("equipot.md.driver.Simulation._make_step", _interrupt)
+
+    with pytest.raises(KeyboardInterrupt):
+        run("copper", "nve", tmp_path, resume=True)
+
+    assert not (tmp_path / "summary.json").exists()
+    assert not (tmp_path / "alarm.extxyz").exists()
+
+
 def test_extxyz_is_cut_back_too(tmp_path):
     record = {"log": 3, "trajectory": 7, "checkpoint": 20, "format": "extxyz"}
     run("copper", "nve", tmp_path / "whole", record=record)
@@ -144,15 +156,35 @@ def test_refuses_to_overwrite_a_run(tmp_path):
         run("copper", "nve", tmp_path, steps=20)
 
 
-def test_a_run_killed_before_its_first_state_starts_anew(tmp_path):
+def test_a_run_killed_before_its_first_state_starts_anew(tmp_path, monkeypatch):
     run("copper", "nve", tmp_path / "whole")
-    run("copper", "nve", tmp_path / "pieces")
-    for state in (tmp_path / "pieces").glob("*.safetensors"):
-        state.unlink()
+    monkeypatch.setattr(Generations, "save", _interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run("copper", "nve", tmp_path / "pieces")
+    monkeypatch.undo()
 
-    run("copper", "nve", tmp_path / "pieces", resume=True)
+    output = StringIO()
+    console = Console(file=output, width=200)
+    run("copper", "nve", tmp_path / "pieces", resume=True, console=console)
 
+    assert "before its first state: starting anew" in output.getvalue()
     _assert_same(tmp_path / "whole", tmp_path / "pieces")
+
+
+def _interrupt(*_):
+    raise KeyboardInterrupt
+
+
+def test_a_run_whose_states_are_gone_keeps_its_trajectory(tmp_path):
+    run("copper", "nve", tmp_path, steps=40)
+    for state in tmp_path.glob("*.safetensors"):
+        state.unlink()
+    frames = (tmp_path / "trajectory.traj").read_bytes()
+
+    with pytest.raises(StateError, match=r"log\.csv goes beyond the first state"):
+        run("copper", "nve", tmp_path, resume=True)
+
+    assert (tmp_path / "trajectory.traj").read_bytes() == frames
 
 
 def test_refuses_to_continue_to_an_earlier_step(tmp_path):

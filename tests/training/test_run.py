@@ -161,6 +161,44 @@ def test_a_planned_schedule_cannot_be_prolonged_but_a_constant_one_can(train):
         assert torch.equal(one, other)
 
 
+def test_a_model_that_is_not_the_best_of_the_state_is_put_back(train):
+    files = train(name="run")[0].directory
+    other = train("seed=4", name="other")[0].directory
+    before = files.best.read_bytes()
+    files.best.write_bytes(other.best.read_bytes())
+
+    _, printed = train(resume=True, name="run")
+
+    assert "model.safetensors goes back to epoch 3" in printed
+    assert files.best.read_bytes() == before
+
+
+def test_a_run_that_goes_on_has_no_errors_of_an_earlier_end(train, monkeypatch):
+    constant = "training.schedule={kind: constant}"
+    files = train("training.epochs=1", constant)[0].directory
+    assert files.metrics.exists()
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("equipot.training.trainer.Trainer._train_epoch", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train("training.epochs=2", constant, resume=True)
+
+    assert not files.metrics.exists()
+
+
+def test_damaged_notes_on_the_environment_do_not_end_a_run(train):
+    files = train("training.epochs=1")[0].directory
+    files.environment.write_bytes(b"\0" * 40)
+
+    train("training.epochs=1", resume=True)
+
+    lost, start = json.loads(files.environment.read_text())
+    assert "could not be read" in lost["lost"]
+    assert start["packages"]["torch"]
+
+
 def test_resuming_with_other_data_names_the_file(train, crystal_folder, tmp_path):
     folder = tmp_path / "copy"
     folder.mkdir()

@@ -1,0 +1,155 @@
+"""Stops a process at a chosen moment of its writing: kills it, or fills the disk.
+
+Everything that a run does to its folder goes through a few functions of the system that
+Python calls: write, flush, fsync, rename, link, unlink, truncate. `at_points` counts
+these calls, so that a run can be stopped before each of them, one after the other.
+"""
+
+import errno
+import io
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable
+from ctypes import Array, c_int
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+SYSTEM = ("fsync", "replace", "rename", "link", "unlink", "ftruncate", "mkdir")
+FILE = ("write", "writelines", "flush", "truncate", "tofile")
+FILES = (io.FileIO, io.BufferedWriter, io.BufferedRandom, io.TextIOWrapper, np.ndarray)
+NAMES = frozenset((*SYSTEM, *FILE))
+GROWING = ("write", "writelines", "flush", "tofile", "fsync", "link", "mkdir")
+"""Calls that can find the disk full."""
+
+PHASES = ("start", "steps", "state", "validation", "test", "log")
+"""What a run can be doing; the first until something else begins."""
+
+Watch = Array[c_int]
+"""Shared with the process that looks on: index of the phase, points passed."""
+
+
+def at_points(act: Callable[[str, int], None], watch: Watch) -> None:
+    """Call a function before every operation on a file.
+
+    Args:
+        act: Gets the name of the operation and its number, counted from 1; an error
+            that it raises is one of the operation.
+        watch: Gets the number.
+    """
+    screen = (id(sys.stdout), id(sys.stderr))
+
+    def profile(frame: FrameType, event: str, called: Any) -> None:
+        if event != "c_call" or called.__name__ not in NAMES:
+            return
+        owner = called.__self__
+        if called.__name__ in SYSTEM:
+            if getattr(owner, "__name__", "") != "posix":
+                return
+        elif not isinstance(owner, FILES) or id(owner) in screen:
+            return
+        watch[1] += 1
+        act(called.__name__, watch[1])
+
+    sys.setprofile(profile)
+
+
+@dataclass(frozen=True)
+class Count:
+    """Only counts."""
+
+    def __call__(self, watch: Watch) -> None:
+        """Begin to count."""
+        at_points(lambda name, number: None, watch)
+
+
+@dataclass(frozen=True)
+class KillAt:
+    """Kills the process before its n-th operation on files, as a power failure would.
+
+    SIGKILL can be neither caught nor delayed.
+    """
+
+    number: int
+
+    def __call__(self, watch: Watch) -> None:
+        """Begin to wait for the operation."""
+
+        def act(name: str, number: int) -> None:
+            if number == self.number:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        at_points(act, watch)
+
+
+@dataclass(frozen=True)
+class FullAt:
+    """Lets the disk be full at the n-th operation that would need room."""
+
+    number: int
+
+    def __call__(self, watch: Watch) -> None:
+        """Begin to wait for the operation."""
+        needed = 0
+
+        def act(name: str, number: int) -> None:
+            nonlocal needed
+            needed += name in GROWING
+            if needed == self.number and name in GROWING:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        at_points(act, watch)
+
+
+@dataclass(frozen=True)
+class FileLimit:
+    """No file may grow beyond so many bytes: what a disk quota does, for one file."""
+
+    size: int
+
+    def __call__(self, watch: Watch) -> None:
+        """Set the limit."""
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (self.size, self.size))
+
+
+@dataclass(frozen=True)
+class OtherUser:
+    """Runs as a user who owns nothing."""
+
+    uid: int = 65534
+
+    def __call__(self, watch: Watch) -> None:
+        """Become that user."""
+        os.setgroups([])
+        os.setgid(self.uid)
+        os.setuid(self.uid)
+
+
+def follow(watch: Watch, parts: dict[str, list[tuple[type, str]]]) -> None:
+    """Note what the run is doing.
+
+    Args:
+        watch: Gets the index of the phase.
+        parts: Methods by name of the phase that they are.
+    """
+    for phase, methods in parts.items():
+        for owner, name in methods:
+            setattr(owner, name, _noting(getattr(owner, name), phase, watch))
+
+
+def _noting(method: Callable[..., Any], phase: str, watch: Watch) -> Callable[..., Any]:
+    number = PHASES.index(phase)
+
+    def noting(*arguments: Any, **options: Any) -> Any:
+        before, watch[0] = watch[0], number
+        try:
+            return method(*arguments, **options)
+        finally:
+            watch[0] = before
+
+    return noting
