@@ -14,6 +14,12 @@ import equipot
 from equipot.config.model import ModelConfig
 from equipot.data.samples import sample_from_json, sample_to_json
 from equipot.data.statistics import Statistics
+from equipot.model_header import (
+    check_finite,
+    check_samples,
+    check_statistics,
+    check_weights,
+)
 from equipot.models.build import AUTO, build_potential
 from equipot.models.potential import Potential
 from equipot.models.workload import typical_problem
@@ -23,7 +29,7 @@ from equipot.tensor_file import (
     read_tensor_file_header,
     write_tensor_file,
 )
-from equipot.tensor_products import REFERENCE, get_backend
+from equipot.tensor_products import REFERENCE, UnsupportedSpecError, get_backend
 from equipot.tensor_products.autotune import choose_backend
 from equipot.tensor_products.fingerprint import fingerprint
 from equipot.user_cache import recall, remember
@@ -106,9 +112,11 @@ def read_header(path: Path | str) -> dict[str, Any]:
         CheckpointError: If it does not hold a potential, or one of a newer format.
     """
     try:
-        return _upgrade(read_tensor_file_header(Path(path), KIND), Path(path))
+        header = _upgrade(read_tensor_file_header(Path(path), KIND), Path(path))
     except TensorFileError as error:
         raise CheckpointError(str(error)) from error
+    _check_header(header, path)
+    return header
 
 
 def read_statistics(header: Mapping[str, Any]) -> Statistics:
@@ -164,6 +172,7 @@ def load_potential(
     except TensorFileError as error:
         raise CheckpointError(str(error)) from error
     header = _upgrade(header, Path(path))
+    _check_header(header, path)
     config, statistics = _read_config(header, path, backend)
     if dtype is not None:
         if dtype not in ("float32", "float64"):
@@ -174,12 +183,16 @@ def load_potential(
         choice = choose_backend(typical_problem(config, statistics, where))
         logger.info("%s", choice)
         config = config.model_copy(update={"backend": choice.backend})
-    potential = build_potential(config, statistics)
     try:
+        check_weights(config, statistics, tensors)
+        potential = build_potential(config, statistics)
         potential.load_state_dict(tensors)
-    except RuntimeError as error:
+        check_finite(potential)  # numbers that only float64 holds
+    except UnsupportedSpecError:
+        raise
+    except (RuntimeError, ValueError) as error:
         raise CheckpointError(
-            f"the weights in {path} do not fit its header: {error}"
+            f"the weights in {path} do not fit its header: {str(error)[:1000]}"
         ) from error
     potential = potential.to(where).eval()
     if verify and potential.backend != REFERENCE:
@@ -223,10 +236,21 @@ def _read_config(
         config = ModelConfig.model_validate(model)
         statistics = read_statistics(header)
     except (KeyError, TypeError, ValidationError) as error:
-        raise CheckpointError(f"{path} has an unreadable header: {error}") from error
+        raise CheckpointError(
+            f"{path} has an unreadable header: {str(error)[:1000]}"
+        ) from error
     if backend is not None:
         config = config.model_copy(update={"backend": backend})
     return config, statistics
+
+
+def _check_header(header: Mapping[str, Any], path: Path | str) -> None:
+    """Refuse what is in all headers, and of wrong type or size in this one."""
+    try:
+        check_statistics(header.get("statistics"))
+        check_samples(header.get("samples"))
+    except ValueError as error:
+        raise CheckpointError(f"{path} has an unreadable header: {error}") from error
 
 
 def _check_once(potential: Potential, header: Mapping[str, Any]) -> None:
@@ -248,14 +272,19 @@ def _check_once(potential: Potential, header: Mapping[str, Any]) -> None:
 
 def _upgrade(header: dict[str, Any], path: Path) -> dict[str, Any]:
     version = header.get("format_version")
-    if not isinstance(version, int) or version < 1:
-        raise CheckpointError(f"{path} has no valid format version, got {version!r}")
+    if type(version) is not int or version < 1:
+        raise CheckpointError(
+            f"{path} has no valid format version, got {str(version)[:20]}"
+        )
     if version > FORMAT_VERSION:
         raise CheckpointError(
-            f"{path} has format version {version}, this equipot reads up to "
+            f"{path} has format version {str(version)[:20]}, this equipot reads up to "
             f"{FORMAT_VERSION}: it was written by equipot "
-            f"{header.get('equipot_version')}; upgrade equipot"
+            f"{str(header.get('equipot_version'))[:20]}; upgrade equipot"
         )
-    for step in range(version, FORMAT_VERSION):
-        header = {**UPGRADES[step](header), "format_version": step + 1}
+    try:
+        for step in range(version, FORMAT_VERSION):
+            header = {**UPGRADES[step](header), "format_version": step + 1}
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} has an unreadable header: {error}") from error
     return header

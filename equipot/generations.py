@@ -75,6 +75,11 @@ class Generations:
             except TensorFileError as error:
                 damage.append(str(error))
             else:
+                if "version" not in header or not isinstance(
+                    header.get("record"), dict
+                ):
+                    damage.append(f"{path} has no version or no record")
+                    continue
                 for message in damage:
                     complain(f"{message}; going on from the state before it")
                 self._check_version(path, header["version"])
@@ -84,10 +89,10 @@ class Generations:
             "folder:\n  " + "\n  ".join(damage)
         )
 
-    def _check_version(self, path: Path, version: int) -> None:
+    def _check_version(self, path: Path, version: object) -> None:
         if version != self.version:
             raise StateError(
-                f"{path} has version {version}, this equipot resumes version "
+                f"{path} has version {str(version)[:20]}, this equipot resumes version "
                 f"{self.version}; resume with the equipot that started the run"
             )
 

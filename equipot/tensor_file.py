@@ -94,12 +94,14 @@ def read_tensor_file_header(path: Path, kind: str) -> dict[str, Any]:
             f"{HEADER_KEY!r} header"
         )
     try:
-        header = json.loads(metadata[HEADER_KEY])
+        header = json.loads(metadata[HEADER_KEY], parse_constant=_refuse_constant)
         found = header["kind"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise TensorFileError(f"{path} has an unreadable header: {error}") from error
+        raise TensorFileError(
+            f"{path} has an unreadable header: {str(error)[:200]}"
+        ) from error
     if found != kind:
-        raise TensorFileError(f"{path} holds a {found}, expected a {kind}")
+        raise TensorFileError(f"{path} holds a {str(found)[:60]}, expected a {kind}")
     return {**header, "sha256": metadata["sha256"]}
 
 
@@ -116,6 +118,11 @@ def digest(tensors: Mapping[str, Tensor], text: str = "") -> str:
         plain = tensor.detach().cpu().contiguous().reshape(-1)
         total.update(plain.view(torch.uint8).numpy().data)
     return total.hexdigest()
+
+
+def _refuse_constant(name: str) -> float:
+    """Refuse numbers that `write_tensor_file` does not write."""
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def _check_layout(path: Path) -> None:
