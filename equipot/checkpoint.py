@@ -274,7 +274,7 @@ def _upgrade(header: dict[str, Any], path: Path) -> dict[str, Any]:
     version = header.get("format_version")
     if type(version) is not int or version < 1:
         raise CheckpointError(
-            f"{path} has no valid format version, got {str(version)[:20]}"
+            f"{path} has no valid format version, got {repr(version)[:20]}"
         )
     if version > FORMAT_VERSION:
         raise CheckpointError(

@@ -1,5 +1,6 @@
 """What the header of a model file says is checked before anything is built from it."""
 
+import json
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -36,7 +37,7 @@ def check_statistics(values: Any) -> None:
     """
     try:
         statistics = Statistics.from_dict(values)
-        _STATISTICS.validate_python(vars(statistics), strict=True)
+        _STATISTICS.validate_json(json.dumps(vars(statistics)), strict=True)
     except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"statistics: {short(error)}") from error
     elements = statistics.elements

@@ -235,6 +235,11 @@ def _read_member(
     """
     shape, dtype = _header(archive, member)
     rows = 3 * len(atoms)
+    if dtype.hasobject:
+        raise DataError(
+            f"{name}: cannot be read as .npz: Object arrays are pickles, and reading "
+            "one can run any code; save numbers"
+        )
     if dtype.kind not in "fiu" or dtype.itemsize > 16:
         raise DataError(f"{name}: must hold numbers, got {str(dtype)[:60]}")
     if math.prod(shape) != rows**2:
