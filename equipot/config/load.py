@@ -12,6 +12,8 @@ from pydantic_core import ErrorDetails
 
 C = TypeVar("C", bound=BaseModel)
 
+MERGE = "tag:yaml.org,2002:merge"
+"""Tag of the key ``<<``."""
 LARGEST = 2**17
 """Bytes of a configuration, and values in it when aliases are followed."""
 DEEPEST = 50
@@ -77,11 +79,24 @@ def dump_config(config: BaseModel) -> str:
 class _Loader(yaml.SafeLoader):
     """Safe loader of small trees that refuses a key given twice."""
 
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Compose a node; refuse depth before the parser has followed all of it."""
+        self._depth += 1
+        if self._depth > DEEPEST:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"more than {DEEPEST} levels", self.peek_event().start_mark
+            )
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
     def get_single_node(self) -> yaml.Node | None:
         """Compose the document; refuse what grows when aliases are followed."""
         node = super().get_single_node()
         if node is not None:
-            _expanded_size(node, {}, 0)
+            _expanded_size(node, {})
         return node
 
     def construct_mapping(
@@ -89,6 +104,8 @@ class _Loader(yaml.SafeLoader):
     ) -> dict[Hashable, Any]:
         seen = set()
         for key_node, _ in node.value:
+            if key_node.tag == MERGE:
+                continue
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, Hashable):
                 continue  # refused with its place below
@@ -112,18 +129,14 @@ class _Loader(yaml.SafeLoader):
         return text
 
 
-def _expanded_size(node: yaml.Node, sizes: dict[int, int], depth: int) -> int:
+def _expanded_size(node: yaml.Node, sizes: dict[int, int]) -> int:
     """Nodes of a tree after aliases have been replaced by what they stand for."""
-    if depth > DEEPEST:
-        raise yaml.constructor.ConstructorError(
-            None, None, f"more than {DEEPEST} levels", node.start_mark
-        )
     if id(node) not in sizes:
         sizes[id(node)] = LARGEST  # for an alias within what it stands for
         children = node.value if isinstance(node, yaml.CollectionNode) else []
         if isinstance(node, yaml.MappingNode):
             children = [child for pair in node.value for child in pair]
-        total = 1 + sum(_expanded_size(child, sizes, depth + 1) for child in children)
+        total = 1 + sum(_expanded_size(child, sizes) for child in children)
         sizes[id(node)] = total
     if sizes[id(node)] >= LARGEST:
         raise yaml.constructor.ConstructorError(
@@ -147,8 +160,6 @@ def _parse(text: str) -> Any:
         return yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         raise ValueError(_cut(str(error))) from error
-    except RecursionError as error:
-        raise ValueError(f"more than {DEEPEST} levels") from error
     except (
         ArithmeticError,
         AttributeError,

@@ -137,6 +137,8 @@ def _array_bytes(tree: Any, size: int) -> Iterator[int]:
         shape, dtype, offset = value["ndarray"]
         if not NUMERIC.fullmatch(str(dtype)) or type(offset) is not int:
             raise DataError(f"{name[:-1][:60]} is an array of {str(dtype)[:30]}")
+        if name == "numbers." and np.dtype(dtype).kind not in "iu":
+            raise DataError(f"atomic numbers are of type {dtype}")
         length = _entries(shape) * np.dtype(dtype).itemsize
         if not 0 <= offset <= size - length:
             raise DataError(

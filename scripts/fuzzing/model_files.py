@@ -84,12 +84,19 @@ def model_seeds() -> dict[str, tuple[str, bytes]]:
             save_potential(
                 path, potential, config, statistics(), extra, samples=samples
             )
-            seeds[name] = (path.name, path.read_bytes())
+            seeds[name] = (path.name, _sorted(path.read_bytes()))
         states = Generations(Path(folder), STATE_KIND, STATE_VERSION)
         record = {"step": 3, "config": {"a": [1, 2.5, None]}, "history": [{"epoch": 1}]}
         states.save(record, dict(potential.state_dict()))
-        seeds["state"] = ("state.safetensors", states.paths[0].read_bytes())
+        seeds["state"] = ("state.safetensors", _sorted(states.paths[0].read_bytes()))
     return seeds
+
+
+def _sorted(data: bytes) -> bytes:
+    """The same file with entries in the order of their names, not in any."""
+    layout, body = unpack(data)
+    layout["__metadata__"] = dict(sorted(layout["__metadata__"].items()))
+    return pack(dict(sorted(layout.items())), body)
 
 
 def unpack(data: bytes) -> tuple[Layout, bytes]:
