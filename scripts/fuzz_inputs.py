@@ -35,7 +35,7 @@ from fuzzing.targets import read_input
 from rich.console import Console
 from rich.table import Table
 
-SHARES = {"structures": 0.6, "hessians": 0.15, "configs": 0.1, "models": 0.15}
+SHARES = {"models": 0.15, "configs": 0.1, "hessians": 0.15, "structures": 0.6}
 """Of all files, by kind."""
 FOLDER = Path("fuzz-failures")
 
@@ -84,7 +84,7 @@ def main() -> int:
         print(f"{case.kind} {case.label} is intact, but: {verdict.message}")
     counts = {options.kind: options.files}
     if options.kind == "all":
-        counts = {kind: round(options.files * SHARES[kind]) for kind in KINDS}
+        counts = {kind: round(options.files * SHARES[kind]) for kind in SHARES}
     tallies = {kind: Tally() for kind in counts}
     failures: list[dict[str, Any]] = []
     inputs = every_input(corpus, counts, options.first)

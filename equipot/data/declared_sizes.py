@@ -8,7 +8,7 @@ import math
 import re
 import struct
 from collections.abc import Callable, Iterator
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,6 +22,7 @@ LARGEST_RATIO = 250
 structures that repeat themselves reaches 100."""
 SMALL = 64 * 2**20
 """Bytes after decompression that are always fine."""
+INTEGER = re.compile(r"[-+]?[\d_]+")
 NUMERIC = re.compile(r"bool_?|u?int(8|16|32|64)|float(16|32|64)|complex(64|128)")
 
 
@@ -180,15 +181,20 @@ def _lammps(lines: list[str]) -> Iterator[int]:
 
 def _vasp(lines: list[str]) -> Iterator[int]:
     """Counts of elements, and counts that names such as ``H999999`` hide."""
-    for line in lines:
+    for number, line in enumerate(lines):
         words = line.split()
-        counts = list(_integers(words))
-        if len(counts) == len(words):
-            yield sum(counts)
-            continue
+        if number > 0:  # the first line is a comment
+            leading = takewhile(lambda word: bool(INTEGER.fullmatch(word)), words)
+            yield sum(_integers(list(leading)))
         for word in words:
             if re.fullmatch(r"[A-Za-z(][A-Za-z()0-9]*", word):
                 yield from _integers(["".join(re.findall("[0-9]", word))])
+
+
+def _jsv(lines: list[str]) -> Iterator[int]:
+    for line in lines:
+        if line.startswith("[n"):
+            yield from _integers(line.split()[1:])
 
 
 def _dump(lines: list[str]) -> Iterator[int]:
@@ -206,6 +212,7 @@ def _outcar(lines: list[str]) -> Iterator[int]:
 COUNTS: dict[str, Callable[[list[str]], Iterator[int]]] = {
     "cfg": _cfg,
     "cube": _cube,
+    "jsv": _jsv,
     "lammps-data": _lammps,
     "lammps-dump-text": _dump,
     "vasp": _vasp,

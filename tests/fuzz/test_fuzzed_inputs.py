@@ -67,15 +67,14 @@ def test_cases_are_a_function_of_seed_and_number(corpus):
 
 
 @pytest.fixture
-def broken_readers(monkeypatch):
+def broken_readers(monkeypatch, tmp_path):
     """Readers with each defect that the sandbox is for, by the kind of the input."""
     import os
     import pickle
     import subprocess
 
     def write(path):
-        with open(path.parents[1] / ".." / "equipot-fuzz-canary", "w"):
-            pass
+        (tmp_path / "canary").write_bytes(b"")
 
     def spin(path):
         while True:

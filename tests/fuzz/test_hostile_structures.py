@@ -111,6 +111,9 @@ HUGE = 10**12
         ("POSCAR", POSCAR.format(name="H", line="H\n", count=HUGE)),
         ("POSCAR", POSCAR.format(name="H999999999", line="", count=1)),
         ("XDATCAR", POSCAR.format(name="H", line="H9999999\n", count=1)),
+        ("POSCAR", POSCAR.format(name="H", line="H\n", count=f"1 {HUGE} 0.5")),
+        ("a.jsv", f"[natom] 1\n[nbond] {HUGE}\n[npoly] 0\n[atoms]\nH1 1 0 0 0\n"),
+        ("a.jsv", f"[natom] 1\n[nbond] 0\n[npoly] {HUGE}\n[atoms]\nH1 1 0 0 0\n"),
         ("OUTCAR", f"ions per type = {HUGE}\n Iteration \n"),
     ],
 )
