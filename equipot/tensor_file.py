@@ -65,7 +65,7 @@ def read_tensor_file(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, T
             text = file.metadata()[HEADER_KEY]
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
-        raise TensorFileError(f"{path} is damaged: {error}") from error
+        raise TensorFileError(f"{path} is damaged: {_short(error)}") from error
     if digest(tensors, text) != header["sha256"]:
         raise TensorFileError(
             f"{path} is damaged: it does not match its SHA-256; get a fresh copy"
@@ -86,7 +86,7 @@ def read_tensor_file_header(path: Path, kind: str) -> dict[str, Any]:
             metadata = file.metadata() or {}
     except SafetensorError as error:
         raise TensorFileError(
-            f"{path} is truncated or damaged: {error}; get a fresh copy"
+            f"{path} is truncated or damaged: {_short(error)}; get a fresh copy"
         ) from error
     if HEADER_KEY not in metadata or "sha256" not in metadata:
         raise TensorFileError(
@@ -98,7 +98,7 @@ def read_tensor_file_header(path: Path, kind: str) -> dict[str, Any]:
         found = header["kind"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise TensorFileError(
-            f"{path} has an unreadable header: {str(error)[:200]}"
+            f"{path} has an unreadable header: {_short(error)}"
         ) from error
     if found != kind:
         raise TensorFileError(f"{path} holds a {str(found)[:60]}, expected a {kind}")
@@ -118,6 +118,11 @@ def digest(tensors: Mapping[str, Tensor], text: str = "") -> str:
         plain = tensor.detach().cpu().contiguous().reshape(-1)
         total.update(plain.view(torch.uint8).numpy().data)
     return total.hexdigest()
+
+
+def _short(error: Exception) -> str:
+    """Message of a parser, which may quote names of any length."""
+    return str(error)[:300]
 
 
 def _refuse_constant(name: str) -> float:

@@ -15,7 +15,6 @@ import platform
 import re
 import sys
 import tempfile
-import time
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -74,7 +73,6 @@ def main() -> int:
     options = parser.parse_args()
     if options.replay is not None:
         return replay(options.replay)
-    start = time.monotonic()
     corpus = Corpus(options.seed)
     for case in corpus.intact():
         warm_up(case)
@@ -96,13 +94,7 @@ def main() -> int:
     console.print(table(tallies))
     show_failures(console, failures)
     if options.json is not None:
-        results = {
-            "seed": options.seed,
-            "wall_seconds": round(time.monotonic() - start, 1),
-            "versions": versions(),
-            "kinds": {kind: as_json(tally) for kind, tally in tallies.items()},
-        }
-        options.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+        write_results(options.json, options.seed, tallies)
     return 1 if failures or broken else 0
 
 
@@ -215,6 +207,17 @@ def as_json(tally: Tally) -> dict[str, Any]:
         "largest": tally.largest[1],
         "labels": dict(sorted(tally.labels.items())),
     }
+
+
+def write_results(path: Path, seed: int, tallies: dict[str, Tally]) -> None:
+    """Write results; kinds that were not read now are kept from an earlier run."""
+    kinds = {kind: as_json(tally) for kind, tally in tallies.items()}
+    results: dict[str, Any] = {"seed": seed, "versions": versions(), "kinds": kinds}
+    if path.exists():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        if before["seed"] == seed and before["versions"] == results["versions"]:
+            results["kinds"] = {**before["kinds"], **kinds}
+    path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 
 
 def versions() -> dict[str, str]:

@@ -6,7 +6,7 @@ from pydantic import AliasChoices, Field, field_validator
 
 from equipot.config.base import Config
 
-Width = Annotated[int, Field(ge=1, le=2**20)]
+Width = Annotated[int, Field(ge=1, le=100_000)]
 """Size of something that weights are multiplied with."""
 Degree = Annotated[int, Field(ge=0, le=10)]
 """Degree of spherical harmonics: constants of higher ones fill the memory."""

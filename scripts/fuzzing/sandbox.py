@@ -281,8 +281,10 @@ class _Audit:
             self._deeds.append(f"sqlite3.connect{str(arguments)[:200]}")
 
     def _own(self, event: str, arguments: tuple[Any, ...]) -> bool:
-        """Whether the targets did this themselves, in their folder."""
-        return event == "os.remove" and self._inside(arguments[0])
+        """Whether this is done to files of this process: the cache, or a target's."""
+        places = {"os.remove": 1, "os.mkdir": 1, "os.rmdir": 1, "os.rename": 2}
+        paths = arguments[: places.get(event, 0)]
+        return bool(paths) and all(self._inside(path) for path in paths)
 
     def _inside(self, path: object) -> bool:
         if isinstance(path, int) or path == "/dev/null":
