@@ -34,7 +34,7 @@ from fuzzing.targets import read_input
 from rich.console import Console
 from rich.table import Table
 
-SHARES = {"models": 0.15, "configs": 0.1, "hessians": 0.15, "structures": 0.6}
+SHARES = {"models": 0.15, "configs": 0.05, "hessians": 0.15, "structures": 0.65}
 """Of all files, by kind."""
 FOLDER = Path("fuzz-failures")
 
