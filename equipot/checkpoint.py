@@ -16,6 +16,12 @@ from equipot.config.model import ModelConfig
 from equipot.data.samples import sample_from_json, sample_to_json
 from equipot.data.statistics import Statistics
 from equipot.domain import Domain, FeatureCloud
+from equipot.model_header import (
+    check_finite,
+    check_samples,
+    check_statistics,
+    check_weights,
+)
 from equipot.models.build import AUTO, build_potential
 from equipot.models.potential import Potential
 from equipot.models.workload import typical_problem
@@ -25,7 +31,7 @@ from equipot.tensor_file import (
     read_tensor_file_header,
     write_tensor_file,
 )
-from equipot.tensor_products import REFERENCE, get_backend
+from equipot.tensor_products import REFERENCE, UnsupportedSpecError, get_backend
 from equipot.tensor_products.autotune import choose_backend
 from equipot.tensor_products.fingerprint import fingerprint
 from equipot.user_cache import recall, remember
@@ -117,9 +123,11 @@ def read_header(path: Path | str) -> dict[str, Any]:
         CheckpointError: If it does not hold a potential, or one of a newer format.
     """
     try:
-        return _upgrade(read_tensor_file_header(Path(path), KIND), Path(path))
+        header = _upgrade(read_tensor_file_header(Path(path), KIND), Path(path))
     except TensorFileError as error:
         raise CheckpointError(str(error)) from error
+    _check_header(header, path)
+    return header
 
 
 def read_statistics(header: Mapping[str, Any]) -> Statistics:
@@ -152,9 +160,10 @@ def load_domain(path: Path | str) -> Domain:
             for name, tensor in tensors.items()
             if name.startswith(FEATURES)
         }
-        features = (
-            FeatureCloud.from_tensors(cloud, statistics.elements) if cloud else None
-        )
+        if not cloud:
+            return Domain.of(statistics)
+        channels = header["model"]["channels"]
+        features = FeatureCloud.from_tensors(cloud, statistics.elements, channels)
         return Domain.of(statistics, features)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{path} has an unreadable domain: {error}") from error
@@ -214,12 +223,17 @@ def load_potential(
         choice = choose_backend(typical_problem(config, statistics, where))
         logger.info("%s", choice)
         config = config.model_copy(update={"backend": choice.backend})
-    potential = build_potential(config, statistics)
     try:
-        potential.load_state_dict(_weights(tensors))
-    except RuntimeError as error:
+        weights = _weights(tensors)
+        check_weights(config, statistics, weights)
+        potential = build_potential(config, statistics)
+        potential.load_state_dict(weights)
+        check_finite(potential)  # numbers that only float64 holds
+    except UnsupportedSpecError:
+        raise
+    except (RuntimeError, ValueError) as error:
         raise CheckpointError(
-            f"the weights in {path} do not fit its header: {error}"
+            f"the weights in {path} do not fit its header: {str(error)[:1000]}"
         ) from error
     potential = potential.to(where).eval()
     if verify and potential.backend != REFERENCE:
@@ -233,7 +247,9 @@ def _read(path: Path | str) -> tuple[dict[str, Any], dict[str, Tensor]]:
         header, tensors = read_tensor_file(Path(path), KIND)
     except TensorFileError as error:
         raise CheckpointError(str(error)) from error
-    return _upgrade(header, Path(path)), tensors
+    header = _upgrade(header, Path(path))
+    _check_header(header, path)
+    return header, tensors
 
 
 def _weights(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -277,10 +293,21 @@ def _read_config(
         config = ModelConfig.model_validate(model)
         statistics = read_statistics(header)
     except (KeyError, TypeError, ValidationError) as error:
-        raise CheckpointError(f"{path} has an unreadable header: {error}") from error
+        raise CheckpointError(
+            f"{path} has an unreadable header: {str(error)[:1000]}"
+        ) from error
     if backend is not None:
         config = config.model_copy(update={"backend": backend})
     return config, statistics
+
+
+def _check_header(header: Mapping[str, Any], path: Path | str) -> None:
+    """Refuse what is in all headers, and of wrong type or size in this one."""
+    try:
+        check_statistics(header.get("statistics"))
+        check_samples(header.get("samples"))
+    except ValueError as error:
+        raise CheckpointError(f"{path} has an unreadable header: {error}") from error
 
 
 def _check_once(potential: Potential, header: Mapping[str, Any]) -> None:
@@ -302,14 +329,19 @@ def _check_once(potential: Potential, header: Mapping[str, Any]) -> None:
 
 def _upgrade(header: dict[str, Any], path: Path) -> dict[str, Any]:
     version = header.get("format_version")
-    if not isinstance(version, int) or version < 1:
-        raise CheckpointError(f"{path} has no valid format version, got {version!r}")
+    if type(version) is not int or version < 1:
+        raise CheckpointError(
+            f"{path} has no valid format version, got {repr(version)[:20]}"
+        )
     if version > FORMAT_VERSION:
         raise CheckpointError(
-            f"{path} has format version {version}, this equipot reads up to "
+            f"{path} has format version {str(version)[:20]}, this equipot reads up to "
             f"{FORMAT_VERSION}: it was written by equipot "
-            f"{header.get('equipot_version')}; upgrade equipot"
+            f"{str(header.get('equipot_version'))[:20]}; upgrade equipot"
         )
-    for step in range(version, FORMAT_VERSION):
-        header = {**UPGRADES[step](header), "format_version": step + 1}
+    try:
+        for step in range(version, FORMAT_VERSION):
+            header = {**UPGRADES[step](header), "format_version": step + 1}
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} has an unreadable header: {error}") from error
     return header

@@ -78,7 +78,7 @@ class Generations:
         damage = []
         for path in (self._fresh, *self.paths):
             try:
-                header, tensors = read_tensor_file(path, self.kind)
+                header, tensors = self._read(path)
             except FileNotFoundError:
                 if path != self._fresh:
                     damage.append(f"{path} is missing")
@@ -98,21 +98,27 @@ class Generations:
             "folder:\n  " + "\n  ".join(damage)
         )
 
+    def _read(self, path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        header, tensors = read_tensor_file(path, self.kind)
+        if "version" not in header or not isinstance(header.get("record"), dict):
+            raise TensorFileError(f"{path} is damaged: it has no version or no record")
+        return header, tensors
+
     def _finish_saving(self) -> None:
         """Do what a process that was killed had left to do."""
         for path in self.paths:
             try:
-                read_tensor_file(path, self.kind)
+                self._read(path)
             except FileNotFoundError:
                 continue
             except TensorFileError:
                 self._damaged.add(path)
         self._make_newest()
 
-    def _check_version(self, path: Path, version: int) -> None:
+    def _check_version(self, path: Path, version: object) -> None:
         if version != self.version:
             raise StateError(
-                f"{path} has version {version}, this equipot resumes version "
+                f"{path} has version {str(version)[:20]}, this equipot resumes version "
                 f"{self.version}; resume with the equipot that started the run"
             )
 

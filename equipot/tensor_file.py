@@ -65,7 +65,7 @@ def read_tensor_file(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, T
             text = file.metadata()[HEADER_KEY]
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
-        raise TensorFileError(f"{path} is damaged: {error}") from error
+        raise TensorFileError(f"{path} is damaged: {_short(error)}") from error
     if digest(tensors, text) != header["sha256"]:
         raise TensorFileError(
             f"{path} is damaged: it does not match its SHA-256; get a fresh copy"
@@ -86,7 +86,7 @@ def read_tensor_file_header(path: Path, kind: str) -> dict[str, Any]:
             metadata = file.metadata() or {}
     except SafetensorError as error:
         raise TensorFileError(
-            f"{path} is truncated or damaged: {error}; get a fresh copy"
+            f"{path} is truncated or damaged: {_short(error)}; get a fresh copy"
         ) from error
     if HEADER_KEY not in metadata or "sha256" not in metadata:
         raise TensorFileError(
@@ -94,12 +94,14 @@ def read_tensor_file_header(path: Path, kind: str) -> dict[str, Any]:
             f"{HEADER_KEY!r} header"
         )
     try:
-        header = json.loads(metadata[HEADER_KEY])
+        header = json.loads(metadata[HEADER_KEY], parse_constant=_refuse_constant)
         found = header["kind"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise TensorFileError(f"{path} has an unreadable header: {error}") from error
+        raise TensorFileError(
+            f"{path} has an unreadable header: {_short(error)}"
+        ) from error
     if found != kind:
-        raise TensorFileError(f"{path} holds a {found}, expected a {kind}")
+        raise TensorFileError(f"{path} holds a {str(found)[:60]}, expected a {kind}")
     return {**header, "sha256": metadata["sha256"]}
 
 
@@ -126,6 +128,16 @@ def _in_order(content: bytes) -> bytes:
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text + content[8 + length :]
+
+
+def _short(error: Exception) -> str:
+    """Message of a parser, which may quote names of any length."""
+    return str(error)[:300]
+
+
+def _refuse_constant(name: str) -> float:
+    """Refuse numbers that `write_tensor_file` does not write."""
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def _check_layout(path: Path) -> None:

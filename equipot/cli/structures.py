@@ -69,20 +69,21 @@ def read_structure(source: str) -> "Atoms":
     Raises:
         ValueError: If there is no such structure, or it cannot be read.
     """
+    from pathlib import Path
+
     from ase import Atoms
     from ase.constraints import FixAtoms
-    from ase.io import read
 
-    try:
-        found = read(source)
-    except OSError:
-        raise
-    except Exception as error:
-        raise ValueError(f"cannot read a structure from {source}: {error}") from error
-    if not isinstance(found, Atoms) or not len(found):
+    from equipot.data.frames import read_frame
+    from equipot.data.geometry import check_geometry
+
+    path, index = _split_index(Path(source))
+    found = read_frame(path, index)
+    if found is None:
         raise ValueError(
-            f"expected one structure with atoms in {source}; choose it with FILE@INDEX"
+            f"cannot read a structure from {source}: the file has no frame {index}"
         )
+    check_geometry(found, source)
     atoms = Atoms(found.symbols, found.positions, cell=found.cell, pbc=found.pbc)
     fixed = [c for c in found.constraints if isinstance(c, FixAtoms)]
     if len(fixed) != len(found.constraints):
@@ -91,6 +92,19 @@ def read_structure(source: str) -> "Atoms":
         )
     atoms.set_constraint(fixed)
     return atoms
+
+
+def _split_index(source: "Path") -> tuple["Path", int]:
+    """File and number of the frame."""
+    if source.exists() or "@" not in source.name:
+        return source, -1
+    name, _, index = source.name.rpartition("@")
+    try:
+        return source.with_name(name), int(index)
+    except ValueError as error:
+        raise ValueError(
+            f"expected one structure, FILE or FILE@INDEX with a number, got {source}"
+        ) from error
 
 
 def explain_calculations(command: Callable[P, R]) -> Callable[P, R]:

@@ -4,11 +4,12 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Config(BaseModel):
-    """A frozen section of a configuration that rejects keys it does not know."""
+    """A frozen section that rejects unknown keys and numbers that are not finite."""
 
     model_config = ConfigDict(
         extra="forbid",
         frozen=True,
         use_attribute_docstrings=True,
         populate_by_name=True,
+        allow_inf_nan=False,
     )

@@ -1,6 +1,6 @@
 """Files to learn from, and the names of the labels in them."""
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -162,7 +162,7 @@ class DataConfig(Config):
         if isinstance(value, str | Path):
             return [str(value)]
         if isinstance(value, list | tuple):
-            return [str(file) for file in value]
+            return _file_names(value)
         return value
 
     @field_validator("test", mode="before")
@@ -173,6 +173,7 @@ class DataConfig(Config):
         if isinstance(value, str | Path):
             value = [value]
         if isinstance(value, list | tuple):
+            value = _file_names(value)
             names = [Path(file).name.split(".")[0] for file in value]
             if len(set(names)) < len(names):
                 raise ValueError(
@@ -180,6 +181,8 @@ class DataConfig(Config):
                     "give a dictionary of names and files"
                 )
             value = dict(zip(names, value, strict=True))
+        if not isinstance(value, dict):
+            raise ValueError(f"give files, or names and their files, got {value!r}")
         return {
             name: [str(files)] if isinstance(files, str | Path) else files
             for name, files in value.items()
@@ -188,3 +191,10 @@ class DataConfig(Config):
     def path(self, file: str) -> Path:
         """Where a file of `train`, `valid` or `test` is."""
         return Path(file) if self.root is None else self.root / file
+
+
+def _file_names(values: Iterable[Any]) -> list[str]:
+    """Names of files, which a list must hold and nothing else."""
+    if wrong := [value for value in values if not isinstance(value, str | Path)]:
+        raise ValueError(f"a list must hold names of files, got {wrong[0]!r}")
+    return [str(value) for value in values]

@@ -12,6 +12,19 @@ from pydantic_core import ErrorDetails
 
 C = TypeVar("C", bound=BaseModel)
 
+MERGE = "tag:yaml.org,2002:merge"
+"""Tag of the key ``<<``."""
+LARGEST = 2**17
+"""Bytes of a configuration, and values in it when aliases are followed."""
+DEEPEST = 50
+"""Sections within sections."""
+LONGEST_TEXT = 4096
+"""Characters of a value: the longest path."""
+LONGEST_QUOTE = 300
+"""Characters of a value in a message."""
+MOST_LINES = 10
+"""Mistakes that a message lists."""
+
 
 class ConfigError(ValueError):
     """A configuration that cannot be used; the message names file, key and remedy."""
@@ -37,9 +50,24 @@ def load_config(path: Path | str, overrides: Sequence[str], schema: type[C]) -> 
     tree = _read_mapping(path)
     edited = [_apply(tree, override) for override in overrides]
     try:
-        return schema.model_validate(tree)
+        config = schema.model_validate(tree)
     except ValidationError as error:
         raise ConfigError(_explain(error, path, schema, edited)) from error
+    for key, number in _huge_integers(config.model_dump(), ""):
+        raise ConfigError(f"{path}: {key}: must be less than 2^63, got {number:.3g}")
+    return config
+
+
+def _huge_integers(tree: Any, key: str) -> Iterator[tuple[str, float]]:
+    """Whole numbers that no computation takes, with their keys."""
+    if isinstance(tree, dict):
+        for name, value in tree.items():
+            yield from _huge_integers(value, f"{key}.{name}".removeprefix("."))
+    elif isinstance(tree, list | tuple):
+        for value in tree:
+            yield from _huge_integers(value, key)
+    elif isinstance(tree, int) and abs(tree) >= 2**63:
+        yield key, float(min(abs(tree), 10**300))
 
 
 def dump_config(config: BaseModel) -> str:
@@ -49,26 +77,113 @@ def dump_config(config: BaseModel) -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe loader that refuses a key given twice instead of taking the last one."""
+    """Safe loader of small trees that refuses a key given twice."""
+
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Compose a node; refuse depth before the parser has followed all of it."""
+        self._depth += 1
+        if self._depth > DEEPEST:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"more than {DEEPEST} levels", self.peek_event().start_mark
+            )
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+    def get_single_node(self) -> yaml.Node | None:
+        """Compose the document; refuse what grows when aliases are followed."""
+        node = super().get_single_node()
+        if node is not None:
+            _expanded_size(node, {})
+        return node
 
     def construct_mapping(
         self, node: yaml.MappingNode, deep: bool = False
     ) -> dict[Hashable, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
+        seen = set()
+        for key_node, _ in node.value:
+            if key_node.tag == MERGE:
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                continue  # refused with its place below
+            if key in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key!r} occurs twice", node.start_mark
                 )
+            seen.add(key)
         return super().construct_mapping(node, deep)
+
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
+        text = super().construct_scalar(node)
+        if len(text) > LONGEST_TEXT or not text.replace("\n", "").isprintable():
+            raise yaml.constructor.ConstructorError(
+                None,
+                None,
+                f"a text has characters that cannot be printed, or more than "
+                f"{LONGEST_TEXT}: {text[:60]!r}",
+                node.start_mark,
+            )
+        return text
+
+
+def _expanded_size(node: yaml.Node, sizes: dict[int, int]) -> int:
+    """Nodes of a tree after aliases have been replaced by what they stand for."""
+    if id(node) not in sizes:
+        sizes[id(node)] = LARGEST  # for an alias within what it stands for
+        children = node.value if isinstance(node, yaml.CollectionNode) else []
+        if isinstance(node, yaml.MappingNode):
+            children = [child for pair in node.value for child in pair]
+        total = 1 + sum(_expanded_size(child, sizes) for child in children)
+        sizes[id(node)] = total
+    if sizes[id(node)] >= LARGEST:
+        raise yaml.constructor.ConstructorError(
+            None,
+            None,
+            f"aliases stand for themselves, or for more than {LARGEST} values",
+            node.start_mark,
+        )
+    return sizes[id(node)]
+
+
+def _parse(text: str) -> Any:
+    """Value of YAML.
+
+    Raises:
+        ValueError: If it is none, or one that no configuration has; says why.
+    """
+    if len(text) > LARGEST:
+        raise ValueError(f"{len(text)} characters, expected at most {LARGEST}")
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        raise ValueError(_cut(str(error))) from error
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as error:
+        # numbers of thousands of digits, dates such as 2001-99-99, 0x_
+        raise ValueError(f"a value cannot be read: {_cut(str(error))}") from error
+
+
+def _cut(text: str) -> str:
+    """Text that is short enough for a message."""
+    return text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]} ..."
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ConfigError(f"{path}: there is no such configuration file")
     try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        if (size := path.stat().st_size) > LARGEST:
+            raise ValueError(f"{size} bytes, expected at most {LARGEST}")
+        tree = _parse(path.read_text(encoding="utf-8"))
+    except ValueError as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
     if tree is None:
         return {}
@@ -84,15 +199,17 @@ def _apply(tree: dict[str, Any], override: str) -> str:
     """Edit the tree in place and return the path that was set."""
     key, equals, text = override.partition("=")
     names = key.strip().split(".")
-    if not equals or not all(names):
+    if not equals or not all(names) or len(names) > DEEPEST or not key.isprintable():
         raise ConfigError(
-            f"--set {override}: expected section.key=value, such as "
+            f"--set {_cut(override)}: expected section.key=value, such as "
             "training.optimizer.lr=0.001"
         )
     try:
-        value = yaml.load(text, _Loader)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {override}: not a YAML value: {error}") from error
+        value = _parse(text)
+    except ValueError as error:
+        raise ConfigError(
+            f"--set {_cut(override)}: not a YAML value: {error}"
+        ) from error
     section = tree
     for depth, name in enumerate(names[:-1]):
         if section.get(name) is None:
@@ -100,8 +217,8 @@ def _apply(tree: dict[str, Any], override: str) -> str:
         section = section[name]
         if not isinstance(section, dict):
             raise ConfigError(
-                f"--set {override}: {'.'.join(names[: depth + 1])} is a value, not a "
-                "section; set it as a whole"
+                f"--set {_cut(override)}: {'.'.join(names[: depth + 1])} is a value, "
+                "not a section; set it as a whole"
             )
     section[names[-1]] = value
     return ".".join(names)
@@ -117,9 +234,11 @@ def _explain(
         key = ".".join(names) or "(top level)"
         unknown = detail["type"] == "extra_forbidden"
         origin = "--set" if _was_set(key, edited, within=unknown) else str(path)
-        line = f"{origin}: {key}: {_message(detail, names, siblings)}"
+        line = f"{origin}: {_cut(key)}: {_message(detail, names, siblings)}"
         if line not in lines:
             lines.append(line)
+    if len(lines) > MOST_LINES:
+        lines[MOST_LINES:] = [f"and {len(lines) - MOST_LINES} more"]
     return "\n".join(lines)
 
 
@@ -132,7 +251,7 @@ def _message(detail: ErrorDetails, names: list[str], siblings: list[str]) -> str
         case "missing":
             return "required, but not given"
         case "value_error":
-            return detail["msg"].removeprefix("Value error, ")
+            return _cut(detail["msg"].removeprefix("Value error, "))
         case "union_tag_invalid":
             got = context["tag"]
             text = (
@@ -144,7 +263,7 @@ def _message(detail: ErrorDetails, names: list[str], siblings: list[str]) -> str
             text = "must be a section with keys of its own"
         case _:
             text = detail["msg"].replace("Input should", "must")
-    return f"{text}, got {got!r}"
+    return f"{_cut(text)}, got {_cut(repr(got))}"
 
 
 def _was_set(key: str, edited: list[str], *, within: bool) -> bool:

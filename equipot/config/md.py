@@ -93,7 +93,7 @@ class StructureConfig(Config):
     """Where the atoms start."""
 
     file: Path
-    """Any format that ASE reads."""
+    """Extended XYZ or another format of ASE; see docs/inputs.md."""
     index: int = -1
     """Frame of the file; negative numbers count from its end."""
     replicate: tuple[PositiveInt, PositiveInt, PositiveInt] = (1, 1, 1)

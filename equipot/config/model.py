@@ -1,18 +1,21 @@
 """Architecture of a potential."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import (
-    AliasChoices,
-    Field,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    field_validator,
-)
+from pydantic import AliasChoices, Field, field_validator
 
 from equipot.config.base import Config
 
+Width = Annotated[int, Field(ge=1, le=100_000)]
+"""Size of something that weights are multiplied with."""
+Degree = Annotated[int, Field(ge=0, le=10)]
+"""Degree of spherical harmonics: constants of higher ones fill the memory."""
+Depth = Annotated[int, Field(ge=1, le=1000)]
+"""Number of layers."""
+Radius = Annotated[float, Field(gt=0, le=1000)]
+"""Length in Å, less than that of a structure with a billion atoms."""
+Widths = Annotated[tuple[Width, ...], Field(max_length=100)]
+"""Hidden widths of an MLP."""
 Backend = Literal[
     "auto",
     "clebsch_gordan",
@@ -28,13 +31,13 @@ Backend = Literal[
 class DirectHessianConfig(Config):
     """Head that predicts Hessians directly; see `equipot.heads.direct_hessian`."""
 
-    cutoff: PositiveFloat = 12.0
+    cutoff: Radius = 12.0
     """Radius in Å within which pairs of atoms have a block of their own."""
-    channels: PositiveInt = 32
+    channels: Width = 32
     """Copies of each degree in the head."""
-    num_basis: PositiveInt = 16
+    num_basis: Width = 16
     """Bessel functions of the distance of a pair."""
-    hidden: tuple[PositiveInt, ...] = (64, 64)
+    hidden: Widths = (64, 64)
     """Hidden widths of the MLP of a pair."""
     sum_rule: Literal["on_site", "projection"] = "on_site"
     """How the acoustic sum rule is kept; "projection" is for molecules only."""
@@ -45,26 +48,26 @@ class DirectHessianConfig(Config):
 class ModelConfig(Config):
     """Architecture of a potential; with the weights, it is what a checkpoint stores."""
 
-    cutoff: PositiveFloat = Field(5.0, validation_alias=AliasChoices("cutoff", "r_max"))
+    cutoff: Radius = Field(5.0, validation_alias=AliasChoices("cutoff", "r_max"))
     """Radius within which atoms exchange messages, in Å."""
-    lmax: NonNegativeInt = Field(2, validation_alias=AliasChoices("lmax", "l_max"))
+    lmax: Degree = Field(2, validation_alias=AliasChoices("lmax", "l_max"))
     """Highest degree of node features."""
-    lmax_filter: NonNegativeInt | None = None
+    lmax_filter: Degree | None = None
     """Highest degree of edge harmonics; the same as `lmax` if left out."""
-    channels: PositiveInt = Field(
+    channels: Width = Field(
         64, validation_alias=AliasChoices("channels", "num_channels")
     )
     """Copies of each degree."""
-    num_layers: PositiveInt = 3
+    num_layers: Depth = 3
     """Message-passing steps."""
-    num_basis: PositiveInt = 8
+    num_basis: Width = 8
     """Bessel functions of the edge length."""
-    envelope_power: PositiveInt = 6
+    envelope_power: Depth = 6
     """Order p of the polynomial envelope, at least 4: flat to order p - 1 at zero.
     Energies, forces and curvatures are continuous at the cutoff for every p."""
-    radial_hidden: tuple[PositiveInt, ...] = (64, 64)
+    radial_hidden: Widths = (64, 64)
     """Hidden widths of the radial MLP."""
-    readout_hidden: PositiveInt = 32
+    readout_hidden: Width = 32
     """Hidden width of the readout of the last layer."""
     symmetry: Literal["O(3)", "SO(3)"] = "O(3)"
     """Group that the model commutes with; "SO(3)" gives up reflections."""

@@ -1,27 +1,42 @@
-"""Frames of a file: every format that ASE reads, one kind of error, no pickle."""
+"""Frames of a file: formats that ASE reads, one kind of error, no pickle."""
 
+import sys
 import warnings
+from collections import deque
 from collections.abc import Iterator
 from io import StringIO
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import ase.db
 from ase import Atoms
 from ase.io import iread
-from ase.io.extxyz import read_xyz
-from ase.io.formats import (
-    UnknownFileTypeError,
-    filetype,
-    ioformats,
-    open_with_compression,
-)
+from ase.io.extxyz import key_val_str_to_dict, read_xyz
+from ase.io.formats import filetype, ioformats, open_with_compression
 
+from equipot.data.databases import database_rows
+from equipot.data.declared_sizes import refuse_impossible_sizes
 from equipot.data.errors import DataError
 
 PICKLE_SUFFIXES = {".pkl", ".pickle", ".pckl", ".pt", ".pth"}
+TRAJECTORY = (b"- of Ulm", b"AFFormat")
 DATABASES = {"db", "json", "aselmdb"}
+_TRUSTING = "its reader believes whatever sizes it declares"
+REFUSED = {
+    "abinit-gsr": _TRUSTING,
+    "bundletrajectory": "it is a folder of many files",
+    "castep-cell": "its reader starts another program",
+    "cp2k-dcd": _TRUSTING,
+    "gpw": _TRUSTING,
+    "lammps-dump-binary": _TRUSTING,
+    "mysql": "it is not a file",
+    "netcdftrajectory": _TRUSTING,
+    "nwchem-in": "its reader can take forever on a broken file",
+    "postgresql": "it is not a file",
+    "xtd": "its structures are in another file",
+}
+"""Formats of ASE that are not read, and why."""
+LONGEST_MESSAGE = 500
 
 
 def iterate_frames(path: Path) -> Iterator[Atoms]:
@@ -30,34 +45,30 @@ def iterate_frames(path: Path) -> Iterator[Atoms]:
     Rows of an ASE database have their key-value pairs and data in ``atoms.info``.
 
     Args:
-        path: File in any format of ASE, compressed ones included.
+        path: File in a format of ASE, compressed ones included, but those of `REFUSED`.
 
     Yields:
         One structure per frame.
 
     Raises:
-        DataError: If the file is missing, empty, broken, a pickle, or of no known
-            format; the message names the file and the frame.
+        DataError: If the file is missing, empty, broken, a pickle, of no known format,
+            or declares more than it can hold; the message names the file and the frame.
     """
     format_name = _format(path)
-    if format_name in DATABASES:
-        frames = _database_rows(path)
-    elif format_name == "extxyz":
-        frames = _extxyz_frames(path)
-    else:
-        frames = iread(str(path), index=":", format=format_name, parallel=False)
+    frames = _frames(path, format_name)
     count = 0
     while True:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of ASE's readers; we check ourselves
                 atoms = next(frames, None)
-        except DataError:
-            raise
         except Exception as error:  # readers of ASE leak any type
+            if isinstance(error, DataError) and str(error).startswith(str(path)):
+                raise
+            kind = "" if isinstance(error, DataError) else f"{type(error).__name__}: "
             raise DataError(
-                f"{path}#{count}: cannot be read as {format_name}: "
-                f"{type(error).__name__}: {error}"
+                f"{path}#{count}: cannot be read as {format_name}: {kind}"
+                f"{_short(error)}"
             ) from error
         if atoms is None:
             break
@@ -67,52 +78,91 @@ def iterate_frames(path: Path) -> Iterator[Atoms]:
         raise DataError(f"{path}: holds no structure (read as {format_name})")
 
 
+def read_frame(path: Path, index: int) -> Atoms | None:
+    """One structure of a file, or None if there are not so many.
+
+    Args:
+        path: As for `iterate_frames`.
+        index: Position in the file; negative numbers count from its end.
+
+    Raises:
+        DataError: If the file is broken up to there.
+    """
+    frames = iterate_frames(path)
+    if index >= 0:
+        return next(islice(frames, min(index, sys.maxsize - 1), None), None)
+    last = deque(frames, maxlen=min(-index, sys.maxsize))
+    return last[0] if len(last) == -index else None
+
+
+def _frames(path: Path, format_name: str) -> Iterator[Atoms]:
+    """Structures as the reader of a format gives them."""
+    refuse_impossible_sizes(path, format_name)
+    if format_name in DATABASES:
+        return (yield from database_rows(path))
+    if format_name == "extxyz":
+        return (yield from _extxyz_frames(path))
+    return (
+        yield from iread(
+            str(path),
+            index=":",
+            format=format_name,
+            parallel=False,
+            do_not_split_by_at_sign=True,
+        )
+    )
+
+
+def _short(error: Exception) -> str:
+    """Message of a reader, which may quote all of the file."""
+    text = str(error)
+    return text if len(text) <= LONGEST_MESSAGE else f"{text[:LONGEST_MESSAGE]} ..."
+
+
 def _format(path: Path) -> str:
     """Name of the format in ASE; refuses what could run code."""
-    if path.is_dir() and path.suffix != ".bundle":
+    if path.is_dir():
         raise DataError(f"{path}: is a folder, expected a file with structures")
     if not path.exists():
         raise DataError(f"{path}: no such file")
-    if path.is_file():
-        with path.open("rb") as file:
-            head = file.read(16)
-        if not head:
-            raise DataError(f"{path}: is empty")
-        if path.suffix in PICKLE_SUFFIXES or _is_pickle(head):
-            raise DataError(
-                f"{path}: is a pickle, and reading one can run any code; "
-                "convert it to extxyz where it comes from"
-            )
-        if path.suffix == ".traj" and b"Ulm" not in head:
-            raise DataError(
-                f"{path}: is not a trajectory of today's ASE (an old one is a pickle, "
-                "and reading it can run any code); convert it to extxyz where it comes "
-                "from"
-            )
+    if not path.is_file():
+        raise DataError(f"{path}: is a device, expected a file with structures")
+    with path.open("rb") as file:
+        head = file.read(16)
+    if not head:
+        raise DataError(f"{path}: is empty")
+    if path.suffix in PICKLE_SUFFIXES or _is_pickle(head):
+        raise DataError(
+            f"{path}: is a pickle, and reading one can run any code; "
+            "convert it to extxyz where it comes from"
+        )
+    if path.suffix == ".traj" and not head.startswith(TRAJECTORY):
+        raise DataError(
+            f"{path}: is not a trajectory of today's ASE (an old one is a pickle, "
+            "and reading it can run any code); convert it to extxyz where it comes "
+            "from"
+        )
     try:
         name = filetype(str(path))
-    except (UnknownFileTypeError, UnicodeDecodeError, OSError) as error:
+    except Exception as error:  # decompression leaks any type, too
         raise DataError(
             f"{path}: ASE knows no format for it; convert it to extxyz"
         ) from error
     if name not in ioformats or not ioformats[name].can_read:
-        raise DataError(f"{path}: ASE reads no format {name!r}; convert it to extxyz")
+        raise DataError(
+            f"{path}: ASE reads no format {name[:40]!r}; convert it to extxyz"
+        )
+    if name in REFUSED:
+        raise DataError(
+            f"{path}: {name} is not read, since {REFUSED[name]}; convert it to extxyz "
+            "where it comes from"
+        )
     return "extxyz" if name == "xyz" else name
 
 
 def _is_pickle(head: bytes) -> bool:
     """Whether a file starts as pickles of protocol 2 and later do."""
     return len(head) > 1 and head[0] == 0x80 and head[1] <= 5
-
-
-def _database_rows(path: Path) -> Iterator[Atoms]:
-    """Rows of an ASE database with what they carry beside the structure."""
-    with ase.db.connect(str(path), serial=True) as database:
-        for row in database.select():
-            atoms = row.toatoms()
-            extra: dict[str, Any] = {**row.key_value_pairs, **row.data}
-            atoms.info.update(extra)
-            yield atoms
 
 
 def _extxyz_frames(path: Path) -> Iterator[Atoms]:
@@ -133,15 +183,44 @@ def _extxyz_frames(path: Path) -> Iterator[Atoms]:
                 raise DataError(
                     f"{where}: expected a number of atoms, got {header.strip()[:60]!r}"
                 ) from error
-            block = list(islice(file, num_atoms + 1))
-            if num_atoms < 1 or len(block) < num_atoms + 1:
+            if num_atoms < 1:
+                raise DataError(f"{where}: announces {num_atoms} atoms")
+            block = list(islice(file, min(num_atoms, sys.maxsize - 1) + 1))
+            if len(block) < num_atoms + 1:
                 found = max(len(block) - 1, 0)
                 raise DataError(f"{where}: announces {num_atoms} atoms, got {found}")
+
+            def parse(comment: str, rows: list[str] = block[1:]) -> dict[str, Any]:
+                values: dict[str, Any] = key_val_str_to_dict(comment)
+                _check_columns(values, rows)
+                return values
+
             try:
-                yield next(read_xyz(StringIO(header + "".join(block)), index=0))
+                text = StringIO(header + "".join(block))
+                yield next(read_xyz(text, index=0, properties_parser=parse))
+            except DataError as error:
+                raise DataError(f"{where}: {error}") from error
             except Exception as error:  # readers of ASE leak any type
                 raise DataError(
-                    f"{where}: is not extxyz: {type(error).__name__}: {error}"
+                    f"{where}: is not extxyz: {type(error).__name__}: {_short(error)}"
                 ) from error
             line_number += num_atoms + 1
             count += 1
+
+
+def _check_columns(values: dict[str, Any], rows: list[str]) -> None:
+    """Refuse columns that rows do not have, and columns that nobody announced."""
+    if "Properties" not in values:
+        return  # a plain xyz file: columns after the coordinates are free
+    announced = str(values["Properties"])
+    names, counts = announced.split(":")[::3], announced.split(":")[2::3]
+    if not all(n.isdecimal() and 0 < len(n) < 10 and int(n) for n in counts):
+        raise DataError(f"Properties={announced[:200]} is not NAME:TYPE:COLUMNS:...")
+    if len(set(names)) < len(names):
+        raise DataError(f"Properties={announced[:200]} names a column twice")
+    columns = sum(int(n) for n in counts)
+    for number, row in enumerate(rows):
+        if (found := len(row.split())) != columns:
+            raise DataError(
+                f"Properties announce {columns} columns, atom {number} has {found}"
+            )

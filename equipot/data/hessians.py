@@ -1,10 +1,12 @@
 """Hessians as labels: read from structures or from .npz files, and checked."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from zipfile import BadZipFile
+from zipfile import ZipFile, ZipInfo
 
 import numpy as np
 import torch
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
 
 LARGEST_TEXT: Final = 100_000
 """Entries of a Hessian beyond which it must be in a .npz file: 105 atoms."""
+LARGEST: Final = 1e9
+"""Entry in eV/Å^2 that nothing has."""
+LONGEST_NAME: Final = 1000
+"""Characters of the name of an entry."""
 ASYMMETRY: Final = 0.02
 """Largest difference from the transpose, relative to the largest entry."""
 CM1_PER_ROOT: Final = 521.4708983725064
@@ -63,17 +69,15 @@ def parse_hessian(
         (len(atoms), 3, len(atoms), 3),
         (rows**2,),
     }:
-        raise DataError(
-            f"{name}: the Hessian of {len(atoms)} atoms must have shape "
-            f"({rows}, {rows}), rows and columns in the order of atoms and xyz; got "
-            f"{array.shape}"
-        )
+        raise DataError(_wrong_shape(name, atoms, array.shape))
     matrix = array.reshape(rows, rows)
     if not np.isfinite(matrix).all():
         raise DataError(
             f"{name}: holds values that are not finite; leave the Hessian out where it "
             "was not computed"
         )
+    if (largest := np.abs(matrix).max()) > LARGEST:
+        raise DataError(f"{name}: holds {largest:.3g}, expected numbers in eV/Å^2")
     asymmetry = np.abs(matrix - matrix.T).max()
     if asymmetry > ASYMMETRY * np.abs(matrix).max():
         raise DataError(
@@ -139,23 +143,24 @@ def attach_hessians(
             one that is named is missing; if two Hessians are given for a structure or
             one does not make sense.
     """
-    arrays = _read(path)
-    names = _assign(structures, path, entries, list(arrays))
-    out = []
-    for structure, name in zip(structures, names, strict=True):
-        if name is None:
-            out.append(structure)
-            continue
-        if structure.labels.hessian is not None:
-            raise DataError(
-                f"{structure.source}: has a Hessian of its own and one in {path}; "
-                "remove one"
-            )
-        label = as_label(
-            parse_hessian(arrays[name], structure.atoms, f"{path}[{name!r}]")
-        )
-        labels = replace(structure.labels, hessian=label)
-        out.append(replace(structure, labels=labels))
+    with _opened(path) as archive:
+        entries_of_file = _members(archive, path)
+        names = _assign(structures, path, entries, list(entries_of_file))
+        out = []
+        for structure, name in zip(structures, names, strict=True):
+            if name is None:
+                out.append(structure)
+                continue
+            if structure.labels.hessian is not None:
+                raise DataError(
+                    f"{structure.source}: has a Hessian of its own and one in {path}; "
+                    "remove one"
+                )
+            where = f"{path}[{name!r}]"
+            array = _read_member(archive, entries_of_file[name], structure.atoms, where)
+            label = as_label(parse_hessian(array, structure.atoms, where))
+            labels = replace(structure.labels, hessian=label)
+            out.append(replace(structure, labels=labels))
     return out
 
 
@@ -166,7 +171,9 @@ def _assign(
     available: Sequence[str],
 ) -> list[str | None]:
     """Entry of every structure."""
-    by_number = {int(name): name for name in available if name.isdecimal()}
+    by_number = {
+        int(name): name for name in available if name.isascii() and name.isdecimal()
+    }
     names: list[str | None] = []
     for n, (structure, entry) in enumerate(zip(structures, entries, strict=True)):
         if not isinstance(entry, str | int | np.integer):
@@ -176,8 +183,8 @@ def _assign(
         named = entry if isinstance(entry, str) else by_number.get(int(entry))
         if named not in available:
             raise DataError(
-                f"{structure.source}: names the Hessian {str(entry)!r}, which {path} "
-                f"does not hold; it has {_some(available)}"
+                f"{structure.source}: names the Hessian {str(entry)[:60]!r}, which "
+                f"{path} does not hold; it has {_some(available)}"
             )
         names.append(named)
     if left := sorted(set(available) - set(names)):
@@ -189,18 +196,78 @@ def _assign(
     return names
 
 
-def _read(path: Path) -> Mapping[str, np.ndarray]:
+@contextmanager
+def _opened(path: Path) -> Iterator[ZipFile]:
+    """Archive of arrays; whatever its parser leaks becomes one kind of error."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise DataError(
-                    f"{path}: is one array; expected a .npz file of several"
-                )
-            return {name: file[name] for name in file.files}
+        with ZipFile(path) as archive:
+            yield archive
+    except DataError:
+        raise
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file, which data.hessians names") from error
-    except (OSError, ValueError, BadZipFile) as error:
-        raise DataError(f"{path}: cannot be read as .npz: {error}") from error
+    except Exception as error:  # of zip, of compression, of NumPy's header
+        raise DataError(
+            f"{path}: cannot be read as .npz: {type(error).__name__}: "
+            f"{str(error)[:300]}"
+        ) from error
+
+
+def _members(archive: ZipFile, path: Path) -> dict[str, ZipInfo]:
+    """Members of an archive by the name of their entry."""
+    members: dict[str, ZipInfo] = {}
+    for member in archive.infolist():
+        name = member.filename.removesuffix(".npy")
+        if name in members:
+            raise DataError(f"{path}: has two entries {name[:60]!r}")
+        if len(name) > LONGEST_NAME or not name.isprintable():
+            raise DataError(f"{path}: has an entry with the name {name[:60]!r}")
+        members[name] = member
+    return members
+
+
+def _read_member(
+    archive: ZipFile, member: ZipInfo, atoms: Atoms, name: str
+) -> np.ndarray:
+    """Array of an entry, of which nothing is read before its header makes sense.
+
+    A few bytes can announce, and decompress to, any amount of numbers.
+    """
+    shape, dtype = _header(archive, member)
+    rows = 3 * len(atoms)
+    if dtype.hasobject:
+        raise DataError(
+            f"{name}: cannot be read as .npz: Object arrays are pickles, and reading "
+            "one can run any code; save numbers"
+        )
+    if dtype.kind not in "fiu" or dtype.itemsize > 16:
+        raise DataError(f"{name}: must hold numbers, got {str(dtype)[:60]}")
+    if math.prod(shape) != rows**2:
+        raise DataError(_wrong_shape(name, atoms, shape))
+    with archive.open(member) as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def _header(archive: ZipFile, member: ZipInfo) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and type that an array of NumPy announces."""
+    with archive.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        if version == (1, 0):
+            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        elif version == (2, 0):
+            shape, _, dtype = np.lib.format.read_array_header_2_0(file)
+        else:
+            raise ValueError(f"version {version} of the format is for records")
+    return shape, dtype
+
+
+def _wrong_shape(name: str, atoms: Atoms, shape: tuple[int, ...]) -> str:
+    rows = 3 * len(atoms)
+    return (
+        f"{name}: the Hessian of {len(atoms)} atoms must have shape "
+        f"({rows}, {rows}), rows and columns in the order of atoms and xyz; got "
+        f"{str(shape)[:100]}"
+    )
 
 
 def _check_units(
@@ -224,4 +291,6 @@ def _check_units(
 
 
 def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+    return ", ".join(name[:60] for name in names[:5]) + (
+        ", ..." if len(names) > 5 else ""
+    )

@@ -14,10 +14,12 @@ from jaxtyping import Float
 from equipot.config.data import KeysConfig
 from equipot.data.errors import DataError
 from equipot.data.frames import iterate_frames
+from equipot.data.geometry import check_geometry
 from equipot.data.hessians import attach_hessians, in_text
 from equipot.data.labels import Labels
 
 ISOLATED = "IsolatedAtom"
+LONGEST_NAME = 200
 STRUCTURAL = {"numbers", "positions"}
 
 
@@ -104,7 +106,7 @@ def parse_structure(atoms: Atoms, keys: KeysConfig, source: str) -> Structure:
     Raises:
         DataError: If positions, cell, species or a label do not make sense.
     """
-    _check_geometry(atoms, source)
+    check_geometry(atoms, source)
     labels = Labels(
         energy=torch.tensor([_energy(atoms, keys.energy, source)], dtype=torch.float64),
         forces=torch.from_numpy(_forces(atoms, keys.forces, source)),
@@ -113,9 +115,8 @@ def parse_structure(atoms: Atoms, keys: KeysConfig, source: str) -> Structure:
             lookup(atoms, keys.hessian), atoms, f"{source}: {keys.hessian}"
         ),
     )
-    config_type = lookup(atoms, keys.config_type)
     structure = Structure(
-        atoms, labels, "default" if config_type is None else str(config_type), source
+        atoms, labels, _config_type(lookup(atoms, keys.config_type), source), source
     )
     if structure.isolated and len(atoms) != 1:
         raise DataError(
@@ -157,28 +158,15 @@ def keys_of(structures: Iterable[Structure]) -> list[str]:
     return sorted({key for s in structures for key in available_keys(s.atoms)})
 
 
-def _check_geometry(atoms: Atoms, source: str) -> None:
-    if len(atoms) == 0:
-        raise DataError(f"{source}: has no atoms")
-    if not np.isfinite(atoms.positions).all():
-        bad = int(np.flatnonzero(~np.isfinite(atoms.positions).all(axis=1))[0])
-        raise DataError(f"{source}: the position of atom {bad} is not finite")
-    if atoms.numbers.min() < 1 or atoms.numbers.max() > 118:
-        bad = int(np.flatnonzero((atoms.numbers < 1) | (atoms.numbers > 118))[0])
+def _config_type(value: Any, source: str) -> str:
+    """Group of a structure, which messages and pages show."""
+    name = "default" if value is None else str(value)
+    if len(name) > LONGEST_NAME or not name.isprintable():
         raise DataError(
-            f"{source}: atom {bad} has the atomic number {atoms.numbers[bad]}, "
-            "expected 1 to 118"
+            f"{source}: its group must have up to {LONGEST_NAME} characters that can "
+            f"be printed, got {name[:60]!r}"
         )
-    cell = atoms.cell.array
-    if not np.isfinite(cell).all():
-        raise DataError(f"{source}: the cell is not finite")
-    periodic = cell[atoms.pbc]
-    if len(periodic) and np.linalg.matrix_rank(periodic) < len(periodic):
-        raise DataError(
-            f"{source}: repeats along {len(periodic)} lattice vectors that are zero or "
-            f"depend on each other: {periodic.round(6).tolist()}; correct the cell or "
-            "pbc"
-        )
+    return name
 
 
 def _numbers(value: Any, key: str, source: str) -> Float[np.ndarray, "..."]:

@@ -62,8 +62,11 @@ def sample_from_json(values: Mapping[str, Any]) -> Atoms:
         KeyError: If a part is missing.
         ValueError: If a shape is wrong or a number is not finite.
     """
+    numbers = np.array(values["numbers"])
+    if numbers.dtype.kind != "i":
+        raise ValueError("the elements of a sample structure are not whole numbers")
     atoms = Atoms(
-        numbers=values["numbers"],
+        numbers=numbers,
         positions=np.array(values["positions"], dtype=float).reshape(-1, 3),
         cell=np.array(values["cell"], dtype=float),
         pbc=values["pbc"],

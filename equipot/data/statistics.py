@@ -22,6 +22,8 @@ from equipot.data.references import (
 )
 from equipot.graph import AtomicGraph, edge_vectors
 
+FLOATS = ("energy_scale", "energy_shift", "average_num_neighbors", "cutoff")
+
 
 @dataclass(frozen=True)
 class Statistics:
@@ -76,8 +78,15 @@ class Statistics:
     def from_dict(cls, values: Mapping[str, Any]) -> "Statistics":
         """Inverse of `dataclasses.asdict`, also after a way through JSON."""
         known = {field.name for field in fields(cls)}
+        numbers = {
+            # JSON of other programs has 3 for 3.0, and torch takes no huge integer
+            name: float(value) if type(value) is int else value
+            for name, value in values.items()
+            if name in FLOATS
+        }
         converted = {
             **values,
+            **numbers,
             "elements": tuple(values["elements"]),
             "reference_energies": {
                 int(z): float(e) for z, e in values["reference_energies"].items()

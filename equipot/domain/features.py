@@ -121,13 +121,14 @@ class FeatureCloud:
 
     @classmethod
     def from_tensors(
-        cls, tensors: Mapping[str, Tensor], elements: Sequence[int]
+        cls, tensors: Mapping[str, Tensor], elements: Sequence[int], channels: int
     ) -> "FeatureCloud":
         """Inverse of `to_tensors`.
 
         Args:
             tensors: By name.
             elements: What they must be about.
+            channels: Features of an atom.
 
         Raises:
             ValueError: If one is missing, of a wrong shape, or not finite.
@@ -140,10 +141,12 @@ class FeatureCloud:
             )
         except KeyError as error:
             raise ValueError(f"the domain of features lacks {error}") from error
-        count, channels = len(found), whitening.shape[-1] if whitening.ndim else 0
         shapes = (means.shape, whitening.shape, largest.shape)
-        if shapes != ((count, channels), (channels, channels), (count,)):
-            raise ValueError(f"the domain of features has wrong shapes {shapes}")
+        expected = ((len(found), channels), (channels, channels), (len(found),))
+        if shapes != expected:
+            raise ValueError(
+                f"the domain of features has the shapes {shapes}, expected {expected}"
+            )
         if found != tuple(elements):
             raise ValueError(
                 f"the domain of features is of the elements {found}, the potential of "

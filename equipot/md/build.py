@@ -1,8 +1,5 @@
 """From a configuration to atoms and an integrator: the factory of this package."""
 
-from collections import deque
-from itertools import islice
-
 import numpy as np
 from ase import Atoms
 
@@ -16,7 +13,8 @@ from equipot.config.md import (
     StructureConfig,
     VelocitiesConfig,
 )
-from equipot.data.frames import iterate_frames
+from equipot.data.frames import read_frame
+from equipot.data.geometry import check_geometry
 from equipot.md import integrators
 from equipot.md.integrators import Integrator
 from equipot.md.velocities import degrees_of_freedom, draw_velocities, remove_drift
@@ -34,22 +32,15 @@ def read_structure(config: StructureConfig) -> Atoms:
         frame would be wrong on every later one.
 
     Raises:
-        ValueError: If the file is missing or broken, has no such frame, holds no atoms
-            or coordinates that are not finite, or is to be repeated along a direction
-            without a period.
+        ValueError: If the file is missing or broken, has no such frame, holds atoms
+            that make no sense, or is to be repeated along a direction without a period.
     """
-    atoms = _frame(config)
+    atoms = read_frame(config.file, config.index)
     if atoms is None:
         raise ValueError(
             f"{config.file} has no frame {config.index}; choose another structure.index"
         )
-    if not len(atoms):
-        raise ValueError(f"frame {config.index} of {config.file} holds no atoms")
-    if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell).all()):
-        raise ValueError(
-            f"frame {config.index} of {config.file} holds coordinates that are not "
-            "finite"
-        )
+    check_geometry(atoms, f"{config.file}#{config.index}")
     for axis, copies in enumerate(config.replicate):
         if copies > 1 and not atoms.pbc[axis]:
             raise ValueError(
@@ -157,14 +148,6 @@ def build_integrator(
             )
         case _:
             return integrators.nve(*common)
-
-
-def _frame(config: StructureConfig) -> Atoms | None:
-    frames, index = iterate_frames(config.file), config.index
-    if index >= 0:
-        return next(islice(frames, index, None), None)
-    last = deque(frames, maxlen=-index)
-    return last[0] if len(last) == -index else None
 
 
 def _check_periodicity(atoms: Atoms, ensemble: str) -> None:

@@ -199,7 +199,10 @@ def seconds(
             products[spec](given.x, edges, given.weights) for _ in range(layers)
         ]
         torch.autograd.grad(
-            messages, given.operands, [torch.ones_like(m) for m in messages]
+            messages,
+            given.operands,
+            [torch.ones_like(m) for m in messages],
+            allow_unused=True,  # a product of scalars alone has no use for directions
         )
     _synchronize(problem.device)
     return time.perf_counter() - start

@@ -70,7 +70,7 @@ def test_atoms_that_are_all_alike_make_a_cloud_of_one_point():
 def test_tensors_hold_all_of_it(features):
     cloud = FeatureCloud.fit(NUMBERS, features)
 
-    again = FeatureCloud.from_tensors(cloud.to_tensors(), (1, 6))
+    again = FeatureCloud.from_tensors(cloud.to_tensors(), (1, 6), 3)
 
     np.testing.assert_array_equal(
         again.scores(NUMBERS, features), cloud.scores(NUMBERS, features)
@@ -81,8 +81,8 @@ def test_tensors_hold_all_of_it(features):
     ("change", "message"),
     [
         (lambda t: t.pop("means"), "lacks 'means'"),
-        (lambda t: t.update(largest=torch.ones(3)), "wrong shapes"),
-        (lambda t: t.update(whitening=torch.ones(())), "wrong shapes"),
+        (lambda t: t.update(largest=torch.ones(3)), "has the shapes .* expected"),
+        (lambda t: t.update(whitening=torch.ones(())), "has the shapes .* expected"),
         (lambda t: t.update(elements=torch.tensor([1, 7])), r"elements \(1, 7\)"),
         (lambda t: t["means"].fill_(torch.nan), "not finite"),
     ],
@@ -92,7 +92,7 @@ def test_damaged_tensors_are_refused(features, change, message):
     change(tensors)
 
     with pytest.raises(ValueError, match=message):
-        FeatureCloud.from_tensors(tensors, (1, 6))
+        FeatureCloud.from_tensors(tensors, (1, 6), 3)
 
 
 def test_features_that_are_not_finite_are_refused(features):
