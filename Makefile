@@ -87,14 +87,14 @@ $(JUDGES)/.set-up: pyproject.toml scripts/judges/requirements.txt
 	@touch $@
 
 judges: setup $(JUDGES)/.set-up ## let torch-sim, ml-peg and matcalc judge us (half an hour)
-	@PYTHONPATH=scripts $(JUDGES)/bin/python scripts/generate_judged_data.py
+	@$(JUDGES)/bin/python scripts/generate_judged_data.py
 	@for model in copper pairs; do \
 		rm -rf runs/judges/$$model; \
 		$(JUDGES)/bin/train-potential scripts/judges/$$model.yaml \
 			--output runs/judges/$$model || exit 1; \
 	done
-	@$(JUDGES)/bin/python -m pytest -c /dev/null --rootdir . -p no:cacheprovider \
-		--quiet tests/judges
+	@PYTHONPATH=.:scripts $(JUDGES)/bin/python -m pytest -c /dev/null --rootdir . \
+		-p no:cacheprovider --quiet tests/judges
 	@$(JUDGES)/bin/python scripts/judge_calculator.py \
 		--molecules runs/judges/pairs/model.safetensors \
 		--metal runs/judges/copper/model.safetensors \
