@@ -60,8 +60,8 @@ class ModelConfig(Config):
     num_basis: PositiveInt = 8
     """Bessel functions of the edge length."""
     envelope_power: PositiveInt = 6
-    """Order p of the polynomial envelope, at least 4; smooth to order p - 1 at the
-    cutoff."""
+    """Order p of the polynomial envelope, at least 4; Hessians are continuous at the
+    cutoff whatever it is, third derivatives are not."""
     radial_hidden: tuple[PositiveInt, ...] = (64, 64)
     """Hidden widths of the radial MLP."""
     readout_hidden: PositiveInt = 32
