@@ -10,8 +10,8 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.emt import EMT
 from ase.data import covalent_radii
-from ase.neighborlist import neighbor_list
 from ase.stress import full_3x3_to_voigt_6_stress
+from vesin import ase_neighbor_list
 
 PAIR_CUTOFF = 5.0
 """Distance in Å from which on pairs do not interact."""
@@ -49,7 +49,7 @@ class MorsePairs(Calculator):
         """Energy, forces and, in a periodic cell, stress."""
         super().calculate(atoms, properties, system_changes)
         atoms = self.atoms
-        i, j, d, vectors = neighbor_list("ijdD", atoms, PAIR_CUTOFF)
+        i, j, d, vectors = ase_neighbor_list("ijdD", atoms, PAIR_CUTOFF)
         radii = covalent_radii[atoms.numbers]
         well = radii[i] + radii[j]
         energies, slopes = morse(d, well)
