@@ -19,6 +19,7 @@ import torch
 from judges.verdict import Verdict, print_table
 
 from equipot.atomic_file import write_json
+from equipot.training.environment import describe_environment
 
 JUDGES = {"torch-sim": "molecules", "ml-peg": "molecules", "matcalc": "metal"}
 """And which model they judge. Each is imported only when it is asked for."""
@@ -38,7 +39,11 @@ def main() -> int:
         verdicts += module.judge(model)
     print_table(verdicts)
     if arguments.json is not None:
-        write_json(arguments.json, {"verdicts": [asdict(v) for v in verdicts]})
+        record = {
+            "environment": describe_environment(),
+            "verdicts": [asdict(v) for v in verdicts],
+        }
+        write_json(arguments.json, record)
     return 0 if verdicts and all(v.passed for v in verdicts) else 1
 
 
