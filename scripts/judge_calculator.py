@@ -39,8 +39,10 @@ def main() -> int:
         verdicts += module.judge(model)
     print_table(verdicts)
     if arguments.json is not None:
+        environment = describe_environment()
+        del environment["command"]  # it may hold paths of this machine
         record = {
-            "environment": describe_environment(),
+            "environment": environment,
             "verdicts": [asdict(v) for v in verdicts],
         }
         write_json(arguments.json, record)
