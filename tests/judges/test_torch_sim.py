@@ -1,5 +1,7 @@
 """What torch-sim's validator says of a potential, and what its states become."""
 
+import importlib
+
 import pytest
 import torch
 from ase import Atoms
@@ -11,8 +13,8 @@ from tests.potentials import random_potential
 torch_sim = pytest.importorskip(
     "torch_sim", reason="torch-sim is not installed: `make judges` brings it"
 )
-interface = pytest.importorskip("torch_sim.models.interface")
-adapter = pytest.importorskip("judges.torch_sim_model")
+interface = importlib.import_module("torch_sim.models.interface")
+adapter = importlib.import_module("judges.torch_sim_model")
 
 
 @pytest.fixture(scope="module")
