@@ -11,10 +11,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 CPU_OPS := equipot/ops/lib/equipot_cpu.so
+JUDGES := .venv-judges
+JUDGES_PIP := $(JUDGES)/bin/python -m pip install -qq --disable-pip-version-check
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo data test lint types layers unit clean
+.PHONY: help setup demo data test lint types layers unit judges clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -74,7 +76,31 @@ layers: setup ## import-linter: imports run downwards only
 unit: setup ## pytest; PYTEST_ARGS='tests/nn -x' selects
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
 
-clean: ## remove .venv, runs/, report.html and caches
-	rm -rf $(VENV) runs report.html build dist *.egg-info equipot/ops/lib \
+# The judges have an environment of their own, and so has what they judge: their
+# versions are not ours. Locked, so --no-deps; torch first, as above.
+$(JUDGES)/.set-up: pyproject.toml scripts/judges/requirements.txt
+	@echo 'Setting up $(JUDGES) (about 3 GB; a few minutes, once)'
+	@test -x $(JUDGES)/bin/python || $(PYTHON) -m venv $(JUDGES)
+	@$(JUDGES_PIP) -c constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch
+	@$(JUDGES_PIP) --no-deps -r scripts/judges/requirements.txt
+	@$(JUDGES_PIP) --no-deps -e .
+	@touch $@
+
+judges: setup $(JUDGES)/.set-up ## let torch-sim, ml-peg and matcalc judge us (half an hour)
+	@$(JUDGES)/bin/python scripts/generate_judged_data.py
+	@for model in copper pairs; do \
+		rm -rf runs/judges/$$model; \
+		$(JUDGES)/bin/train-potential scripts/judges/$$model.yaml \
+			--output runs/judges/$$model || exit 1; \
+	done
+	@PYTHONPATH=.:scripts $(JUDGES)/bin/python -m pytest -c /dev/null --rootdir . \
+		-p no:cacheprovider --quiet tests/judges
+	@$(JUDGES)/bin/python scripts/judge_calculator.py \
+		--molecules runs/judges/pairs/model.safetensors \
+		--metal runs/judges/copper/model.safetensors \
+		--json runs/judges/judges.json
+
+clean: ## remove .venv, .venv-judges, runs/, report.html and caches
+	rm -rf $(VENV) $(JUDGES) runs report.html build dist *.egg-info equipot/ops/lib \
 		.pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

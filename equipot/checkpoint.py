@@ -50,6 +50,23 @@ UNITS = {
     "forces": "eV/Å",
     "stress": "eV/Å^3, positive in tension",
 }
+TOPIC = "verified"
+"""Where the user's cache remembers models that passed, by backend and machine."""
+
+
+class CheckpointError(ValueError):
+    """A file does not hold a potential that this version can use."""
+
+
+def _refuse_old_repulsion(header: dict[str, Any]) -> dict[str, Any]:
+    if header["model"].get("zbl"):
+        raise CheckpointError(
+            "a model of format version 2 with model.zbl has a repulsion that this "
+            "equipot no longer computes: train it again"
+        )
+    return header
+
+
 UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
     # Version 2 stores structures to verify on, and who computed the tensor products.
     1: lambda header: {
@@ -57,16 +74,11 @@ UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
         "samples": [],
         "backend_used": header["model"]["backend"],
     },
-    # Version 3 has more statistics, which default to unknown, and tensors of a domain.
-    2: lambda header: header,
+    # Version 3 has more statistics, which default to unknown, tensors of a domain, and
+    # another end of the ZBL repulsion.
+    2: _refuse_old_repulsion,
 }
 """How to turn a header of a version into one of the next."""
-TOPIC = "verified"
-"""Where the user's cache remembers models that passed, by backend and machine."""
-
-
-class CheckpointError(ValueError):
-    """A file does not hold a potential that this version can use."""
 
 
 def save_potential(

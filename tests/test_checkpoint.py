@@ -127,6 +127,24 @@ def test_older_format_is_upgraded(path, monkeypatch):
     assert load_potential(path, device="cpu").elements == (1, 6, 8)
 
 
+@pytest.mark.parametrize("zbl", [False, True])
+def test_a_model_of_version_2_is_refused_if_its_repulsion_was_another(path, zbl):
+    def older(header):
+        return {
+            **header,
+            "format_version": 2,
+            "model": {**header["model"], "zbl": zbl},
+        }
+
+    rewrite(path, older)
+
+    if zbl:
+        with pytest.raises(CheckpointError, match="no longer computes: train it again"):
+            load_potential(path, device="cpu")
+    else:
+        assert load_potential(path, device="cpu").elements == (1, 6, 8)
+
+
 @pytest.mark.parametrize(
     "change",
     [

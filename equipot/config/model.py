@@ -64,7 +64,7 @@ class ModelConfig(Config):
     """Bessel functions of the edge length."""
     envelope_power: Depth = 6
     """Order p of the polynomial envelope, at least 4: flat to order p - 1 at zero.
-    Energies, forces and curvatures are continuous at the cutoff for every p."""
+    At the cutoff Hessians are continuous for every p, third derivatives are not."""
     radial_hidden: Widths = (64, 64)
     """Hidden widths of the radial MLP."""
     readout_hidden: Width = 32
@@ -87,10 +87,10 @@ class ModelConfig(Config):
 
     @field_validator("envelope_power")
     @classmethod
-    def _smooth_forces(cls, power: int) -> int:
+    def _smooth_at_zero(cls, power: int) -> int:
         if power < 4:
             raise ValueError(
-                f"envelope_power must be at least 4, got {power}: Hessians jump at the "
-                "cutoff otherwise"
+                f"envelope_power must be at least 4, got {power}: third derivatives "
+                "jump at zero distance otherwise"
             )
         return power

@@ -22,11 +22,15 @@ class ZBLRepulsion(nn.Module):
     r"""Universal repulsion of Ziegler, Biersack and Littmark, smooth at its cutoff.
 
     .. math:: V(r) = \frac{e^2}{4\pi\epsilon_0} \frac{Z_i Z_j}{r} \,
-              \phi(r / a) \, u(r / (R_i + R_j)), \qquad
+              \phi(r / a) \, u(r / (R_i + R_j))^2, \qquad
               a = \frac{0.8854 \, a_0}{Z_i^{0.23} + Z_j^{0.23}}
 
     with the sum of the covalent radii as cutoff and the polynomial envelope u. It has
     no parameters to fit: a model learns what is missing beyond it.
+
+    That cutoff is where bonds are, so that the envelope is squared: five derivatives
+    are continuous. With two, as at the end of long edges, a third derivative would jump
+    there by 1900 eV/Å^3 for O-H: differences of forces over 0.01 Å miss 5 eV/Å^2.
 
     Source:
         J. F. Ziegler, J. P. Biersack, U. Littmark, *The Stopping and Range of Ions in
@@ -56,7 +60,7 @@ class ZBLRepulsion(nn.Module):
         phi = phi @ self._amplitudes.like(lengths)[:, None]
         radii = self._radii.like(lengths)[atomic_numbers]
         reach = (radii[senders] + radii[receivers])[:, None].clamp(max=self._cutoff)
-        envelope = polynomial_envelope(lengths / reach, self._power)
+        envelope = polynomial_envelope(lengths / reach, self._power) ** 2
         charge = (z[senders] * z[receivers])[:, None]
         pair = COULOMB_EV_A * charge / lengths * phi * envelope
         return 0.5 * scatter_sum(pair[:, 0], receivers, len(z))

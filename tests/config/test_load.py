@@ -70,7 +70,7 @@ def test_a_written_configuration_reads_back_as_itself(config_file, tmp_path):
             r"training\.schedule: 'kind' must be one of 'constant', .*, got 'step'",
         ),
         ("training.optimizer=3", "must be a section with keys of its own, got 3"),
-        ("model.envelope_power=3", "must be at least 4, got 3: Hessians jump"),
+        ("model.envelope_power=3", "must be at least 4, got 3: third derivatives jump"),
         (
             "data={train: [a], keys: 3, energy_key: E}",
             "data: give energy_key inside of keys",

@@ -69,6 +69,7 @@ def test_cases_are_a_function_of_seed_and_number(corpus):
 @pytest.fixture
 def broken_readers(monkeypatch, tmp_path):
     """Readers with each defect that the sandbox is for, by the kind of the input."""
+    import faulthandler
     import os
     import pickle
     import subprocess
@@ -80,6 +81,10 @@ def broken_readers(monkeypatch, tmp_path):
         while True:
             pass
 
+    def die(path):
+        faulthandler.disable()  # pytest's, which would print a traceback
+        os.abort()
+
     class Payload:
         def __reduce__(self):
             return print, ("executed",)
@@ -87,7 +92,7 @@ def broken_readers(monkeypatch, tmp_path):
     payload = pickle.dumps(Payload())
     readers = {
         "leaks": lambda path: {}[path.name],
-        "dies": lambda path: os.abort(),
+        "dies": die,
         "spins": spin,
         "allocates": lambda path: bytearray(3 << 30),
         "swells": lambda path: bytearray(b"x") * (300 << 20),

@@ -32,7 +32,7 @@ def test_value_by_hand():
         c * math.exp(-d * 0.2 / a) for c, d in zip(amplitudes, decays, strict=True)
     )
     x = 0.2 / 0.62
-    envelope = 1 - 28 * x**6 + 48 * x**7 - 21 * x**8
+    envelope = (1 - 28 * x**6 + 48 * x**7 - 21 * x**8) ** 2
 
     expected = 14.399645478425668 / 0.2 * phi * envelope
 
@@ -49,3 +49,22 @@ def test_is_repulsive():
 
     assert values == sorted(values, reverse=True)
     assert values[-1] > 0
+
+
+def test_hessian_by_differences_converges_with_the_square_of_the_step_at_a_bond():
+    """O-H bonds are as long as the sum of the covalent radii, where it ends."""
+    length = 0.97
+
+    def slope(r):
+        distance = torch.tensor(r, dtype=torch.float64, requires_grad=True)
+        energy = ZBLRepulsion(5.0, 6)(
+            torch.tensor([8, 1]), distance.expand(2, 1), PAIR
+        ).sum()
+        (gradient,) = torch.autograd.grad(energy, distance)
+        return gradient.item()
+
+    def curvature(step):
+        return (slope(length + step) - slope(length - step)) / (2 * step)
+
+    assert abs(curvature(1e-3)) < 1e-2
+    assert abs(curvature(5e-4)) < 0.26 * abs(curvature(1e-3))

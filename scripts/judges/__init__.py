@@ -1,0 +1,1 @@
+"""Adapters to checks that others wrote, for `scripts/judge_calculator.py`."""
