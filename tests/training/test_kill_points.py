@@ -5,8 +5,12 @@ import itertools
 import pytest
 from crash_points import KillAt
 from crash_runs import Order, Training, save_states
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from equipot.generations import Generations
+from equipot.training.logs import TensorBoardLog
+from equipot.training.observer import Limits
+from equipot.training.position import Position
 
 KIND = "state of a test"
 BEFORE_IT = "going on from the state before it"
@@ -94,6 +98,19 @@ def test_the_best_model_of_a_finished_run_is_kept_in_its_state(
 
     assert "no file" in resumed.text
     assert run.differences(undisturbed) == []
+
+
+def test_curves_of_a_run_killed_before_its_second_state_have_no_point_twice(tmp_path):
+    for epochs in ((1, 2), (1,)):
+        log = TensorBoardLog(tmp_path)
+        log.on_start(Position(), Limits(epochs=2))
+        for epoch in epochs:
+            log.on_epoch({"epoch": epoch, "step": 6 * epoch, "train_loss": 0.5}, {})
+
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+
+    assert [point.step for point in events.Scalars("train/loss")] == [6]
 
 
 def test_a_run_whose_states_are_gone_is_not_started_over(
