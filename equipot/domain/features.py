@@ -154,6 +154,8 @@ class FeatureCloud:
             )
         if not all(np.isfinite(a).all() for a in (means, whitening, largest)):
             raise ValueError("the domain of features holds values that are not finite")
+        if not (largest > 0).all():
+            raise ValueError("the domain of features has distances that are no lengths")
         return cls(found, means, whitening, largest)
 
 

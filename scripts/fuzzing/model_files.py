@@ -16,6 +16,7 @@ from ase.build import bulk, molecule
 from equipot.checkpoint import save_potential
 from equipot.config.model import ModelConfig
 from equipot.data.statistics import Statistics
+from equipot.domain import FeatureCloud
 from equipot.generations import Generations
 from equipot.models import build_potential
 from equipot.tensor_products import BACKENDS
@@ -50,6 +51,10 @@ def statistics() -> Statistics:
         element_counts={"H": 4, "O": 2},
         label_counts={"energy": 2, "forces": 2, "stress": 0},
         config_types={"default": 2},
+        neighbor_ranges={"H": (1, 2), "O": (2, 2)},
+        density_range=(0.05, 0.2),
+        energy_range=(-4.0, -2.5),
+        largest_force=7.5,
     )
 
 
@@ -82,7 +87,13 @@ def model_seeds() -> dict[str, tuple[str, bytes]]:
                 continue  # not installed here
             extra = {"provenance": {"seed": 0, "data": "none"}}
             save_potential(
-                path, potential, config, statistics(), extra, samples=samples
+                path,
+                potential,
+                config,
+                statistics(),
+                extra,
+                samples=samples,
+                features=_features(config.channels),
             )
             seeds[name] = (path.name, _sorted(path.read_bytes()))
         states = Generations(Path(folder), STATE_KIND, STATE_VERSION)
@@ -90,6 +101,13 @@ def model_seeds() -> dict[str, tuple[str, bytes]]:
         states.save(record, dict(potential.state_dict()))
         seeds["state"] = ("state.safetensors", _sorted(states.paths[0].read_bytes()))
     return seeds
+
+
+def _features(channels: int) -> FeatureCloud:
+    """A domain of features, the same everywhere."""
+    numbers = np.array([1, 1, 1, 8, 8, 8])
+    values = np.arange(6.0 * channels).reshape(6, channels) % 5
+    return FeatureCloud.fit(numbers, values)
 
 
 def _sorted(data: bytes) -> bytes:
@@ -243,20 +261,22 @@ def _tensors(rng: Random, layout: Layout, body: bytes) -> tuple[str, bytes]:
     name = rng.choice(names)
     entry = layout[name]
     start, stop = entry["data_offsets"]
-    kind = {"F32": "<f4", "F64": "<f8"}.get(entry["dtype"], "|u1")
+    kind = {"F32": "<f4", "F64": "<f8", "I64": "<i8"}[entry["dtype"]]
     match rng.randrange(6):
         case 0 | 1:
             values = np.frombuffer(body[start:stop], kind).copy()
-            if kind != "|u1" and len(values):
+            if len(values):
                 values[rng.randrange(len(values))] = rng.choice(
-                    (np.nan, np.inf, -np.inf, 3e38, -3e38, 1e-45, 1e20)
+                    (-1, 0, 7, 1000, 2**62)
+                    if kind == "<i8"
+                    else (np.nan, np.inf, -np.inf, 3e38, -3e38, 1e-45, 1e20)
                 )
             return "values", body[:start] + values.tobytes() + body[stop:]
         case 2:
-            values = np.frombuffer(body[start:stop], kind) * rng.choice(
-                (0, -1, 1e9, 1e30)
-            )
-            values = values.astype(kind)
+            values = np.frombuffer(body[start:stop], kind)
+            factor = rng.choice((0.0, -1.0, 1e9, 1e30))
+            with np.errstate(invalid="ignore", over="ignore"):
+                values = (values * factor).astype(kind)
             return "scaled", body[:start] + values.tobytes() + body[stop:]
         case 3:
             same = {4: ("I32", "U32"), 8: ("I64", "C64", "U64")}

@@ -14,6 +14,7 @@ from ase.build import molecule
 from equipot.calculators import EquipotCalculator
 from equipot.checkpoint import (
     CheckpointError,
+    load_domain,
     load_potential,
     read_header,
     read_samples,
@@ -27,6 +28,7 @@ from equipot.config.train import TrainConfig
 from equipot.data.errors import DataError
 from equipot.data.hessians import highest_frequency
 from equipot.data.reading import Structure, read_structures
+from equipot.domain import Domain
 from equipot.generations import Generations, StateError
 from equipot.md.build import read_structure as read_for_md
 from equipot.neighbors import build_graph
@@ -156,12 +158,12 @@ def _models(path: Path) -> None:
             raise NonsenseError(f"loaded {name}, which is not finite")
     water = molecule("H2O")
     if set(water.numbers.tolist()) <= set(potential.elements):
-        _predict(potential, water)
+        _predict(potential, load_domain(path), water)
 
 
-def _predict(potential: Any, atoms: Atoms) -> None:
+def _predict(potential: Any, domain: Domain, atoms: Atoms) -> None:
     """Predictions are finite, or the calculator refuses them."""
-    calculator = EquipotCalculator(potential)
+    calculator = EquipotCalculator(potential, domain=domain, on_extrapolation="record")
     atoms = atoms.copy()
     atoms.calc = calculator
     try:

@@ -85,6 +85,7 @@ def test_tensors_hold_all_of_it(features):
         (lambda t: t.update(whitening=torch.ones(())), "has the shapes .* expected"),
         (lambda t: t.update(elements=torch.tensor([1, 7])), r"elements \(1, 7\)"),
         (lambda t: t["means"].fill_(torch.nan), "not finite"),
+        (lambda t: t["largest"].fill_(0), "no lengths"),
     ],
 )
 def test_damaged_tensors_are_refused(features, change, message):
