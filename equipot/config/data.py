@@ -104,7 +104,7 @@ class DataConfig(Config):
     root: Path | None = None
     """Folder that holds the files."""
     train: Annotated[list[str], Field(min_length=1)]
-    """Files to learn from, in any format that ASE reads."""
+    """Files to learn from: extended XYZ or another format of ASE; docs/inputs.md."""
     valid: list[str] | Fraction | Number = 0.1
     """Files to select by, or how many structures of `train`: a number or a fraction."""
     test: dict[str, list[str]] = Field(default_factory=dict)

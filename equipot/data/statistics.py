@@ -22,7 +22,13 @@ from equipot.data.references import (
 )
 from equipot.graph import AtomicGraph, edge_vectors
 
-FLOATS = ("energy_scale", "energy_shift", "average_num_neighbors", "cutoff")
+FLOATS = (
+    "energy_scale",
+    "energy_shift",
+    "average_num_neighbors",
+    "cutoff",
+    "largest_force",
+)
 
 
 @dataclass(frozen=True)
@@ -78,12 +84,7 @@ class Statistics:
     def from_dict(cls, values: Mapping[str, Any]) -> "Statistics":
         """Inverse of `dataclasses.asdict`, also after a way through JSON."""
         known = {field.name for field in fields(cls)}
-        numbers = {
-            # JSON of other programs has 3 for 3.0, and torch takes no huge integer
-            name: float(value) if type(value) is int else value
-            for name, value in values.items()
-            if name in FLOATS
-        }
+        numbers = {n: _real(value) for n, value in values.items() if n in FLOATS}
         converted = {
             **values,
             **numbers,
@@ -99,7 +100,7 @@ class Statistics:
         }
         for name in ("density_range", "energy_range"):
             if values.get(name) is not None:
-                converted[name] = tuple(values[name])
+                converted[name] = tuple(_real(value) for value in values[name])
         return cls(**{k: v for k, v in converted.items() if k in known})
 
 
@@ -163,6 +164,11 @@ def compute_statistics(
         largest_force=_largest_force(examples),
         warnings=tuple(w for w in (*references.warnings, warning) if w is not None),
     )
+
+
+def _real(value: Any) -> Any:
+    """JSON of other programs has 3 for 3.0, and no array takes a huge integer."""
+    return float(value) if type(value) is int else value
 
 
 def _hessians(examples: Sequence[Example]) -> dict[str, int]:

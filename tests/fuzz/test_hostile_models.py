@@ -182,6 +182,13 @@ STATISTICS = [
     ({"num_structures": 1, "num_atoms": 10**12}, "make no sense"),
     ({"num_edges": -1}, "make no sense"),
     ({"warnings": 1}, "statistics"),
+    ({"neighbor_ranges": {"H": [3, 1]}}, "range of neighbors of H is 3 to 1"),
+    ({"neighbor_ranges": {"H": [1, 2, 3]}}, "statistics"),
+    ({"density_range": [0.1, None]}, "statistics"),
+    ({"energy_range": [-(10**400), 0]}, "statistics"),
+    ({"energy_range": [0.0, -1.0]}, "range of energy"),
+    ({"largest_force": 10**400}, "statistics"),
+    ({"largest_force": -1.0}, "range of force"),
 ]
 
 
