@@ -1,6 +1,5 @@
 """From a configuration to a trainer: the only factory of training."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import assert_never
@@ -235,6 +234,4 @@ def _term(config: LossTermConfig, *, per_atom: bool = True) -> LossTerm:
         if isinstance(weight, tuple)
         else ((0, float(weight)),)
     )
-    if not all(math.isfinite(w) for _, w in steps):
-        raise ValueError(f"weights of the loss must be finite, got {steps}")
     return LossTerm(steps, config.kind, config.delta, per_atom)
