@@ -20,8 +20,7 @@ from equipot.calculators.canonical import CanonicalEdges, Edges
 from equipot.calculators.guard import Guard
 from equipot.calculators.self_check import Every, SelfCheck
 from equipot.checkpoint import load_domain, load_potential
-from equipot.domain import Domain, Excursion
-from equipot.domain.domain import Pairs
+from equipot.domain import Domain, Excursion, Pairs
 from equipot.graph import AtomicGraph
 from equipot.hessians import hessian
 from equipot.models.committee import Committee, CommitteePrediction
@@ -118,6 +117,7 @@ class EquipotCalculator(Calculator):
             domain if domain is not None or isinstance(m, Potential) else load_domain(m)
             for m in models
         ]
+        """Where each member was trained; None where that is not known."""
         self.potential: Potential | Committee = (
             potentials[0] if len(potentials) == 1 else Committee(potentials)
         )

@@ -9,8 +9,7 @@ from ase.calculators.calculator import CalculationFailed
 from jaxtyping import Float
 from torch import Tensor
 
-from equipot.domain import Domain, Excursion
-from equipot.domain.domain import Pairs
+from equipot.domain import Domain, Excursion, Pairs
 from equipot.models.committee import CommitteePrediction
 from equipot.models.prediction import Prediction
 

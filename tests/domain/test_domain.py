@@ -3,8 +3,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from equipot.domain import Domain, FeatureCloud
-from equipot.domain.domain import Pairs
+from equipot.domain import Domain, FeatureCloud, Pairs
 from equipot.neighbors import neighbor_list
 from tests.potentials import statistics_of
 
