@@ -16,10 +16,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from equipot.training.environment import describe_environment
 from judges.verdict import Verdict, print_table
 
 from equipot.atomic_file import write_json
+from equipot.environment import describe_environment
 
 JUDGES = {"torch-sim": "molecules", "ml-peg": "molecules", "matcalc": "metal"}
 """And which model they judge. Each is imported only when it is asked for."""

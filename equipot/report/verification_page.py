@@ -18,7 +18,7 @@ from equipot.units import MEV_PER_EV
 from equipot.verify import Check, Verification
 from equipot.verify.cutoff_scan import CutoffScan
 from equipot.verify.dimers import CLOSEST, DimerScan
-from equipot.verify.dynamics import LAW, TIME_STEPS
+from equipot.verify.dynamics import LAW
 from equipot.verify.meaning import MEANING
 from equipot.verify.scans import pair_label
 from equipot.verify.table import check_label
@@ -114,8 +114,8 @@ def _cards(certificate: ModelCertificate) -> Markup:
             "Energy in dynamics",
             join("dt", tag("sup", shown(drift.exponent))),
             f"is how its error falls; {LAW:g} is exact",
-            f"at most {shown(MEV_PER_EV * drift.largest[0])} meV in 10 fs at "
-            f"{TIME_STEPS[0]:g} fs",
+            f"at most {shown(MEV_PER_EV * drift.largest[0])} meV in "
+            f"{drift.times[0][-1]:g} fs at {drift.time_steps[0]:g} fs",
         ),
         class_="cards",
     )

@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 from equipot.report.svg import INK, RULE, SERIES
 from equipot.verify.cutoff_scan import CutoffScan
 from equipot.verify.dimers import DimerScan
-from equipot.verify.dynamics import TIME_STEPS, Drift
+from equipot.verify.dynamics import Drift
 from equipot.verify.scans import pair_label
 
 LINEAR: Final = 1.0
@@ -85,20 +85,20 @@ def draw_cutoff(
 
 def draw_drift(figure: Figure, drift: Drift) -> None:
     """Error of the total energy at two time steps."""
-    axes = _drift_axes(figure, drift, [1.0 for _ in TIME_STEPS])
+    axes = _drift_axes(figure, drift, [1.0 for _ in drift.time_steps])
     axes.set_ylabel("energy − start / meV")
 
 
 def draw_scaled_drift(figure: Figure, drift: Drift) -> None:
     """The same, divided by the square of the time step."""
-    axes = _drift_axes(figure, drift, [step**2 for step in TIME_STEPS])
+    axes = _drift_axes(figure, drift, [step**2 for step in drift.time_steps])
     axes.set_ylabel("error / dt$^2$ / (meV/fs$^2$)")
 
 
 def _drift_axes(figure: Figure, drift: Drift, scales: Sequence[float]) -> Axes:
     axes = figure.add_subplot()
     for n, (step, times, errors) in enumerate(
-        zip(TIME_STEPS, drift.times, drift.errors, strict=True)
+        zip(drift.time_steps, drift.times, drift.errors, strict=True)
     ):
         axes.plot(
             times,

@@ -13,10 +13,15 @@ from equipot.verify.physics import graph_of
 from equipot.verify.quantities import given
 from equipot.verify.result import Check
 
-TIME_STEPS = (0.5, 0.25)
-"""fs."""
-DURATION = 10.0
-"""fs."""
+TIME_STEP = 0.5
+"""fs; the second run has half of it."""
+NUM_STEPS = 20
+"""Of the longer time step."""
+RESOLVED = 5e-3
+"""eV per atom; a larger error is no longer that of a short time step."""
+REFINEMENTS = 3
+"""Times that the time step is divided by four until the error is resolved, as where
+atoms start on a steep slope."""
 TEMPERATURE = 300.0
 """K."""
 LAW = 2.0
@@ -32,8 +37,10 @@ class Drift:
 
     atoms: int
     """Atoms that move."""
+    time_steps: tuple[float, float]
+    """In fs; the second is half of the first."""
     times: tuple[Float64[np.ndarray, " _steps"], ...]
-    """In fs, for each of `TIME_STEPS`."""
+    """In fs, for each time step."""
     errors: tuple[Float64[np.ndarray, " _steps"], ...]
     """Total energy in eV, less that at the start."""
 
@@ -52,7 +59,7 @@ class Drift:
 
 
 def measure_drift(model: EnergyModel, atoms: Atoms, *, seed: int = 0) -> Drift:
-    """Run the same trajectory at two time steps.
+    """Run the same trajectory at two time steps that are short enough.
 
     Args:
         model: In float64.
@@ -62,15 +69,11 @@ def measure_drift(model: EnergyModel, atoms: Atoms, *, seed: int = 0) -> Drift:
     rng = np.random.default_rng(seed)
     spread = np.sqrt(ase.units.kB * TEMPERATURE / atoms.get_masses()[:, None])
     velocities = rng.normal(size=(len(atoms), 3)) * spread
-    runs = [_energies(model, atoms, velocities, step) for step in TIME_STEPS]
-    return Drift(
-        atoms=len(atoms),
-        times=tuple(
-            step * np.arange(len(run))
-            for step, run in zip(TIME_STEPS, runs, strict=True)
-        ),
-        errors=tuple(run - run[0] for run in runs),
-    )
+    for refinement in range(REFINEMENTS + 1):
+        drift = _drift(model, atoms, velocities, TIME_STEP / 4**refinement)
+        if drift.largest[0] <= RESOLVED * len(atoms):
+            break
+    return drift
 
 
 def drift_check(drift: Drift) -> Check:
@@ -83,10 +86,27 @@ def drift_check(drift: Drift) -> Check:
         dtype="float64",
         difference=Difference(abs(drift.exponent - LAW), 1.0, LAW_TOLERANCE),
         reason=(
-            f"absolute; velocity Verlet over {DURATION:g} fs at {TIME_STEPS[0]:g} and "
-            f"{TIME_STEPS[1]:g} fs, whose error is quadratic for short steps: "
-            f"{coarse:.2e} and {fine:.2e} eV"
+            f"absolute; velocity Verlet over {drift.times[0][-1]:g} fs at "
+            f"{drift.time_steps[0]:g} and {drift.time_steps[1]:g} fs, whose error is "
+            f"quadratic for short steps: {coarse:.2e} and {fine:.2e} eV"
         ),
+    )
+
+
+def _drift(
+    model: EnergyModel,
+    atoms: Atoms,
+    velocities: Float64[np.ndarray, "atoms 3"],
+    time_step: float,
+) -> Drift:
+    steps = (time_step, time_step / 2)
+    coarse = _energies(model, atoms, velocities, steps[0], NUM_STEPS)
+    fine = _energies(model, atoms, velocities, steps[1], 2 * NUM_STEPS)
+    return Drift(
+        atoms=len(atoms),
+        time_steps=steps,
+        times=(steps[0] * np.arange(len(coarse)), steps[1] * np.arange(len(fine))),
+        errors=(coarse - coarse[0], fine - fine[0]),
     )
 
 
@@ -95,6 +115,7 @@ def _energies(
     atoms: Atoms,
     velocities: Float64[np.ndarray, "atoms 3"],
     time_step: float,
+    num_steps: int,
 ) -> Float64[np.ndarray, " steps"]:
     """Total energies in eV of a trajectory by velocity Verlet, time steps in fs."""
     masses = atoms.get_masses()[:, None]
@@ -103,7 +124,7 @@ def _energies(
     v = velocities.copy()
     energies = []
     energy, forces = _predict(model, moving)
-    for _ in range(round(DURATION / time_step)):
+    for _ in range(num_steps):
         energies.append(energy + float((masses * v**2).sum()) / 2)
         v += step / 2 * forces / masses
         moving.positions += step * v

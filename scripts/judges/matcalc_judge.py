@@ -35,9 +35,9 @@ ROOM_TEMPERATURE = 300
 LIMITS = {
     "lattice constant / Å": 0.5,
     "bulk modulus, equation of state / GPa": 5.0,
-    "C11 / GPa": 25.0,
-    "C12 / GPa": 25.0,
-    "C44 / GPa": 25.0,
+    "C11 / GPa": 10.0,
+    "C12 / GPa": 10.0,
+    "C44 / GPa": 10.0,
     "highest phonon / THz": 5.0,
     "heat capacity at 300 K / (J/K/mol)": 1.0,
 }

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from ase import Atoms
 from ase.build import bulk, molecule
 
 from equipot.graph import edge_vectors
@@ -17,6 +18,7 @@ from equipot.verify.dynamics import drift_check, measure_drift
 from equipot.verify.invariance import invariance_checks
 from equipot.verify.limits import free_atom_check, separation_check
 from equipot.verify.scans import MAX_PAIRS, choose_pairs
+from tests.closed_form_models import LennardJones
 from tests.potentials import random_potential
 
 
@@ -148,8 +150,20 @@ def test_energy_that_is_not_conserved_does_not_fall_with_the_time_step(
 
     assert drift_check(right).passed
     assert right.exponent == pytest.approx(2, abs=0.1)
+    assert right.time_steps == (0.5, 0.25)
     assert not drift_check(wrong).passed
     assert wrong.exponent < 1
+
+
+def test_the_time_step_is_short_where_atoms_start_on_a_steep_slope():
+    """Two argon atoms at half of their distance: 2000 eV/Å."""
+    atoms = Atoms("Ar2", [[0, 0, 0], [0, 0, 1.7]])
+
+    drift = measure_drift(LennardJones(epsilon=0.01, sigma=3.4, cutoff=8.0), atoms)
+
+    assert drift.time_steps[0] < 0.5
+    assert drift.largest[0] < 0.01
+    assert drift_check(drift).passed
 
 
 def test_single_precision_is_compared_with_double(potential, pair_of_structures):
