@@ -185,13 +185,14 @@ def _verdict(kind: str, path: Path, audit: "_Audit") -> dict[str, Any]:
     audit.begin()
     signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
     try:
-        verdict, message = read_input(kind, path)
+        try:
+            verdict, message = read_input(kind, path)
+        finally:  # within the outer block: the time may be up at just this moment
+            signal.setitimer(signal.ITIMER_PROF, 0.0)
     except CaseTimeout as error:
         verdict, message = FAILED, f"hangs: {CPU_SECONDS:.0f} s of computing {error}"
     except BaseException as error:
         verdict, message = FAILED, _describe(error)
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0.0)
     deeds = audit.end()
     seconds = time.process_time() - start
     megabytes = (_status("VmHWM") - memory) / 1024

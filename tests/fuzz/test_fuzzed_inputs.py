@@ -106,7 +106,8 @@ def broken_readers(monkeypatch, tmp_path):
     }
     for kind, reader in readers.items():
         monkeypatch.setitem(TARGETS, kind, (reader, (ValueError,)))
-    monkeypatch.setattr("fuzzing.sandbox.CPU_SECONDS", 0.3)
+    # long enough for all but the endless one, on any machine
+    monkeypatch.setattr("fuzzing.sandbox.CPU_SECONDS", 3.0)
     return list(readers)
 
 
