@@ -23,15 +23,19 @@ record: {{log: 1, trajectory: 4, checkpoint: 5}}
 """
 
 
-@pytest.fixture
-def folder(tmp_path):
+def _save(path, seed):
     config = ModelConfig(
         cutoff=3.0, lmax=1, channels=4, num_layers=1, radial_hidden=(8,), zbl=True
     )
     statistics = statistics_of((14,), 3.0)
     statistics.minimum_distances["Si-Si"] = 1.8
-    potential = build_potential(config, statistics)
-    save_potential(tmp_path / "model.safetensors", potential, config, statistics)
+    potential = build_potential(config, statistics, seed=seed)
+    save_potential(path, potential, config, statistics)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    _save(tmp_path / "model.safetensors", seed=0)
     write(tmp_path / "start.xyz", bulk("Si", cubic=True), format="extxyz")
     (tmp_path / "md.yaml").write_text(CONFIG.format(folder=tmp_path))
     return tmp_path
@@ -59,13 +63,7 @@ def test_runs_and_resumes(folder):
 
 def test_other_model_cannot_resume_a_run(folder):
     _md(folder / "md.yaml")
-    config = ModelConfig(
-        cutoff=3.0, lmax=1, channels=4, num_layers=1, radial_hidden=(8,), zbl=True
-    )
-    statistics = statistics_of((14,), 3.0)
-    statistics.minimum_distances["Si-Si"] = 1.8
-    other = build_potential(config, statistics, seed=5)
-    save_potential(folder / "model.safetensors", other, config, statistics)
+    _save(folder / "model.safetensors", seed=5)
 
     result = _md(folder / "md.yaml", "--resume")
 
@@ -95,13 +93,7 @@ def test_extrapolation_is_a_warning_of_one_line_by_choice(folder):
 
 
 def test_a_committee_runs_by_its_mean(folder):
-    config = ModelConfig(
-        cutoff=3.0, lmax=1, channels=4, num_layers=1, radial_hidden=(8,), zbl=True
-    )
-    statistics = statistics_of((14,), 3.0)
-    statistics.minimum_distances["Si-Si"] = 1.8
-    other = build_potential(config, statistics, seed=5)
-    save_potential(folder / "other.safetensors", other, config, statistics)
+    _save(folder / "other.safetensors", seed=5)
     models = f"model=[{folder}/model.safetensors, {folder}/other.safetensors]"
 
     result = _md(folder / "md.yaml", "--set", models)
