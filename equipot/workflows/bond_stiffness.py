@@ -121,14 +121,13 @@ def bonds(atoms: Atoms, matrix: Float[np.ndarray, "n n"]) -> list[Bond]:
     return list(_bonds(atoms, matrix))
 
 
-def impossible_bond(
+def too_stiff(
     atoms: Atoms, matrix: Float[np.ndarray, "n n"], max_force: float
 ) -> str | None:
-    """Say which bond is stiffer or softer than any in nature, and why that may be.
+    """Say which bond is stiffer than any in nature, and why that may be.
 
-    A bond that is compressed is stiffer than at its minimum, so one that is too stiff
-    counts if the forces that are left displace it little. Bonds that are too soft count
-    at stationary points.
+    A bond that is compressed is stiffer than at its minimum, so a bond counts if the
+    forces that are left displace it little.
 
     Args:
         atoms: Structure.
@@ -138,19 +137,34 @@ def impossible_bond(
     Returns:
         A sentence; None where every bond is possible.
     """
-    found = bonds(atoms, matrix)
-    stiff = [
+    found = [
         b
-        for b in found
+        for b in bonds(atoms, matrix)
         if b.stiffness > MARGIN * b.stiffest
         and max_force < COMPRESSED * b.stiffness * EV_PER_MDYN
     ]
-    if stiff:
-        return _too_stiff(max(stiff, key=lambda b: b.stiffness / b.stiffest))
-    soft = [b for b in found if _is_too_soft(b)]
-    if soft and max_force < STATIONARY:
-        return _too_soft(min(soft, key=lambda b: b.stiffness))
-    return None
+    if not found:
+        return None
+    return _too_stiff(max(found, key=lambda b: b.stiffness / b.stiffest))
+
+
+def too_soft(
+    atoms: Atoms, matrix: Float[np.ndarray, "n n"], max_force: float
+) -> tuple[str, ...]:
+    """Say which bond to hydrogen is softer than any in nature; at stationary points.
+
+    Args:
+        atoms: Structure.
+        matrix: Its second derivatives in eV/Å^2.
+        max_force: Largest force on a free atom, in eV/Å.
+
+    Returns:
+        A sentence, or none where every bond is possible.
+    """
+    found = [b for b in bonds(atoms, matrix) if _is_too_soft(b)]
+    if not found or max_force > STATIONARY:
+        return ()
+    return (_too_soft(min(found, key=lambda b: b.stiffness)),)
 
 
 def _bonds(atoms: Atoms, matrix: Float[np.ndarray, "n n"]) -> Iterator[Bond]:
@@ -176,7 +190,10 @@ def _bonds(atoms: Atoms, matrix: Float[np.ndarray, "n n"]) -> Iterator[Bond]:
             second=b,
             length=float(distances[images[shortest]]),
             stiffness=constant / EV_PER_MDYN,
-            symbols=(chemical_symbols[atoms.numbers[a]], chemical_symbols[atoms.numbers[b]]),
+            symbols=(
+                chemical_symbols[atoms.numbers[a]],
+                chemical_symbols[atoms.numbers[b]],
+            ),
             stretch=_wavenumber(constant, float(reduced)),
         )
 
@@ -209,8 +226,8 @@ def _too_stiff(bond: Bond) -> str:
     return (
         f"no bond is as stiff as the {bond.described()}: a force constant of "
         f"{bond.stiffness:.3g} mdyn/Å at {bond.length:.3f} Å, a stretch at about "
-        f"{bond.stretch:.0f} cm-1, where {bond.stiffest:.2g} mdyn/Å is the most that is "
-        f"known. Check the units of what the model was trained on: {guess}"
+        f"{bond.stretch:.0f} cm-1, where {bond.stiffest:.2g} mdyn/Å is the most that "
+        f"is known. Check the units of what the model was trained on: {guess}"
     )
 
 
@@ -218,7 +235,7 @@ def _too_soft(bond: Bond) -> str:
     return (
         f"no bond is as soft as the {bond.described()}: a force constant of "
         f"{bond.stiffness:.3g} mdyn/Å at {bond.length:.3f} Å, a stretch at about "
-        f"{bond.stretch:.0f} cm-1, where bonds of these elements have 4 mdyn/Å or more. "
-        "Check the units of what the model was trained on: energies or forces may have "
-        "been in Hartree, not in eV"
+        f"{bond.stretch:.0f} cm-1, where bonds of these elements have 4 mdyn/Å or "
+        "more. Check the units of what the model was trained on: energies or forces "
+        "may have been in Hartree, not in eV"
     )

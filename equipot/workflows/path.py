@@ -114,7 +114,8 @@ def reaction_path(
     """
     if not 0 < tolerance < 1:
         raise ValueError(
-            f"expected a tolerance between 0 and 1, a share of the drop, got {tolerance}"
+            "expected a tolerance between 0 and 1, a share of the drop, got "
+            f"{tolerance}"
         )
     slope = _slope(saddle, hessian)
     if slope.curvatures[0] >= 0:
@@ -194,9 +195,7 @@ def _go_down(
     return 0.0
 
 
-def _quadratic_descent(
-    slope: _Slope, step: float
-) -> Float[np.ndarray, " coordinates"]:
+def _quadratic_descent(slope: _Slope, step: float) -> Float[np.ndarray, " coordinates"]:
     """Steepest descent of given length on the quadratic surface at a structure."""
     curvatures, gradient = slope.curvatures, slope.gradient
     # In units of the first time step, the curve moves by `step` / SUBSTEPS or less

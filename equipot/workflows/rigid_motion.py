@@ -13,9 +13,7 @@ from scipy.linalg import null_space
 from equipot.workflows.bodies import Body, bodies, whole
 from equipot.workflows.second_derivatives import pair_cutoff
 
-CM_PER_ROOT: Final = (
-    units._hbar * 1e10 / np.sqrt(units._e * units._amu) / units.invcm
-)
+CM_PER_ROOT: Final = units._hbar * 1e10 / np.sqrt(units._e * units._amu) / units.invcm
 """Frequency in cm^-1 of sqrt(1 eV/Å^2/amu): 521.47."""
 
 UNRESOLVED: Final = 10.0

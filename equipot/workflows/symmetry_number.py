@@ -45,8 +45,7 @@ def rotational_symmetry_number(
         [
             j
             for j in range(len(atoms))
-            if kinds[j] == kinds[i]
-            and abs(radii[j] - radii[i]) < tolerance
+            if kinds[j] == kinds[i] and abs(radii[j] - radii[i]) < tolerance
         ]
         for i in (first, second)
     ]

@@ -116,9 +116,7 @@ def ideal_gas(
         if vibrations.rigid is None
         else vibrations.rigid.rotations
     )
-    number = symmetry_number or rotational_symmetry_number(
-        atoms, linear=rotations == 2
-    )
+    number = symmetry_number or rotational_symmetry_number(atoms, linear=rotations == 2)
     kT = units.kB * temperature
     zero, thermal, entropy = _oscillators(vibrations, temperature, quasi_rrho)
     internal = vibrations.energy + zero + thermal + (1.5 + rotations / 2) * kT
@@ -258,8 +256,8 @@ def _refuse_undefined(vibrations: Vibrations, quasi_rrho: bool) -> None:
     soft = np.flatnonzero(vibrations.unresolved)
     if len(soft) and not quasi_rrho:
         raise ValueError(
-            f"mode {_list(vibrations, soft)} cannot be told from a motion that costs no "
-            f"energy (up to {vibrations.resolution:.1f} cm-1, or imaginary up to 10i), "
+            f"mode {_list(vibrations, soft)} cannot be told from a motion that costs "
+            f"no energy (up to {vibrations.resolution:.1f} cm-1, or imaginary up to 10i), "
             "so its entropy would be arbitrary: relax further, hold what turns or "
             "drifts by fixed atoms, or take soft modes for free rotors with quasi_rrho "
             "(--quasi-rrho)"

@@ -9,7 +9,7 @@ from ase import Atoms, units
 from ase.data import atomic_masses
 from jaxtyping import Bool, Float, Int
 
-from equipot.workflows.bond_stiffness import STATIONARY, impossible_bond
+from equipot.workflows.bond_stiffness import STATIONARY, too_soft, too_stiff
 from equipot.workflows.rigid_motion import (
     CM_PER_ROOT,
     RigidMotions,
@@ -56,6 +56,7 @@ class Vibrations:
         rigid: Motions that cost no energy; None if they are those of a free molecule
             whose atoms are all in one image.
         resolution: Frequency in cm^-1 up to which modes cannot be told from zero.
+        remarks: What is unlikely about them.
     """
 
     atoms: Atoms
@@ -67,6 +68,7 @@ class Vibrations:
     rigid_frequencies: Float[np.ndarray, " rigid"]
     rigid: RigidMotions | None = None
     resolution: float = RESOLVED
+    remarks: tuple[str, ...] = ()
 
     @property
     def frequencies(self) -> Float[np.ndarray, " modes"]:
@@ -203,7 +205,7 @@ def vibrations(atoms: Atoms, hessian: HessianFunction) -> Vibrations:
     free, masses = free_atoms(atoms), _checked_masses(atoms)
     matrix = hessian_matrix(hessian, atoms)
     max_force = float(np.linalg.norm(atoms.get_forces(), axis=1).max())
-    if (problem := impossible_bond(atoms, matrix, max_force)) is not None:
+    if (problem := too_stiff(atoms, matrix, max_force)) is not None:
         raise ValueError(problem)
     root = np.repeat(np.sqrt(masses), 3)
     weighted = matrix / root[:, None] / root
@@ -232,6 +234,7 @@ def vibrations(atoms: Atoms, hessian: HessianFunction) -> Vibrations:
         rigid_frequencies=_rigid_frequencies(weighted, still, free),
         rigid=rigid,
         resolution=_resolution(rigid, max_force, float(masses.mean())),
+        remarks=too_soft(atoms, matrix, max_force),
     )
 
 
