@@ -236,6 +236,6 @@ def _too_soft(bond: Bond) -> str:
         f"no bond is as soft as the {bond.described()}: a force constant of "
         f"{bond.stiffness:.3g} mdyn/Å at {bond.length:.3f} Å, a stretch at about "
         f"{bond.stretch:.0f} cm-1, where bonds of these elements have 4 mdyn/Å or "
-        "more. Check the units of what the model was trained on: energies or forces "
-        "may have been in Hartree, not in eV"
+        "more. Either the model does not know this structure, or the energies or "
+        "forces that it was trained on were in Hartree, not in eV"
     )

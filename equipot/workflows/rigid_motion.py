@@ -124,9 +124,9 @@ def rigid_motions(atoms: Atoms, matrix: Float[np.ndarray, "n n"]) -> RigidMotion
     stay where they are: a molecule with one fixed atom turns about it.
 
     A potential of this package says how far its atoms interact. For other
-    calculators a range of 6 Å is assumed, and a motion of a part counts only if the
-    second derivatives agree. An energy that is invariant under a rotation about
-    :math:`\omega` has, at any structure with forces F,
+    calculators a range of 6 Å is assumed, and motions of a part count only if forces
+    and second derivatives agree with all of them. An energy that is invariant under a
+    rotation about :math:`\omega` has, at any structure with forces F,
 
     .. math:: \sum_j H_{ij} (\omega \times r_j) = -\omega \times F_i
 
@@ -142,28 +142,26 @@ def rigid_motions(atoms: Atoms, matrix: Float[np.ndarray, "n n"]) -> RigidMotion
     cutoff = pair_cutoff(atoms)
     parts = bodies(atoms, ASSUMED_RANGE if cutoff is None else cutoff)
     tolerance = _tolerance(matrix, atoms)
-    found: list[_Motion] = []
+    kept: list[_Motion] = []
+    errors: list[float] = []
     if cutoff is None and len(free) == len(atoms):
-        found += _motions(whole(atoms), atoms, free, matrix)
-    certain = len(found)
+        kept += _motions(whole(atoms), atoms, free, matrix)
+        errors += [_error(m, matrix, forces, atoms, free) for m in kept]
     for part in parts:
-        found += _motions(part, atoms, free, matrix)
-    errors = np.array([_error(m, matrix, forces, atoms, free) for m in found])
-    keep = np.ones(len(found), dtype=bool)
-    if cutoff is None:
-        unforced = np.array([_is_unforced(m, forces, free) for m in found], dtype=bool)
-        keep = (errors < tolerance) & unforced
-        keep[:certain] = True
-    kept = [m for m, k in zip(found, keep, strict=True) if k]
+        moves = list(_motions(part, atoms, free, matrix))
+        wrong = [_error(m, matrix, forces, atoms, free) for m in moves]
+        unforced = all(_is_unforced(m, forces, free) for m in moves)
+        if cutoff is not None or (max(wrong, default=0.0) < tolerance and unforced):
+            kept += moves
+            errors += wrong
     displacements, translations = _independent(kept, atoms)
-    errors = errors[keep]
-    worst = int(np.argmax(errors)) if len(errors) else 0
+    worst = int(np.argmax(errors)) if errors else 0
     motions = RigidMotions(
         displacements=displacements,
         translations=translations,
         molecule=None,
         bodies=translations // 3,
-        error=float(errors[worst]) if len(errors) else 0.0,
+        error=max(errors, default=0.0),
         tolerance=tolerance,
         offender=kept[worst].name if kept else "",
     )

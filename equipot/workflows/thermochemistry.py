@@ -257,7 +257,7 @@ def _refuse_undefined(vibrations: Vibrations, quasi_rrho: bool) -> None:
     if len(soft) and not quasi_rrho:
         raise ValueError(
             f"mode {_list(vibrations, soft)} cannot be told from a motion that costs "
-            f"no energy (up to {vibrations.resolution:.1f} cm-1, or imaginary up to 10i), "
+            f"no energy (below {vibrations.resolution:.1f} cm-1, or below 10i), "
             "so its entropy would be arbitrary: relax further, hold what turns or "
             "drifts by fixed atoms, or take soft modes for free rotors with quasi_rrho "
             "(--quasi-rrho)"
