@@ -177,7 +177,10 @@ def _descend(
         if not slope.gradient.any():
             return points, "it ends at another stationary point that is no minimum"
         move = _quadratic_descent(slope, limits.step)
-    return points, f"it needs more than {limits.max_steps} steps"
+    return points, (
+        f"it needs more than {limits.max_steps} steps of {limits.step:g} Å amu^1/2: "
+        "allow more (--path-steps) or longer ones (--step)"
+    )
 
 
 def _go_down(
