@@ -140,7 +140,10 @@ def _minima(
     minima = []
     for name, atoms in (("start", start), ("end", end)):
         result = relax(atoms, hessian)
-        typer.echo(f"{name}: {result.energy:.6f} eV after {result.steps} steps")
+        typer.echo(
+            f"{name}: {result.energy:.6f} eV for all {len(atoms)} atoms after "
+            f"{result.steps} steps"
+        )
         if not result.converged:
             raise ValueError(
                 f"the {name} does not relax: {result.max_force:.3g} eV/Å are left "
