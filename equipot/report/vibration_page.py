@@ -69,6 +69,9 @@ def summary(vibrations: Vibrations) -> str:
     number_imaginary = vibrations.num_imaginary
     order = f"a saddle point of order {number_imaginary}"
     kind = kinds.get(number_imaginary, order)
+    if unresolved := int(vibrations.unresolved.sum()):
+        plural = "s" if unresolved > 1 else ""
+        kind += f", but for {unresolved} mode{plural} that cannot be told from zero"
     return (
         f"{len(vibrations.frequencies)} modes, {number_imaginary} imaginary: {kind}. "
         f"Zero-point energy {vibrations.zero_point_energy:.4f} eV {vibrations.per}."

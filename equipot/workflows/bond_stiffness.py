@@ -54,10 +54,10 @@ UNSTRETCHED: Final = 1.12
 """Length in Å up to which such a bond is not stretched."""
 
 MISTAKES: Final = {
-    "forces twice as large as they are": 2.0,
-    "kcal/mol taken for eV": 23.0605,
-    "kJ/mol taken for eV": 96.4853,
-    "meV taken for eV": 1000.0,
+    "forces were twice as large as they are": 2.0,
+    "kcal/mol were taken for eV": 23.0605,
+    "kJ/mol were taken for eV": 96.4853,
+    "meV were taken for eV": 1000.0,
 }
 """How many times stiffer bonds become by mistakes in the units of training data."""
 

@@ -61,7 +61,7 @@ def test_wrong_units_of_energy_are_refused_whatever_the_masses(name, factor, mas
 def test_forces_twice_as_large_are_refused(name):
     atoms = diatomic(name, 2.0)
 
-    with pytest.raises(ValueError, match="forces twice as large as they are"):
+    with pytest.raises(ValueError, match="forces were twice as large as they are"):
         vibrations(atoms, atoms.calc.hessian)
 
 
