@@ -73,8 +73,8 @@ def find_pairs(
     if bool((sorted_there.diff() == 0).any()):
         twice = by_there[1:][sorted_there.diff() == 0]
         raise ValueError(
-            f"duplicate edges: {_list(edge_index, edge_shift, twice)}; each would count "
-            "as often as it is there: remove the copies"
+            f"duplicate edges: {_list(edge_index, edge_shift, twice)}; copies would "
+            "count, too: remove them"
         )
     if not torch.equal(sorted_there, back[by_back]):
         alone = (~torch.isin(there, back)).nonzero()[:, 0]

@@ -9,7 +9,7 @@ from ase.build import bulk, molecule
 from potentials import random_potential
 
 from equipot.edge_pairs import find_pairs, join_pairs, single_edges
-from equipot.graph import AtomicGraph, collate, edge_vectors, partial_graph
+from equipot.graph import collate, edge_vectors, partial_graph
 from equipot.neighbors import build_graph
 
 STRUCTURES = {

@@ -10,6 +10,7 @@ from equipot.neighbors.interface import neighbor_list
 ROUNDING = 8.0
 """Rounding errors of the largest coordinate within which a distance is known."""
 
+
 class IncompleteGraphError(ValueError):
     """A graph lacks pairs of atoms that are closer than its cutoff."""
 
@@ -39,10 +40,11 @@ def check_complete(graph: AtomicGraph) -> None:
             where = f" of structure {number}" if graph.num_graphs > 1 else ""
             raise IncompleteGraphError(
                 f"the graph is said to have all pairs of atoms within {graph.cutoff:g} "
-                f"Å, but {len(missing)} edges{where} are missing, such as atom {sender} "
-                f"to atom {receiver} with translation {shift}. Rebuild it with "
-                "build_graph; check that no limit on the number of neighbors was set, "
-                "and that edge vectors are r[sender] + translation @ cell - r[receiver]"
+                f"Å, but {len(missing)} edges{where} are missing, such as atom "
+                f"{sender} to atom {receiver} with translation {shift}. Rebuild it "
+                "with build_graph; check that no limit on the number of neighbors was "
+                "set, and that edge vectors are "
+                "r[sender] + translation @ cell - r[receiver]"
             )
 
 
