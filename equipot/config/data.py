@@ -81,6 +81,12 @@ class KeysConfig(Config):
         keys = (self.energy, self.forces, self.virials or self.stress)
         return [key for key in keys if key is not None]
 
+    @property
+    def all(self) -> list[str]:
+        """Every key that is looked for."""
+        keys = [getattr(self, label) for label in (*LABELS, "config_type")]
+        return [key for key in keys if key is not None]
+
     def absent(self, present: Container[str]) -> dict[str, str]:
         """Labels that the configuration names under a key that is not `present`."""
         return {k: key for k, key in self.named.items() if key not in present}

@@ -100,13 +100,15 @@ def parse_structure(atoms: Atoms, keys: KeysConfig, source: str) -> Structure:
         source: File and frame for messages.
 
     Returns:
-        The structure. A stress of nothing but zeros on a structure that does not repeat
+        The structure; keys that differ from the names in case alone are renamed in
+        `atoms`. A stress of nothing but zeros on a structure that does not repeat
         in three directions, which some programs write, counts as absent.
 
     Raises:
         DataError: If positions, cell, species or a label do not make sense.
     """
     check_geometry(atoms, source)
+    _adopt_spelling(atoms, keys, source)
     labels = Labels(
         energy=torch.tensor([_energy(atoms, keys.energy, source)], dtype=torch.float64),
         forces=torch.from_numpy(_forces(atoms, keys.forces, source)),
@@ -144,6 +146,27 @@ def lookup(atoms: Atoms, key: str | None) -> Any:
         if key in place:
             return place[key]
     return None
+
+
+def _adopt_spelling(atoms: Atoms, keys: KeysConfig, source: str) -> None:
+    """Name labels as they were asked for, where a file spells them in another case."""
+    results = {} if atoms.calc is None else atoms.calc.results
+    places: tuple[dict[str, Any], ...] = (atoms.info, atoms.arrays, results)
+    wanted = {key.lower(): key for key in keys.all}
+    for place in places:
+        for found in [k for k in map(str, place) if k.lower() in wanted]:
+            key = wanted[found.lower()]
+            if found == key:
+                continue
+            value, known = place[found], lookup(atoms, key)
+            if known is not None and not np.array_equal(
+                np.asarray(known).ravel(), np.asarray(value).ravel()
+            ):
+                raise DataError(
+                    f"{source}: {key} and {found} have different values; rename or "
+                    "remove one of them"
+                )
+            place[key] = place.pop(found)
 
 
 def available_keys(atoms: Atoms) -> list[str]:

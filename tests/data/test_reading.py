@@ -218,7 +218,7 @@ def isolated_pair(atoms):
         (nan_position, "#1: the position of atom 3 is not finite"),
         (infinite_energy, "#1: REF_energy holds values that are not finite"),
         (nan_force, "#1: REF_forces holds values that are not finite"),
-        (species_zero, "#1: atom 1 has the atomic number 0"),
+        (species_zero, "#1, line 19: atom 1 is 'X', a dummy atom"),
         (flat_cell, "#1: repeats along 3 lattice vectors"),
         (two_energies, "#1: REF_energy must be one number"),
         (logical_energy, "#1: REF_energy must hold numbers, got 'True'"),
@@ -249,13 +249,13 @@ def test_nonsense_is_refused_with_file_frame_and_key(
     [
         ("two\n\nH 0 0 0\n", "#0, line 1: expected a number of atoms, got 'two'"),
         ("1\n\nH 0 0 0\n2\n\nH 0 0 0\n", "#1, line 4: announces 2 atoms, got 1"),
-        ("1\n\nH 0 0\n", "#0, line 1: is not extxyz"),
-        ("1\n\nQq 0 0 0\n", "#0, line 1: is not extxyz: KeyError"),
+        ("1\n\nH 0 0\n", "#0, line 1: plain XYZ needs 4 columns, atom 0 has 3"),
+        ("1\n\nQq 0 0 0\n", "#0, line 1: atom 0 is 'Qq', which is no element"),
         ("", "is empty"),
         ("\n \n", "holds no structure"),
     ],
 )
-def test_errors_of_ase_become_one_that_names_the_line(tmp_path, content, message):
+def test_errors_of_frames_name_the_line(tmp_path, content, message):
     path = tmp_path / "bad.extxyz"
     path.write_text(content)
 
