@@ -21,8 +21,8 @@ from jaxtyping import Float, Shaped
 
 from equipot.data.errors import DataError
 
-LONGEST_LINE: Final = 2**25
-"""Characters of a line beyond which a file is refused; dense Hessians of 300 atoms,
+LONGEST_LINE: Final = 2**24
+"""Characters of a line beyond which a file is refused; dense Hessians of 250 atoms,
 written as text, are shorter."""
 MOST_KEYS: Final = 10_000
 """Keys of a line beyond which a file is refused."""
@@ -44,6 +44,8 @@ INFO_LOGICALS: Final = {
 NUMBER: Final = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][-+]?\d+)?"
 INTEGER: Final = re.compile(r"[-+]?\d+")
 KEY: Final = re.compile(r'"((?:[^"\\]|\\.)+)"(?=\s*=)|([^\s=]+)')
+SPACE: Final = re.compile(r"\s+")
+BARE: Final = re.compile(r"\S*")
 EQUALS: Final = re.compile(r"(\s*)=(\s*)")
 QUOTED: Final = {
     '"': re.compile(r'"((?:[^"\\]|\\.)*)"'),
@@ -198,8 +200,8 @@ def _pairs(line: str) -> Iterator[tuple[str, Value | None]]:
     """Keys with their values; None for words without one."""
     position, count = 0, 0
     while True:
-        while position < len(line) and line[position].isspace():
-            position += 1
+        if space := SPACE.match(line, position):
+            position = space.end()
         if position == len(line):
             return
         count += 1
@@ -232,9 +234,8 @@ def _value(line: str, start: int, key: str) -> tuple[Value, int]:
         end = _closing(line, start, key)
         value = Value(_unescaped(line[start + 1 : end - 1]), opening)
     else:
-        end = start
-        while end < len(line) and not line[end].isspace():
-            end += 1
+        bare = BARE.match(line, start)
+        end = start if bare is None else bare.end()
         return Value(_unescaped(line[start:end]), ""), end
     if line[end : end + 1] == ",":
         end += 1
@@ -338,11 +339,13 @@ def _check_other_key(
 ) -> None:
     """Refuse a key that may be meant to say how the structure repeats."""
     plain = re.sub("[^a-z0-9]", "", key.lower())
-    numbers = _numbers(re.findall(r"[^\s,;\[\]{}()]+", value.text))
-    count = 0 if numbers is None else len(numbers)
     cell_like = re.search("latt|cell|box|cryst|^vec|^abc$|^hmat", plain) or (
         get_close_matches(plain, ["lattice"], cutoff=0.75)
     )
+    origin = plain in ("origin", "cellorigin")
+    words = re.findall(r"[^\s,;\[\]{}()]+", value.text) if cell_like or origin else []
+    numbers = _numbers(words)
+    count = 0 if numbers is None else len(numbers)
     if cell_like and "supercell" not in plain:
         if cell is None and count in (3, 6, 9):
             raise DataError(
@@ -366,7 +369,7 @@ def _check_other_key(
                 f"{key}={value.text[:60]!r} is not understood: write which directions "
                 'repeat as pbc="T T F"'
             )
-    if plain in ("origin", "cellorigin") and (count != 3):
+    if origin and count != 3:
         raise DataError(f"{key} must be three numbers in Å, got {value.text[:60]!r}")
     if re.fullmatch(
         "(length|pos|position|positions|distance|coord|coords|coordinate|coordinates"
