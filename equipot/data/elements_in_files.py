@@ -108,7 +108,9 @@ def _check_occupancies(atoms: Atoms) -> None:
     sites = atoms.info.get("occupancy")
     if isinstance(sites, dict):
         for site, shares in sites.items():
-            if isinstance(shares, dict) and list(shares.values()) not in ([1], [1.0]):
+            if isinstance(shares, dict) and not (
+                len(shares) == 1 and set(shares.values()) <= {1, ".", "?"}
+            ):
                 parts = ", ".join(f"{value} {key}" for key, value in shares.items())
                 raise DataError(f"site {site} is occupied by {parts[:80]}{advice}")
 
