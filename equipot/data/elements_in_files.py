@@ -12,9 +12,10 @@ from typing import Any, Final
 
 import numpy as np
 from ase import Atoms
-from ase.data import atomic_masses
+from ase.data import atomic_masses, chemical_symbols
 from ase.io.cif import parse_cif
 from ase.io.formats import open_with_compression
+from jaxtyping import Int
 
 from equipot.data.chemical_symbols import ISOTOPES, SAME_MASS, read_symbols
 from equipot.data.errors import DataError
@@ -28,6 +29,8 @@ NO_ELEMENTS: Final = {
 """Formats in which elements cannot be said, and what they say instead."""
 UNITS: Final = ("metal", "real")
 """Units of LAMMPS in which lengths are in Å."""
+COINCIDENT: Final = 0.05
+"""Distance in Å below which two elements share a site."""
 DEUTERON: Final = 2.01355
 """Mass in u that the reader of CIF files takes for deuterium."""
 
@@ -145,8 +148,32 @@ def _check_cif(block: Any) -> None:
     found = [_cif_symbol(s, bool(symbols)) for s in symbols or labels]
     numbers, _ = read_symbols(found)
     _check_formula(block, set(numbers.tolist()))
-    if [n for n in numbers] != Atoms(block.get_symbols()).numbers.tolist():
+    if numbers.tolist() != Atoms(block.get_symbols()).numbers.tolist():
         raise DataError("ASE reads other elements; write symbols such as Cu, not CU")
+    _check_shared_sites(block, numbers)
+
+
+def _check_shared_sites(block: Any, numbers: Int[np.ndarray, " sites"]) -> None:
+    """Refuse two elements at one place; the reader would keep one of them."""
+    kind, coordinates = block._get_site_coordinates()
+    cell = block.get_cell()
+    if kind != "scaled" or cell.rank < 3 or len(set(numbers.tolist())) < 2:
+        return
+    group = block.get_spacegroup(subtrans_included=True)
+    seen = np.zeros((0, 3))
+    for element in sorted(set(numbers.tolist())):
+        sites = np.asarray(coordinates[numbers == element], dtype=np.float64)
+        images, _ = group.equivalent_sites(sites, onduplicates="replace")
+        for image in images:
+            step = seen - image
+            distances = np.linalg.norm((step - step.round()) @ cell.array, axis=1)
+            if (distances < COINCIDENT).any():
+                raise DataError(
+                    f"{chemical_symbols[element]} shares its place at "
+                    f"{image.round(4).tolist()} with another element; make an ordered "
+                    "structure of it, with one atom on each site"
+                )
+        seen = np.concatenate([seen, images])
 
 
 def _cif_symbol(symbol: Any, typed: bool) -> str:

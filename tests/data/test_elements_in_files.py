@@ -101,6 +101,7 @@ OCCUPIED = (*BASIC, "occupancy")
         ("a.cif", cif(["A Si 0 0 0 2"], (*BASIC, "disorder_group")), "group 2"),
         ("a.cif", cif(["A O 0 0 0 2"], (*BASIC, "attached_hydrogens")), "2 hydrogen"),
         ("a.cif", cif(["A X 0 0 0"]), "dummy atom"),
+        ("a.cif", cif(["A Si 0 0 0", "B Ge 0 0 1"]), "shares its place"),
         ("a.cif", cif(["CA1 0 0 0"], ("label", *BASIC[2:])), "is not clear"),
         ("a.cif", cif(["Wat1 0 0 0"], ("label", *BASIC[2:])), "is not clear"),
         ("a.cif", cif(["A CU 0 0 0"]), "not CU"),
