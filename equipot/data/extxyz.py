@@ -1,8 +1,7 @@
 """Frames of extended XYZ and plain XYZ, in all dialects that agree on their meaning."""
 
 import sys
-from collections.abc import Iterator, Sequence
-from io import TextIOBase
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -42,14 +41,14 @@ def extxyz_frames(path: Path) -> Iterator[Atoms]:
     """
     with open_with_compression(str(path), "r") as file:
         line_number, count = 0, 0
-        while header := _line(file):
+        while header := _line(file.readline):
             line_number += 1
             if not header.strip():
                 continue
             where = f"{path}#{count}, line {line_number}"
             try:
                 num_atoms = _count(header)
-                yield _frame(list(_block(file, num_atoms)))
+                yield _frame(list(_block(file.readline, num_atoms)))
             except DataError as error:
                 raise DataError(f"{where}: {error}") from error
             except Exception as error:  # ASE leaks any type
@@ -61,14 +60,14 @@ def extxyz_frames(path: Path) -> Iterator[Atoms]:
             count += 1
 
 
-def _line(file: TextIOBase) -> str:
+def _line(readline: Callable[[int], str]) -> str:
     """Next line, which may not be of any length."""
-    line = file.readline(LONGEST_LINE + 1)
+    line = readline(LONGEST_LINE + 1)
     if len(line) > LONGEST_LINE:
         raise DataError(
             f"a line has more than {LONGEST_LINE} characters: is this extended XYZ?"
         )
-    return str(line)
+    return line
 
 
 def _count(header: str) -> int:
@@ -82,9 +81,9 @@ def _count(header: str) -> int:
     return int(word)
 
 
-def _block(file: TextIOBase, num_atoms: int) -> Iterator[str]:
+def _block(readline: Callable[[int], str], num_atoms: int) -> Iterator[str]:
     """Second line of a frame, and one line per atom."""
-    lines = iter(lambda: _line(file), "")
+    lines = iter(lambda: _line(readline), "")
     found = -1
     for line in islice(lines, min(num_atoms, sys.maxsize - 1) + 1):
         found += 1

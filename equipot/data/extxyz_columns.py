@@ -69,7 +69,7 @@ class Column(NamedTuple):
     """Name in ASE."""
     kind: str
     """R, I, S or L."""
-    count: int
+    width: int
 
 
 def read_columns(properties: str | None, rows: Sequence[str]) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def read_columns(properties: str | None, rows: Sequence[str]) -> dict[str, Any]:
             positions, two columns say different things, or a value has another type.
     """
     columns = _parse(PLAIN if properties is None else properties)
-    width = sum(column.count for column in columns)
+    width = sum(column.width for column in columns)
     split = [row.split() for row in rows]
     for number, words in enumerate(split):
         if len(words) < width or (len(words) > width and properties is not None):
@@ -103,9 +103,9 @@ def read_columns(properties: str | None, rows: Sequence[str]) -> dict[str, Any]:
     start = 0
     for column in columns:
         value = _values(
-            column, [words[start : start + column.count] for words in split]
+            column, [words[start : start + column.width] for words in split]
         )
-        start += column.count
+        start += column.width
         known = arrays.setdefault(column.role, value)
         if known is not value and not np.array_equal(known, value):
             raise DataError(
@@ -185,4 +185,4 @@ def _values(column: Column, words: list[list[str]]) -> Any:
         array = array.astype(bool)
     if column.role in ("positions", "masses", "momenta", "charges", "occupancy"):
         array = array.astype(np.float64)
-    return array if column.count == 1 else array.reshape(len(words), column.count)
+    return array if column.width == 1 else array.reshape(len(words), column.width)

@@ -168,8 +168,24 @@ def infinite_energy(atoms):
     atoms.info["REF_energy"] = np.inf
 
 
-def nan_force(atoms):
-    atoms.arrays["REF_forces"][2, 0] = np.nan
+def infinite_force(atoms):
+    atoms.arrays["REF_forces"][2, 0] = -np.inf
+
+
+def nan_stress_component(atoms):
+    atoms.info["REF_stress"] = np.where(np.eye(3), 0.1, np.nan)
+
+
+def mask_of_forces(atoms):
+    atoms.arrays["force_mask"] = np.ones(len(atoms), dtype=bool)
+
+
+def negative_weight(atoms):
+    atoms.info["config_weight"] = -1
+
+
+def word_weight(atoms):
+    atoms.info["config_weight"] = "high"
 
 
 def species_zero(atoms):
@@ -216,8 +232,12 @@ def isolated_pair(atoms):
     ("change", "message"),
     [
         (nan_position, "#1: the position of atom 3 is not finite"),
-        (infinite_energy, "#1: REF_energy holds values that are not finite"),
-        (nan_force, "#1: REF_forces holds values that are not finite"),
+        (infinite_energy, "#1: REF_energy holds values that are infinite"),
+        (infinite_force, "#1: REF_forces holds values that are infinite"),
+        (nan_stress_component, "#1: REF_stress is nan in some components"),
+        (mask_of_forces, "#1: the column force_mask is not understood: write nan"),
+        (negative_weight, "#1: config_weight must be a number that is not negative"),
+        (word_weight, "#1: config_weight must hold numbers, got 'high'"),
         (species_zero, "#1, line 19: atom 1 is 'X', a dummy atom"),
         (flat_cell, "#1: repeats along 3 lattice vectors"),
         (two_energies, "#1: REF_energy must be one number"),
