@@ -52,11 +52,12 @@ def _check_label(
     """Findings about one label; `others` are keys that could be meant."""
     count = sum(label in f.structure.has for f in facts)
     if count == 0 and others:
+        option = "virials" if "virial" in others[0].lower() else label
         yield Finding(
             "warning" if label == "stress" else "error",
             "keys",
             f"no frame has {label} under {key!r}, but there is {', '.join(others)}: "
-            f"say --{label}-key {others[0]}",
+            f"say --{option}-key {others[0]}",
         )
     elif count == 0 and label != "stress":
         yield Finding("warning", "labels", f"there are no {label} labels")
