@@ -319,6 +319,11 @@ def _pdb(lines: Sequence[str]) -> dict[str, Any]:
                 )
     if symbols:
         read_symbols(symbols)
+        if isotopes := ISOTOPES.keys() & set(symbols):
+            raise DataError(
+                f"the element {min(isotopes)} is read from extxyz and CIF only; "
+                "convert the file"
+            )
     if len(alternatives) > 1:
         raise DataError(
             "atoms have alternative locations (column 17); keep one of each"

@@ -75,7 +75,7 @@ FOREIGN_UNITS: Final = re.compile(
 CELL_IN_TEXT: Final = re.compile(
     r"\b(?:lattice|cell|box|cryst1|pbc|periodic\w*)\w*"
     r"\s*(?:vectors?|constants?|parameters?)?\s*(?:\([^)]*\)|\{[^}]*\})?"
-    rf"\s*[:=]?\s*[\"'\[(]*\s*(?:{NUMBER}|[TF])(?:[\s,;]+(?:{NUMBER}|[TF])){{2}}",
+    rf"[\"']?\s*[:=]?\s*[\"'\[(]*\s*(?:{NUMBER}|[TF])(?:[\s,;]+(?:{NUMBER}|[TF])){{2}}",
     re.IGNORECASE,
 )
 BOHR_IN_TEXT: Final = re.compile(r"\b(?:bohr|atomic[_ ]units?)\b", re.IGNORECASE)
@@ -279,6 +279,8 @@ def _sort(
                     f"{value.text[:60]!r}"
                 )
             continue
+        if strict and value is None and re.match("lattice|pbc|cell|box|period", name):
+            raise DataError(f"{key[:40]!r} is followed by no = and no value")
         new = Value("T", "") if value is None else value
         if others.setdefault(key, new).text != new.text:
             raise DataError(

@@ -22,6 +22,11 @@ from equipot.data.labels import WEIGHTED, Labels
 ISOLATED = "IsolatedAtom"
 LONGEST_NAME = 200
 STRUCTURAL = {"numbers", "positions"}
+UNIT_OF_LABEL = re.compile(
+    "(energy|energies|force|forces|stress|stresses|virial|virials)_?units?"
+    "|units?_?(of_)?(energy|energies|force|forces|stress|virial|virials)"
+)
+"""Keys that tell the unit of a label, in lower case."""
 WEIGHT_KEYS = [
     f"config_{name}_weight" for name in ("energy", "forces", "stress", "virials")
 ]
@@ -117,6 +122,7 @@ def parse_structure(atoms: Atoms, keys: KeysConfig, source: str) -> Structure:
     """
     check_geometry(atoms, source)
     _adopt_spelling(atoms, keys, source)
+    _check_units(atoms, source)
     labels = Labels(
         energy=torch.tensor([_energy(atoms, keys.energy, source)], dtype=torch.float64),
         forces=torch.from_numpy(_forces(atoms, keys.forces, source)),
@@ -157,6 +163,17 @@ def lookup(atoms: Atoms, key: str | None) -> Any:
         if key in place:
             return place[key]
     return None
+
+
+def _check_units(atoms: Atoms, source: str) -> None:
+    """Refuse labels of which the file itself says that they are in other units."""
+    for key, value in atoms.info.items():
+        unit_of_label = UNIT_OF_LABEL.fullmatch(str(key).lower())
+        if unit_of_label and not str(value).strip().lower().startswith("ev"):
+            raise DataError(
+                f"{source}: {key}={str(value)[:40]!r}, but labels are read in eV, eV/Å "
+                "and eV/Å^3; convert them, and correct or remove the key"
+            )
 
 
 def _weights(

@@ -125,6 +125,7 @@ OCCUPIED = (*BASIC, "occupancy")
         ("POSCAR", POSCAR.format(title="a", names="A B\n", counts="1 1"), "no element"),
         ("a.pdb", pdb({"el": ""}), "no element in columns 77 and 78"),
         ("a.pdb", pdb({"el": "X"}), "dummy atom"),
+        ("a.pdb", pdb({"el": "D"}), "the element D"),
         ("a.pdb", pdb({"occ": 0.5}), "occupancy 0.5"),
         ("a.pdb", pdb({"alt": "A"}, {"alt": "B"}, {}), "alternative locations"),
         ("a.gro", "a\n 1\n    1MOL    CA    1   0.0   0.0   0.0\n 1 1 1\n", "extxyz"),

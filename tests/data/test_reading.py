@@ -180,6 +180,10 @@ def mask_of_forces(atoms):
     atoms.arrays["force_mask"] = np.ones(len(atoms), dtype=bool)
 
 
+def other_unit(atoms):
+    atoms.info["energy_unit"] = "Hartree"
+
+
 def negative_weight(atoms):
     atoms.info["config_weight"] = -1
 
@@ -236,6 +240,7 @@ def isolated_pair(atoms):
         (infinite_force, "#1: REF_forces holds values that are infinite"),
         (nan_stress_component, "#1: REF_stress is nan in some components"),
         (mask_of_forces, "#1: the column force_mask is not understood: write nan"),
+        (other_unit, "#1: energy_unit='Hartree', but labels are read in eV"),
         (negative_weight, "#1: config_weight must be a number that is not negative"),
         (word_weight, "#1: config_weight must hold numbers, got 'high'"),
         (species_zero, "#1, line 19: atom 1 is 'X', a dummy atom"),
