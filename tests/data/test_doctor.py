@@ -357,6 +357,17 @@ def test_labels_are_found_in_any_case_and_structures_of_weight_zero_left_out(
     assert "energy" not in found(report, "keys") + found(report, "labels", "warning")
 
 
+def test_atoms_without_a_force_are_counted(metals, write_frames):
+    frames = [atoms.copy() for atoms in metals[:6]]
+    frames[2].arrays["REF_forces"][:3] = np.nan
+    frames[2].info["config_weight"] = 2
+
+    report = examine([write_frames(frames)])
+
+    assert "3 atoms in 1 structures have no force" in found(report, "labels", "info")
+    assert found(report, "keys", "info") == ""
+
+
 def test_unreadable_frames_are_counted_and_the_rest_examined(metals, write_frames):
     frames = [atoms.copy() for atoms in metals[:6]]
     frames[2].info["REF_energy"] = np.inf
