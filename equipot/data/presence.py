@@ -44,8 +44,8 @@ def check_presence(
         yield Finding(
             "info",
             "labels",
-            f"{sum(map(_without_force, partly))} atoms in {len(partly)} structures have "
-            "no force label (nan) and do not count",
+            f"{sum(map(_without_force, partly))} atoms in {len(partly)} structures "
+            "have no force label (nan) and do not count",
             some([f.source for f in partly]),
         )
     if not any(f.structure.has for f in facts):
