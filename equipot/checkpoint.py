@@ -440,9 +440,7 @@ def _check_golden(
     raise GoldenOutputError(_refusal(path, header, failures, edited), failures)
 
 
-def _seals(
-    header: Mapping[str, Any], tensors: Mapping[str, Tensor]
-) -> dict[str, str]:
+def _seals(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, str]:
     """A hash of each key of a header, and of each tensor of a domain.
 
     Golden outputs show what changes a prediction. These show the rest: where a model
@@ -465,9 +463,7 @@ def _seals(
     }
 
 
-def _edited(
-    header: Mapping[str, Any], tensors: Mapping[str, Tensor]
-) -> list[str]:
+def _edited(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> list[str]:
     """Keys that are not what they were when the golden outputs were computed."""
     if header["golden"] is None:
         return []

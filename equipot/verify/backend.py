@@ -109,8 +109,8 @@ def verify_backend(
     """Compare a backend with the reference, and with differences of its own energy.
 
     Energy, forces, stress and Hessian-vector products are compared in the arithmetic of
-    the potential and in float64; then those of many copies of the structures, computed
-    at once, in the arithmetic of the potential: some 30,000 edges. In float64, forces and
+    the potential and in float64; then, in the arithmetic of the potential, those of
+    many copies of a structure at once, with some 30,000 edges. In float64, forces and
     stress are then compared with central differences of the energy, and Hessian-vector
     products with those of forces.
 
@@ -252,9 +252,7 @@ def quick_choice(sizes: Sequence[int], periodic: Sequence[bool]) -> list[int]:
     return first + others[: QUICK_STRUCTURES - len(first)]
 
 
-def _large_checks(
-    backend: str, dtype: torch.dtype, expected: Expected
-) -> list[Check]:
+def _large_checks(backend: str, dtype: torch.dtype, expected: Expected) -> list[Check]:
     """Copies of a structure at once, with what each should have.
 
     The reference need not compute them, as copies do not interact. Crystals go first,
@@ -269,9 +267,7 @@ def _large_checks(
     if not edges:
         return []
     copies = -(-_most_edges(potential) // edges)
-    many = Probe(
-        collate([probe.graph] * copies), probe.directions.repeat(1, copies, 1)
-    )
+    many = Probe(collate([probe.graph] * copies), probe.directions.repeat(1, copies, 1))
     values = evaluate(with_backend(potential, backend, dtype), [many])
     wanted = {
         kind: {

@@ -1,4 +1,4 @@
-"""Golden outputs: what a potential computed when it was saved, to compare with later."""
+"""Golden outputs: what a potential computed when it was saved, for comparisons."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -106,7 +106,7 @@ def test_a_resume_keeps_the_backend_that_the_run_began_with(train, choose, monke
     )
 
     assert len(asked) == count
-    assert "backend fused, which auto chose when the run began" in printed
+    assert "backend fused, with which the run began" in printed
     assert read_header(resumed.best)["backend_used"] == "fused"
     one, other = (
         load_potential(files.last, backend="clebsch_gordan").state_dict()
