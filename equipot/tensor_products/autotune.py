@@ -7,7 +7,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import torch
@@ -264,8 +264,9 @@ def _from_answer(answer: Mapping[str, Any], able: set[str]) -> Choice | None:
     fastest = min(times, key=lambda name: times[name]) if times else REFERENCE
     expected = measured if len(measured) > 1 else set()
     quiet = 0 <= choice.spread <= MOST_SPREAD
-    right = sound and quiet and set(times) == expected and choice.backend == fastest
-    return choice if right else None
+    whole = set(answer) == {field.name for field in fields(Choice)}
+    right = whole and sound and quiet and set(times) == expected
+    return choice if right and choice.backend == fastest else None
 
 
 def _describe(problem: Problem) -> str:

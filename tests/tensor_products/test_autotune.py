@@ -320,7 +320,7 @@ def slices(monkeypatch):
 @pytest.mark.parametrize("unlucky", [0, 1, 2])
 def test_one_unlucky_slice_prunes_no_candidate(install, slices, unlucky):
     install(fast=Fast)
-    times = [0.001] * 4
+    times = [0.001] * 6
     times[1 + unlucky] = 0.5  # the first fills caches
     passes = slices(fast=times, clebsch_gordan=[0.002])
 
