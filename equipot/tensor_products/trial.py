@@ -94,8 +94,13 @@ class Inputs:
         steps = torch.arange(copies, device=index.device).repeat_interleave(
             index.shape[1]
         )
+        x, vectors, weights = (
+            t.repeat(copies, *[1] * (t.dim() - 1)) for t in self.operands
+        )
         return Inputs(
-            *(t.repeat(copies, *[1] * (t.dim() - 1)) for t in self.operands),
+            x,
+            vectors,
+            weights,
             Connectivity(index.repeat(1, copies) + nodes * steps, copies * nodes),
         )
 
