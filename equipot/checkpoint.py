@@ -278,22 +278,23 @@ def load_potential(
             raise ValueError(f"dtype must be float32 or float64, got {dtype!r}")
         config = config.model_copy(update={"dtype": dtype})
     where = resolve_device(device)
+    weights = _weights(tensors)
+    try:
+        check_weights(config, statistics, weights)  # before auto measures anything
+    except ValueError as error:
+        raise _not_fitting(path, error) from error
     if config.backend == AUTO:
         choice = choose_backend(typical_problem(config, statistics, where))
         logger.info("%s", choice)
         config = config.model_copy(update={"backend": choice.backend})
     try:
-        weights = _weights(tensors)
-        check_weights(config, statistics, weights)
         potential = build_potential(config, statistics)
         potential.load_state_dict(weights)
         check_finite(potential)  # numbers that only float64 holds
     except UnsupportedSpecError:
         raise
     except (RuntimeError, ValueError) as error:
-        raise CheckpointError(
-            f"the weights in {path} do not fit its header: {str(error)[:1000]}"
-        ) from error
+        raise _not_fitting(path, error) from error
     potential = potential.to(where).eval()
     if verify:
         known = potential.backend == REFERENCE or _check_once(potential, header)
@@ -310,6 +311,13 @@ def _read(path: Path | str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     header = _upgrade(header, Path(path))
     _check_header(header, path)
     return header, tensors
+
+
+def _not_fitting(path: Path | str, error: Exception) -> CheckpointError:
+    """Error of a file whose weights are not those of its header."""
+    return CheckpointError(
+        f"the weights in {path} do not fit its header: {str(error)[:1000]}"
+    )
 
 
 def _weights(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
