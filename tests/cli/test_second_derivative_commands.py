@@ -20,7 +20,13 @@ from tests.potentials import statistics_of
 from tests.workflows.analytic_potentials import mueller_brown
 
 CONFIG = ModelConfig(
-    cutoff=3.0, lmax=1, channels=4, num_layers=2, radial_hidden=(8,), zbl=True
+    cutoff=3.0,
+    lmax=1,
+    channels=4,
+    num_layers=2,
+    radial_hidden=(8,),
+    zbl=True,
+    backend="clebsch_gordan",
 )
 
 
