@@ -97,8 +97,8 @@ def read_structure(source: str) -> "Atoms":
     fixing = [n for n in found.arrays if n.lower() in FIXING]
     if fixing:
         raise ValueError(
-            f"{source}: the column {fixing[0]} is not understood: write which atoms may "
-            "move as move_mask:L:1, T or F, or remove it"
+            f"{source}: the column {fixing[0]} is not understood: write which atoms "
+            "may move as move_mask:L:1, T or F, or remove it"
         )
     return without_labels(found)
 
