@@ -66,7 +66,16 @@ PERIODS: Final = {
     "bc",
     "pbcs",
     "pbcflags",
+    "nonperiodic",
+    "aperiodic",
+    "isperiodic",
+    "periodicx",
+    "periodicy",
+    "periodicz",
+    "periodicboundaryconditions",
 }
+LENGTHS: Final = ({"a", "b", "c"}, {"lx", "ly", "lz"})
+"""Keys that together may be meant for a cell."""
 FOREIGN_UNITS: Final = re.compile(
     r"\b(?:bohrs?|a\.?u\.?|atomic(?:[ _]units?)?|hartrees?|ha|eh|ry|rydbergs?"
     r"|kcal\S*|kj\S*|real|lj|nm|pm|nanomet\w*|picomet\w*|electron)(?:\b|$)",
@@ -141,6 +150,13 @@ def parse_header(line: str) -> Header:
         _check_other_key(key, value, cell, pbc if periods is not None else None)
         if columns is None and COLUMN_LIST.fullmatch(value.text):
             raise DataError(f"{key}={value.text[:80]} lists columns: write Properties=")
+    names = {key.lower() for key in others}
+    for lengths in LENGTHS:
+        if cell is None and strict and lengths <= names:
+            raise DataError(
+                f"{', '.join(sorted(lengths))} are not understood: if they are the "
+                'cell, write Lattice="ax ay az bx by bz cx cy cz" in Å'
+            )
     info = {k: v.text if k.lower() == "uid" else convert(v) for k, v in others.items()}
     return Header(cell, pbc, None if columns is None else columns.text.strip(), info)
 

@@ -58,3 +58,12 @@ def test_calculated_magnetic_moments_are_those_to_start_from(tmp_path):
 
     assert found.get_initial_magnetic_moments().tolist() == [0.9, 1.1]
     assert found.info == {}
+
+
+def test_columns_that_may_hold_atoms_are_not_passed_over(tmp_path):
+    atoms = Atoms("OO", [(0, 0, 0), (0, 0, 1.2)])
+    atoms.set_array("fixed", np.array([True, False]))
+    write(tmp_path / "a.xyz", atoms)
+
+    with pytest.raises(ValueError, match="column fixed is not understood"):
+        read_structure(str(tmp_path / "a.xyz"))
