@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io import write
 
 from equipot.atomic_file import write_atomically, write_json
 from equipot.frame_file import write_frames
@@ -97,9 +96,22 @@ def write_phonons(
 
 
 def write_relaxation(file: Path, relaxation: Relaxation) -> None:
-    """Write the relaxed structure with its energy as extended XYZ."""
+    """Write the relaxed structure with its energy as extended XYZ.
+
+    Args:
+        file: Its folder is made if it is not there.
+        relaxation: Its structure keeps what the start carried: masses, tags, magnetic
+            moments, fixed atoms, and all of ``info`` that extended XYZ can hold.
+
+    Raises:
+        ValueError: If something in ``info`` is nothing that extended XYZ can hold.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
-    write(file, _with_energy(relaxation.atoms, relaxation.energy), format="extxyz")
+    frame = _with_energy(relaxation.atoms, relaxation.energy)
+    if relaxation.pressure:
+        frame.info["pressure_gpa"] = relaxation.pressure
+        frame.info["enthalpy_ev"] = relaxation.enthalpy
+    write_frames(file, [frame])
 
 
 def mode_frames(vibrations: Vibrations) -> list[Atoms]:
