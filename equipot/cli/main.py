@@ -12,7 +12,7 @@ from equipot.cli.elastic import elastic
 from equipot.cli.evaluate import evaluate
 from equipot.cli.info import info
 from equipot.cli.md import md
-from equipot.cli.phonons import phonons
+from equipot.cli.phonons import SupercellCommand, phonons
 from equipot.cli.relax import relax
 from equipot.cli.saddle import saddle
 from equipot.cli.verify import verify
@@ -54,7 +54,7 @@ app.command()(md)
 app.command()(relax)
 app.command()(vibrations)
 app.command()(saddle)
-app.command()(phonons)
+app.command(cls=SupercellCommand)(phonons)
 app.command()(elastic)
 app.command()(info)
 app.command()(doctor)
