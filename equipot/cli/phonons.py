@@ -156,12 +156,10 @@ class SupercellCommand(TyperCommand):
         """Join the numbers after the option; typer calls this."""
         joined: list[str] = []
         for arg in args:
-            if (
-                re.fullmatch(r"[0-9]+", arg)
-                and len(joined) > 1
-                and joined[-2] == "--supercell"
-                and re.fullmatch(r"[0-9]+(,[0-9]+)*", joined[-1])
-            ):
+            before = "=".join(joined[-2:]) if joined[-2:-1] == ["--supercell"] else ""
+            option = before or (joined[-1] if joined else "")
+            numbers = re.fullmatch(r"--supercell=[0-9]+(,[0-9]+)*", option)
+            if numbers and re.fullmatch(r"[0-9]+", arg):
                 joined[-1] += f",{arg}"
             else:
                 joined.append(arg)

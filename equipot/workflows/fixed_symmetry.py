@@ -9,6 +9,8 @@ from ase.constraints import FixAtoms
 from ase.geometry import find_mic
 from jaxtyping import Float
 
+from equipot.workflows.space_group import find_space_group
+
 TOLERANCE: Final = 0.01
 """Distance in Å up to which atoms and their images under an operation are the same."""
 
@@ -51,25 +53,17 @@ def fix_symmetry(atoms: Atoms, tolerance: float = TOLERANCE) -> FixedSymmetry:
             "symmetry can be fixed in crystals: expected three periodic directions, "
             f"got pbc={atoms.pbc.tolist()}"
         )
-    try:
-        import spglib  # noqa: F401, PLC0415 - optional
-    except ImportError as error:
-        raise ImportError(
-            "fixed symmetry needs spglib, which is not installed: pip install "
-            "'equipot[phonons]'"
-        ) from error
-    from ase.constraints import FixSymmetry  # noqa: PLC0415 - imports spglib
-    from ase.spacegroup.symmetrize import check_symmetry  # noqa: PLC0415
-
     refined = atoms.copy()
     refined.set_constraint()
     refined.calc = None
-    found = check_symmetry(refined, symprec=tolerance)
+    found = find_space_group(refined, tolerance)
     if found is None:
         raise ValueError(
             f"no symmetry found with a tolerance of {tolerance:g} Å: atoms may be "
             "closer than that; give another tolerance"
         )
+    from ase.constraints import FixSymmetry  # noqa: PLC0415 - imports spglib
+
     constraint = FixSymmetry(refined, symprec=tolerance)
     change = refined.positions - atoms.positions
     moved = float(np.linalg.norm(find_mic(change, atoms.cell, pbc=True)[0], axis=1).max())
