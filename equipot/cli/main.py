@@ -9,6 +9,7 @@ from equipot.cli.bench import app as bench
 from equipot.cli.data import app as data
 from equipot.cli.doctor import doctor
 from equipot.cli.elastic import elastic
+from equipot.cli.eos import eos
 from equipot.cli.evaluate import evaluate
 from equipot.cli.info import info
 from equipot.cli.md import md
@@ -56,5 +57,6 @@ app.command()(vibrations)
 app.command()(saddle)
 app.command(cls=SupercellCommand)(phonons)
 app.command()(elastic)
+app.command()(eos)
 app.command()(info)
 app.command()(doctor)

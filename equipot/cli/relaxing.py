@@ -53,6 +53,11 @@ class Progress:
                 f"{step.max_force:.2g} eV/Å"
             )
 
+    def volume(self, done: int, of: int) -> None:
+        """Say how far a scan of volumes is."""
+        if self._due():
+            self._say(f"{done} of {of} volumes")
+
     def _due(self) -> bool:
         return time.monotonic() - self._last >= SECONDS
 

@@ -9,9 +9,11 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from equipot.atomic_file import write_atomically, write_json
 from equipot.frame_file import write_frames
+from equipot.report.eos_page import eos_page
 from equipot.report.phonon_page import phonon_page
 from equipot.report.reaction_page import reaction_page
 from equipot.report.vibration_page import vibration_page
+from equipot.workflows.equation_of_state import EquationOfStateResult
 from equipot.workflows.phonons import Phonons
 from equipot.workflows.reaction import Reaction
 from equipot.workflows.relax import Relaxation
@@ -92,6 +94,33 @@ def write_phonons(
         folder / "phonopy_params.yaml", settings={"force_constants": True}
     )
     text = phonon_page(phonons, title, warnings)
+    write_atomically(folder / "report.html", text.encode())
+
+
+def write_equation_of_state(
+    folder: Path,
+    found: EquationOfStateResult,
+    title: str,
+    warnings: tuple[str, ...] = (),
+) -> None:
+    """Write ``eos.json``, ``scan.xyz`` and ``report.html``.
+
+    Args:
+        folder: Made if it is not there.
+        found: Scan and fit.
+        title: Of the page.
+        warnings: To show in the page.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / "eos.json", found.record())
+    write_frames(
+        folder / "scan.xyz",
+        [
+            _with_energy(frame, energy)
+            for frame, energy in zip(found.frames, found.energies.tolist(), strict=True)
+        ],
+    )
+    text = eos_page(found, title, warnings)
     write_atomically(folder / "report.html", text.encode())
 
 

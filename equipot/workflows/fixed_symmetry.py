@@ -5,11 +5,11 @@ from typing import Any, Final
 
 import numpy as np
 from ase import Atoms
-from ase.constraints import FixAtoms
+from ase.constraints import FixAtoms, FixSymmetry
 from ase.geometry import find_mic
 from jaxtyping import Float
 
-from equipot.workflows.space_group import find_space_group
+from equipot.workflows.space_group import find_space_group, symmetry_failures
 
 TOLERANCE: Final = 0.01
 """Distance in Å up to which atoms and their images under an operation are the same."""
@@ -62,9 +62,13 @@ def fix_symmetry(atoms: Atoms, tolerance: float = TOLERANCE) -> FixedSymmetry:
             f"no symmetry found with a tolerance of {tolerance:g} Å: atoms may be "
             "closer than that; give another tolerance"
         )
-    from ase.constraints import FixSymmetry  # noqa: PLC0415 - imports spglib
-
-    constraint = FixSymmetry(refined, symprec=tolerance)
+    try:
+        constraint = FixSymmetry(refined, symprec=tolerance)
+    except symmetry_failures() as error:
+        raise ValueError(
+            f"the symmetry {found.international} cannot be made exact ({error}): give "
+            f"another tolerance than {tolerance:g} Å"
+        ) from error
     change = refined.positions - atoms.positions
     moved = float(np.linalg.norm(find_mic(change, atoms.cell, pbc=True)[0], axis=1).max())
     stretched = float(np.abs(refined.cell.array - atoms.cell.array).max())

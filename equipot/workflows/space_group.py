@@ -3,6 +3,8 @@
 from typing import Any
 
 from ase import Atoms
+from ase.spacegroup.symmetrize import check_symmetry
+from ase.utils import OldSpglibError
 
 
 def find_space_group(atoms: Atoms, tolerance: float) -> Any | None:
@@ -18,6 +20,19 @@ def find_space_group(atoms: Atoms, tolerance: float) -> Any | None:
     Raises:
         ImportError: If spglib is not installed.
     """
+    failures = symmetry_failures()
+    try:
+        return check_symmetry(atoms, symprec=tolerance)
+    except failures:
+        return None
+
+
+def symmetry_failures() -> tuple[type[Exception], ...]:
+    """What is raised where no symmetry is found.
+
+    Raises:
+        ImportError: If spglib is not installed.
+    """
     try:
         import spglib  # noqa: PLC0415 - optional
     except ImportError as error:
@@ -25,12 +40,5 @@ def find_space_group(atoms: Atoms, tolerance: float) -> Any | None:
             "symmetry needs spglib, which is not installed: pip install "
             "'equipot[phonons]'"
         ) from error
-    from ase.spacegroup.symmetrize import check_symmetry  # noqa: PLC0415
-    from ase.utils import OldSpglibError  # noqa: PLC0415
-
     # Since spglib 2.7 a failure has a class of its own.
-    failures = (OldSpglibError, getattr(spglib, "SpglibError", OldSpglibError))
-    try:
-        return check_symmetry(atoms, symprec=tolerance)
-    except failures:
-        return None
+    return (OldSpglibError, getattr(spglib, "SpglibError", OldSpglibError))
