@@ -130,10 +130,8 @@ def write_relaxation(file: Path, relaxation: Relaxation) -> None:
     Args:
         file: Its folder is made if it is not there.
         relaxation: Its structure keeps what the start carried: masses, tags, magnetic
-            moments, fixed atoms, and all of ``info`` that extended XYZ can hold.
-
-    Raises:
-        ValueError: If something in ``info`` is nothing that extended XYZ can hold.
+            moments, fixed atoms, and all of ``info`` that extended XYZ can hold; ASE
+            warns of the rest.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     frame = _with_energy(relaxation.atoms, relaxation.energy)

@@ -7,7 +7,7 @@ import numpy as np
 from ase import Atoms
 from ase.constraints import FixAtoms, FixSymmetry
 from ase.geometry import find_mic
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from equipot.workflows.space_group import find_space_group, symmetry_failures
 
@@ -92,7 +92,7 @@ def fix_symmetry(atoms: Atoms, tolerance: float = TOLERANCE) -> FixedSymmetry:
 
 def refuse_broken_symmetry(
     atoms: Atoms,
-    rotations: Float[np.ndarray, "operations 3 3"],
+    rotations: Int[np.ndarray, "operations 3 3"],
     projector: Float[np.ndarray, "9 9"],
 ) -> None:
     """Raise if the strains that are allowed break a symmetry that is kept.
