@@ -28,10 +28,10 @@ def check_crystal(
     """
     if not atoms.pbc.all():
         raise ValueError(_not_periodic(atoms, what, needs_volume))
-    if atoms.cell.rank < 3:  # noqa: PLR2004 - of space
+    if np.linalg.matrix_rank(atoms.cell.array) < 3:  # noqa: PLR2004 - of space
         raise ValueError(
-            f"{what} need a cell with a volume, got cell vectors of rank "
-            f"{atoms.cell.rank}: {atoms.cell.array.tolist()}"
+            f"{what} need a cell with a volume, got the vectors "
+            f"{atoms.cell.array.tolist()}"
         )
     if atoms.constraints:
         raise ValueError(

@@ -257,9 +257,12 @@ def phonons(
     isotopes = _has_isotopes(_as_atoms(lattice.primitive))
     lattice.run_mesh(mesh, is_mesh_symmetry=not isotopes)
     lattice.run_total_dos()
-    lattice.run_thermal_properties(
-        temperatures=temperatures, exclude_gamma_acoustic=True
-    )
+    with warnings.catch_warnings():
+        # `invariant` says the same.
+        warnings.filterwarnings("ignore", "The acoustic frequencies at Gamma")
+        lattice.run_thermal_properties(
+            temperatures=temperatures, exclude_gamma_acoustic=True
+        )
     on_mesh, dos = lattice.mesh, lattice.total_dos
     thermal = lattice.thermal_properties
     frequencies = on_mesh.frequencies
