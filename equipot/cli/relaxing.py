@@ -103,9 +103,7 @@ def run_relaxation(
     for note in result.notes:
         typer.secho(f"note: {note}", dim=True, err=True)
     if result.net_force > DRIFT:
-        typer.secho(
-            f"warning: {_drifts(result)}", fg="yellow", err=True
-        )
+        typer.secho(f"warning: {_drifts(result)}", fg="yellow", err=True)
     return result
 
 

@@ -41,9 +41,7 @@ class Moduli:
     """Whether all eigenvalues are positive; if not, averages carry no meaning."""
 
 
-def turned_stiffness(
-    stiffness: Matrix, rotation: Float64[np.ndarray, "3 3"]
-) -> Matrix:
+def turned_stiffness(stiffness: Matrix, rotation: Float64[np.ndarray, "3 3"]) -> Matrix:
     """Elastic constants of the same crystal in other axes.
 
     Args:

@@ -68,7 +68,11 @@ def summary(found: EquationOfStateResult) -> str:
         f"V0 {found.volume:.4f} Å^3 and E0 {found.energy:.6f} eV per cell of "
         f"{found.cell.text}; {found.volume / atoms:.4f} Å^3 and "
         f"{found.energy / atoms:.6f} eV per atom. B0 {found.bulk_modulus:.3f} GPa"
-        + ("." if found.bulk_derivative is None else f", B0' {found.bulk_derivative:.3f}.")
+        + (
+            "."
+            if found.bulk_derivative is None
+            else f", B0' {found.bulk_derivative:.3f}."
+        )
     )
 
 

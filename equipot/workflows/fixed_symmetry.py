@@ -70,7 +70,9 @@ def fix_symmetry(atoms: Atoms, tolerance: float = TOLERANCE) -> FixedSymmetry:
             f"another tolerance than {tolerance:g} Å"
         ) from error
     change = refined.positions - atoms.positions
-    moved = float(np.linalg.norm(find_mic(change, atoms.cell, pbc=True)[0], axis=1).max())
+    moved = float(
+        np.linalg.norm(find_mic(change, atoms.cell, pbc=True)[0], axis=1).max()
+    )
     stretched = float(np.abs(refined.cell.array - atoms.cell.array).max())
     allowed = 10 * tolerance * max(1.0, float(np.cbrt(len(atoms))))
     if max(moved, stretched) > allowed:

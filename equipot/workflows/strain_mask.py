@@ -21,7 +21,9 @@ ON_AXES: Final = 1e-9
 """Largest element of a projector that counts as zero."""
 
 
-def allowed_strains(atoms: Atoms, names: Sequence[str] = ()) -> Float[np.ndarray, "9 9"]:
+def allowed_strains(
+    atoms: Atoms, names: Sequence[str] = ()
+) -> Float[np.ndarray, "9 9"]:
     """Projector on the strains that a relaxation may make, as flat 3x3 matrices.
 
     Only strains within the span of the periodic directions are allowed, so that lengths
@@ -67,7 +69,9 @@ def allowed_strains(atoms: Atoms, names: Sequence[str] = ()) -> Float[np.ndarray
     return common @ common.T
 
 
-def component_mask(projector: Float[np.ndarray, "9 9"]) -> Float[np.ndarray, " 6"] | None:
+def component_mask(
+    projector: Float[np.ndarray, "9 9"],
+) -> Float[np.ndarray, " 6"] | None:
     """Components of Voigt that a projector lets through, if it is as simple as that."""
     off_diagonal = projector - _symmetric_diagonal(projector)
     if np.abs(off_diagonal).max() > ON_AXES:

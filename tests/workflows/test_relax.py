@@ -15,6 +15,7 @@ from tests.workflows.analytic_potentials import (
     valence,
 )
 
+
 class NoStress(Calculator):
     implemented_properties = ["energy", "forces"]  # noqa: RUF012
 
@@ -198,7 +199,11 @@ def test_under_a_pressure_the_enthalpy_is_least(silicon):
         ({"strains": ["xx"]}, True, "only if the cell relaxes"),
         ({"cell": True, "strains": ["xx", "ab"]}, True, "unknown strain ab"),
         ({"cell": True, "strains": ["shape", "xx"]}, True, "unknown strain shape"),
-        ({"cell": True, "strains": ["xx", "zz"]}, [True, True, False], "not all within"),
+        (
+            {"cell": True, "strains": ["xx", "zz"]},
+            [True, True, False],
+            "not all within",
+        ),
         ({"cell": True}, False, "along periodic directions only"),
         ({"keep_symmetry": True}, [True, True, False], "three periodic directions"),
         (
