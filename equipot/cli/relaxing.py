@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 SECONDS = 3.0
 """Between two lines of progress."""
 
+MANY = 50
+"""Atoms whose Hessian takes long enough to be announced."""
+
 DRIFT = 1e-4
 """Net force for each atom in eV/Å beyond which the energy depends on where the
 structure is."""
@@ -40,6 +43,8 @@ class Progress:
         """Say how far a Hessian is."""
         if done == 0:
             self._start = time.monotonic()
+            if of > MANY:
+                self._say(f"Hessian of {of} atoms: {3 * of} derivatives of the forces")
         elapsed = time.monotonic() - self._start
         if done and self._due():
             left = elapsed * (of - done) / done

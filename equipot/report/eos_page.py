@@ -63,16 +63,13 @@ def eos_page(
 
 def summary(found: EquationOfStateResult) -> str:
     """One sentence on the minimum."""
-    atoms = found.cell.atoms
+    atoms, slope = found.cell.atoms, found.bulk_derivative
+    derivative = "" if slope is None else f", B0' {slope:.3f}"
     return (
         f"V0 {found.volume:.4f} Å^3 and E0 {found.energy:.6f} eV per cell of "
         f"{found.cell.text}; {found.volume / atoms:.4f} Å^3 and "
         f"{found.energy / atoms:.6f} eV per atom. B0 {found.bulk_modulus:.3f} GPa"
-        + (
-            "."
-            if found.bulk_derivative is None
-            else f", B0' {found.bulk_derivative:.3f}."
-        )
+        f"{derivative}."
     )
 
 

@@ -2,11 +2,11 @@
 
 import numpy as np
 from ase import Atoms
-from jaxtyping import Int
 from scipy.sparse import coo_array
-from scipy.sparse.csgraph import breadth_first_order, connected_components
+from scipy.sparse.csgraph import connected_components
 
 from equipot.neighbors import build_graph
+from equipot.neighbors.dimensionality import dimensionality
 
 
 def check_crystal(
@@ -28,7 +28,7 @@ def check_crystal(
     """
     if not atoms.pbc.all():
         raise ValueError(_not_periodic(atoms, what, needs_volume))
-    if np.linalg.matrix_rank(atoms.cell.array) < 3:  # noqa: PLR2004 - of space
+    if np.linalg.matrix_rank(atoms.cell.array) < 3:
         raise ValueError(
             f"{what} need a cell with a volume, got the vectors "
             f"{atoms.cell.array.tolist()}"
@@ -43,59 +43,29 @@ def check_crystal(
         _check_connections(atoms, what, cutoff, needs_volume)
 
 
-def periodicities(atoms: Atoms, cutoff: float) -> tuple[int, ...]:
-    """In how many directions each connected part of a structure repeats itself.
+def connections(atoms: Atoms, cutoff: float) -> tuple[int, int]:
+    """How neighbors connect a structure.
 
     Args:
         atoms: Structure.
         cutoff: In Å; atoms that are closer are neighbors.
 
     Returns:
-        For each part 0 (a molecule), 1 (a chain), 2 (a layer) or 3 (a crystal), in
-        ascending order.
+        Directions in which the most extended part repeats itself, from 0 (a molecule)
+        to 3 (a crystal); and the number of parts that have no neighbors in each other.
     """
     graph = build_graph(atoms, cutoff)
-    senders, receivers = graph.edge_index.numpy()
-    shifts = graph.edge_shift.numpy()
-    count = len(atoms)
-    links = coo_array((np.ones(len(senders)), (receivers, senders)), (count, count))
-    parts, labels = connected_components(links.tocsr(), directed=False)
-    # An image of each atom that a tree of neighbors reaches; what an edge adds beyond
-    # the tree is a lattice vector along which the part repeats itself.
-    images = _images(links, labels, senders, receivers, shifts)
-    loops = images[receivers] + shifts - images[senders]
-    ranks = []
-    for part in range(parts):
-        found = np.unique(loops[labels[receivers] == part], axis=0)
-        ranks.append(int(np.linalg.matrix_rank(found)) if len(found) else 0)
-    return tuple(sorted(ranks))
-
-
-def _images(
-    links: coo_array,
-    labels: Int[np.ndarray, " atoms"],
-    senders: Int[np.ndarray, " edges"],
-    receivers: Int[np.ndarray, " edges"],
-    shifts: Int[np.ndarray, "edges 3"],
-) -> Int[np.ndarray, "atoms 3"]:
-    """Lattice translation at which a tree of edges meets each atom."""
-    count = len(labels)
-    keys, first = np.unique(receivers * count + senders, return_index=True)
-    images = np.zeros((count, 3), dtype=np.int64)
-    graph = links.tocsr()
-    for root in np.unique(labels, return_index=True)[1]:
-        order, before = breadth_first_order(graph, root)
-        for atom in order[1:]:
-            edge = first[np.searchsorted(keys, before[atom] * count + atom)]
-            images[atom] = images[before[atom]] + shifts[edge]
-    return images
+    index, count = graph.edge_index.numpy(), len(atoms)
+    links = coo_array((np.ones(index.shape[1]), tuple(index)), (count, count))
+    parts, _ = connected_components(links, directed=False)
+    return dimensionality(index, graph.edge_shift.numpy(), count), int(parts)
 
 
 def _check_connections(
     atoms: Atoms, what: str, cutoff: float, needs_volume: bool
 ) -> None:
-    ranks = periodicities(atoms, cutoff)
-    if max(ranks) == 0:
+    dimension, parts = connections(atoms, cutoff)
+    if dimension == 0:
         raise ValueError(
             f"{what} are those of a crystal, but no neighbors within {cutoff:g} Å "
             "connect these atoms with the next cell: this is a molecule in a box, for "
@@ -103,13 +73,13 @@ def _check_connections(
         )
     if not needs_volume:
         return
-    if len(ranks) > 1:
+    if parts > 1:
         raise ValueError(
-            f"{what} need one crystal, but these atoms are {len(ranks)} parts without "
+            f"{what} need one crystal, but these atoms are {parts} parts without "
             f"neighbors within {cutoff:g} Å of each other, which slide freely"
         )
-    if ranks[0] < 3:  # noqa: PLR2004 - of space
-        kind = {1: "a chain", 2: "a layer"}[ranks[0]]
+    if dimension < 3:
+        kind = {1: "a chain", 2: "a layer"}[dimension]
         raise ValueError(
             f"{what} need a crystal whose neighbors within {cutoff:g} Å connect it in "
             f"three directions; this is {kind} with vacuum around it, where a strain "

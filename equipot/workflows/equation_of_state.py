@@ -187,7 +187,7 @@ def equation_of_state(
         )
     if points < FEWEST:
         raise ValueError(f"expected at least {FEWEST} volumes, got {points}")
-    if not 0 < span < 0.5:  # noqa: PLR2004 - half of the volume
+    if not 0 < span < 0.5:
         raise ValueError(
             f"expected a change of the volume between 0 and 0.5 of it, got {span}"
         )
@@ -286,8 +286,8 @@ def fit_equation_of_state(
 
 
 _RECENTER: Final = (
-    "relax the cell first (--cell), start from a crystal nearer to its minimum, or scan "
-    "a larger range"
+    "relax the cell first (--cell), start from a crystal nearer to its minimum, or "
+    "scan a larger range"
 )
 
 

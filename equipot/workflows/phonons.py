@@ -296,7 +296,7 @@ def phonons(
 def _soft_share(on_mesh: Any) -> float:
     """Share of modes within noise of zero, without the translations at Gamma."""
     soft = (np.abs(on_mesh.frequencies) <= -UNSTABLE).sum(axis=1)
-    at_gamma = np.abs(on_mesh.qpoints).max(axis=1) < 1e-9  # noqa: PLR2004 - zero
+    at_gamma = np.abs(on_mesh.qpoints).max(axis=1) < 1e-9
     soft = np.where(at_gamma, np.maximum(soft - 3, 0), soft)
     branches = on_mesh.frequencies.shape[1]
     return float(np.average(soft / branches, weights=on_mesh.weights))

@@ -24,7 +24,7 @@ that they cause, to first order, in eV/Å: Hessian-vector products ``(k, N, 3)``
 Progress = Callable[[int, int], None]
 """Is told how many atoms are done, and of how many."""
 
-ROWS: Final = 16
+ROWS: Final = 8
 """Atoms whose rows of a Hessian are differentiated between two reports of progress."""
 
 

@@ -34,8 +34,8 @@ class StandardAxes:
 def standard_axes(atoms: Atoms) -> StandardAxes | None:
     """Axes of the conventional cell, by spglib's choice of it.
 
-    The first axis lies along a, the second in the plane of a and b, except in monoclinic
-    crystals, whose unique axis is the second.
+    The first axis lies along a, the second in the plane of a and b; the unique axis of
+    a monoclinic crystal is the second.
 
     Args:
         atoms: Crystal, periodic in three directions.

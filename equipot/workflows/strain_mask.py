@@ -77,7 +77,7 @@ def component_mask(
     if np.abs(off_diagonal).max() > ON_AXES:
         return None
     kept = np.array([e.ravel() @ projector @ e.ravel() for e in _unit_strains()])
-    return (kept > 0.5).astype(float)  # noqa: PLR2004 - zero or one
+    return (kept > 0.5).astype(float)
 
 
 @final

@@ -6,7 +6,7 @@ from ase import Atoms
 from ase.build import bulk, diamond100, graphene, molecule
 from ase.constraints import FixAtoms
 
-from equipot.workflows.crystal import check_crystal, periodicities
+from equipot.workflows.crystal import check_crystal, connections
 from equipot.workflows.per_what import contents, per_what
 
 CUTOFF = 3.0
@@ -26,16 +26,16 @@ def wire():
 @pytest.mark.parametrize(
     ("atoms", "expected"),
     [
-        (bulk("Si", a=5.43), (3,)),
-        (bulk("Si", a=5.43).repeat((3, 1, 2)), (3,)),
-        (bulk("Cu", "fcc", a=3.6), (3,)),
-        (silicon_layer(5.0), (2,)),
-        (silicon_layer(0.7), (3,)),
-        (graphene(vacuum=6.0), (2,)),
-        (wire(), (1,)),
-        (Atoms("Si2", [(0, 0, 0), (2.3, 0, 0)], cell=[30] * 3, pbc=True), (0,)),
-        (Atoms("Si2", [(0, 0, 0), (9, 9, 9)], cell=[20] * 3, pbc=True), (0, 0)),
-        (bulk("Si", a=5.43) + Atoms("H", [(2.0, 2.0, 2.0)]), (3,)),
+        (bulk("Si", a=5.43), (3, 1)),
+        (bulk("Si", a=5.43).repeat((3, 1, 2)), (3, 1)),
+        (bulk("Cu", "fcc", a=3.6), (3, 1)),
+        (silicon_layer(5.0), (2, 1)),
+        (silicon_layer(0.7), (3, 1)),
+        (graphene(vacuum=6.0), (2, 1)),
+        (wire(), (1, 1)),
+        (Atoms("Si2", [(0, 0, 0), (2.3, 0, 0)], cell=[30] * 3, pbc=True), (0, 1)),
+        (Atoms("Si2", [(0, 0, 0), (9, 9, 9)], cell=[20] * 3, pbc=True), (0, 2)),
+        (bulk("Si", a=5.43) + Atoms("H", [(2.0, 2.0, 2.0)]), (3, 1)),
     ],
 )
 def test_parts_repeat_in_as_many_directions(atoms, expected):
@@ -45,7 +45,7 @@ def test_parts_repeat_in_as_many_directions(atoms, expected):
     shifted.positions += 3 * shifted.cell.array.sum(axis=0)
 
     for other in (atoms, turned, shifted):
-        assert periodicities(other, CUTOFF) == expected
+        assert connections(other, CUTOFF) == expected
 
 
 def two_layers():
@@ -61,7 +61,7 @@ def test_a_molecule_that_crosses_the_boundary_is_a_molecule():
     wrapped.positions -= wrapped.positions.mean(axis=0)
     wrapped.wrap()
 
-    assert periodicities(wrapped, 2.0) == (0,)
+    assert connections(wrapped, 2.0) == (0, 1)
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,7 @@ def test_a_fit_that_leaves_the_scan_or_has_no_minimum_is_refused():
     falling = -0.1 * (volumes - 36) + np.array([0, 0, 0, 0, 0, -0.3, 0])
 
     for energies in (maximum, falling):
-        with pytest.raises(ValueError, match="minimum|cannot be fitted"):
+        with pytest.raises(ValueError, match=r"minimum|cannot be fitted"):
             fit_equation_of_state(frames, energies, np.array([]))
 
 
