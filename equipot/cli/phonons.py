@@ -3,7 +3,7 @@
 import re
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
@@ -22,8 +22,6 @@ from equipot.cli.structures import (
 )
 
 if TYPE_CHECKING:
-    import click
-
     from equipot.workflows.phonons import Phonons
 
 RELAXED = 1e-4
@@ -152,7 +150,7 @@ def parse_supercell(text: str) -> tuple[int, int, int]:
 class SupercellCommand(TyperCommand):
     """Takes ``--supercell 2 2 2`` for ``--supercell 2,2,2``."""
 
-    def parse_args(self, ctx: "click.Context", args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Join the numbers after the option; typer calls this."""
         joined: list[str] = []
         for arg in args:
