@@ -15,6 +15,7 @@ from ase.optimize.optimize import Optimizer
 from jaxtyping import Float
 
 from equipot.data.unlabeled import without_labels
+from equipot.neighbors.cell import complete_rows
 from equipot.workflows.fixed_symmetry import (
     TOLERANCE,
     fix_symmetry,
@@ -165,7 +166,7 @@ def relax(
         cell: Whether the cell relaxes too; the calculator then needs a stress. That of
             a structure with fewer than three periodic directions may refer to any
             volume, as long as it is the derivative of the energy by strain, divided by
-            the volume of the cell; a missing vector is taken as one of 1 Å.
+            the volume of the cell; vectors of free directions are left out of it.
         strains: What of the cell may change: names of
             `equipot.workflows.strain_mask.COMPONENTS`, or "hydrostatic" or "shape";
             all if left out.
@@ -292,7 +293,8 @@ def _target(
         moving.set_constraint(constraints)
         return moving, notes
     moving.set_constraint([*constraints, StrainMask(projector, pressure)])
-    moving.set_cell(moving.cell.complete())  # vectors of free directions may be missing
+    # Vectors of free directions mean nothing, and may be missing.
+    moving.set_cell(complete_rows(moving.cell.tolist(), moving.pbc.tolist()))
     target = FrechetCellFilter(
         moving,
         mask=component_mask(projector),

@@ -289,7 +289,7 @@ def test_a_slab_relaxes_in_its_plane(slab, relaxed_slab):
     assert np.linalg.norm(relaxed_slab.atoms.cell[0] - slab.cell[0]) > 1e-2
 
 
-@pytest.mark.parametrize("third", [(0, 0, 0), (1, 2, -15), (0, 0, 40)])
+@pytest.mark.parametrize("third", [(0, 0, 0), (1, 2, -15), (0, 0, 40), (1, 1, 0)])
 def test_the_vector_of_a_free_direction_means_nothing_and_stays(
     slab, relaxed_slab, third
 ):
