@@ -46,7 +46,7 @@ class Progress:
             if of > MANY:
                 self._say(f"Hessian of {of} atoms: {3 * of} derivatives of the forces")
         elapsed = time.monotonic() - self._start
-        if done and self._due():
+        if 0 < done < of and self._due():
             left = elapsed * (of - done) / done
             self._say(f"Hessian: {done} of {of} atoms, about {left:.0f} s left")
 
