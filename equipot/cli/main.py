@@ -9,10 +9,11 @@ from equipot.cli.bench import app as bench
 from equipot.cli.data import app as data
 from equipot.cli.doctor import doctor
 from equipot.cli.elastic import elastic
+from equipot.cli.eos import eos
 from equipot.cli.evaluate import evaluate
 from equipot.cli.info import info
 from equipot.cli.md import md
-from equipot.cli.phonons import phonons
+from equipot.cli.phonons import SupercellCommand, phonons
 from equipot.cli.relax import relax
 from equipot.cli.saddle import saddle
 from equipot.cli.verify import verify
@@ -54,7 +55,8 @@ app.command()(md)
 app.command()(relax)
 app.command()(vibrations)
 app.command()(saddle)
-app.command()(phonons)
+app.command(cls=SupercellCommand)(phonons)
 app.command()(elastic)
+app.command()(eos)
 app.command()(info)
 app.command()(doctor)
