@@ -85,9 +85,9 @@ def elastic(
         typer.echo(f"{name.replace('_', ' '):>16}{value:12.3f} {MODULI[name]}".rstrip())
     typer.echo("stable" if constants.stable else "UNSTABLE")
     if json_file is not None:
-        from equipot.atomic_file import write_json
+        from equipot.atomic_file import make_folder, write_json
 
-        json_file.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(json_file.parent)
         write_json(
             json_file,
             {

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, track
 
-from equipot.atomic_file import write_json
+from equipot.atomic_file import make_folder, write_json
 from equipot.checkpoint import load_potential, read_header, read_statistics
 from equipot.config.data import KeysConfig
 from equipot.data.dataset import make_example
@@ -118,7 +118,7 @@ def _write(
         history = read_history(Path(about.model), about.header)
         write_report(wanted.report, evaluation, about, history)
     if wanted.json is not None:
-        wanted.json.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(wanted.json.parent)
         write_json(wanted.json, _record(evaluation, about))
     if wanted.predictions is not None:
         write_predictions(wanted.predictions, structures, evaluation)

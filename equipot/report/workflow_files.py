@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io import write
 
-from equipot.atomic_file import write_atomically, write_json
+from equipot.atomic_file import make_folder, write_atomically, write_json
 from equipot.frame_file import write_frames
 from equipot.report.phonon_page import phonon_page
 from equipot.report.reaction_page import reaction_page
@@ -42,7 +41,7 @@ def write_vibrations(
         title: Of the page.
         warnings: To show in the page.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     record = {**vibrations.record(), "thermochemistry": thermochemistry.record()}
     write_json(folder / "vibrations.json", record)
     write_frames(folder / "modes.xyz", mode_frames(vibrations))
@@ -58,7 +57,7 @@ def write_reaction(folder: Path, reaction: Reaction, title: str) -> None:
         reaction: With its path.
         title: Of the page.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     write_json(folder / "reaction.json", reaction.record())
     path = reaction.path
     frames = [
@@ -87,19 +86,19 @@ def write_phonons(
         title: Of the page.
         warnings: To show in the page.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     write_json(folder / "phonons.json", phonons.record())
-    phonons.force_constants.phonopy.save(
-        folder / "phonopy_params.yaml", settings={"force_constants": True}
-    )
+    phonopy = phonons.force_constants.phonopy
+    described = str(phonopy.to_phonopy_yaml(settings={"force_constants": True}))
+    write_atomically(folder / "phonopy_params.yaml", described.encode())
     text = phonon_page(phonons, title, warnings)
     write_atomically(folder / "report.html", text.encode())
 
 
 def write_relaxation(file: Path, relaxation: Relaxation) -> None:
     """Write the relaxed structure with its energy as extended XYZ."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write(file, _with_energy(relaxation.atoms, relaxation.energy), format="extxyz")
+    make_folder(file.parent)
+    write_frames(file, [_with_energy(relaxation.atoms, relaxation.energy)])
 
 
 def mode_frames(vibrations: Vibrations) -> list[Atoms]:
