@@ -184,7 +184,7 @@ def test_dynamics_do_not_follow_links(name, tmp_path):
 
 def test_a_new_trajectory_is_not_begun_through_a_link(tmp_path, treasure):
     for write in (
-        lambda path: TrajWriter(path),
+        TrajWriter,
         lambda path: ThermoLog(path, ("step",)).write({"step": 1}),
         lambda path: cut_back(path, {"bytes": 3}),
     ):
