@@ -15,6 +15,7 @@ from equipot.cli.md import md
 from equipot.cli.phonons import phonons
 from equipot.cli.relax import relax
 from equipot.cli.saddle import saddle
+from equipot.cli.train import train
 from equipot.cli.verify import verify
 from equipot.cli.vibrations import vibrations
 
@@ -48,6 +49,7 @@ def _equipot(
 
 app.add_typer(bench, name="bench")
 app.add_typer(data, name="data")
+app.command()(train)
 app.command()(evaluate)
 app.command()(verify)
 app.command()(md)

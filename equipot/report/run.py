@@ -21,7 +21,12 @@ from equipot.report.evaluation import Evaluation
 from equipot.report.findings import warnings
 from equipot.report.history import read_history
 from equipot.report.html import write_report
-from equipot.report.loading import check_labels, load_structures
+from equipot.report.loading import (
+    check_labels,
+    check_no_labels_were_missed,
+    load_structures,
+    with_keys_of_training,
+)
 from equipot.report.predictions import write_predictions
 from equipot.report.provenance import Provenance, collect
 
@@ -54,7 +59,8 @@ def run_evaluation(
     Args:
         model: File of the potential.
         data: Files with structures.
-        keys: Names of the labels in the files.
+        keys: Names of the labels in the files; those that are not given are as in the
+            training of the model.
         wanted: Files to write.
         device: ``"auto"`` takes CUDA where there is one, else the CPU.
         dtype: ``"float32"`` or ``"float64"``; by default what it was trained in.
@@ -66,13 +72,15 @@ def run_evaluation(
 
     Raises:
         ValueError: If the model or a file cannot be used; the message names the file
-            and the frame.
+            and the frame. If no structure has a label: at once, or, where predictions
+            alone are wanted and other keys look like labels, once they are written.
     """
     header = read_header(model)
     potential = load_potential(model, device=device, dtype=dtype, backend=backend)
+    keys = with_keys_of_training(keys, header)
     everything = load_structures(data, keys, hessians)
     structures = [s for s in everything if not s.isolated]
-    if wanted.predictions is None:
+    if wanted.report or wanted.json or not wanted.predictions:
         check_labels(structures, keys)
     check_elements(
         potential.elements, ((s.source, s.atoms.numbers.tolist()) for s in structures)
@@ -105,6 +113,7 @@ def run_evaluation(
     _write(wanted, evaluation, about, structures)
     for path in filter(None, (wanted.report, wanted.json, wanted.predictions)):
         screen.print(f"wrote {escape(str(path))}", soft_wrap=True)
+    check_no_labels_were_missed(structures, keys)
     return evaluation
 
 
