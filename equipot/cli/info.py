@@ -3,15 +3,11 @@
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from textwrap import wrap
 from typing import Annotated, Any
 
 import typer
 
 from equipot.cli.errors import explain_errors
-
-WIDTH = 58
-"""Columns that a text may take beside its title."""
 
 
 @explain_errors
@@ -27,6 +23,7 @@ def info(
 ) -> None:
     """Show what a model is, what it was trained on, and where it holds."""
     from equipot.checkpoint import read_header
+    from equipot.terminal import in_columns
 
     header = read_header(model)
     if backend is not None:
@@ -38,9 +35,8 @@ def info(
         typer.echo(json.dumps(header, indent=2, ensure_ascii=False))
         return
     typer.secho(str(model), bold=True)
-    for title, text in describe(header):
-        for n, line in enumerate(wrap(text, WIDTH, break_long_words=False)):
-            typer.echo(f"  {'' if n else title:20}{line}")
+    for line in in_columns(list(describe(header))):
+        typer.echo(line)
 
 
 def describe(header: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

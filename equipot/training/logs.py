@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
-from rich.table import Table
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
@@ -77,7 +76,7 @@ class Journal:
             soft_wrap=True,
         )
 
-    def show(self, table: Table) -> None:
+    def show(self, table: RenderableType) -> None:
         """Print and note a table."""
         self.console.print(table)
         text = io.StringIO()

@@ -39,6 +39,7 @@ from equipot.run_folder import claimed
 from equipot.runtime import compute_settings
 from equipot.tensor_file import digest
 from equipot.tensor_products.autotune import choose_backend
+from equipot.terminal import Fitted
 from equipot.training.bad_batch import write_examples
 from equipot.training.build import build_limits, build_trainer, unused_labels
 from equipot.training.feature_cloud import fit_features
@@ -161,7 +162,7 @@ class _Run:
             if warning is not None:
                 self.journal.warn(warning)
         errors = self._test(position)
-        self.journal.show(error_table(errors))
+        self.journal.show(Fitted(error_table(errors)))
         return TrainingResult(self.files, position, errors, self._certify())
 
     def _read_state(self) -> State | None:

@@ -265,7 +265,7 @@ def _phonopy(atoms: Atoms, supercell: tuple[int, int, int]) -> Any:
     except ImportError as error:
         raise ImportError(
             "phonons need phonopy, which is not installed: pip install "
-            "'equipot[phonons]'"
+            "'phonopy>=4.8,<5'"
         ) from error
     cell = PhonopyAtoms(
         symbols=atoms.get_chemical_symbols(),
