@@ -40,8 +40,9 @@ class BuildPackage(build_py):
             TARGETS[target](root / "equipot" / "ops" / "lib")
         if not targets():
             print(
-                f"equipot: no compiled ops, {obstacle() or 'as asked'}; to add them: pip "
-                f"install --no-build-isolation --no-deps --force-reinstall '{ROOT}'"
+                f"equipot: no compiled ops, {obstacle() or 'as asked'}; to add them: "
+                "pip install --no-build-isolation --no-deps --force-reinstall "
+                f"'{ROOT}'"
             )
 
 

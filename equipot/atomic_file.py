@@ -141,11 +141,7 @@ def check_replaceable(path: Path) -> None:
         NotRegularError: If it is that of a folder, a device or a pipe, of a link to
             a device or a pipe, or of what the system keeps in /dev, /proc and /sys.
     """
-    parents = path.absolute().parents
-    if any(Path(f) in parents for f in SYSTEM) and Path("/dev/shm") not in parents:
-        raise NotRegularError(
-            f"cannot write {path}: {' and '.join(SYSTEM)} hold no files; name another"
-        )
+    _check_not_of_the_system(path)
     try:
         present = os.lstat(path).st_mode
         if stat.S_ISLNK(present):
@@ -157,6 +153,32 @@ def check_replaceable(path: Path) -> None:
         return
     if not replaceable:
         raise _not_regular(path)
+
+
+def check_can_be_made(path: Path) -> None:
+    """Refuse a file or folder that cannot be made, before hours of computing.
+
+    Args:
+        path: It need not exist, and nor need the folders around it.
+
+    Raises:
+        OSError: If the nearest folder that exists cannot be written to.
+    """
+    _check_not_of_the_system(path)
+    around = path.absolute()
+    if not around.is_dir():
+        around = around.parent
+    while not os.path.lexists(around):
+        around = around.parent
+    if not around.is_dir():
+        raise NotADirectoryError(f"cannot write {path}: {around} is a file")
+    if not os.access(around, os.W_OK | os.X_OK):
+        raise PermissionError(
+            f"cannot write {path}: the folder {around} cannot be written to; name "
+            "another place"
+        )
+    if not path.is_dir():
+        check_replaceable(path)
 
 
 def unused_name(path: Path) -> Path:
@@ -180,6 +202,15 @@ def make_folder(folder: Path) -> None:
         raise OSError(
             error.errno, f"cannot make the folder: {reason}", str(folder)
         ) from error
+
+
+def _check_not_of_the_system(path: Path) -> None:
+    places = (path.absolute(), *path.absolute().parents)
+    if any(Path(f) in places for f in SYSTEM) and Path("/dev/shm") not in places:
+        raise NotRegularError(
+            f"cannot write {path}: {', '.join(SYSTEM)} hold no files of users; name "
+            "another place"
+        )
 
 
 def _not_regular(path: Path) -> NotRegularError:

@@ -1,7 +1,7 @@
 """What is printed fits the terminal, and words stay whole."""
 
 import io
-import re
+import platform
 
 import pytest
 from rich.console import Console
@@ -22,10 +22,6 @@ def printed(item, width):
     console = Console(file=io.StringIO(), width=width)
     console.print(item)
     return console.file.getvalue()
-
-
-def words(text):
-    return re.findall(r"[A-Za-z_]{3,}", text)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -110,14 +106,10 @@ def test_marks_of_docstrings_are_not_shown():
 @pytest.mark.parametrize("width", WIDTHS)
 def test_doctor_and_help_show_no_marks_and_fit(monkeypatch, width):
     monkeypatch.setenv("COLUMNS", str(width))
-    commands = [
-        ["doctor"],
-        *([c.name or c.callback.__name__, "--help"] for c in app.registered_commands),
-    ]
-    for command in commands:
+    names = [c.name or c.callback.__name__ for c in app.registered_commands]
+    for command in (["doctor"], *([name, "--help"] for name in names)):
         text = CliRunner().invoke(app, command).output
         assert ":math:" not in text
         assert "``" not in text
-        assert (
-            max(len(line) for line in text.splitlines() if " " in line.strip()) <= width
-        )
+        lines = [x for x in text.splitlines() if platform.platform() not in x]
+        assert max(map(len, lines)) <= width

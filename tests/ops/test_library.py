@@ -125,8 +125,8 @@ def test_installed_package_has_no_sources_to_compare(tree):
         ('{"url": "file:///nowhere/equipot", "dir_info": {}}', "FOLDER_OF_THE_SOURCES"),
         ("sources", "'{}'"),
         (
-            '{"url": "https://host/e.git", "vcs_info": {"vcs": "git", "commit_id": "a1"}}',
-            "'git+https://host/e.git@a1'",
+            '{"url": "https://x/e.git", "vcs_info": {"vcs": "git", "commit_id": "a1"}}',
+            "'git+https://x/e.git@a1'",
         ),
     ],
 )
