@@ -21,7 +21,11 @@ app = typer.Typer(
 @explain_errors
 def train(
     config: Annotated[
-        Path, typer.Argument(help="YAML file, such as configs/demo.yaml.")
+        Path,
+        typer.Argument(
+            help="YAML file, such as configs/demo.yaml. Its data.root, and files without "
+            "one, are relative to the folder the command is started in."
+        ),
     ],
     overrides: Overrides = None,
     output: Annotated[

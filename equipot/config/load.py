@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from equipot.config.choices import merge_choices
 from equipot.config.plain_values import MERGE, TAG, PlainDumper, PlainLoader
+from equipot.paths import located
 
 C = TypeVar("C", bound=BaseModel)
 
@@ -186,7 +187,7 @@ def _cut(text: str) -> str:
 
 def _read_mapping(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise ConfigError(f"{path}: there is no such configuration file")
+        raise ConfigError(f"{located(path)}: there is no such configuration file")
     try:
         if (size := path.stat().st_size) > LARGEST:
             raise ValueError(f"{size} bytes, expected at most {LARGEST}")

@@ -17,6 +17,7 @@ from ase.io.formats import filetype, ioformats, open_with_compression
 from equipot.data.databases import database_rows
 from equipot.data.declared_sizes import refuse_impossible_sizes
 from equipot.data.errors import DataError
+from equipot.paths import located
 
 PICKLE_SUFFIXES = {".pkl", ".pickle", ".pckl", ".pt", ".pth"}
 TRAJECTORY = (b"- of Ulm", b"AFFormat")
@@ -124,7 +125,7 @@ def _format(path: Path) -> str:
     if path.is_dir():
         raise DataError(f"{path}: is a folder, expected a file with structures")
     if not path.exists():
-        raise DataError(f"{path}: no such file")
+        raise DataError(f"no such file: {located(path)}")
     if not path.is_file():
         raise DataError(f"{path}: is a device, expected a file with structures")
     with path.open("rb") as file:

@@ -97,3 +97,27 @@ def test_a_new_folder_within_new_folders_is_fine(invoke, tmp_path):
 
     assert result.exit_code == 1
     assert "cannot write" not in text  # the model is what it cannot read
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["info", "gone.safetensors"],
+        ["verify", "gone.safetensors"],
+        ["evaluate", "gone.safetensors", "in.yaml"],
+        ["data", "check", "gone.xyz"],
+        ["train", "gone.yaml"],
+        ["md", "gone.yaml"],
+    ],
+)
+def test_a_missing_file_is_named_with_what_its_path_is_relative_to(
+    invoke, tmp_path, arguments
+):
+    result = CliRunner().invoke(app, arguments)
+
+    assert result.exit_code == 1
+    assert (
+        f"{arguments[-1]} (relative to {tmp_path})"
+        in result.output.replace("in.yaml", "")
+        or "gone.safetensors (relative to" in result.output
+    )
