@@ -23,8 +23,8 @@ def train(
     config: Annotated[
         Path,
         typer.Argument(
-            help="YAML file, such as configs/demo.yaml. Its data.root, and files without "
-            "one, are relative to the folder the command is started in."
+            help="YAML file, such as configs/demo.yaml. Its data.root, and files "
+            "without one, are relative to the folder the command is started in."
         ),
     ],
     overrides: Overrides = None,

@@ -120,7 +120,8 @@ class DataConfig(Config):
         Literal["auto", "isolated_atoms", "least_squares", "none"] | dict[str, float]
     ) = Field("auto", validation_alias=AliasChoices("reference_energies", "E0s"))
     """Energies of the elements in eV that the model starts from; "auto" takes rows of
-    isolated atoms where there are any, else a least-squares fit."""
+    isolated atoms where there are any, else a least-squares fit. Elements are given by
+    symbol or atomic number: ``{Cu: -3.5, 79: -2.9}``."""
     split_seed: NonNegativeInt | None = None
     """Seed of the split; that of the run if left out."""
 
