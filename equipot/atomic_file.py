@@ -195,10 +195,9 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
+        reason = error.strerror or type(error).__name__
         if isinstance(error, FileExistsError | NotADirectoryError):
             reason = "a part of the path is a file"
-        else:
-            reason = error.strerror
         raise OSError(
             error.errno, f"cannot make the folder: {reason}", str(folder)
         ) from error

@@ -67,12 +67,11 @@ def train(
     results = train_members(checked, directory, members, resume, console)
     if results[-1].position.finished is None:
         raise typer.Exit(INTERRUPTED)
-    models = [result.directory.best for result in results]
-    listed = ", ".join(str(model) for model in models)
+    models = ", ".join(str(result.directory.best) for result in results)
     typer.echo(
-        f"committee: {listed}\nuse it in dynamics, which record and bound its spread, "
-        f"with `model: [{listed}]` in the configuration of equipot md; in Python with "
-        f"EquipotCalculator([{', '.join(repr(str(model)) for model in models)}])"
+        f"committee: {directory}\nuse the folder as the model of equipot evaluate, relax "
+        f"and others, and `model: [{models}]` in the configuration of equipot md; in "
+        "Python give the list to EquipotCalculator: forces then come with their spread"
     )
     _check_verified(results)
 

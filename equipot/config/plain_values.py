@@ -7,7 +7,7 @@ Source: YAML 1.2.2, section 10.3 (core schema).
 """
 
 import re
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import yaml
 
@@ -33,7 +33,7 @@ RESOLVERS: Final = (
 class PlainLoader(yaml.SafeLoader):
     """Safe loader with the types of YAML 1.2; keys of mappings are texts."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 (as PyYAML types it)
 
     def construct_number(self, node: yaml.ScalarNode) -> int:
         """Whole number: decimal whatever it begins with, or ``0x`` and ``0o``."""

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from equipot.calculators import EquipotCalculator
 from equipot.checkpoint import read_header
 from equipot.cli.main import app
+from equipot.cli.models import model_files
 from equipot.config.load import load_config
 from equipot.config.train import TrainConfig
 from equipot.training.members import member_config
@@ -41,7 +42,9 @@ def test_members_are_runs_that_differ_in_their_seed_alone(train, tmp_path):
         config.pop("seed")
     assert configs[0] == configs[1]
     assert headers[0]["sha256"] != headers[1]["sha256"]
-    assert "EquipotCalculator([" in text
+    assert "give the list to EquipotCalculator" in text
+    assert all(str(model) in text.replace(" ", "") for model in models)
+    assert model_files(tmp_path / "c") == models
     EquipotCalculator([str(model) for model in models], device="cpu")
 
     again, told = train("--members", "2")
