@@ -69,8 +69,8 @@ def train(
         raise typer.Exit(INTERRUPTED)
     models = ", ".join(str(result.directory.best) for result in results)
     typer.echo(
-        f"committee: {directory}\nuse the folder as the model of equipot evaluate, relax "
-        f"and others, and `model: [{models}]` in the configuration of equipot md; in "
+        f"committee: {directory}\nuse the folder as the model of equipot evaluate and "
+        f"others, and `model: [{models}]` in the configuration of equipot md; in "
         "Python give the list to EquipotCalculator: forces then come with their spread"
     )
     _check_verified(results)
