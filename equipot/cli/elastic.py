@@ -94,9 +94,9 @@ def elastic(
     if not constants.invariant:
         typer.secho(f"warning: {_drifts(constants)}", fg="yellow", err=True)
     if json_file is not None:
-        from equipot.atomic_file import write_json
+        from equipot.atomic_file import make_folder, write_json
 
-        json_file.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(json_file.parent)
         held = contents(atoms.get_chemical_symbols())
         write_json(
             json_file,

@@ -16,6 +16,7 @@ from equipot.cli.md import md
 from equipot.cli.phonons import SupercellCommand, phonons
 from equipot.cli.relax import relax
 from equipot.cli.saddle import saddle
+from equipot.cli.train import train
 from equipot.cli.verify import verify
 from equipot.cli.vibrations import vibrations
 
@@ -49,6 +50,7 @@ def _equipot(
 
 app.add_typer(bench, name="bench")
 app.add_typer(data, name="data")
+app.command()(train)
 app.command()(evaluate)
 app.command()(verify)
 app.command()(md)

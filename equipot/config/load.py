@@ -10,10 +10,14 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from equipot.config.choices import merge_choices
+from equipot.config.plain_values import MERGE, TAG, PlainDumper, PlainLoader
+from equipot.paths import located
+
 C = TypeVar("C", bound=BaseModel)
 
-MERGE = "tag:yaml.org,2002:merge"
-"""Tag of the key ``<<``."""
+TEXT = f"{TAG}str"
+"""Tag of a text."""
 LARGEST = 2**17
 """Bytes of a configuration, and values in it when aliases are followed."""
 DEEPEST = 50
@@ -22,6 +26,8 @@ LONGEST_TEXT = 4096
 """Characters of a value: the longest path."""
 LONGEST_QUOTE = 300
 """Characters of a value in a message."""
+NOT_A_NUMBER = ("int_parsing", "float_parsing", "bool_parsing", "int_from_float")
+"""Errors of pydantic that say the same twice."""
 MOST_LINES = 10
 """Mistakes that a message lists."""
 
@@ -73,10 +79,11 @@ def _huge_integers(tree: Any, key: str) -> Iterator[tuple[str, float]]:
 def dump_config(config: BaseModel) -> str:
     """YAML of a configuration with all defaults; `load_config` reads it back."""
     tree = config.model_dump(mode="json")
-    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
+    text: str = yaml.dump(tree, Dumper=PlainDumper, sort_keys=False, allow_unicode=True)
+    return text
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(PlainLoader):
     """Safe loader of small trees that refuses a key given twice."""
 
     _depth = 0
@@ -106,7 +113,7 @@ class _Loader(yaml.SafeLoader):
         for key_node, _ in node.value:
             if key_node.tag == MERGE:
                 continue
-            key = self.construct_object(key_node, deep=True)
+            key = self.key_of(key_node)
             if not isinstance(key, Hashable):
                 continue  # refused with its place below
             if key in seen:
@@ -114,6 +121,8 @@ class _Loader(yaml.SafeLoader):
                     None, None, f"the key {key!r} occurs twice", node.start_mark
                 )
             seen.add(key)
+            if isinstance(key_node, yaml.ScalarNode):
+                key_node.tag = TEXT
         return super().construct_mapping(node, deep)
 
     def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
@@ -178,7 +187,7 @@ def _cut(text: str) -> str:
 
 def _read_mapping(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise ConfigError(f"{path}: there is no such configuration file")
+        raise ConfigError(f"{located(path)}: there is no such configuration file")
     try:
         if (size := path.stat().st_size) > LARGEST:
             raise ValueError(f"{size} bytes, expected at most {LARGEST}")
@@ -229,7 +238,7 @@ def _explain(
 ) -> str:
     """One line for each thing wrong: who said it, which key, what was expected."""
     lines = []
-    for detail in error.errors():
+    for detail in merge_choices(error.errors(), schema):
         names, siblings = _walk(schema, detail["loc"])
         key = ".".join(names) or "(top level)"
         unknown = detail["type"] == "extra_forbidden"
@@ -250,10 +259,15 @@ def _message(detail: ErrorDetails, names: list[str], siblings: list[str]) -> str
             return "unknown key" + _suggest(names[-1], siblings)
         case "missing":
             return "required, but not given"
+        case "choice":
+            text = detail["msg"]
+        case "path_type":
+            text = "must be a path"
         case "value_error":
             return _cut(detail["msg"].removeprefix("Value error, "))
         case "union_tag_invalid":
-            got = context["tag"]
+            tag = context["discriminator"].strip("'")
+            got = got.get(tag) if isinstance(got, dict) else context["tag"]
             text = (
                 f"{context['discriminator']} must be one of {context['expected_tags']}"
             )
@@ -263,7 +277,19 @@ def _message(detail: ErrorDetails, names: list[str], siblings: list[str]) -> str
             text = "must be a section with keys of its own"
         case _:
             text = detail["msg"].replace("Input should", "must")
-    return f"{_cut(text)}, got {_cut(repr(got))}"
+            if detail["type"] in NOT_A_NUMBER:  # said twice: once more after the comma
+                text = text.split(",")[0]
+    return f"{_cut(text)}, got {_cut(_shown(got))}"
+
+
+def _shown(value: Any) -> str:
+    """A value as a configuration has it: null, true and false."""
+    if value is None or isinstance(value, bool):
+        return str(value).lower().replace("none", "null")
+    if isinstance(value, list | dict):
+        text: str = yaml.dump(value, Dumper=PlainDumper, default_flow_style=True)
+        return " ".join(text.split())
+    return repr(value)
 
 
 def _was_set(key: str, edited: list[str], *, within: bool) -> bool:

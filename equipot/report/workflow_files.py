@@ -7,7 +7,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from equipot.atomic_file import write_atomically, write_json
+from equipot.atomic_file import make_folder, write_atomically, write_json
 from equipot.frame_file import write_frames
 from equipot.report.eos_page import eos_page
 from equipot.report.phonon_page import phonon_page
@@ -43,7 +43,7 @@ def write_vibrations(
         title: Of the page.
         warnings: To show in the page and to keep with the numbers.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     thermal = None if thermochemistry is None else thermochemistry.record()
     record = {
         **vibrations.record(),
@@ -67,7 +67,7 @@ def write_reaction(
         title: Of the page.
         warnings: To show in the page and to keep with the numbers.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     record = {**reaction.record(), "warnings": list(warnings)}
     write_json(folder / "reaction.json", record)
     path = reaction.path
@@ -98,11 +98,11 @@ def write_phonons(
         title: Of the page.
         warnings: To show in the page.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     write_json(folder / "phonons.json", phonons.record())
-    phonons.force_constants.phonopy.save(
-        folder / "phonopy_params.yaml", settings={"force_constants": True}
-    )
+    phonopy = phonons.force_constants.phonopy
+    described = str(phonopy.to_phonopy_yaml(settings={"force_constants": True}))
+    write_atomically(folder / "phonopy_params.yaml", described.encode())
     text = phonon_page(phonons, title, warnings)
     write_atomically(folder / "report.html", text.encode())
 
@@ -121,7 +121,7 @@ def write_equation_of_state(
         title: Of the page.
         warnings: To show in the page.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     write_json(folder / "eos.json", found.record())
     write_frames(
         folder / "scan.xyz",
@@ -143,7 +143,7 @@ def write_relaxation(file: Path, relaxation: Relaxation) -> None:
             moments, fixed atoms, and all of ``info`` that extended XYZ can hold; ASE
             warns of the rest.
     """
-    file.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(file.parent)
     frame = _with_energy(relaxation.atoms, relaxation.energy)
     if relaxation.pressure:
         frame.info["pressure_gpa"] = relaxation.pressure

@@ -320,7 +320,7 @@ def _phonopy(atoms: Atoms, supercell: tuple[int, int, int]) -> Any:
     except ImportError as error:
         raise ImportError(
             "phonons need phonopy, which is not installed: pip install "
-            "'equipot[phonons]'"
+            "'phonopy>=4.8,<5'"
         ) from error
     # Phonopy wants a right-handed cell; the opposite vectors span the same lattice.
     vectors = atoms.cell.array * (1 if atoms.cell.handedness > 0 else -1)
