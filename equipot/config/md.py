@@ -1,7 +1,7 @@
 """Molecular dynamics: what to run, in which ensemble, what to record, when to stop."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
@@ -9,6 +9,7 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    field_validator,
     model_validator,
 )
 
@@ -199,7 +200,7 @@ class MDConfig(Config):
     """Trained potential, or a list of two or more: a committee, whose mean is used."""
     structure: StructureConfig
     ensemble: EnsembleConfig
-    """What is constant: a section chosen by its `name`."""
+    """What is constant: a section chosen by its `name`, or the name alone."""
     steps: NonNegativeInt
     """Steps in all; a resumed run may ask for more."""
     timestep: PositiveFloat = 0.5
@@ -238,6 +239,23 @@ class MDConfig(Config):
     check_neighbors: Literal["auto", "never"] | PositiveInt = "auto"
     """Evaluations between comparisons of two searches for neighbors; auto: the first,
     and in unusual cells every hundredth."""
+
+    @field_validator("ensemble", mode="before")
+    @classmethod
+    def _name_alone(cls, value: Any) -> Any:
+        """``ensemble: nve`` is short for a section with a name."""
+        return {"name": value} if isinstance(value, str) else value
+
+    @field_validator("fixed", mode="before")
+    @classmethod
+    def _list_alone(cls, value: Any) -> Any:
+        """``fixed: [0, 1, Pt]`` is short for numbers and elements."""
+        if not isinstance(value, list):
+            return value
+        return {
+            "indices": [item for item in value if not isinstance(item, str)],
+            "elements": [item for item in value if isinstance(item, str)],
+        }
 
     @model_validator(mode="after")
     def _drift_needs_a_conserved_quantity(self) -> "MDConfig":
