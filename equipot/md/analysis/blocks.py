@@ -6,6 +6,8 @@ import numpy as np
 from jaxtyping import Float
 
 FEWEST_BLOCKS = 4
+CONSTANT = 1e-12
+"""Relative error of a mean that is rounding of equal values."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ def average(values: Float[np.ndarray, " samples"]) -> Average:
         values: At equal times.
     """
     error = block_error(values)
+    if error == 0.0:
+        return Average(float(values[0]), 0.0, 0.0, len(values), None)
     half = len(values) // 2
     first, second = values[:half], values[half:]
     errors = block_error(first), block_error(second)
@@ -74,8 +78,8 @@ def block_error(values: Float[np.ndarray, " samples"]) -> float | None:
     if n < 2 * FEWEST_BLOCKS:
         return None
     naive = float(values.std(ddof=1)) / n**0.5
-    if naive <= 1e-14 * abs(float(values.mean())):
-        return naive
+    if naive <= CONSTANT * abs(float(values.mean())):
+        return 0.0
     length = 1
     while n // length >= FEWEST_BLOCKS:
         count = n // length

@@ -17,6 +17,11 @@ SHORTEST_BLOCK = 20
 """Frames; fewer give no slope."""
 DIFFUSIVE = (0.8, 1.2)
 """Exponents of the time at which a displacement counts as diffusion."""
+LATER = (0.5, 1.5)
+"""The same at times of up to half of the trajectory, where noise is larger: what
+vibrates looks like diffusion between flight and standstill, but not for long."""
+LEAST = 1.0
+"""Å^2 that atoms must have moved within half of the trajectory."""
 DRIFTS = 10.0
 """Square displacement of the center, relative to that of independent atoms."""
 CM2_PER_S = 1e-4
@@ -108,7 +113,7 @@ def _of_element(
         return Diffusion(
             symbol, displacement, None, None, None, window, "the atoms do not move"
         )
-    exponent = float(np.polyfit(np.log(times), np.log(total[lags]), 1)[0])
+    exponent = _exponent(times, total[lags])
     blocks = [
         mean_square_displacement(positions[n * length : (n + 1) * length]).sum(axis=1)
         for n in range(BLOCKS)
@@ -116,11 +121,24 @@ def _of_element(
     slopes = np.array([np.polyfit(times, block[lags], 1)[0] for block in blocks]) / 6
     coefficient = float(np.polyfit(times, total[lags], 1)[0]) / 6
     error = float(slopes.std(ddof=1)) / BLOCKS**0.5
+    whole = np.arange(*(int(share * len(positions)) for share in WINDOW))
+    later = _exponent(whole * interval, total[whole])
     remark = ""
-    if not DIFFUSIVE[0] <= exponent <= DIFFUSIVE[1]:
+    if total[whole].max() < LEAST:
+        remark = (
+            f"the atoms move by {total[whole].max() ** 0.5:.2g} Å only (root mean "
+            "square): no diffusion within this run"
+        )
+    elif not DIFFUSIVE[0] <= exponent <= DIFFUSIVE[1]:
         remark = (
             f"the mean square displacement grows as the power {exponent:.2f} of the "
             "time, not as 1: no diffusion within this run"
+        )
+    elif not LATER[0] <= later <= LATER[1]:
+        remark = (
+            f"at times up to {whole[-1] * interval:.3g} ps the mean square displacement "
+            f"grows as the power {later:.2f} of the time, not as 1: no diffusion "
+            "within this run"
         )
     elif coefficient < 2 * error:
         remark = (
@@ -130,3 +148,11 @@ def _of_element(
     if remark:
         return Diffusion(symbol, displacement, None, None, exponent, window, remark)
     return Diffusion(symbol, displacement, coefficient, error, exponent, window, "")
+
+
+def _exponent(
+    times: Float[np.ndarray, " lags"], displacement: Float[np.ndarray, " lags"]
+) -> float:
+    """Power of the time with which a displacement grows."""
+    logs = np.log(np.maximum(displacement, 1e-300))
+    return float(np.polyfit(np.log(times), logs, 1)[0])

@@ -353,3 +353,25 @@ def test_what_cannot_be_computed_is_said(tmp_path):
     assert "--interval" in text
     assert "no density of states" in text
     assert found.diffusion == []
+
+
+def test_vibrations_between_flight_and_standstill_are_not_diffusion(tmp_path):
+    """The displacement of damped oscillators bends from t^2 to a constant."""
+    moves, position, velocity = [], np.zeros((16, 3)), np.zeros((16, 3))
+    for _ in range(600):
+        kick = RNG.normal(0, 0.02, position.shape)
+        velocity += -0.05 * position - 0.1 * velocity + kick
+        position = position + velocity
+        moves.append(position + 3 * np.arange(16)[:, None])
+    frames = [Atoms("Si16", x) for x in moves]
+
+    (entry,), _ = diffusion(read_trajectory(written(tmp_path / "a.traj", frames)))
+
+    assert entry.coefficient is None
+    assert "no diffusion within this run" in entry.remark
+
+
+def test_a_constant_has_no_error_and_no_trend():
+    found = average(np.full(40, 320.2) * (1 + 1e-16 * RNG.normal(size=40)))
+
+    assert (found.error, found.change) == (0.0, None)
