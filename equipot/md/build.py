@@ -88,6 +88,7 @@ def check_drift(atoms: Atoms, ensemble: EnsembleConfig) -> None:
     """
     if isinstance(ensemble, NVEConfig | LangevinConfig):
         return
+    _check_freedom(degrees_of_freedom(atoms, drift_removed=True), ensemble.name)
     kinetic, drift = float(atoms.get_kinetic_energy()), drift_energy(atoms)
     if drift <= LARGEST_DRIFT * kinetic:
         return
@@ -129,12 +130,7 @@ def _integrator(
     _check_periodicity(atoms, ensemble.name)
     noisy = isinstance(ensemble, LangevinConfig)
     dof = degrees_of_freedom(atoms, drift_removed=not noisy)
-    if dof == 0:
-        raise ValueError(
-            f"nothing can move in {ensemble.name} but the structure as a whole, which "
-            "is conserved and carries no heat; replicate the structure, or choose "
-            "langevin"
-        )
+    _check_freedom(dof, ensemble.name)
     common = (atoms, config.timestep, dof)
     match ensemble:
         case LangevinConfig():
@@ -175,6 +171,15 @@ def _integrator(
             )
         case _:
             return integrators.nve(*common)
+
+
+def _check_freedom(degrees_of_freedom: int, ensemble: str) -> None:
+    if degrees_of_freedom == 0:
+        raise ValueError(
+            f"nothing can move in {ensemble} but the structure as a whole, whose "
+            "motion is conserved and carries no heat; replicate the structure, or "
+            "choose langevin"
+        )
 
 
 def _check_periodicity(atoms: Atoms, ensemble: str) -> None:

@@ -24,7 +24,15 @@ LABEL = re.compile(
 MOTION = re.compile(r"^(vel|velo|velocity|velocities|momentum)$", re.IGNORECASE)
 """Columns that look like velocities, in units that nobody knows."""
 
-KEPT = {"numbers", "positions", "momenta", "masses", "initial_magmoms", "tags"}
+KEPT = {
+    "numbers",
+    "positions",
+    "momenta",
+    "masses",
+    "tags",
+    "initial_magmoms",
+    "initial_charges",
+}
 """Per-atom values that ASE defines, and that stay true while atoms move."""
 
 CLOCK = {"step", "time_ps"}
@@ -74,7 +82,6 @@ def read_start(
         )
     check_geometry(found, where)
     _check_copies(found, config)
-    _check_masses(found, where)
     atoms, notes = _without_labels(found)
     atoms.set_constraint()
     held = _file_constraints(found, where) if fixed.file else np.zeros(0, int)
@@ -83,7 +90,7 @@ def read_start(
     held = np.union1d(held, _chosen(atoms, fixed, where)).astype(int)
     if len(held) == len(atoms):
         raise ValueError(f"all atoms of {where} are fixed; nothing would move")
-    notes += _take_momenta(atoms, config.replicate, velocities, where, held)
+    notes += _take_momenta(atoms, config.replicate, velocities, held)
     if len(held):
         atoms.set_constraint(FixAtoms(held))
     atoms = atoms.repeat(config.replicate)
@@ -101,16 +108,6 @@ def _check_copies(atoms: Atoms, config: StructureConfig) -> None:
                 f"structure.replicate is {list(config.replicate)}, but lattice "
                 f"direction {'abc'[axis]} of {config.file} is not periodic"
             )
-
-
-def _check_masses(atoms: Atoms, where: str) -> None:
-    masses = atoms.get_masses()
-    bad = np.flatnonzero(~(np.isfinite(masses) & (masses > 0)))
-    if len(bad):
-        raise ValueError(
-            f"{where}: the mass of atom {bad[0]} is {masses[bad[0]]:g} u, expected a "
-            "positive number; correct the masses of the file, or remove them"
-        )
 
 
 def _without_labels(found: Atoms) -> tuple[Atoms, list[str]]:
@@ -187,15 +184,12 @@ def _take_momenta(
     atoms: Atoms,
     copies: Sequence[int],
     config: VelocitiesConfig,
-    where: str,
     held: np.ndarray,
 ) -> list[str]:
     """Keep the momenta of the file, or drop them and say why."""
     if not atoms.has("momenta"):
         return []
     momenta = atoms.get_momenta()
-    if not np.isfinite(momenta).all():
-        raise ValueError(f"{where}: a momentum is not finite; remove the column")
     moving = bool(momenta.any())
     reason = None
     if config.source == "maxwell_boltzmann":
