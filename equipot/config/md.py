@@ -287,8 +287,8 @@ class MDConfig(Config):
             self.ensemble, NPTConfig | NPTBerendsenConfig
         ):
             raise ValueError(
-                f"ramp.pressure needs a barostat, {self.ensemble.name} has none; choose "
-                "npt or npt_berendsen, or leave it out"
+                f"ramp.pressure needs a barostat, {self.ensemble.name} has none; "
+                "choose npt or npt_berendsen, or leave it out"
             )
         return self
 

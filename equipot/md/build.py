@@ -94,8 +94,8 @@ def check_drift(atoms: Atoms, ensemble: EnsembleConfig) -> None:
         return
     raise ValueError(
         f"{100 * drift / kinetic:.3g} % of the kinetic energy is motion or rotation of "
-        f"the structure as a whole, which {ensemble.name} would scale together with the "
-        "heat: atoms would have another temperature than the thermostat; set "
+        f"the structure as a whole, which {ensemble.name} would scale together with "
+        "the heat: atoms would have another temperature than the thermostat; set "
         "velocities.remove_drift=true, or choose nve or langevin"
     )
 
@@ -123,9 +123,7 @@ def build_integrator(
     return integrator
 
 
-def _integrator(
-    atoms: Atoms, config: MDConfig, rng: np.random.Generator
-) -> Integrator:
+def _integrator(atoms: Atoms, config: MDConfig, rng: np.random.Generator) -> Integrator:
     ensemble, temperature = config.ensemble, config.temperature
     _check_periodicity(atoms, ensemble.name)
     noisy = isinstance(ensemble, LangevinConfig)

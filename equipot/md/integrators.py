@@ -230,7 +230,8 @@ def nose_hoover_chain(
 
     def aim(temperature: float, _: float) -> None:
         _warm_thermostat(
-            dynamics, _thermostat(dynamics, degrees_of_freedom, temperature, taut, chain)
+            dynamics,
+            _thermostat(dynamics, degrees_of_freedom, temperature, taut, chain),
         )
 
     return Integrator(
@@ -306,7 +307,8 @@ def npt(
 
     def aim(temperature: float, pressure: float) -> None:
         growth = _warm_thermostat(
-            dynamics, _thermostat(dynamics, degrees_of_freedom, temperature, taut, chain)
+            dynamics,
+            _thermostat(dynamics, degrees_of_freedom, temperature, taut, chain),
         )
         old, new = dynamics._barostat, barostat(temperature)
         new._xi, new._p_xi = old._xi, growth * old._p_xi

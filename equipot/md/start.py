@@ -35,6 +35,9 @@ KEPT = {
 }
 """Per-atom values that ASE defines, and that stay true while atoms move."""
 
+NONE_BUT_OF_FILE = FixedConfig()
+BY_DEFAULT = VelocitiesConfig()
+
 CLOCK = {"step", "time_ps"}
 """What the frames of a run say of themselves."""
 
@@ -54,8 +57,8 @@ def read_structure(config: StructureConfig) -> Atoms:
 
 def read_start(
     config: StructureConfig,
-    fixed: FixedConfig = FixedConfig(),
-    velocities: VelocitiesConfig = VelocitiesConfig(),
+    fixed: FixedConfig = NONE_BUT_OF_FILE,
+    velocities: VelocitiesConfig = BY_DEFAULT,
 ) -> Start:
     """Read, fix and replicate the atoms that a run starts from.
 

@@ -27,7 +27,7 @@ ENSEMBLES = {
 
 
 def configuration(ensemble: str | dict, **changes: object) -> MDConfig:
-    """Short run at 400 K, of an ensemble by its name in `ENSEMBLES`, or as a section."""
+    """Short run at 400 K, of an ensemble by its name here, or as a section."""
     values = {
         "model": "none",
         "structure": {"file": "none"},

@@ -88,9 +88,7 @@ def test_a_ramp_does_work_on_chains_and_not_on_the_heat_that_bussi_counts(tmp_pa
         summary = run_quietly(
             copper(), ensemble, tmp_path / ensemble, ramp=RAMP, steps=250
         )
-        log = np.genfromtxt(
-            tmp_path / ensemble / "log.csv", delimiter=",", names=True
-        )
+        log = np.genfromtxt(tmp_path / ensemble / "log.csv", delimiter=",", names=True)
         assert np.isfinite(log["conserved_eV"]).all() == conserved
         assert (summary.drift_meV_per_atom_per_ns is not None) == conserved
     assert np.ptp(log["conserved_eV"]) < 0.02

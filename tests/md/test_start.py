@@ -123,7 +123,9 @@ def test_masses_that_make_no_sense_are_refused(tmp_path):
     atoms = molecule("H2O")
     atoms.set_masses([15.999, -1.0, 1.0])
 
-    with pytest.raises(ValueError, match="the mass of atom 1 is -1.0, expected a pos"):
+    with pytest.raises(
+        ValueError, match=r"the mass of atom 1 is -1\.0, expected a pos"
+    ):
         read_start(stored(tmp_path / "a.traj", atoms))
 
 
@@ -252,7 +254,9 @@ def test_momenta_of_fixed_atoms_are_set_to_zero_and_named(tmp_path):
     start = read_start(config, FixedConfig(indices=(2,)))
 
     np.testing.assert_array_equal(start.atoms.get_momenta()[2], 0)
-    assert "velocities that the file gives to fixed atoms are set to zero" in start.notes
+    assert (
+        "velocities that the file gives to fixed atoms are set to zero" in start.notes
+    )
 
 
 def test_a_momentum_that_is_not_finite_is_refused(tmp_path):

@@ -43,7 +43,9 @@ def half_height(trajectory: Trajectory) -> float:
     volumes = np.abs(np.linalg.det(cells))
     areas = np.stack(
         [
-            np.linalg.norm(np.cross(cells[:, (k + 1) % 3], cells[:, (k + 2) % 3]), axis=1)
+            np.linalg.norm(
+                np.cross(cells[:, (k + 1) % 3], cells[:, (k + 2) % 3]), axis=1
+            )
             for k in range(3)
         ]
     )
@@ -83,7 +85,9 @@ def radial_distribution(
     edges = np.linspace(0.0, reach, bins + 1)
     shells = 4 / 3 * np.pi * np.diff(edges**3)
     chosen = np.unique(
-        np.linspace(0, len(trajectory) - 1, min(MOST_FRAMES, len(trajectory))).astype(int)
+        np.linspace(0, len(trajectory) - 1, min(MOST_FRAMES, len(trajectory))).astype(
+            int
+        )
     )
     found = {pair: np.zeros(bins) for pair in _pairs(trajectory)}
     weighted = {pair: np.zeros(bins) for pair in found}
