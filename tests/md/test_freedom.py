@@ -104,13 +104,14 @@ def test_the_energy_of_a_drift_is_that_of_flight_and_rotation():
     masses = atoms.get_masses()
     spin = np.array([0.1, -0.2, 0.3])
     center = atoms.get_center_of_mass()
-    atoms.set_velocities(np.cross(spin, atoms.positions - center) + [1, 2, 3])
+    flight = np.array([1.0, 2, 3])
+    atoms.set_velocities(np.cross(spin, atoms.positions - center) + flight)
 
     assert drift_energy(atoms) == pytest.approx(atoms.get_kinetic_energy())
-    flight = masses.sum() * 14 / 2
+    translation = masses.sum() * 14 / 2
     arms = atoms.positions - center
     rotation = 0.5 * (masses * (np.cross(spin, arms) ** 2).sum(axis=1)).sum()
-    assert drift_energy(atoms) == pytest.approx(flight + rotation)
+    assert drift_energy(atoms) == pytest.approx(translation + rotation)
 
 
 def at_rest_as_a_whole(atoms, temperature):

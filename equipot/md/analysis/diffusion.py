@@ -137,8 +137,8 @@ def _of_element(
     elif not LATER[0] <= later <= LATER[1]:
         remark = (
             f"at times up to {whole[-1] * interval:.3g} ps the mean square "
-            f"displacement grows as the power {later:.2f} of the time, not as 1: no diffusion "
-            "within this run"
+            f"displacement grows as the power {later:.2f} of the time, not as 1: "
+            "no diffusion within this run"
         )
     elif coefficient < 2 * error:
         remark = (
