@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from equipot.cli.errors import explain_errors
+from equipot.cli.models import model_files
 from equipot.cli.options import INTERRUPTED, Overrides, Resume
 
 if TYPE_CHECKING:
@@ -48,8 +49,10 @@ def md(
     for note in start.notes:
         typer.secho(f"note: {note}", dim=True, err=True)
     atoms = start.atoms
+    given = run.model if isinstance(run.model, tuple) else (run.model,)
+    models = [file for path in given for file in model_files(path)]
     atoms.calc = EquipotCalculator(
-        run.model,
+        models,
         device=run.device,
         dtype=run.dtype,
         backend=run.backend,

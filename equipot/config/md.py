@@ -197,7 +197,8 @@ class MDConfig(Config):
     """A run of molecular dynamics."""
 
     model: Path | tuple[Path, ...]
-    """Trained potential, or a list of two or more: a committee, whose mean is used."""
+    """Trained potential: a file, or the folder of a run or of a committee; or a list of
+    two or more: a committee, whose mean is used."""
     structure: StructureConfig
     ensemble: EnsembleConfig
     """What is constant: a section chosen by its `name`, or the name alone."""

@@ -138,6 +138,17 @@ def test_the_spread_of_a_committee_is_the_same_after_a_restart(folder):
         assert summaries[0][name] == summaries[1][name]
 
 
+def test_the_folder_of_a_committee_is_a_model(folder):
+    for n in (1, 2):
+        (folder / "pair" / f"member_{n}").mkdir(parents=True)
+        _save(folder / "pair" / f"member_{n}" / "model.safetensors", seed=n)
+
+    result = _md(folder / "md.yaml", "--set", f"model={folder}/pair")
+
+    assert result.exit_code == 0, result.output
+    assert "max_force_spread" in (folder / "run" / "log.csv").read_text()
+
+
 def test_a_training_configuration_is_recognized(folder):
     path = folder / "train.yaml"
     path.write_text("data: {train: [a.xyz]}\nmodel: {cutoff: 5}\n")
