@@ -65,18 +65,19 @@ def read_structure(source: str) -> "Atoms":
         source: Such as ``water.xyz`` or ``path.xyz@3``.
 
     Returns:
-        Positions, elements, cell and fixed atoms; no labels.
+        All that the file says of the structure: masses, momenta, tags, charges,
+        magnetic moments and further information among it; no labels.
 
     Raises:
         ValueError: If there is no such structure, or it cannot be read.
     """
     from pathlib import Path
 
-    from ase import Atoms
     from ase.constraints import FixAtoms
 
     from equipot.data.frames import read_frame
     from equipot.data.geometry import check_geometry
+    from equipot.data.unlabeled import without_labels
 
     path, index = _split_index(Path(source))
     found = read_frame(path, index)
@@ -85,14 +86,12 @@ def read_structure(source: str) -> "Atoms":
             f"cannot read a structure from {source}: the file has no frame {index}"
         )
     check_geometry(found, source)
-    atoms = Atoms(found.symbols, found.positions, cell=found.cell, pbc=found.pbc)
     fixed = [c for c in found.constraints if isinstance(c, FixAtoms)]
     if len(fixed) != len(found.constraints):
         raise ValueError(
             f"{source} has constraints other than fixed atoms; remove them first"
         )
-    atoms.set_constraint(fixed)
-    return atoms
+    return without_labels(found)
 
 
 def _split_index(source: "Path") -> tuple["Path", int]:
