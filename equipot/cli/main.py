@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from equipot import __version__
+from equipot.cli.analyse import analyse
 from equipot.cli.bench import app as bench
 from equipot.cli.data import app as data
 from equipot.cli.doctor import doctor
@@ -54,6 +55,8 @@ app.command()(train)
 app.command()(evaluate)
 app.command()(verify)
 app.command()(md)
+app.command()(analyse)
+app.command("analyze", hidden=True)(analyse)
 app.command()(relax)
 app.command()(vibrations)
 app.command()(saddle)

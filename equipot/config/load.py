@@ -1,5 +1,7 @@
 """Reads a configuration: YAML, edited by ``--set``, checked, explained if wrong."""
 
+import copy
+import logging
 from collections.abc import Hashable, Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -11,8 +13,11 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from equipot.config.choices import merge_choices
+from equipot.config.kinds import meant_for_another_command
 from equipot.config.plain_values import MERGE, TAG, PlainDumper, PlainLoader
 from equipot.paths import located
+
+logger = logging.getLogger(__name__)
 
 C = TypeVar("C", bound=BaseModel)
 
@@ -49,12 +54,18 @@ def load_config(path: Path | str, overrides: Sequence[str], schema: type[C]) -> 
         The checked configuration, with defaults filled in.
 
     Raises:
-        ConfigError: If the file is not a YAML mapping, an override is malformed, or a
-            key is unknown or has a value that it must not have.
+        ConfigError: If the file is not a YAML mapping or meant for another command, an
+            override is malformed, or a key is unknown or has a value that it must not
+            have.
     """
     path = Path(path)
     tree = _read_mapping(path)
+    if elsewhere := meant_for_another_command(path, tree, schema.model_fields):
+        raise ConfigError(elsewhere)
+    before = copy.deepcopy(tree)
     edited = [_apply(tree, override) for override in overrides]
+    for name in edited:
+        _leave_old_choice(tree, before, name.split("."), schema, edited)
     try:
         config = schema.model_validate(tree)
     except ValidationError as error:
@@ -231,6 +242,73 @@ def _apply(tree: dict[str, Any], override: str) -> str:
             )
     section[names[-1]] = value
     return ".".join(names)
+
+
+def _leave_old_choice(
+    tree: dict[str, Any],
+    before: dict[str, Any],
+    names: list[str],
+    schema: type[BaseModel],
+    edited: list[str],
+) -> None:
+    """Where an override makes another choice, drop what belongs to the old one.
+
+    After ``ensemble.name=npt`` the friction of the Langevin dynamics of the file has no
+    meaning; a log message names what is not used.
+    """
+    *parents, tag = names
+    models: list[type[BaseModel]] = [schema]
+    section, old = tree, before
+    for name in parents:
+        fields = [f for m in models for n, f in _fields(m) if n == name]
+        models = [m for f in fields for m in _models_in(f.annotation)]
+        section, old = section.get(name, {}), old.get(name, {})
+        if not isinstance(section, dict) or not isinstance(old, dict):
+            return
+    choices = {
+        m.model_fields[tag].default: m
+        for m in models
+        if tag in m.model_fields and isinstance(m.model_fields[tag].default, str)
+    }
+    was, now = _choice(old.get(tag), choices), _choice(section.get(tag), choices)
+    if len(choices) < 2 or was is None or now is None or was is now:
+        return
+    prefix = ".".join(parents)
+    left = [
+        key
+        for key in old
+        if key in section
+        and key in was.model_fields
+        and key not in now.model_fields
+        and f"{prefix}.{key}" not in edited
+    ]
+    for key in left:
+        del section[key]
+    if left:
+        logger.info(
+            "%s of the file not used: %s has no such key, it belongs to %s",
+            ", ".join(f"{prefix}.{key}" for key in left),
+            section[tag],
+            old[tag],
+        )
+    lacking = [
+        f"{prefix}.{n} ({_sentence(f.description)})"
+        for n, f in now.model_fields.items()
+        if f.is_required() and n not in section
+    ]
+    if lacking:
+        raise ConfigError(
+            f"--set {prefix}.{tag}={section[tag]}: {section[tag]} needs "
+            f"{' and '.join(lacking)}; add --set {lacking[0].split(' ')[0]}=VALUE"
+        )
+
+
+def _choice(value: Any, choices: dict[str, type[BaseModel]]) -> type[BaseModel] | None:
+    return choices.get(value) if isinstance(value, str) else None
+
+
+def _sentence(description: str | None) -> str:
+    return " ".join((description or "required").split()).rstrip(".")
 
 
 def _explain(
