@@ -1,6 +1,5 @@
 """`equipot md`: molecular dynamics with a trained potential."""
 
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -44,7 +43,6 @@ def md(
         )
     run = load_config(config, overrides or [], MDConfig)
     _check_paths(run, config)
-    _check_folder(output or run.output)
     start = read_start(run.structure, run.fixed, run.velocities)
     for note in start.notes:
         typer.secho(f"note: {note}", dim=True, err=True)
@@ -98,21 +96,3 @@ def _check_paths(run: "MDConfig", config: Path) -> None:
             if (beside := config.parent / path).exists():
                 message += f" (there is {beside}, beside the configuration)"
         raise ValueError(message)
-
-
-def _check_folder(folder: Path) -> None:
-    """Refuse a folder that cannot be made before anything is computed."""
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    if not missing:
-        return
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(
-            f"cannot make the folder {folder} for the run ({error.strerror}); name "
-            "one that you may write to with --output"
-        ) from error
-    finally:
-        for path in missing:
-            with suppress(OSError):
-                path.rmdir()
