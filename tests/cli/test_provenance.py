@@ -222,6 +222,8 @@ def test_vibrations(of, request, committee, water, tmp_path):
 @pytest.mark.parametrize("command", ["phonons", "eos"])
 def test_crystals(command, committee, crystal, tmp_path):
     folder, models = tmp_path / "out", members(committee)
+    if command == "phonons":
+        pytest.importorskip("phonopy", reason="needs equipot[phonons]")
     options = {
         "phonons": ["--supercell", "2"],
         "eos": ["--relax", "nothing", "--points", "5"],
@@ -338,7 +340,7 @@ def test_an_analysis_of_frames_that_moved_away_from_their_run(model, crystal, tm
     ]
 
 
-def test_evaluations(committee, model, water, tmp_path):
+def test_evaluations(committee, water, tmp_path):
     models = members(committee)
     frame = read(water)
     frame.info["REF_energy"] = -100.0
