@@ -21,6 +21,10 @@ KEYS: Final = (MODEL, SHA256, VERSION, DATE, SOURCE)
 """Names under which frames of extended XYZ say in ``info`` what made them."""
 ENVIRONMENT: Final = "environment.json"
 """Versions, machine and provenance of every start of a run."""
+ENERGY_SPREAD: Final = "energy_spread"
+"""In ``info``: standard deviation of the energy between members of a committee, eV."""
+FORCES_SPREAD: Final = "forces_spread"
+"""Column: that of the force on each atom, in eV/Å."""
 SECTION: Final = "provenance"
 """Name of the section of JSON files."""
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from ase import Atoms
 
-from equipot.origin import SECTION, Origin, stamp
+from equipot.origin import ENERGY_SPREAD, FORCES_SPREAD, SECTION, Origin, stamp
 from equipot.report.markup import Markup, join, tag
 from equipot.workflows.committee import CommitteeSpread
 
@@ -72,11 +72,11 @@ def with_spread(atoms: Atoms, spread: CommitteeSpread | None) -> Atoms:
         atoms: Changed in place.
         spread: Of the committee at this structure; None for a single potential.
     """
-    for place, key in ((atoms.info, "energy_spread"), (atoms.arrays, "forces_spread")):
+    for place, key in ((atoms.info, ENERGY_SPREAD), (atoms.arrays, FORCES_SPREAD)):
         place.pop(key, None)
     if spread is not None:
-        atoms.info["energy_spread"] = spread.energy
-        atoms.new_array("forces_spread", spread.forces)
+        atoms.info[ENERGY_SPREAD] = spread.energy
+        atoms.new_array(FORCES_SPREAD, spread.forces)
     return atoms
 
 

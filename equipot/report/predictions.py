@@ -10,7 +10,7 @@ from jaxtyping import Float
 from equipot.atomic_file import make_folder
 from equipot.data.reading import Structure
 from equipot.frame_file import write_frames
-from equipot.origin import Origin, stamp
+from equipot.origin import ENERGY_SPREAD, FORCES_SPREAD, Origin, stamp
 from equipot.report.evaluation import Evaluation
 
 
@@ -49,8 +49,8 @@ def _frame(structure: Structure, evaluation: Evaluation, n: int) -> Atoms:
         _put(atoms.arrays, f"{prefix}_forces", forces)
         _put(atoms.info, f"{prefix}_stress", stress)
     if evaluation.spread is not None:
-        atoms.info["energy_spread"] = evaluation.spread.energy[n]
-        atoms.arrays["forces_spread"] = evaluation.spread.forces[rows]
+        atoms.info[ENERGY_SPREAD] = evaluation.spread.energy[n]
+        atoms.arrays[FORCES_SPREAD] = evaluation.spread.forces[rows]
     return atoms
 
 

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 import equipot
 from equipot.checkpoint import read_header, save_potential
 from equipot.cli.main import app
+from equipot.cli.structures import read_structure
 from equipot.config.model import ModelConfig
 from equipot.data.reading import read_structures
 from equipot.models import build_potential
@@ -417,3 +418,15 @@ def test_info_lists_the_members_of_a_committee(committee):
     assert all(digest in result.output for digest in hashes(members(committee)))
     assert result.output.count("architecture") == 1
     assert list(content["members"]) == [str(path) for path in members(committee)]
+
+
+def test_what_a_committee_writes_is_not_taken_for_labels(committee, water, tmp_path):
+    _, out, _ = relaxed(committee, water, tmp_path)
+
+    result = run("data", "check", out)
+
+    words = " ".join(result.output.split())
+    assert "but there is energy: say --energy-key energy" in words
+    assert "forces_spread" not in words
+    assert "equipot_model" not in words
+    assert read_structure(str(out)).arrays.keys() == {"numbers", "positions"}
