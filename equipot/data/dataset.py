@@ -17,6 +17,8 @@ from equipot.data.reading import Structure, keys_of, read_structures
 from equipot.graph import edge_vectors
 from equipot.neighbors import build_graph
 
+SAME_ATOM = 0.02
+"""Difference in eV up to which energies of a free atom are the same."""
 COINCIDENT = 0.05
 """Distance in Å below which two atoms are taken for one that was written twice."""
 
@@ -157,6 +159,65 @@ def split(
         )
     rest = [s for n, s in enumerate(structures) if n not in taken]
     return rest, [structures[n] for n in sorted(taken)]
+
+
+def free_atom_energies(
+    isolated: Iterable[Structure], apart: Sequence[Structure] = ()
+) -> dict[int, float]:
+    """Reference energies in eV by atomic number, from free atoms.
+
+    Args:
+        isolated: Structures; of these, those marked as isolated atoms count.
+        apart: Structures in which no atom has a neighbor, whatever they are called.
+            Single atoms count like marked ones; of the others, those that determine
+            elements which nothing else does.
+
+    Returns:
+        One energy per element that is determined.
+
+    Raises:
+        DataError: If two energies of an element contradict each other.
+    """
+    found = {z: (e, "") for z, e in isolated_energies(isolated).items()}
+    for s in apart:
+        if len(s.atoms) > 1 or "energy" not in s.has:
+            continue
+        z, energy = int(s.atoms.numbers[0]), float(s.labels.energy)
+        known, source = found.setdefault(z, (energy, s.source))
+        if abs(known - energy) > SAME_ATOM:
+            raise DataError(
+                f"two energies of the free atom {chemical_symbols[z]}: {known} eV "
+                f"{f'in {source}' if source else 'in an IsolatedAtom row'} and "
+                f"{energy} eV in {s.source}, which has no neighbor either; keep one"
+            )
+    energies = {z: energy for z, (energy, _) in found.items()}
+    several = [s for s in apart if len(s.atoms) > 1 and "energy" in s.has]
+    return dict(sorted({**_determined(several, energies), **energies}.items()))
+
+
+def _determined(
+    structures: Sequence[Structure], known: dict[int, float]
+) -> dict[int, float]:
+    """Energies of further elements that sums over free atoms determine."""
+    numbers = [s.atoms.numbers for s in structures]
+    unknown = sorted({int(z) for row in numbers for z in row} - set(known))
+    if not unknown:
+        return {}
+    counts = np.array([[(row == z).sum() for z in unknown] for row in numbers], float)
+    energies = np.array(
+        [
+            float(s.labels.energy)
+            - sum(known.get(int(z), 0.0) for z in s.atoms.numbers)
+            for s in structures
+        ]
+    )
+    solution = np.linalg.lstsq(counts, energies, rcond=None)[0]
+    spans = np.linalg.pinv(counts) @ counts
+    return {
+        z: float(solution[n])
+        for n, z in enumerate(unknown)
+        if abs(spans[n, n] - 1) < 1e-9
+    }
 
 
 def isolated_energies(

@@ -1,15 +1,14 @@
 """Examines labeled files for what would silently spoil a training."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from ase.data import chemical_symbols, covalent_radii
 
 from equipot.config.data import KeysConfig
-from equipot.data.consistency import check_consistency
-from equipot.data.dataset import isolated_energies
+from equipot.data.dataset import free_atom_energies
 from equipot.data.duplicates import check_duplicates
 from equipot.data.energy_checks import check_energies
 from equipot.data.errors import DataError
@@ -23,7 +22,7 @@ from equipot.data.findings import (
     sort_findings,
 )
 from equipot.data.force_checks import check_forces, check_stress_values
-from equipot.data.pair_model import fit_pair_model
+from equipot.data.label_judgment import judge_labels
 from equipot.data.pairs import overall_minimum, parse_pair
 from equipot.data.presence import check_presence
 from equipot.data.reading import (
@@ -32,7 +31,7 @@ from equipot.data.reading import (
     iterate_sources,
     parse_structure,
 )
-from equipot.data.stress_convention import check_stress
+from equipot.data.total_energies import check_binding
 from equipot.units import GPA_PER_EV_PER_A3
 
 TOO_CLOSE = 0.35
@@ -79,17 +78,21 @@ def examine(
         files.append(structures)
         facts.extend(gather_facts(s, n) for s in structures if not s.isolated)
     isolated = [s for group in files for s in group if s.isolated]
-    findings.extend(_check_isolated(isolated, facts))
+    free = [f for f in facts if f.free]
+    facts = [f for f in facts if not (f.free and f.num_atoms == 1)]
+    references = _read_references(isolated, free, findings)
+    findings.extend(_check_isolated(references, len(isolated), facts))
     if facts:
         say("comparing labels and structures")
         findings.extend(check_presence(facts, keys, available))
-        findings.extend(check_energies(facts, _elements(isolated)))
+        findings.extend(check_energies(facts, references))
+        findings.extend(check_binding(facts, references))
         findings.extend(check_forces(facts))
         findings.extend(check_stress_values(facts))
         findings.extend(_check_distances(facts))
         findings.extend(check_duplicates(facts, pooled=pooled))
         say("fitting a pair potential to the forces")
-        findings.extend(_check_with_pair_model(facts, keys))
+        findings.extend(judge_labels(facts, keys))
     return DoctorReport(
         files=tuple(
             _summary(str(path), files[n], [f for f in facts if f.file == n])
@@ -130,28 +133,43 @@ def _read(
     ]
 
 
-def _check_isolated(
-    structures: Sequence[Structure], facts: Sequence[Facts]
-) -> Iterator[Finding]:
+def _read_references(
+    isolated: Sequence[Structure], free: Sequence[Facts], findings: list[Finding]
+) -> dict[int, float]:
+    """Energies of free atoms, marked or not; what contradicts is a finding."""
+    apart = [f.structure for f in free]
+    single = [s for s in apart if len(s.atoms) == 1]
+    if single:
+        findings.append(
+            Finding(
+                "info",
+                "references",
+                f"{counted(len(single), 'single atom')} without neighbors, not marked "
+                "as IsolatedAtom, fix reference energies and are not learned from",
+                some([s.source for s in single]),
+            )
+        )
     try:
-        energies = isolated_energies(structures)
+        return free_atom_energies(isolated, apart)
     except DataError as error:
-        yield Finding("error", "references", str(error))
-        return
+        findings.append(Finding("error", "references", str(error)))
+        return {}
+
+
+def _check_isolated(
+    references: Mapping[int, float], rows: int, facts: Sequence[Facts]
+) -> Iterator[Finding]:
     present = {z for f in facts for z in f.composition}
-    missing = sorted(present - set(energies))
-    if energies and missing:
+    missing = sorted(present - set(references))
+    if references and missing:
         symbols = ", ".join(chemical_symbols[z] for z in missing)
+        kind = "IsolatedAtom rows" if rows else "free atoms"
         yield Finding(
             "error",
             "references",
-            f"there are IsolatedAtom rows, but none for {symbols}: add them, or set "
+            f"there are {kind}, but none for {symbols}: add them, or set "
             'reference_energies to "least_squares"',
         )
-
-
-def _elements(structures: Sequence[Structure]) -> set[int]:
-    return {z for s in structures for z in s.atoms.numbers.tolist()}
 
 
 def _check_distances(facts: Sequence[Facts]) -> Iterator[Finding]:
@@ -175,30 +193,6 @@ def _check_distances(facts: Sequence[Facts]) -> Iterator[Finding]:
 
 def _fraction(pair: str, distance: float) -> float:
     return distance / sum(covalent_radii[z] for z in parse_pair(pair))
-
-
-def _check_with_pair_model(
-    facts: Sequence[Facts], keys: KeysConfig
-) -> Iterator[Finding]:
-    model = fit_pair_model(facts)
-    stressed = any("stress" in f.structure.has for f in facts)
-    if model is None:
-        if stressed:
-            yield Finding(
-                "info",
-                "stress-convention",
-                "sign, unit and order of the stress undecided: too few structures with "
-                "forces",
-            )
-        return
-    doubts = list(check_consistency(model, facts))
-    yield from doubts
-    if doubts and stressed:
-        yield Finding(
-            "info", "stress-convention", "not judged: first correct energies and forces"
-        )
-    elif stressed:
-        yield from check_stress(model, keys.virials or keys.stress or "stress")
 
 
 def _summary(

@@ -1,0 +1,99 @@
+"""Sets whose frames have different zeros of energy: functional, charge or spin mixed."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from equipot.data.facts import Facts
+from equipot.data.findings import Finding, some
+from equipot.data.work import Work, residual
+
+FEWEST = 20
+"""Steps between near frames that a verdict needs."""
+GAP = 2.5
+"""Factor between two residuals with next to nothing in between."""
+BETWEEN = 0.03
+"""Share of the steps that may be in between."""
+ABOVE = 0.08
+"""Share of the steps that must be above."""
+SMALLEST = 5e-3
+"""Shift in eV that is looked for."""
+ALIKE = 0.35
+"""Relative spread of the residuals of steps with the shift."""
+
+
+def check_mixed_levels(work: Work, facts: Sequence[Facts]) -> Iterator[Finding]:
+    """Findings about frames whose energies are shifted by a constant.
+
+    Args:
+        work: Of steps between near frames.
+        facts: Frames that the steps are between.
+
+    Yields:
+        An error if what the forces leave of the differences of energy is either small
+        or one constant.
+    """
+    left = residual(work)
+    atoms = np.array([facts[n].num_atoms for n in work.start])
+    for size, unit in ((np.ones(len(left)), "eV"), (atoms, "eV per atom")):
+        sizes = np.sort(np.abs(left / size))
+        shift = _shift(sizes)
+        if shift is None:
+            continue
+        frames = _odd_frames(work, left / size, shift, len(facts))
+        yield Finding(
+            "error",
+            "energies",
+            f"the energies of about {len(frames)} of {len(facts)} frames are shifted "
+            f"by {shift:.3g} {unit} against near frames, which the forces do not "
+            "explain: functional, charge, spin or settings are mixed",
+            some([facts[n].source for n in frames]),
+        )
+        return
+
+
+def _shift(sizes: np.ndarray) -> float | None:
+    """The constant, if sizes (ascending) are either small or about equal to it."""
+    total = len(sizes)
+    if total < FEWEST:
+        return None
+    for n in range(total // 5, int(total * (1 - ABOVE)) + 1):
+        low = sizes[n - 1]
+        end = int(np.searchsorted(sizes, GAP * low + 1e-9))
+        above = sizes[end:]
+        if end - n > BETWEEN * total or len(above) < ABOVE * total:
+            continue
+        middle = float(np.median(above))
+        spread = float(np.median(np.abs(above - middle)))
+        if middle > SMALLEST and spread < ALIKE * middle and middle > 3 * low:
+            return middle
+    return None
+
+
+def _odd_frames(work: Work, left: np.ndarray, shift: float, number: int) -> list[int]:
+    """Frames of the rarer kind, followed along the steps."""
+    kind = np.zeros(number)
+    edges: list[list[tuple[int, float]]] = [[] for _ in range(number)]
+    for a, b, r in zip(
+        work.start.tolist(), work.end.tolist(), left.tolist(), strict=True
+    ):
+        jump = 0.0 if abs(r) < shift / 2 else float(np.sign(r))
+        edges[a].append((b, jump))
+        edges[b].append((a, -jump))
+    seen = np.zeros(number, dtype=bool)
+    for root in range(number):
+        waiting = [] if seen[root] or not edges[root] else [root]
+        seen[root] = True
+        component = list(waiting)
+        while waiting:
+            a = waiting.pop()
+            for b, jump in edges[a]:
+                if not seen[b]:
+                    seen[b] = True
+                    kind[b] = kind[a] + jump
+                    waiting.append(b)
+                    component.append(b)
+        if component:
+            values, counts = np.unique(np.round(kind[component]), return_counts=True)
+            kind[component] -= values[np.argmax(counts)]
+    return np.flatnonzero(np.abs(kind) > 0.5).tolist()
