@@ -56,7 +56,12 @@ OWN = {
 UNDECIDED = {
     "energy": ("energies and forces", "by their size", "units of energies"),
     "forces": ("unit of the forces undecided", "units of energies and forces"),
-    "stress": ("stress not judged", "of the stress undecided", "is scaled", "undecided"),
+    "stress": (
+        "stress not judged",
+        "of the stress undecided",
+        "is scaled",
+        "undecided",
+    ),
     "lengths": ("lengths",),
     "elements": ("elements are exchanged", "by their size"),
     "references": ("one level of theory",),
@@ -293,7 +298,9 @@ def attack_set(name: str, paths: Sequence[Path], most: int) -> Iterator[Outcome]
     """All attacks on a set, the clean one first."""
     frames = load(paths, most)
     report, seconds = check([a.copy() for a in frames])
-    errors = [f"{f.check}: {f.message}" for f in report.findings if f.severity == "error"]
+    errors = [
+        f"{f.check}: {f.message}" for f in report.findings if f.severity == "error"
+    ]
     verdict = "FALSE ALARM" if errors else "clean"
     yield Outcome(name, "none", verdict, "; ".join(errors), seconds)
     for attack in ATTACKS:

@@ -88,16 +88,39 @@ def load_dataset(
     _check_elements(train, {"valid": valid, **test})
     if progress is not None:
         progress("finding neighbors")
+    learned = [make_example(s, cutoff) for s in train]
+    selected = [make_example(s, cutoff) for s in valid]
+    apart = [
+        s
+        for s, e in zip((*train, *valid), (*learned, *selected), strict=True)
+        if not e.graph.num_edges
+    ]
     return Dataset(
-        train=[make_example(s, cutoff) for s in train],
-        valid=[make_example(s, cutoff) for s in valid],
+        train=_with_pairs(learned, "train"),
+        valid=_with_pairs(selected, None),
         test={name: [make_example(s, cutoff) for s in test[name]] for name in test},
-        isolated=isolated_energies([s for group in files.values() for s in group]),
+        isolated=free_atom_energies(
+            [s for group in files.values() for s in group], apart
+        ),
         hashes={
             file: sha256(config.path(file))
             for file in (*files, *config.hessians.values())
         },
     )
+
+
+def _with_pairs(examples: Sequence[Example], name: str | None) -> list[Example]:
+    """Examples that a potential can learn from: those with a pair of neighbors.
+
+    The others are free atoms, whose energies are reference energies.
+    """
+    found = [e for e in examples if e.graph.num_edges]
+    if name is not None and examples and not found:
+        raise DataError(
+            f"no structure of {name} has two atoms within the cutoff: raise "
+            "model.cutoff, or are lengths in another unit than Å?"
+        )
+    return found
 
 
 def make_example(structure: Structure, cutoff: float) -> Example:

@@ -11,6 +11,8 @@ NET_FORCE = 1e-3
 """Net force in eV/Å per atom above which it bounds the accuracy that can be reached."""
 TORQUE = 1e-2
 """Torque of a molecule, as a fraction of the sum of its parts, that is too large."""
+SPOILT = 0.1
+"""Share of structures with forces set to zero above which they are no exceptions."""
 FORCE = 50.0
 """Force in eV/Å that is rarely meant."""
 
@@ -110,12 +112,13 @@ def _zero_forces(facts: Sequence[Facts]) -> Iterator[Finding]:
         )
     if partly:
         count = sum(f.unexplained_zeros for f in partly)
+        many = len(partly) > 2 and len(partly) > SPOILT * len(facts)
         yield Finding(
-            "warning",
+            "error" if many else "warning",
             "zero-forces",
             f"{counted(count, 'atom')} in {counted(len(partly), 'structure')} with a "
             "force of exactly zero that no symmetry explains: were they held fixed? "
-            "Their true forces are needed",
+            "Their true forces are needed (write nan where they are not known)",
             some([f.source for f in partly]),
         )
 

@@ -9,6 +9,7 @@ from equipot.data.consistency import check_consistency
 from equipot.data.exchanged import check_exchanged
 from equipot.data.facts import Facts
 from equipot.data.findings import Finding
+from equipot.data.force_checks import SPOILT
 from equipot.data.label_units import (
     check_energy_unit,
     check_force_unit,
@@ -23,9 +24,6 @@ from equipot.data.stress_convention import check_stress
 from equipot.data.stress_frames import find_odd_stress
 from equipot.data.total_energies import check_total_energies
 from equipot.data.work import measure_work, ratio_to_forces, ratio_to_stress
-
-SPOILT = 0.1
-"""Share of structures with zeroed forces from which forces tell nothing."""
 
 
 def judge_labels(facts: Sequence[Facts], keys: KeysConfig) -> Iterator[Finding]:
@@ -81,10 +79,13 @@ def _judge_with_forces(
             yield _not_judged("stress-convention", "stress", "energies and forces")
         return
     stiffness = measure_stiffness(model.facts, steps)
-    shifted = list(check_mixed_levels(work, model.facts))
-    found = [*check_force_unit(stiffness, ratio), *shifted]
+    found = list(check_force_unit(stiffness, ratio))
     if not any(f.severity == "error" for f in found):
         found.extend(check_energy_unit(work, model.facts))
+    if not any(f.severity == "error" for f in found):
+        # Those that only say that energies and forces differ come second
+        shifted = list(check_mixed_levels(work, model.facts))
+        found = [*shifted, *found]
     failed = any(f.severity == "error" for f in found)
     confirmed = bool(np.isfinite(typical_stiffness(stiffness))) and ratio.trusted
     yield from found

@@ -100,6 +100,14 @@ def check_force_unit(stiffness: Sequence[Stiffness], ratio: Ratio) -> Iterator[F
         yield _undecided_forces("no two frames are near enough to measure a stiffness")
         return
     factor = typical_stiffness(stiffness)
+    if factor < 0:
+        yield Finding(
+            "error",
+            "forces",
+            "the forces point uphill: they push atoms apart where bonds are stretched; "
+            "they seem to be gradients: change their sign",
+        )
+        return
     example = max(stiffness, key=lambda s: s.number)
     seen = (
         f"bonds are {factor:.2g} times as stiff as expected ({example.pair} of "
@@ -135,13 +143,15 @@ def check_force_unit(stiffness: Sequence[Stiffness], ratio: Ratio) -> Iterator[F
 
 
 def typical_stiffness(stiffness: Sequence[Stiffness]) -> float:
-    """Geometric mean of stiffness over expectation; NaN without any."""
+    """Geometric mean of stiffness over expectation, with its sign; NaN without any."""
     if not stiffness:
         return float("nan")
-    weights = [np.sqrt(s.number) for s in stiffness]
-    return float(
-        np.exp(np.average([np.log(s.ratio) for s in stiffness], weights=weights))
-    )
+    weights = np.sqrt([s.number for s in stiffness])
+    ratios = np.array([s.ratio for s in stiffness])
+    sign = float(np.sign((weights * np.sign(ratios)).sum())) or 1.0
+    chosen = np.sign(ratios) == sign
+    mean = np.average(np.log(np.abs(ratios[chosen])), weights=weights[chosen])
+    return sign * float(np.exp(mean))
 
 
 def check_energy_unit(work: Work, facts: Sequence[Facts]) -> Iterator[Finding]:
@@ -213,16 +223,20 @@ def _energy_unit(factor: float) -> str | None:
 def _remedy(ratio: float, facts: Sequence[Facts]) -> str:
     """What explains a ratio of energies to work, and what to do."""
     size = float(np.mean([f.num_atoms for f in facts]))
-    if abs(np.log(ratio * size)) < np.log(1.5):
-        return "are the energies per atom? They must be those of the whole structure"
     found = [
         f"energies in {e} with forces in {f}"
         for e, value in ENERGY_UNITS.items()
         for f, other in FORCE_UNITS.items()
         if abs(np.log(ratio / (value / other))) < np.log(NEAR_RATIO) / 2
     ]
-    likely = f" (as {' or '.join(found[:3])} would)" if found else ""
+    likely = f" (as {' or '.join(found[:3])} would be)" if found else ""
+    per_atom = abs(np.log(ratio * size)) < np.log(1.5)
+    question = (
+        "are the energies per atom? They must be those of the whole structure. Or "
+        if per_atom
+        else ""
+    )
     return (
-        f"one of the two is in another unit or scaled{likely}: bring energies to eV "
-        "and forces to eV/Å, or set data.units"
+        f"{question}one of the two is in another unit or scaled{likely}: bring energies "
+        "to eV and forces to eV/Å, or set data.units"
     )

@@ -1,4 +1,4 @@
-"""Sets whose frames have different zeros of energy: functional, charge or spin mixed."""
+"""Frames with different zeros of energy: functional, charge or spin mixed."""
 
 from collections.abc import Iterator, Sequence
 
@@ -18,7 +18,11 @@ ABOVE = 0.08
 """Share of the steps that must be above."""
 SMALLEST = 5e-3
 """Shift in eV that is looked for."""
-ALIKE = 0.35
+LONGEST_STEP = 0.6
+"""Length in Å of steps that the forces explain."""
+LONGER = 1.3
+"""Factor by which steps with the shift may be longer than the others."""
+ALIKE = 0.2
 """Relative spread of the residuals of steps with the shift."""
 
 
@@ -33,14 +37,20 @@ def check_mixed_levels(work: Work, facts: Sequence[Facts]) -> Iterator[Finding]:
         An error if what the forces leave of the differences of energy is either small
         or one constant.
     """
-    left = residual(work)
-    atoms = np.array([facts[n].num_atoms for n in work.start])
+    near = work.size < LONGEST_STEP
+    left, length = residual(work)[near], work.size[near]
+    start, end = work.start[near], work.end[near]
+    atoms = np.array([facts[n].num_atoms for n in start])
     for size, unit in ((np.ones(len(left)), "eV"), (atoms, "eV per atom")):
-        sizes = np.sort(np.abs(left / size))
-        shift = _shift(sizes)
+        per_size = left / size
+        shift = _shift(np.sort(np.abs(per_size)))
         if shift is None:
             continue
-        frames = _odd_frames(work, left / size, shift, len(facts))
+        # Longer steps leave more unexplained: the shifted ones may not be the longer
+        odd = np.abs(per_size) > shift / 2
+        if np.median(length[odd]) > LONGER * np.median(length[~odd]):
+            continue
+        frames = _odd_frames(start, end, per_size, shift, len(facts))
         yield Finding(
             "error",
             "energies",
@@ -70,13 +80,13 @@ def _shift(sizes: np.ndarray) -> float | None:
     return None
 
 
-def _odd_frames(work: Work, left: np.ndarray, shift: float, number: int) -> list[int]:
+def _odd_frames(
+    start: np.ndarray, end: np.ndarray, left: np.ndarray, shift: float, number: int
+) -> list[int]:
     """Frames of the rarer kind, followed along the steps."""
     kind = np.zeros(number)
     edges: list[list[tuple[int, float]]] = [[] for _ in range(number)]
-    for a, b, r in zip(
-        work.start.tolist(), work.end.tolist(), left.tolist(), strict=True
-    ):
+    for a, b, r in zip(start.tolist(), end.tolist(), left.tolist(), strict=True):
         jump = 0.0 if abs(r) < shift / 2 else float(np.sign(r))
         edges[a].append((b, jump))
         edges[b].append((a, -jump))

@@ -50,7 +50,9 @@ def check_total_energies(
     if not labeled:
         return
     energy = np.array([f.energy / f.num_atoms for f in labeled])
-    atoms = np.array([sum_of_free_atoms(f.numbers.tolist()) / f.num_atoms for f in labeled])
+    atoms = np.array(
+        [sum_of_free_atoms(f.numbers.tolist()) / f.num_atoms for f in labeled]
+    )
     error = np.array(
         [HEAVY if f.numbers.max() > LAST_EXACT else LIGHT for f in labeled]
     )
@@ -84,8 +86,8 @@ def check_total_energies(
             "info",
             "energies",
             "undecided by their size: energies are not those of all electrons, and the "
-            "zero of other methods is not known. If elements are exchanged throughout, "
-            "or half of a unit is wrong where no forces tell, this does not show",
+            "zero of other methods is not known. Elements that are exchanged in all "
+            "structures do not show",
         )
 
 

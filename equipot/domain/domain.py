@@ -56,7 +56,7 @@ class Domain:
         neighbors: Fewest and most neighbors within the cutoff, by element.
         density: Lowest and highest number of atoms per Å^3 of what repeats in three
             directions.
-        energy: Lowest and highest energy in eV per atom beyond free atoms.
+        energy: Lowest and highest energy in eV per atom beyond reference energies.
         reference_energies: Energy in eV of free atoms by atomic number; zero if left
             out.
         largest_force: In eV/Å.
@@ -242,7 +242,7 @@ class Domain:
             (),
             energy,
             low if energy < low else high,
-            f"the energy is {energy:.4f} eV per atom beyond free atoms, of the "
+            f"the energy is {energy:.4f} eV per atom beyond the reference energies, of the "
             f"training set {_span(self.energy, '.4f')} ({low:.4f} to {high:.4f} is "
             "allowed)",
         )
