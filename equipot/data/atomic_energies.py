@@ -38,8 +38,8 @@ def free_atom_energy(number: int) -> float:
         number: Atomic number.
 
     Returns:
-        Energy in eV: exact to 0.2 % for light atoms; beyond argon within 2 %, plus up to
-        4 % of relativistic effects in the heaviest.
+        Energy in eV: exact to 0.2 % for light atoms; beyond argon within 2 %, plus up
+        to 4 % of relativistic effects in the heaviest.
 
     Source: beyond argon the expansion of Schwinger, Phys. Rev. A 24, 2353 (1981),
     E = -0.768745 Z^(7/3) + Z^2 / 2 - 0.269900 Z^(5/3) Hartree.

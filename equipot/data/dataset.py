@@ -12,6 +12,8 @@ from ase.data import chemical_symbols
 
 from equipot.config.data import DataConfig
 from equipot.data.errors import DataError
+from equipot.data.facts import gather_facts
+from equipot.data.label_judgment import check_stated_units, judge_labels
 from equipot.data.labels import Example
 from equipot.data.reading import Structure, keys_of, read_structures
 from equipot.graph import edge_vectors
@@ -19,6 +21,8 @@ from equipot.neighbors import build_graph
 
 SAME_ATOM = 0.02
 """Difference in eV up to which energies of a free atom are the same."""
+MOST_JUDGED = 300
+"""Structures, about, that stated units are judged by."""
 COINCIDENT = 0.05
 """Distance in Å below which two atoms are taken for one that was written twice."""
 
@@ -76,6 +80,7 @@ def load_dataset(
                 config.path(file),
                 config.keys,
                 None if hessians is None else config.path(hessians),
+                config.units,
             )
             _check_labels(file, files[file], config)
     _check_named_keys([s for structures in files.values() for s in structures], config)
@@ -84,6 +89,8 @@ def load_dataset(
     if not isinstance(config.valid, list):
         split_seed = seed if config.split_seed is None else config.split_seed
         train, valid = split(train, config.valid, split_seed)
+    if config.units.stated:
+        _check_units(train, config)
     test = {name: _structures(names, files) for name, names in config.test.items()}
     _check_elements(train, {"valid": valid, **test})
     if progress is not None:
@@ -300,6 +307,17 @@ def _check_files(names: Iterable[str], config: DataConfig) -> None:
             f"data.root, which is {config.root or 'not set'}, and that to the folder "
             f"that the command is started in, {Path.cwd()}"
         )
+
+
+def _check_units(structures: Sequence[Structure], config: DataConfig) -> None:
+    """Refuse stated units that the labels contradict."""
+    every = max(1, len(structures) // MOST_JUDGED)
+    facts = [gather_facts(s, 0) for s in structures[::every] if len(s.atoms) > 1]
+    if not facts:
+        return
+    found = list(judge_labels(facts, config.keys))
+    for finding in check_stated_units(found, config.units):
+        raise DataError(f"data.units: {finding.message}")
 
 
 def _check_labels(

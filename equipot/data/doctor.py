@@ -8,6 +8,7 @@ import numpy as np
 from ase.data import chemical_symbols, covalent_radii
 
 from equipot.config.data import KeysConfig
+from equipot.config.label_units import UnitsConfig
 from equipot.data.dataset import free_atom_energies
 from equipot.data.duplicates import check_duplicates
 from equipot.data.energy_checks import check_energies
@@ -22,7 +23,7 @@ from equipot.data.findings import (
     sort_findings,
 )
 from equipot.data.force_checks import check_forces, check_stress_values
-from equipot.data.label_judgment import judge_labels
+from equipot.data.label_judgment import check_stated_units, judge_labels
 from equipot.data.pairs import overall_minimum, parse_pair
 from equipot.data.presence import check_presence
 from equipot.data.reading import (
@@ -44,6 +45,7 @@ def examine(
     paths: Sequence[Path | str],
     keys: KeysConfig | None = None,
     *,
+    units: UnitsConfig | None = None,
     pooled: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> DoctorReport:
@@ -54,6 +56,7 @@ def examine(
     Args:
         paths: Files in any format of ASE but pickles.
         keys: Names of the labels.
+        units: Units of the files; those of the package by default.
         pooled: The files are parts of one set; a structure in two of them is no leak.
         progress: Called with a message before each step.
 
@@ -65,7 +68,7 @@ def examine(
     """
     if len({Path(p).resolve() for p in paths}) < len(paths):
         raise ValueError("a file is given twice; each would be a duplicate of itself")
-    keys = keys or KeysConfig()
+    keys, units = keys or KeysConfig(), units or UnitsConfig()
     say = progress or (lambda _: None)
     available: Counter[str] = Counter()
     findings: list[Finding] = []
@@ -73,7 +76,7 @@ def examine(
     facts: list[Facts] = []
     for n, path in enumerate(paths):
         say(f"reading {path}")
-        structures, unreadable = _read(Path(path), keys, available)
+        structures, unreadable = _read(Path(path), keys, units, available)
         findings.extend(unreadable)
         files.append(structures)
         facts.extend(gather_facts(s, n) for s in structures if not s.isolated)
@@ -92,7 +95,8 @@ def examine(
         findings.extend(_check_distances(facts))
         findings.extend(check_duplicates(facts, pooled=pooled))
         say("fitting a pair potential to the forces")
-        findings.extend(judge_labels(facts, keys))
+        found = list(judge_labels(facts, keys))
+        findings.extend([*found, *check_stated_units(found, units)])
     return DoctorReport(
         files=tuple(
             _summary(str(path), files[n], [f for f in facts if f.file == n])
@@ -100,11 +104,12 @@ def examine(
         ),
         minimum_distances=overall_minimum(f.minimum_distances for f in facts),
         findings=sort_findings(findings),
+        units=units.stated,
     )
 
 
 def _read(
-    path: Path, keys: KeysConfig, available: Counter[str]
+    path: Path, keys: KeysConfig, units: UnitsConfig, available: Counter[str]
 ) -> tuple[list[Structure], list[Finding]]:
     """Structures of a file, and one finding for all frames that make no sense."""
     structures: list[Structure] = []
@@ -121,7 +126,7 @@ def _read(
         atoms, source = frame
         available.update(available_keys(atoms))
         try:
-            structures.append(parse_structure(atoms, keys, source))
+            structures.append(parse_structure(atoms, keys, source, units))
         except DataError as error:
             errors.append(error)
     if not errors:

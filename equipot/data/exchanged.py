@@ -43,8 +43,8 @@ def check_exchanged(facts: Sequence[Facts]) -> Iterator[Finding]:
         facts: Structures of all files.
 
     Yields:
-        Errors for elements with more or fewer bonds than they form, and for a few structures
-        that are as the others after an exchange of two elements.
+        Errors for elements with more or fewer bonds than they form, and for a few
+        structures that are as the others after an exchange of two elements.
     """
     yield from _odd_bonds(facts)
     yield from _exceptions(facts)

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from equipot.config.data import KeysConfig
+from equipot.config.label_units import UnitsConfig
 from equipot.data.consistency import check_consistency
 from equipot.data.exchanged import check_exchanged
 from equipot.data.facts import Facts
@@ -24,6 +25,9 @@ from equipot.data.stress_convention import check_stress
 from equipot.data.stress_frames import find_odd_stress
 from equipot.data.total_energies import check_total_energies
 from equipot.data.work import measure_work, ratio_to_forces, ratio_to_stress
+
+UNIT_CHECKS = ("units", "lengths", "stress-convention")
+"""Checks whose errors contradict units."""
 
 
 def judge_labels(facts: Sequence[Facts], keys: KeysConfig) -> Iterator[Finding]:
@@ -97,6 +101,25 @@ def _judge_with_forces(
         yield from odd.findings
         key = keys.virials or keys.stress or "stress"
         yield from check_stress(model, key, ratio_to_stress(work), odd.members.tolist())
+
+
+def check_stated_units(
+    found: Sequence[Finding], units: UnitsConfig
+) -> Iterator[Finding]:
+    """An error if units were stated and the labels contradict them.
+
+    Args:
+        found: What `judge_labels` says of the converted labels.
+        units: Units of the files.
+    """
+    wrong = [f for f in found if f.severity == "error" and f.check in UNIT_CHECKS]
+    if units.stated and wrong:
+        yield Finding(
+            "error",
+            "units",
+            f"the stated units ({units.describe()}) contradict the labels: "
+            f"{wrong[0].message}",
+        )
 
 
 def _stressed(facts: Sequence[Facts]) -> bool:

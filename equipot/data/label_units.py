@@ -193,8 +193,8 @@ def check_energy_unit(work: Work, facts: Sequence[Facts]) -> Iterator[Finding]:
         yield Finding(
             "info",
             "units",
-            f"undecided whether energies and forces have one unit, only that they agree "
-            f"within a factor of {max(high, 1 / low):.2g}: {seen}",
+            "undecided whether energies and forces have one unit, only that they "
+            f"agree within a factor of {max(high, 1 / low):.2g}: {seen}",
         )
 
 
@@ -237,6 +237,6 @@ def _remedy(ratio: float, facts: Sequence[Facts]) -> str:
         else ""
     )
     return (
-        f"{question}one of the two is in another unit or scaled{likely}: bring energies "
-        "to eV and forces to eV/Å, or set data.units"
+        f"{question}one of the two is in another unit or scaled{likely}: bring "
+        "energies to eV and forces to eV/Å, or set data.units"
     )

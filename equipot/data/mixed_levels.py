@@ -18,7 +18,7 @@ ABOVE = 0.08
 """Share of the steps that must be above."""
 SMALLEST = 5e-3
 """Shift in eV that is looked for."""
-LONGEST_STEP = 0.6
+LONGEST_STEP = 1.2
 """Length in Å of steps that the forces explain."""
 LONGER = 1.3
 """Factor by which steps with the shift may be longer than the others."""

@@ -114,8 +114,8 @@ def fit_reference_energies(
     free = ", ".join(chemical_symbols[z] for z in known)
     if known and open_:
         warnings.append(
-            f"only the reference energies of {free} are those of free atoms, the others "
-            "are fitted: atomization energies mean nothing"
+            f"only the reference energies of {free} are those of free atoms, the "
+            "others are fitted: atomization energies mean nothing"
         )
     source = f"least_squares (rank {rank} of {len(open_)})"
     return ReferenceEnergies(
@@ -140,7 +140,9 @@ def _complete(
     )
 
 
-def _number(symbol: str) -> int:
-    if atomic_numbers.get(symbol, 0) < 1:
-        raise DataError(f"reference_energies: {symbol!r} is not an element")
-    return atomic_numbers[symbol]
+def _number(name: str) -> int:
+    """Atomic number of an element that is named by its symbol or by the number."""
+    number = int(name) if name.isdigit() else atomic_numbers.get(name, 0)
+    if not 1 <= number < len(chemical_symbols):
+        raise DataError(f"reference_energies: {name!r} is not an element")
+    return number

@@ -190,7 +190,7 @@ def check_stress(
 def _check_scale(
     model: PairModel, key: str, usable: Sequence[int], ratio: Ratio
 ) -> Iterator[Finding]:
-    """Findings about the size of the stress: by its work, else by the pair potential."""
+    """Findings about the size of the stress, by its work or by the pair potential."""
     if ratio.trusted:
         low, high = sorted((abs(ratio.low), abs(ratio.high)))
         seen = (

@@ -9,6 +9,7 @@ from numpy import ndarray
 from equipot.data.findings import Finding, counted, some
 from equipot.data.pair_model import PairModel
 from equipot.data.stress_convention import UNITS
+from equipot.units import GPA_PER_EV_PER_A3
 
 FEWEST = 20
 """Frames that a verdict needs."""
@@ -19,6 +20,8 @@ EXPLAINED = 3.0
 KEPT = 0.8
 """Share of the frames, the best, that others are compared with."""
 ROUNDS = 4
+CONTRAST = 3.0
+"""Typical stress over the spread of what is left of it that a verdict needs."""
 MOST = 0.2
 """Share of the frames above which they are no exceptions."""
 
@@ -30,7 +33,7 @@ class OddStress:
     members: Int[ndarray, " frames"]
     """Their positions in `PairModel.facts`."""
     findings: tuple[Finding, ...]
-    """What they seem to be."""
+    """What they seem to be, or what could not be decided."""
 
 
 def find_odd_stress(model: PairModel) -> OddStress:
@@ -47,16 +50,19 @@ def find_odd_stress(model: PairModel) -> OddStress:
         np.isfinite(stress).all(axis=(1, 2))
         & np.isfinite(model.stress).all(axis=(1, 2))
     )
-    nobody = OddStress(np.zeros(0, dtype=int), ())
     if len(usable) < FEWEST:
-        return nobody
+        return _undecided("too few frames")
     labels, predicted = stress[usable], model.stress[usable]
     expected = _robust_fit(labels, predicted)
     off = _size(labels - expected)
     spread = float(np.median(off)) + 1e-12
+    kept = off <= np.quantile(off, KEPT)
+    known = float(np.sqrt((_size(labels[kept]) ** 2).mean())) / (spread + 1e-12)
+    if known < CONTRAST:
+        return _undecided("forces of pairs do not predict the stress")
     doubted = np.flatnonzero(off > FAR * spread)
-    if not len(doubted) or len(doubted) > MOST * len(usable):
-        return nobody
+    if len(doubted) > MOST * len(usable):
+        return _undecided(f"{len(doubted)} of {len(usable)} are far from a prediction")
     volume = np.array([model.facts[n].volume for n in usable])
     kinds: dict[str, list[int]] = {}
     for n in doubted:
@@ -65,7 +71,20 @@ def find_odd_stress(model: PairModel) -> OddStress:
             kinds.setdefault(name, []).append(int(usable[n]))
     findings = tuple(_finding(model, name, frames) for name, frames in kinds.items())
     every = sorted(n for frames in kinds.values() for n in frames)
-    return OddStress(np.array(every, dtype=int), findings)
+    bound = FAR / 2 * spread * GPA_PER_EV_PER_A3
+    limit = Finding(
+        "info",
+        "stress-convention",
+        f"a frame with the other sign of the stress would show above {bound:.2g} GPa; "
+        "below it is undecided for single frames",
+    )
+    return OddStress(np.array(every, dtype=int), findings or (limit,))
+
+
+def _undecided(why: str) -> OddStress:
+    text = f"undecided whether single frames have another sign or unit of stress: {why}"
+    finding = Finding("info", "stress-convention", text)
+    return OddStress(np.zeros(0, dtype=int), (finding,))
 
 
 def _finding(model: PairModel, name: str, frames: list[int]) -> Finding:

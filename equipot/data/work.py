@@ -140,7 +140,7 @@ def ratio_to_stress(work: Work) -> Ratio:
 
 
 def residual(work: Work) -> Float[ndarray, " steps"]:
-    """Differences of energy that the labels do not explain, the smaller of two rules."""
+    """Differences of energy that the labels do not explain, by the better rule."""
     known = np.where(work.strained, work.by_stress, 0.0)
     known = np.where(np.isfinite(known), known, work.by_pairs)
     plain = work.energy - work.by_forces - known

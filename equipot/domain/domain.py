@@ -242,8 +242,8 @@ class Domain:
             (),
             energy,
             low if energy < low else high,
-            f"the energy is {energy:.4f} eV per atom beyond the reference energies, of the "
-            f"training set {_span(self.energy, '.4f')} ({low:.4f} to {high:.4f} is "
+            f"the energy is {energy:.4f} eV per atom beyond the reference energies, "
+            f"of the training set {_span(self.energy, '.4f')} ({low:.4f} to {high:.4f} is "
             "allowed)",
         )
 
