@@ -26,7 +26,7 @@ from equipot.data.stress_frames import find_odd_stress
 from equipot.data.total_energies import check_total_energies
 from equipot.data.work import measure_work, ratio_to_forces, ratio_to_stress
 
-UNIT_CHECKS = ("units", "lengths", "stress-convention")
+UNIT_CHECKS = ("units", "lengths", "stress-convention", "stress-scale")
 """Checks whose errors contradict units."""
 
 

@@ -137,8 +137,8 @@ def check_force_unit(stiffness: Sequence[Stiffness], ratio: Ratio) -> Iterator[F
     yield Finding(
         "error",
         "units",
-        f"{seen}: forces seem to be {explained}; convert the labels or set data.units "
-        "(--forces-unit, --energy-unit)",
+        f"{seen}: forces seem to be {explained}; bring energies to eV and forces to "
+        "eV/Å, or set data.units (--forces-unit, --energy-unit)",
     )
 
 

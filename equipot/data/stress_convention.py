@@ -200,12 +200,12 @@ def _check_scale(
         if ratio.value < 0 or low > SCALED or high < 1 / SCALED:
             yield Finding(
                 "error",
-                "stress-convention",
+                "stress-scale",
                 f"{seen}: expected 1; is it scaled, of the other sign, a virial, or in "
                 "another unit than eV/Å^3?",
             )
         else:
-            yield Finding("info", "stress-convention", seen)
+            yield Finding("info", "stress-scale", seen)
         return
     verdict = _judge(model, usable)
     known = verdict is not None and (
@@ -216,14 +216,14 @@ def _check_scale(
     if known and not 1 / SCALED_PAIRS < verdict.factor < SCALED_PAIRS:
         yield Finding(
             "error",
-            "stress-convention",
+            "stress-scale",
             f"{key} is {verdict.factor:.2g} times what a pair potential says, which "
             f"explains {model.explained:.0%} of the forces: is it scaled?",
         )
     elif not known:
         yield Finding(
             "info",
-            "stress-convention",
+            "stress-scale",
             f"undecided whether {key} is scaled by less than a factor of {SLACK:g}: no "
             "near frames with different cells, and pairs of atoms do not describe the "
             "forces well enough",

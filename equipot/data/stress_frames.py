@@ -74,7 +74,7 @@ def find_odd_stress(model: PairModel) -> OddStress:
     bound = FAR / 2 * spread * GPA_PER_EV_PER_A3
     limit = Finding(
         "info",
-        "stress-convention",
+        "stress-frames",
         f"a frame with the other sign of the stress would show above {bound:.2g} GPa; "
         "below it is undecided for single frames",
     )
@@ -83,14 +83,14 @@ def find_odd_stress(model: PairModel) -> OddStress:
 
 def _undecided(why: str) -> OddStress:
     text = f"undecided whether single frames have another sign or unit of stress: {why}"
-    finding = Finding("info", "stress-convention", text)
+    finding = Finding("info", "stress-frames", text)
     return OddStress(np.zeros(0, dtype=int), (finding,))
 
 
 def _finding(model: PairModel, name: str, frames: list[int]) -> Finding:
     return Finding(
         "error",
-        "stress-convention",
+        "stress-frames",
         f"the stress of {counted(len(frames), 'frame')} fits the others only {name}",
         some([model.facts[n].source for n in frames]),
     )

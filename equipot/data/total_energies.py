@@ -174,7 +174,7 @@ def check_binding(
     else:
         yield Finding(
             "info",
-            "references",
+            "binding",
             f"structures are {found.min():.3g} to {found.max():.3g} eV per atom beyond "
             "free atoms, which is possible; undecided whether both are of one level "
             "of theory where levels differ by less than about 1 eV per atom",

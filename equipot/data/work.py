@@ -9,7 +9,7 @@ The error of this trapezoidal rule is known for the fitted pair potential and is
 corrected, where that helps. Steps weigh by the inverse of their error, Δ^-6 in squares.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,6 +80,8 @@ class Work:
     """Work of the stress labels in eV; NaN without."""
     by_pairs: Float[ndarray, " steps"]
     """Work of the stress of the pair potential in eV."""
+    expansion: Float[ndarray, " steps"]
+    """Change of the volume in Å^3."""
 
 
 def measure_work(model: PairModel, steps: Sequence[Step]) -> Work:
@@ -114,19 +116,23 @@ def measure_work(model: PairModel, steps: Sequence[Step]) -> Work:
         correction=model.energy[end] - model.energy[start] - pairs - stretch,
         by_stress=_strain_work(steps, [f.stress for f in facts], volumes),
         by_pairs=stretch,
+        expansion=np.array([volumes[s.end] - volumes[s.start] for s in steps]),
     )
 
 
 def ratio_to_forces(work: Work) -> Ratio:
     """Energies over the work of the forces, between frames of one cell if that does.
 
-    Without enough of them, the pair potential says what a change of the cell costs.
+    Without enough of them, what is proportional to the work of the stress is taken out
+    of both, whatever its sign and unit.
     """
-    found = _best(work, ~work.strained, lambda correction: work.by_forces + correction)
+    found = _best(work, ~work.strained, [])
     if found.number >= FEWEST:
         return found
     every = np.ones(len(work.size), dtype=bool)
-    return _best(work, every, lambda c: work.by_forces + work.by_pairs + c)
+    if np.isfinite(work.by_stress).all():
+        return _best(work, every, [work.by_stress])
+    return _best(work, every, [work.by_pairs, work.expansion])
 
 
 def ratio_to_stress(work: Work) -> Ratio:
@@ -150,30 +156,40 @@ def residual(work: Work) -> Float[ndarray, " steps"]:
 
 
 def _best(
-    work: Work,
-    chosen: Bool[ndarray, " steps"],
-    of: Callable[[ndarray], Float[ndarray, " steps"]],
+    work: Work, chosen: Bool[ndarray, " steps"], nuisance: Sequence[ndarray]
 ) -> Ratio:
     """The better correlated of the rules with and without the correction."""
     found = [
-        _ratio(work.energy, of(correction), work.size, chosen)
+        _ratio(work.energy, work.by_forces + correction, work.size, chosen, nuisance)
         for correction in (np.zeros_like(work.size), work.correction)
     ]
     return max(found, key=lambda r: (r.number >= FEWEST, abs(r.correlation)))
 
 
-def _ratio(y: ndarray, x: ndarray, size: ndarray, chosen: ndarray) -> Ratio:
+def _ratio(
+    y: ndarray,
+    x: ndarray,
+    size: ndarray,
+    chosen: ndarray,
+    nuisance: Sequence[ndarray] = (),
+) -> Ratio:
     y, x, size = y[chosen], x[chosen], size[chosen]
-    if len(y) < 2:
+    if len(y) < 2 + 2 * len(nuisance):
         return Ratio(0.0, 0.0, 0.0, 0.0)
     weight = 1 / (size + 0.35 * np.median(size) + 1e-6) ** 6
     weight /= weight.max()
-    xx, yy, xy = ((weight * p).sum() for p in (x * x, y * y, x * y))
+    if nuisance:
+        root = np.sqrt(weight)
+        columns = np.stack([n[chosen] for n in nuisance], axis=1) * root[:, None]
+        columns = columns / (np.linalg.norm(columns, axis=0) + 1e-300)
+        fitted = columns @ np.linalg.pinv(columns)
+        x, y = (v - (fitted @ (v * root)) / root for v in (x, y))
+    xx, yy, xy = (float((weight * p).sum()) for p in (x * x, y * y, x * y))
     if min(xx, yy, abs(xy)) <= 1e-18:
         return Ratio(0.0, 0.0, 0.0, 0.0)
     parts = weight * x * x
     number = float(parts.sum() ** 2 / (parts**2).sum())
-    return Ratio(float(xy / xx), float(yy / xy), float(xy / np.sqrt(xx * yy)), number)
+    return Ratio(xy / xx, yy / xy, xy / float(np.sqrt(xx * yy)), number)
 
 
 def _work(steps: Sequence[Step], forces: Sequence[ndarray]) -> Float[ndarray, " steps"]:

@@ -243,8 +243,8 @@ class Domain:
             energy,
             low if energy < low else high,
             f"the energy is {energy:.4f} eV per atom beyond the reference energies, "
-            f"of the training set {_span(self.energy, '.4f')} ({low:.4f} to {high:.4f} is "
-            "allowed)",
+            f"of the training set {_span(self.energy, '.4f')} ({low:.4f} to "
+            f"{high:.4f} is allowed)",
         )
 
     def _force_too_large(
