@@ -17,6 +17,8 @@ FAR = 10.0
 """Spreads by which a stress that is doubted is off."""
 EXPLAINED = 3.0
 """Spreads by which it may be off after a conversion."""
+CLEARLY = 0.15
+"""Share of what it was off by that may be left after a conversion."""
 KEPT = 0.8
 """Share of the frames, the best, that others are compared with."""
 ROUNDS = 4
@@ -118,7 +120,9 @@ def _explanation(
         if float(_size(label / f)) > 2 * spread
     }
     best = min(off, key=off.__getitem__, default=None)
-    return best if best is not None and off[best] < EXPLAINED * spread else None
+    before = float(_size(label - expected))
+    allowed = max(EXPLAINED * spread, CLEARLY * before)
+    return best if best is not None and off[best] < allowed else None
 
 
 def _robust_fit(

@@ -17,8 +17,10 @@ STRONGEST = -16.0
 free atoms without spin polarization lie up to 5 eV too high."""
 WEAKEST = 10.0
 """The same that nothing is above whose atoms are a bond apart."""
-UNBOUND = 1.0
+UNBOUND = 2.0
 """The same that half of the structures are not above."""
+ABOVE_ATOMS = 1.0
+"""Energy per atom in eV beyond known free atoms up to which energies are theirs."""
 APART = (0.75, 1.3)
 """Shortest distance over the sum of covalent radii of such structures."""
 LIGHT, HEAVY = 0.003, 0.07
@@ -94,7 +96,7 @@ def check_total_energies(
 def _bound(energy: np.ndarray, atoms: np.ndarray, slack: np.ndarray) -> np.ndarray:
     """Whether energies per atom are those of atoms that are bound."""
     beyond = energy - atoms
-    return np.asarray((beyond > STRONGEST - slack) & (beyond < UNBOUND + slack))
+    return np.asarray((beyond > STRONGEST - slack) & (beyond < ABOVE_ATOMS + slack))
 
 
 def _all_electron(
