@@ -23,6 +23,8 @@ STIFFEST = 4.5
 """Factor by which bonds cannot be stiffer or softer than expected."""
 DOUBTFUL = 3.0
 """The same from which a doubt is mentioned."""
+SMALLEST_CHANGE = 0.008
+"""Change of length in Å, root mean square, that a verdict about soft bonds needs."""
 WORK = 1.33
 """Factor by which energies cannot differ from the work of the forces."""
 ENERGY_UNITS: Final = {
@@ -119,6 +121,12 @@ def check_force_unit(stiffness: Sequence[Stiffness], ratio: Ratio) -> Iterator[F
             yield Finding("info", "units", f"forces are in eV/Å as far as {seen}")
         else:
             yield _undecided_forces(f"{seen}, which is unusual")
+        return
+    if factor < 1 and max(s.change for s in stiffness) < SMALLEST_CHANGE:
+        yield _undecided_forces(
+            f"{seen}, but their lengths hardly change, as in relaxed structures, where "
+            "forces vanish whatever the length"
+        )
         return
     near = {u: abs(np.log(factor / v)) for u, v in FORCE_UNITS.items() if v != 1}
     units = [

@@ -51,6 +51,8 @@ class Stiffness:
     """Stiffness in eV/Å^2."""
     ratio: float
     """Stiffness over what chemistry expects, right within a factor of 2.5."""
+    change: float
+    """Root mean square change of length in Å."""
     number: int
     """Changes of length that it was measured on."""
 
@@ -81,7 +83,8 @@ def measure_stiffness(facts: Sequence[Facts], steps: Sequence[Step]) -> list[Sti
         mean = float(length.mean())
         ratio = xy / xx * mean**2 / expected_stiffness(z1, z2)
         pair = pair_name(z1, z2)
-        found.append(Stiffness(pair, mean, xy / xx, ratio, len(length)))
+        rms = float(np.sqrt(xx / len(length)))
+        found.append(Stiffness(pair, mean, xy / xx, ratio, rms, len(length)))
     return found
 
 

@@ -112,7 +112,7 @@ def _all_electron(
             "total energies are those of all electrons of these elements, in eV",
         )
         return
-    n = wrong[int(np.argmax(np.abs(energy - atoms)[wrong]))]
+    n = int(wrong[np.argmax(np.abs(energy - atoms)[wrong])])
     yield Finding(
         "error",
         "energies",
