@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from equipot.cli.errors import explain_errors
+from equipot.cli.models import MODEL_HELP, model_files
 from equipot.cli.options import (
     EnergyKey,
     EnergyUnit,
@@ -22,7 +23,7 @@ from equipot.cli.options import (
 
 @explain_errors
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="Model, a .safetensors file.")],
+    model: Annotated[Path, typer.Argument(help=MODEL_HELP)],
     data: Annotated[
         list[Path],
         typer.Argument(help="Files with structures and labels, in any format of ASE."),
@@ -66,7 +67,7 @@ def evaluate(
     from equipot.report.run import Wanted, run_evaluation
 
     run_evaluation(
-        model,
+        model_files(model),
         data,
         keys=keys_config(
             energy=energy_key,

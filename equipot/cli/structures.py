@@ -44,11 +44,12 @@ Force = Annotated[
 def load_calculator(
     model: "Path", device: str, dtype: str, backend: str | None, extrapolate: bool
 ) -> "EquipotCalculator":
-    """The calculator of a model, in double precision unless asked otherwise."""
+    """Calculator of a model or a committee, in float64 unless asked otherwise."""
     from equipot.calculators import EquipotCalculator
+    from equipot.cli.models import model_files
 
     return EquipotCalculator(
-        model,
+        model_files(model),
         device=device,
         dtype=dtype,
         backend=backend,

@@ -10,7 +10,7 @@ from equipot.data.consistency import check_consistency
 from equipot.data.exchanged import check_exchanged
 from equipot.data.facts import Facts
 from equipot.data.findings import Finding
-from equipot.data.force_checks import SPOILT
+from equipot.data.force_checks import SPOILT, always_zero
 from equipot.data.label_units import (
     check_energy_unit,
     check_force_unit,
@@ -47,7 +47,8 @@ def judge_labels(facts: Sequence[Facts], keys: KeysConfig) -> Iterator[Finding]:
             "units", "energies, forces and stress", "lengths and elements"
         )
         return
-    whole = [f for f in facts if not f.unexplained_zeros]
+    held = {f.source for f in always_zero(facts)}
+    whole = [f for f in facts if not f.unexplained_zeros and f.source not in held]
     if len(whole) < (1 - SPOILT) * len(facts):
         yield from check_total_energies(facts, confirmed=False)
         yield _not_judged(

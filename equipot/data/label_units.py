@@ -64,6 +64,16 @@ def check_lengths(facts: Sequence[Facts]) -> Iterator[Finding]:
         An error if nearly all atoms are farther apart than bonds are long, or most of
         them closer.
     """
+    several = [f for f in facts if f.num_atoms > 1 and not NOBLE & set(f.composition)]
+    apart = [f for f in several if f.free]
+    if len(apart) > max(2, len(several) // 2):
+        yield Finding(
+            "error",
+            "lengths",
+            f"{len(apart)} of {len(several)} structures have no two atoms within 5 Å: "
+            "are positions and cell in bohr? Set data.units.length (--length-unit)",
+        )
+        return
     parts = [f.nearest[~np.isin(f.numbers, list(NOBLE))] for f in facts]
     ratio = np.concatenate(parts)
     ratio = ratio[np.isfinite(ratio)]

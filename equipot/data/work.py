@@ -10,7 +10,7 @@ corrected, where that helps. Steps weigh by the inverse of their error, Δ^-6 in
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -25,6 +25,8 @@ UNSTRAINED = 1e-5
 """Strain up to which the stress does no work."""
 TRUSTED = 0.9
 """Correlation that tells a factor of 1.5."""
+LEAST_SHARE = 0.02
+"""Share of the squares of the energies that cells must leave to the forces."""
 CLEAR = 0.5
 """Correlation that tells a sign, and factors far outside of the bracket."""
 
@@ -131,8 +133,10 @@ def ratio_to_forces(work: Work) -> Ratio:
         return found
     every = np.ones(len(work.size), dtype=bool)
     if np.isfinite(work.by_stress).all():
-        return _best(work, every, [work.by_stress])
-    return _best(work, every, [work.by_pairs, work.expansion])
+        found = _best(work, every, [work.by_stress])
+    else:
+        found = _best(work, every, [work.by_pairs, work.expansion])
+    return found if found.trusted else replace(found, number=0.0)
 
 
 def ratio_to_stress(work: Work) -> Ratio:
@@ -183,7 +187,10 @@ def _ratio(
         columns = np.stack([n[chosen] for n in nuisance], axis=1) * root[:, None]
         columns = columns / (np.linalg.norm(columns, axis=0) + 1e-300)
         fitted = columns @ np.linalg.pinv(columns)
+        before = float((weight * y * y).sum())
         x, y = (v - (fitted @ (v * root)) / root for v in (x, y))
+        if float((weight * y * y).sum()) < LEAST_SHARE * before:
+            return Ratio(0.0, 0.0, 0.0, 0.0)
     xx, yy, xy = (float((weight * p).sum()) for p in (x * x, y * y, x * y))
     if min(xx, yy, abs(xy)) <= 1e-18:
         return Ratio(0.0, 0.0, 0.0, 0.0)

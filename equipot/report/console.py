@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 
 from equipot.report.evaluation import Evaluation
-from equipot.report.findings import verdict, warnings
+from equipot.report.findings import committee_sentence, verdict, warnings
 from equipot.report.markup import percent, shown
 from equipot.report.quantities import QUANTITIES, Quantity
 from equipot.report.worst import worst_structures, worst_summary
@@ -34,6 +34,8 @@ def summary(
     for item in _tables(evaluation):
         yield Padding(item, BELOW)
     yield escape(verdict(evaluation))
+    if sentence := committee_sentence(evaluation):
+        yield escape(sentence)
     if worst := worst_structures(evaluation, most=1):
         yield escape(f"Worst: {worst_summary(evaluation, worst)}.")
     for sentence in (*warnings(evaluation, header), *notes):

@@ -22,7 +22,8 @@ def write_predictions(
         structures: Those that were evaluated, in their order.
         evaluation: Predictions are written as ``equipot_energy``, ``equipot_forces``
             and ``equipot_stress`` in eV and Å, labels under the same names with
-            ``REF_``; what is absent is left out.
+            ``REF_``; what is absent is left out. Of a committee there are
+            ``energy_spread`` (eV) and ``forces_spread`` (eV/Å, one number per atom).
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     frames = [_frame(s, evaluation, n) for n, s in enumerate(structures)]
@@ -39,6 +40,9 @@ def _frame(structure: Structure, evaluation: Evaluation, n: int) -> Atoms:
         _put(atoms.info, f"{prefix}_energy", energy)
         _put(atoms.arrays, f"{prefix}_forces", forces)
         _put(atoms.info, f"{prefix}_stress", stress)
+    if evaluation.spread is not None:
+        atoms.info["energy_spread"] = evaluation.spread.energy[n]
+        atoms.arrays["forces_spread"] = evaluation.spread.forces[rows]
     return atoms
 
 

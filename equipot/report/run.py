@@ -16,6 +16,7 @@ from equipot.config.label_units import UnitsConfig
 from equipot.data.dataset import make_example
 from equipot.data.elements import check_elements
 from equipot.data.reading import ISOLATED, Structure
+from equipot.models.committee import Committee
 from equipot.report import console
 from equipot.report.evaluate import evaluate
 from equipot.report.evaluation import Evaluation
@@ -40,7 +41,7 @@ class Wanted:
 
 
 def run_evaluation(
-    model: Path,
+    model: Path | Sequence[Path],
     data: Sequence[Path],
     *,
     keys: KeysConfig,
@@ -54,7 +55,8 @@ def run_evaluation(
     """Evaluate a model on files, print the errors, and write what is wanted.
 
     Args:
-        model: File of the potential.
+        model: File of the potential; or files of the members of a committee, whose
+            mean is evaluated beside their spread.
         data: Files with structures.
         keys: Names of the labels in the files.
         wanted: Files to write.
@@ -71,8 +73,13 @@ def run_evaluation(
         ValueError: If the model or a file cannot be used; the message names the file
             and the frame.
     """
-    header = read_header(model)
-    potential = load_potential(model, device=device, dtype=dtype, backend=backend)
+    files = [model] if isinstance(model, Path) else list(model)
+    header = read_header(files[0])
+    members = [
+        load_potential(file, device=device, dtype=dtype, backend=backend)
+        for file in files
+    ]
+    potential = members[0] if len(members) == 1 else Committee(members)
     everything = load_structures(data, keys, hessians, units)
     structures = [s for s in everything if not s.isolated]
     if wanted.predictions is None:
@@ -96,7 +103,7 @@ def run_evaluation(
             on_progress=lambda done: bar.update(task, completed=done),
         )
     about = collect(
-        model,
+        files[0],
         header,
         data,
         potential,
@@ -105,6 +112,7 @@ def run_evaluation(
             *_notes(len(everything) - len(structures)),
             *_unit_notes(units or UnitsConfig()),
         ),
+        members={str(file): read_header(file)["sha256"] for file in files[1:]},
     )
     for item in console.summary(evaluation, header, about.notes):
         screen.print(item)
@@ -135,6 +143,7 @@ def _record(evaluation: Evaluation, about: Provenance) -> dict[str, Any]:
     return {
         "model": about.model,
         "model_sha256": about.header["sha256"],
+        **_committee(evaluation, about),
         "data_sha256": dict(about.data),
         "environment": dict(about.environment),
         "structures": evaluation.num_structures,
@@ -149,6 +158,23 @@ def _unit_notes(units: UnitsConfig) -> tuple[str, ...]:
     if not units.stated:
         return ()
     return (f"labels were converted on reading: {units.describe()} in the files.",)
+
+
+def _committee(evaluation: Evaluation, about: Provenance) -> dict[str, Any]:
+    """Further members, and how far all are apart."""
+    spread = evaluation.spread
+    if spread is None:
+        return {}
+    return {
+        "further_members_sha256": dict(about.members),
+        "spread": {
+            "members": spread.members,
+            "energy_mean": float(spread.energy.mean()),
+            "energy_max": float(spread.energy.max()),
+            "forces_mean": float(spread.forces.mean()),
+            "forces_max": float(spread.forces.max()),
+        },
+    }
 
 
 def _notes(isolated: int) -> tuple[str, ...]:
