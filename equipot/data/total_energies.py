@@ -119,7 +119,7 @@ def _all_electron(
         f"the total energies of {counted(len(wrong), 'structure')} are not those of "
         f"their elements ({energy[n]:.6g} eV per atom, their free atoms have "
         f"{atoms[n]:.6g}): are elements exchanged, or electrons missing?",
-        some([facts[n].source for n in wrong]),
+        some([facts[k].source for k in wrong.tolist()]),
     )
 
 
