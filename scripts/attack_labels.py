@@ -58,9 +58,10 @@ UNDECIDED = {
     "forces": ("unit of the forces undecided", "units of energies and forces"),
     "stress": (
         "stress not judged",
-        "of the stress undecided",
+        "stress undecided",
+        "stress, not judged",
         "is scaled",
-        "undecided",
+        "single frames",
     ),
     "lengths": ("lengths",),
     "elements": ("elements are exchanged", "by their size"),
