@@ -90,6 +90,7 @@ def describe(header: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     sizes = [len(sample["numbers"]) for sample in header["samples"]]
     carried = f"{len(sizes)} structures, {sum(sizes)} atoms" if sizes else "none"
     yield "carries", f"{carried}, for equipot verify"
+    yield "golden outputs", _golden(header["golden"])
     yield "units", ", ".join(f"{k} {v}" for k, v in header["units"].items())
     data = header.get("provenance", {}).get("config", {}).get("data", {})
     if stated := data.get("units"):
@@ -99,6 +100,16 @@ def describe(header: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield "labels", f"converted on reading: {text} in the files"
     yield "written by", f"equipot {header['equipot_version']}"
     yield "sha256", header["sha256"]
+
+
+def _golden(section: Mapping[str, Any] | None) -> str:
+    """What every loading is compared with."""
+    if section is None:
+        return "none, as in all files before format 4: edits go unnoticed"
+    atoms = len(section["values"]["energies"])
+    return (
+        f"{', '.join(section['values'])} of {atoms} atoms, compared when it is loaded"
+    )
 
 
 def _training(header: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

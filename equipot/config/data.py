@@ -8,6 +8,7 @@ import yaml
 from pydantic import (
     AliasChoices,
     Field,
+    NonNegativeFloat,
     NonNegativeInt,
     field_validator,
     model_serializer,
@@ -65,6 +66,12 @@ class KeysConfig(Config):
         validation_alias=AliasChoices("config_type", "config_type_key"),
     )
     """Group of a structure; ``IsolatedAtom`` marks a reference energy."""
+    weight: Key = Field(
+        "config_weight", validation_alias=AliasChoices("weight", "weight_key")
+    )
+    """Factor of a structure in the loss; with 0 it is left out of everything.
+    ``config_energy_weight``, ``config_forces_weight``, ``config_stress_weight`` beside
+    it hold for one label; null ignores them all."""
 
     @model_validator(mode="after")
     def _one_source_of_stress(self) -> "KeysConfig":
@@ -80,7 +87,7 @@ class KeysConfig(Config):
         """Labels whose key the configuration spells out: these must be in the files."""
         return {
             label: key
-            for label in LABELS
+            for label in (*LABELS, "weight")
             if label in self.model_fields_set
             and (key := getattr(self, label)) is not None
         }
@@ -89,6 +96,12 @@ class KeysConfig(Config):
     def sources(self) -> list[str]:
         """Keys that energy, forces and stress are read from."""
         keys = (self.energy, self.forces, self.virials or self.stress)
+        return [key for key in keys if key is not None]
+
+    @property
+    def all(self) -> list[str]:
+        """Every key that is looked for."""
+        keys = [getattr(self, label) for label in (*LABELS, "config_type", "weight")]
         return [key for key in keys if key is not None]
 
     def absent(self, present: Container[str]) -> dict[str, str]:
@@ -133,6 +146,12 @@ class DataConfig(Config):
     ) = Field("auto", validation_alias=AliasChoices("reference_energies", "E0s"))
     """Energies of the elements in eV that the model starts from; "auto" takes rows of
     isolated atoms where there are any, else a least-squares fit."""
+    weights: dict[str, NonNegativeFloat] = Field(
+        default_factory=dict,
+        validation_alias=AliasChoices("weights", "config_type_weights"),
+    )
+    """Factors in the loss by `config_type`; 1 for groups that are left out, and groups
+    of 0 are left out of training and validation."""
     split_seed: NonNegativeInt | None = None
     """Seed of the split; that of the run if left out."""
 
@@ -144,7 +163,7 @@ class DataConfig(Config):
             return values
         short = {
             f"{label}_key"
-            for label in (*LABELS, "virial", "config_type")
+            for label in (*LABELS, "virial", "config_type", "weight")
             if f"{label}_key" in values
         }
         if not short:

@@ -69,6 +69,17 @@ class ForcesLossConfig(LossTermConfig):
 
     weight: Weight = 1.0
     """Factor of the term; 0 leaves the property out."""
+    elements: dict[str, NonNegativeFloat] = Field(default_factory=dict)
+    """Factors of the force errors of elements, such as ``{H: 0.5}``; 1 for others."""
+
+    @field_validator("elements")
+    @classmethod
+    def _known_elements(cls, elements: dict[str, float]) -> dict[str, float]:
+        from ase.data import atomic_numbers  # noqa: PLC0415 (slow)
+
+        if unknown := [s for s in elements if not atomic_numbers.get(s)]:
+            raise ValueError(f"{', '.join(unknown)} is no symbol of an element")
+        return elements
 
 
 class StressLossConfig(LossTermConfig):

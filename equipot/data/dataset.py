@@ -2,8 +2,8 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from equipot.config.data import DataConfig
 from equipot.data.errors import DataError
 from equipot.data.facts import gather_facts
 from equipot.data.label_judgment import check_stated_units, judge_labels
-from equipot.data.labels import Example
+from equipot.data.labels import WEIGHTED, Example
 from equipot.data.reading import Structure, keys_of, read_structures
 from equipot.graph import edge_vectors
 from equipot.neighbors import build_graph
@@ -84,8 +84,9 @@ def load_dataset(
             )
             _check_labels(file, files[file], config)
     _check_named_keys([s for structures in files.values() for s in structures], config)
-    train = _structures(config.train, files)
-    valid = _structures(validation_files, files)
+    _check_weights(files, config)
+    train = _weighted(_structures(config.train, files), config.weights)
+    valid = _weighted(_structures(validation_files, files), config.weights)
     if not isinstance(config.valid, list):
         split_seed = seed if config.split_seed is None else config.split_seed
         train, valid = split(train, config.valid, split_seed)
@@ -295,7 +296,43 @@ def sha256(path: Path) -> str:
 def _structures(
     names: Iterable[str], files: dict[str, list[Structure]]
 ) -> list[Structure]:
-    return [s for name in names for s in files[name] if not s.isolated]
+    return [s for name in names for s in files[name] if not (s.isolated or s.ignored)]
+
+
+def _weighted(
+    structures: Sequence[Structure], weights: Mapping[str, float]
+) -> list[Structure]:
+    """Structures with the weights of their groups, without those of weight 0."""
+    factors = [weights.get(s.config_type, 1.0) for s in structures]
+    return [
+        s if factor == 1 else _times(s, factor)
+        for s, factor in zip(structures, factors, strict=True)
+        if factor > 0
+    ]
+
+
+def _times(structure: Structure, factor: float) -> Structure:
+    """Structure whose labels weigh more, or less."""
+    old = structure.labels.weights
+    one = torch.ones(1, len(WEIGHTED), dtype=torch.float64)
+    labels = replace(structure.labels, weights=factor * (one if old is None else old))
+    return replace(structure, labels=labels)
+
+
+def _check_weights(files: dict[str, list[Structure]], config: DataConfig) -> None:
+    """Refuse weights of groups that there are not."""
+    groups = {s.config_type for structures in files.values() for s in structures}
+    if unknown := sorted(set(config.weights) - groups):
+        raise DataError(
+            f"data.weights names {', '.join(unknown)}, which is the "
+            f"{config.keys.config_type or 'group'} of no structure; there are "
+            f"{', '.join(sorted(groups)[:20])}"
+        )
+    if not any(_weighted(_structures(config.train, files), config.weights)):
+        raise DataError(
+            "no training structure has a positive weight: see data.weights and "
+            f"{config.keys.weight}"
+        )
 
 
 def _check_files(names: Iterable[str], config: DataConfig) -> None:

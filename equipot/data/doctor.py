@@ -124,11 +124,14 @@ def _read(
         if frame is None:
             break
         atoms, source = frame
-        available.update(available_keys(atoms))
         try:
-            structures.append(parse_structure(atoms, keys, source, units))
+            structure = parse_structure(atoms, keys, source, units)
         except DataError as error:
             errors.append(error)
+        else:
+            if not structure.ignored:
+                structures.append(structure)
+        available.update(available_keys(atoms))
     if not errors:
         return structures, []
     more = "" if len(errors) == 1 else f"; {len(errors)} frames are unusable"

@@ -84,15 +84,20 @@ def cpu_instruction_set() -> str:
         LibraryUnavailableError: If the library for the CPU is not loaded.
     """
     require(torch.device("cpu"))
-    function = ctypes.CDLL(str(_path("cpu"))).equipot_cpu_isa
+    function = ctypes.CDLL(str(library_path("cpu"))).equipot_cpu_isa
     function.restype = ctypes.c_char_p
     answer: bytes = function()
     return answer.decode()
 
 
+def library_path(device: str) -> Path:
+    """File of the library for a type of device; it need not be there."""
+    return FOLDER / f"equipot_{device}.so"
+
+
 def _load(device: str) -> Library:
     """Load the library of a device if nothing is wrong with it."""
-    path = _path(device)
+    path = library_path(device)
     if not path.exists():
         return Library(device, "are not built", {})
     manifest = _read_manifest(path)
@@ -136,10 +141,6 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     text, _, _ = rest.partition(b"\0")
     manifest: dict[str, Any] = json.loads(b"{" + text) if text else {}
     return manifest
-
-
-def _path(device: str) -> Path:
-    return FOLDER / f"equipot_{device}.so"
 
 
 LIBRARIES = {device: _load(device) for device in ("cpu", "cuda")}

@@ -29,7 +29,7 @@ AMPLITUDE = 0.4
 def write_vibrations(
     folder: Path,
     vibrations: Vibrations,
-    thermochemistry: Thermochemistry,
+    thermochemistry: Thermochemistry | None,
     title: str,
     warnings: tuple[str, ...] = (),
 ) -> None:
@@ -38,28 +38,37 @@ def write_vibrations(
     Args:
         folder: Made if it is not there.
         vibrations: Modes.
-        thermochemistry: At one temperature.
+        thermochemistry: At one temperature; None where it is undefined.
         title: Of the page.
-        warnings: To show in the page.
+        warnings: To show in the page and to keep with the numbers.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    record = {**vibrations.record(), "thermochemistry": thermochemistry.record()}
+    thermal = None if thermochemistry is None else thermochemistry.record()
+    record = {
+        **vibrations.record(),
+        "thermochemistry": thermal,
+        "warnings": list(warnings),
+    }
     write_json(folder / "vibrations.json", record)
     write_frames(folder / "modes.xyz", mode_frames(vibrations))
     text = vibration_page(vibrations, thermochemistry, title, warnings)
     write_atomically(folder / "report.html", text.encode())
 
 
-def write_reaction(folder: Path, reaction: Reaction, title: str) -> None:
+def write_reaction(
+    folder: Path, reaction: Reaction, title: str, warnings: tuple[str, ...] = ()
+) -> None:
     """Write ``reaction.json``, ``path.xyz``, ``points.xyz`` and ``report.html``.
 
     Args:
         folder: Made if it is not there.
         reaction: With its path.
         title: Of the page.
+        warnings: To show in the page and to keep with the numbers.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "reaction.json", reaction.record())
+    record = {**reaction.record(), "warnings": list(warnings)}
+    write_json(folder / "reaction.json", record)
     path = reaction.path
     frames = [
         _with_energy(atoms, energy, length=float(length))
@@ -73,7 +82,8 @@ def write_reaction(folder: Path, reaction: Reaction, title: str) -> None:
         folder / "points.xyz",
         [_with_energy(v.atoms, v.energy, point=name) for name, v in points.items()],
     )
-    write_atomically(folder / "report.html", reaction_page(reaction, title).encode())
+    text = reaction_page(reaction, title, warnings)
+    write_atomically(folder / "report.html", text.encode())
 
 
 def write_phonons(

@@ -26,24 +26,31 @@ def draw_frequencies(figure: Figure, frequencies: Float[np.ndarray, " modes"]) -
     axes.set_xlabel("frequency / cm$^{-1}$, imaginary below zero")
 
 
-def draw_energy_profile(figure: Figure, path: ReactionPath, zero: float) -> None:
-    """Energy along a path, the saddle point marked.
+def draw_energy_profile(
+    figure: Figure, path: ReactionPath, zero: float, end: float
+) -> None:
+    """Energy along a path, the saddle point and the minima of both sides marked.
 
     Args:
         figure: Empty figure.
         path: To draw.
-        zero: Energy in eV that is drawn as zero.
+        zero: Energy in eV of the minimum at the start, which is drawn as zero.
+        end: Energy in eV of the minimum at the end.
     """
     axes = figure.add_subplot()
     energies = path.energies - zero
+    top = path.lengths[path.saddle]
+    for level, places in (
+        (0.0, (path.lengths[0], top)),
+        (end - zero, (top, path.lengths[-1])),
+    ):
+        axes.plot(places, (level, level), "--", color=INK, lw=0.8)
     axes.plot(path.lengths, energies, "-", color=SERIES[0])
     axes.plot(path.lengths, energies, ".", color=SERIES[0], ms=3)
-    axes.plot(
-        path.lengths[path.saddle], energies[path.saddle], "o", color=SERIES[1], ms=5
-    )
+    axes.plot(top, energies[path.saddle], "o", color=SERIES[1], ms=5)
     axes.annotate(
         f"{energies[path.saddle]:.3f} eV",
-        (path.lengths[path.saddle], energies[path.saddle]),
+        (top, energies[path.saddle]),
         xytext=(6, 0),
         textcoords="offset points",
         color=INK,

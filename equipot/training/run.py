@@ -54,6 +54,7 @@ from equipot.training.step import evaluate, labeled_outputs, make_batch
 from equipot.training.summary import error_table
 from equipot.training.trainer import BadBatchError, Trainer
 from equipot.verify import check_backend
+from equipot.verify.golden import GoldenOutputs, golden_outputs
 from equipot.verify.structures import generate_structures
 
 
@@ -186,9 +187,8 @@ class _Run:
         model = self.config.model
         if model.backend != AUTO:
             return model
-        if record is not None and "backend" in record:
-            backend = record["backend"]
-            self.journal.say(f"backend {backend}, which auto chose when the run began")
+        if (backend := _recorded_backend(record)) is not None:
+            self.journal.say(f"backend {backend}, with which the run began")
         else:
             training = self.config.training
             problem = typical_problem(
@@ -291,8 +291,9 @@ class _Run:
         if not isinstance(model, Potential):
             raise TypeError(f"expected a Potential to save, got {type(model).__name__}")
         extra = self._provenance(epoch)
+        golden = golden_outputs(model, self.samples, self.statistics)
         for path in (self.files.last, self.files.best)[: 2 if best else 1]:
-            self._save(path, model, extra)
+            self._save(path, model, extra, golden=golden)
 
     def _put_back_best(self, trainer: Trainer) -> None:
         """Write the best model of the state where its file is damaged or another one.
@@ -332,6 +333,7 @@ class _Run:
         model: Potential,
         extra: Mapping[str, Any],
         features: FeatureCloud | None = None,
+        golden: GoldenOutputs | None = None,
     ) -> None:
         save_potential(
             path,
@@ -341,6 +343,7 @@ class _Run:
             extra,
             samples=self.samples,
             features=features,
+            golden=golden,
         )
 
     def _test(self, position: Position) -> dict[str, Any]:
@@ -414,3 +417,12 @@ class _Run:
             ErrorAccumulator(self.statistics.reference_energies),
         )
         return errors
+
+
+def _recorded_backend(record: Mapping[str, Any] | None) -> str | None:
+    """Backend that a run began with; None if it has not begun."""
+    if record is None:
+        return None
+    # States of early versions hold the configured one only, which was never auto.
+    backend: str = record.get("backend", record["config"]["model"].get("backend", AUTO))
+    return None if backend == AUTO else backend

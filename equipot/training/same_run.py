@@ -18,6 +18,8 @@ FREE: Final[tuple[str, ...]] = (
     "training.certify",
 )
 """Keys that a resume may change; the data behind `data.root` are compared by hash."""
+KEPT: Final = ("model.backend", "auto")
+"""Key and value that a resume may have, whatever the run had: the run keeps its own."""
 
 
 def check_same_config(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
@@ -37,7 +39,8 @@ def check_same_config(before: Mapping[str, Any], now: Mapping[str, Any]) -> None
     changes = [
         f"  {key}: {old!r} in the run, {new!r} now"
         for key, old, new in _differences(before, now)
-        if not any(key == name or key.startswith(f"{name}.") for name in free)
+        if (key, new) != KEPT
+        and not any(key == name or key.startswith(f"{name}.") for name in free)
     ]
     if changes:
         raise StateError(

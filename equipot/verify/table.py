@@ -122,7 +122,7 @@ def _row(check: Check) -> tuple[str, ...]:
 def _compared_with(check: Check) -> str:
     if _kind(check) == "differences":
         return check.against.removeprefix("differences of ")
-    return f"reference, {check.dtype}"
+    return f"{'copies' if check.where else 'reference'}, {check.dtype}"
 
 
 def _kind(check: Check) -> str:

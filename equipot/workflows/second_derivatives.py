@@ -56,6 +56,20 @@ def interaction_range(calculator: EquipotCalculator) -> float:
     return 2 * potential.cutoff * potential.num_layers
 
 
+def pair_cutoff(atoms: Atoms) -> float | None:
+    """Distance in Å within which pairs of atoms enter the energy of a structure.
+
+    Args:
+        atoms: Structure with a calculator.
+
+    Returns:
+        That of a potential of this package; None for any other calculator.
+    """
+    if isinstance(atoms.calc, EquipotCalculator):
+        return float(atoms.calc.potential.cutoff)
+    return None
+
+
 def difference_step(calculator: EquipotCalculator) -> float:
     """Displacement in Å at which differences of forces are most accurate.
 

@@ -25,7 +25,13 @@ record: {{log: 1, trajectory: 4, checkpoint: 5}}
 
 def _save(path, seed):
     config = ModelConfig(
-        cutoff=3.0, lmax=1, channels=4, num_layers=1, radial_hidden=(8,), zbl=True
+        cutoff=3.0,
+        lmax=1,
+        channels=4,
+        num_layers=1,
+        radial_hidden=(8,),
+        zbl=True,
+        backend="clebsch_gordan",
     )
     statistics = statistics_of((14,), 3.0)
     statistics.minimum_distances["Si-Si"] = 1.8

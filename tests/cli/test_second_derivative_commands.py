@@ -20,7 +20,13 @@ from tests.potentials import statistics_of
 from tests.workflows.analytic_potentials import mueller_brown
 
 CONFIG = ModelConfig(
-    cutoff=3.0, lmax=1, channels=4, num_layers=2, radial_hidden=(8,), zbl=True
+    cutoff=3.0,
+    lmax=1,
+    channels=4,
+    num_layers=2,
+    radial_hidden=(8,),
+    zbl=True,
+    backend="clebsch_gordan",
 )
 
 
@@ -105,6 +111,97 @@ def test_vibrations_away_from_a_minimum_say_so(model, water, tmp_path):
     assert "not a stationary point" in page
 
 
+def vibrations_of(model, atoms, folder, *options):
+    """What the command prints, its exit status, and the numbers that it writes."""
+    file = folder / "structure.xyz"
+    write(file, atoms)
+    out = folder / "vibrations"
+    result = run("vibrations", model, file, "--output", out, *options)
+    record = json.loads((out / "vibrations.json").read_text(encoding="utf-8"))
+    return result, record, (out / "report.html").read_text(encoding="utf-8")
+
+
+def test_masses_of_the_file_reach_frequencies_numbers_and_page(model, water, tmp_path):
+    light = read(water)
+    heavy = light.copy()
+    heavy.set_masses([15.999, 2.014, 2.014])
+
+    _, before, page_before = vibrations_of(model, light, tmp_path)
+    result, after, page = vibrations_of(model, heavy, tmp_path)
+
+    assert result.exit_code == 0, result.output
+    assert "isotope: H of 2.014 amu, atoms 1, 2" in result.output
+    assert after["masses_amu"] == [15.999, 2.014, 2.014]
+    ratios = np.divide(after["frequencies_per_cm"], before["frequencies_per_cm"])
+    assert ((ratios > 0.69) & (ratios < 0.8)).all()
+    assert after["zero_point_energy_ev"] < 0.8 * before["zero_point_energy_ev"]
+    assert "H of 2.014 amu: 1, 2" in page
+    assert "Masses are the mean ones of the elements" in page_before
+    frames = read(tmp_path / "vibrations" / "modes.xyz", ":1")
+    np.testing.assert_allclose(frames[0].get_masses(), [15.999, 2.014, 2.014])
+
+
+def test_a_molecule_in_a_box_is_that_in_the_gas(model, water, tmp_path):
+    free = read(water)
+    box = free.copy()
+    box.set_cell([11, 12, 13])
+    box.pbc = True
+    box.wrap()
+
+    _, gas, _ = vibrations_of(model, free, tmp_path)
+    result, boxed, page = vibrations_of(model, box, tmp_path)
+
+    assert result.exit_code == 0, result.output
+    assert "(3 translations, 3 rotations)" in result.output
+    assert "ideal gas at 298.15 K, per molecule of H2O: enthalpy" in result.output
+    assert boxed["per"] == boxed["thermochemistry"]["per"] == "per molecule of H2O"
+    assert "per molecule of H2O" in page
+    energies = [r["thermochemistry"]["free_energy"] for r in (gas, boxed)]
+    assert energies[0] == pytest.approx(energies[1], abs=1e-5)
+
+
+def test_a_free_energy_that_is_undefined_is_not_given(model, water, tmp_path):
+    one, other = read(water), read(water)
+    other.translate((9, 0, 0))
+
+    result, record, page = vibrations_of(model, one + other, tmp_path)
+
+    assert result.exit_code == 1
+    text = " ".join(result.output.split())
+    assert "error: no thermochemistry: an ideal gas is made of free molecules" in text
+    assert "this structure has 2 parts that do not interact" in text
+    assert "ideal gas at" not in result.output
+    assert record["thermochemistry"] is None
+    assert any("2 parts" in warning for warning in record["warnings"])
+    assert "Not defined here" in page
+    assert "2 parts that do not interact" in page
+
+
+def test_atoms_on_fixed_ones_say_so(model, water, tmp_path):
+    atoms = read(water)
+    atoms.set_constraint(FixAtoms([0]))
+
+    result, record, _ = vibrations_of(model, atoms, tmp_path)
+    rotors, as_rotors, _ = vibrations_of(model, atoms, tmp_path, "--quasi-rrho")
+
+    assert result.exit_code == 1
+    assert result.output.count("not told from zero") == 3
+    assert "1 of them fixed" in record["per"]
+    assert record["fixed_atoms"] == [0]
+    assert rotors.exit_code == 0, rotors.output
+    assert "is taken for a free rotor" in " ".join(rotors.output.split())
+    assert as_rotors["thermochemistry"]["notes"]
+
+
+def test_options_of_a_gas_have_no_effect_on_a_crystal(model, crystal, tmp_path):
+    result, record, _ = vibrations_of(
+        model, read(crystal), tmp_path, "--symmetry-number", "2", "--no-relax"
+    )
+
+    assert "have no effect" in " ".join(result.output.split())
+    assert record["per"] == "per cell of Si2, 2 atoms"
+
+
 def test_a_structure_that_the_model_cannot_know_is_an_error(model, tmp_path):
     file = tmp_path / "close.xyz"
     write(file, Atoms("OHH", [(0, 0, 0), (0.2, 0, 0), (-0.24, 0.93, 0)]))
@@ -159,6 +256,26 @@ def test_a_transition_state_between_two_minima_is_verified(mueller_and_brown, tm
     assert start.positions[0, 0] > end.positions[0, 0]
 
 
+def test_a_path_that_does_not_arrive_is_not_verified(mueller_and_brown, tmp_path):
+    ends = tmp_path / "ends.xyz"
+    write(ends, [place(-0.05, 0.47), place(-0.56, 1.44)])
+    folder = tmp_path / "saddle"
+
+    result = run(
+        "saddle", "any", f"{ends}@0", f"{ends}@1", "--path-steps", 2, "--output", folder
+    )
+
+    assert result.exit_code == 1
+    assert "This is not a verified transition state" in result.output
+    assert "the path does not arrive at the end" in result.output
+    record = json.loads((folder / "reaction.json").read_text(encoding="utf-8"))
+    assert record["verified"] is False
+    assert record["per"] == "per structure of H2, 2 atoms, 1 of them fixed"
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "the path does not arrive at the end" in page
+    assert "The path itself ends" in page
+
+
 def test_a_path_to_other_minima_than_the_given_ones_is_noticed(
     mueller_and_brown, tmp_path
 ):
@@ -171,7 +288,9 @@ def test_a_path_to_other_minima_than_the_given_ones_is_noticed(
     )  # fmt: skip
 
     assert "the path leads to another start than the given one" in result.output
-    assert "there may be more than one barrier" in result.output
+    assert "there may be more than one barrier" in " ".join(result.output.split())
+    page = (tmp_path / "saddle" / "report.html").read_text(encoding="utf-8")
+    assert "leads to another start than the given one" in page
 
 
 def test_phonons_write_numbers_a_page_and_what_phonopy_reads(model, crystal, tmp_path):

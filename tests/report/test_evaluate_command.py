@@ -22,6 +22,7 @@ CONFIG = ModelConfig(
     radial_hidden=(8,),
     readout_hidden=4,
     dtype="float64",
+    backend="clebsch_gordan",
 )
 
 
