@@ -35,7 +35,7 @@ def check_mixed_levels(work: Work, facts: Sequence[Facts]) -> Iterator[Finding]:
 
     Yields:
         An error if what the forces leave of the differences of energy is either small
-        or one constant.
+        or one constant; else what is undecided.
     """
     near = work.size < LONGEST_STEP
     left, length = residual(work)[near], work.size[near]
@@ -60,6 +60,16 @@ def check_mixed_levels(work: Work, facts: Sequence[Facts]) -> Iterator[Finding]:
             some([facts[n].source for n in frames]),
         )
         return
+    if len(left) < FEWEST:
+        why = "too few frames are near each other"
+    else:
+        bound = float(np.quantile(np.abs(left), 0.9))
+        why = f"forces leave up to {bound:.2g} eV between near frames unexplained"
+    yield Finding(
+        "info",
+        "zero-of-energy",
+        f"undecided whether energies and forces hide smaller shifts of the zero: {why}",
+    )
 
 
 def _shift(sizes: np.ndarray) -> float | None:
