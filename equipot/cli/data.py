@@ -64,6 +64,7 @@ def check(
     """
     from rich.console import Console
 
+    from equipot.atomic_file import make_folder, write_atomically
     from equipot.data.doctor import examine
     from equipot.data.findings import to_json
     from equipot.data.report_printing import print_report
@@ -85,7 +86,8 @@ def check(
         )
     print_report(report, console)
     if json is not None:
-        json.write_text(to_json(report), encoding="utf-8")
+        make_folder(json.parent)
+        write_atomically(json, to_json(report).encode())
     if not report.passed:
         raise typer.Exit(1)
 

@@ -63,7 +63,11 @@ def evaluate(
     length_unit: LengthUnit = None,
     stress_unit: StressUnit = None,
 ) -> None:
-    """Compare predictions with labels: tables here, a report with --report."""
+    """Compare predictions with labels: tables here, a report with --report.
+
+    Labels have the names that the model was trained with, unless others are given. The
+    exit status is 1 if no structure has a label.
+    """
     from equipot.report.run import Wanted, run_evaluation
 
     run_evaluation(

@@ -145,7 +145,8 @@ class DataConfig(Config):
         Literal["auto", "isolated_atoms", "least_squares", "none"] | dict[str, float]
     ) = Field("auto", validation_alias=AliasChoices("reference_energies", "E0s"))
     """Energies of the elements in eV that the model starts from; "auto" takes rows of
-    isolated atoms where there are any, else a least-squares fit."""
+    isolated atoms where there are any, else a least-squares fit. Elements are given by
+    symbol or atomic number: ``{Cu: -3.5, 79: -2.9}``."""
     weights: dict[str, NonNegativeFloat] = Field(
         default_factory=dict,
         validation_alias=AliasChoices("weights", "config_type_weights"),
@@ -173,6 +174,12 @@ class DataConfig(Config):
             raise ValueError(f"give {', '.join(sorted(short))} inside of keys")
         rest = {k: v for k, v in values.items() if k not in short and k != "keys"}
         return {**rest, "keys": {**keys, **{k: values[k] for k in sorted(short)}}}
+
+    @field_validator("reference_energies", mode="before")
+    @classmethod
+    def _by_symbol(cls, value: Any) -> Any:
+        """Accept atomic numbers in the place of symbols; refuse what is neither."""
+        return _by_symbol(value) if isinstance(value, dict) else value
 
     @model_validator(mode="after")
     def _hessians_of_named_files(self) -> "DataConfig":
@@ -227,7 +234,9 @@ class DataConfig(Config):
                 )
             value = dict(zip(names, value, strict=True))
         if not isinstance(value, dict):
-            raise ValueError(f"give files, or names and their files, got {value!r}")
+            raise ValueError(
+                f"give files, or names and their files, got a {_kind(value)}"
+            )
         return {
             name: [str(files)] if isinstance(files, str | Path) else files
             for name, files in value.items()
@@ -241,5 +250,31 @@ class DataConfig(Config):
 def _file_names(values: Iterable[Any]) -> list[str]:
     """Names of files, which a list must hold and nothing else."""
     if wrong := [value for value in values if not isinstance(value, str | Path)]:
-        raise ValueError(f"a list must hold names of files, got {wrong[0]!r}")
+        got = "null" if wrong[0] is None else repr(wrong[0])
+        raise ValueError(f"a list must hold names of files, got {got}")
     return [str(value) for value in values]
+
+
+def _by_symbol(energies: dict[Any, Any]) -> dict[str, Any]:
+    """Energies by symbol of the element, from keys such as ``Cu``, ``29`` or 29."""
+    from ase.data import atomic_numbers, chemical_symbols  # noqa: PLC0415 (slow)
+
+    found: dict[str, Any] = {}
+    for key, energy in energies.items():
+        name = str(key).strip()
+        if name.isascii() and name.isdigit() and 0 < int(name) < len(chemical_symbols):
+            name = chemical_symbols[int(name)]
+        if atomic_numbers.get(name, 0) == 0:
+            close = name.capitalize()
+            hint = f"; did you mean {close}?" if close in atomic_numbers else ""
+            raise ValueError(
+                f"{key!r} is neither the symbol nor the number of an element{hint}"
+            )
+        if name in found:
+            raise ValueError(f"the element {name} is given twice")
+        found[name] = energy
+    return found
+
+
+def _kind(value: Any) -> str:
+    return "truth value" if isinstance(value, bool) else "number"

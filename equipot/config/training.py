@@ -219,11 +219,13 @@ class TrainingConfig(Config):
     """How a potential is fitted."""
 
     epochs: PositiveInt = 100
-    """Passes over the training set; the learning rate is planned for all of them."""
+    """Passes over the training set; the learning rate is planned for all of them. A run
+    that has ended can be resumed with more."""
     max_minutes: PositiveFloat | None = None
     """Wall-clock budget, over all resumes: when it is spent, validate, keep, and end.
 
-    The learning rate follows the epochs, never the clock: a run can be repeated.
+    After the first epoch, or a fifth of the budget, a cosine schedule is fitted once to
+    the epochs that the budget allows, so that the learning rate has fallen by then.
     """
     batch_size: PositiveInt = 8
     """Most structures of a batch."""

@@ -16,6 +16,7 @@ from equipot.data.declared_sizes import refuse_impossible_sizes
 from equipot.data.elements_in_files import NO_ELEMENTS, check_frame, reader_options
 from equipot.data.errors import DataError
 from equipot.data.extxyz import extxyz_frames
+from equipot.paths import located
 
 PICKLE_SUFFIXES = {".pkl", ".pickle", ".pckl", ".pt", ".pth"}
 TRAJECTORY = (b"- of Ulm", b"AFFormat")
@@ -125,7 +126,7 @@ def _format(path: Path) -> str:
     if path.is_dir():
         raise DataError(f"{path}: is a folder, expected a file with structures")
     if not path.exists():
-        raise DataError(f"{path}: no such file")
+        raise DataError(f"no such file: {located(path)}")
     if not path.is_file():
         raise DataError(f"{path}: is a device, expected a file with structures")
     with path.open("rb") as file:

@@ -9,8 +9,10 @@ import ctypes
 import hashlib
 import json
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlparse
 
 import torch
 
@@ -39,10 +41,41 @@ class Library:
 
     @property
     def command(self) -> str:
-        """Shell command that builds it."""
-        if (ROOT / "cuda_ext" / "build.py").exists():
-            return f"python cuda_ext/build.py {self.device}"
-        return "pip install --no-build-isolation --no-deps --force-reinstall equipot"
+        """Shell command that builds it, in any folder.
+
+        It names the folder of the sources and never the package alone: an index might
+        have another package of that name.
+        """
+        build = ROOT / "cuda_ext" / "build.py"
+        if build.exists():
+            inside = Path.cwd() == ROOT
+            return (
+                f"python {build.relative_to(ROOT) if inside else build} {self.device}"
+            )
+        targets = "cpu" if self.device == "cpu" else "cpu,cuda"
+        return (
+            f"pip install 'setuptools>=77' && EQUIPOT_BUILD={targets} pip install "
+            f"--no-build-isolation --no-deps --force-reinstall {_origin()}"
+        )
+
+
+def _origin() -> str:
+    """What the package was installed from, for pip; a word for it if that is unknown.
+
+    Source: PEP 610, ``direct_url.json``.
+    """
+    try:
+        text = metadata.distribution("equipot").read_text("direct_url.json")
+    except metadata.PackageNotFoundError:
+        text = None
+    origin: dict[str, Any] = json.loads(text or "{}")
+    url = str(origin.get("url", ""))
+    if "vcs_info" in origin:
+        return f"'{origin['vcs_info']['vcs']}+{url}@{origin['vcs_info']['commit_id']}'"
+    folder = Path(unquote(urlparse(url).path))
+    if url.startswith("file:") and (folder / "cuda_ext" / "build.py").is_file():
+        return f"'{folder}'"
+    return "FOLDER_OF_THE_SOURCES"
 
 
 def unavailable(device: torch.device) -> str | None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from equipot.atomic_file import write_atomically
+from equipot.atomic_file import make_folder, write_atomically
 from equipot.report import background, figures, sections
 from equipot.report.evaluation import Evaluation
 from equipot.report.findings import committee_sentence, verdict, warnings
@@ -40,7 +40,7 @@ def write_report(
     path: Path, evaluation: Evaluation, about: Provenance, history: Sequence[Row] = ()
 ) -> None:
     """Write what `render_report` returns; missing folders are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     write_atomically(path, render_report(evaluation, about, history).encode())
 
 

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from ase.io import write
 from jaxtyping import Float
 
+from equipot.atomic_file import make_folder
 from equipot.data.reading import Structure
+from equipot.frame_file import write_frames
 from equipot.report.evaluation import Evaluation
 
 
@@ -25,9 +26,9 @@ def write_predictions(
             ``REF_``; what is absent is left out. Of a committee there are
             ``energy_spread`` (eV) and ``forces_spread`` (eV/Å, one number per atom).
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     frames = [_frame(s, evaluation, n) for n, s in enumerate(structures)]
-    write(str(path), frames, format="extxyz")
+    write_frames(path, frames)
 
 
 def _frame(structure: Structure, evaluation: Evaluation, n: int) -> Atoms:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, track
 
-from equipot.atomic_file import write_json
+from equipot.atomic_file import make_folder, write_json
 from equipot.checkpoint import load_potential, read_header, read_statistics
 from equipot.config.data import KeysConfig
 from equipot.config.label_units import UnitsConfig
@@ -23,7 +23,12 @@ from equipot.report.evaluation import Evaluation
 from equipot.report.findings import warnings
 from equipot.report.history import read_history
 from equipot.report.html import write_report
-from equipot.report.loading import check_labels, load_structures
+from equipot.report.loading import (
+    check_labels,
+    check_no_labels_were_missed,
+    load_structures,
+    with_keys_of_training,
+)
 from equipot.report.predictions import write_predictions
 from equipot.report.provenance import Provenance, collect
 
@@ -58,7 +63,8 @@ def run_evaluation(
         model: File of the potential; or files of the members of a committee, whose
             mean is evaluated beside their spread.
         data: Files with structures.
-        keys: Names of the labels in the files.
+        keys: Names of the labels in the files; those that are not given are as in the
+            training of the model.
         wanted: Files to write.
         device: ``"auto"`` takes CUDA where there is one, else the CPU.
         dtype: ``"float32"`` or ``"float64"``; by default what it was trained in.
@@ -71,7 +77,8 @@ def run_evaluation(
 
     Raises:
         ValueError: If the model or a file cannot be used; the message names the file
-            and the frame.
+            and the frame. If no structure has a label: at once, or, where predictions
+            alone are wanted and other keys look like labels, once they are written.
     """
     files = [model] if isinstance(model, Path) else list(model)
     header = read_header(files[0])
@@ -80,9 +87,10 @@ def run_evaluation(
         for file in files
     ]
     potential = members[0] if len(members) == 1 else Committee(members)
+    keys = with_keys_of_training(keys, header)
     everything = load_structures(data, keys, hessians, units)
     structures = [s for s in everything if not s.isolated]
-    if wanted.predictions is None:
+    if wanted.report or wanted.json or not wanted.predictions:
         check_labels(structures, keys)
     check_elements(
         potential.elements, ((s.source, s.atoms.numbers.tolist()) for s in structures)
@@ -119,6 +127,7 @@ def run_evaluation(
     _write(wanted, evaluation, about, structures)
     for path in filter(None, (wanted.report, wanted.json, wanted.predictions)):
         screen.print(f"wrote {escape(str(path))}", soft_wrap=True)
+    check_no_labels_were_missed(structures, keys)
     return evaluation
 
 
@@ -132,7 +141,7 @@ def _write(
         history = read_history(Path(about.model), about.header)
         write_report(wanted.report, evaluation, about, history)
     if wanted.json is not None:
-        wanted.json.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(wanted.json.parent)
         write_json(wanted.json, _record(evaluation, about))
     if wanted.predictions is not None:
         write_predictions(wanted.predictions, structures, evaluation)

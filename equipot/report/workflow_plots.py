@@ -5,6 +5,8 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from equipot.report.svg import INK, RULE, SERIES
+from equipot.units import MEV_PER_EV
+from equipot.workflows.equation_of_state import EquationOfStateResult
 from equipot.workflows.path import ReactionPath
 from equipot.workflows.phonons import Bands, Phonons
 
@@ -97,6 +99,31 @@ def draw_thermal(figure: Figure, phonons: Phonons) -> None:
     axes.set_xlabel("temperature / K")
     axes.set_ylabel("per atom / $k_B$")
     axes.legend()
+
+
+def draw_energy_volume(figure: Figure, found: EquationOfStateResult) -> None:
+    """Energies of a scan and of the fit, in meV from its minimum."""
+    axes = figure.add_subplot()
+    axes.plot(
+        found.curve_volumes, MEV_PER_EV * (found.curve - found.energy), color=SERIES[0]
+    )
+    axes.plot(
+        found.volumes, MEV_PER_EV * (found.energies - found.energy), ".", color=INK
+    )
+    axes.axvline(found.volume, color=RULE, lw=0.8)
+    axes.set_xlabel("volume / Å$^3$ per cell")
+    axes.set_ylabel("energy / meV per cell")
+
+
+def draw_pressure_volume(figure: Figure, found: EquationOfStateResult) -> None:
+    """Pressures from the stress, and those of the fit."""
+    axes = figure.add_subplot()
+    axes.plot(found.curve_volumes, found.curve_pressures, color=SERIES[0])
+    if len(found.pressures):
+        axes.plot(found.volumes, found.pressures, ".", color=INK)
+    axes.axhline(0, color=RULE, lw=0.8)
+    axes.set_xlabel("volume / Å$^3$ per cell")
+    axes.set_ylabel("pressure / GPa")
 
 
 def _ticks(bands: Bands) -> tuple[list[float], list[str]]:

@@ -22,19 +22,22 @@ KEPT: Final = ("model.backend", "auto")
 """Key and value that a resume may have, whatever the run had: the run keeps its own."""
 
 
-def check_same_config(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+def check_same_config(
+    before: Mapping[str, Any], now: Mapping[str, Any], *, finished: bool = False
+) -> None:
     """Refuse to go on with another configuration.
 
     Args:
         before: Configuration of the run as JSON; keys that its version did not have yet
             count as their defaults.
         now: That of the resume.
+        finished: Whether the run has ended, so that it can be lengthened.
 
     Raises:
         StateError: Names every key that differs, with both values.
     """
     before = _with_new_keys(before)
-    planned = before["training"]["schedule"]["kind"] == "cosine"
+    planned = before["training"]["schedule"]["kind"] == "cosine" and not finished
     free = FREE if planned else (*FREE, "training.epochs")
     changes = [
         f"  {key}: {old!r} in the run, {new!r} now"
@@ -46,7 +49,9 @@ def check_same_config(before: Mapping[str, Any], now: Mapping[str, Any]) -> None
         raise StateError(
             "cannot resume with another configuration:\n"
             + "\n".join(changes)
-            + f"\nOnly {', '.join(free)} may change; start a new run for anything else."
+            + f"\nOnly {', '.join(free)} may change"
+            + (", and training.epochs once the run has ended" if planned else "")
+            + "; start a new run for anything else."
         )
 
 

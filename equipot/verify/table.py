@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
+from equipot.terminal import Fitted
 from equipot.verify.certificate import Certificate
 from equipot.verify.result import Check, Verification
 
@@ -25,7 +26,7 @@ def report(
         A table for each backend, the reasons of all tolerances, and a verdict.
     """
     for verification in verifications:
-        yield backend_table(verification)
+        yield Fitted(backend_table(verification))
         if verification.error is not None:
             yield f"[red]{verification.backend} raised[/] {escape(verification.error)}"
             yield ""
@@ -45,7 +46,7 @@ def certificate_report(certificate: Certificate) -> Iterator[RenderableType]:
     Yields:
         A table, the reasons of what failed, what else to know, and a verdict.
     """
-    yield certificate_table(certificate)
+    yield Fitted(certificate_table(certificate))
     for check in certificate.failures:
         yield Padding(f"[red]{escape(str(check))}[/]", (0, 0, 0, 2))
         yield Padding(escape(check.reason), (0, 0, 0, 4))

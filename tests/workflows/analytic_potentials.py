@@ -32,8 +32,10 @@ class Analytic(Calculator):
             -energy, (positions, strain), materialize_grads=True
         )
         self.results = {"energy": energy.item(), "forces": forces.numpy()}
-        if self.atoms.pbc.all():
+        if self.atoms.pbc.any() and self.atoms.cell.rank == 3:
             sigma = -(virial + virial.T).numpy() / 2 / self.atoms.get_volume()
+            plane = np.linalg.qr(self.atoms.cell.array[self.atoms.pbc].T)[0]
+            sigma = plane @ plane.T @ sigma @ plane @ plane.T
             self.results["stress"] = sigma.ravel()[[0, 4, 8, 5, 2, 1]]
 
     def hessian(self, atoms: Atoms) -> np.ndarray:
