@@ -269,7 +269,7 @@ def _compare(
             old.energies[order],
             None if old.features is None else old.features[order],
         )
-        quantities += _differences(after, expected, before.size, change.atoms)
+        quantities += differences_of(after, expected, before.size, change.atoms)
     extensive = any(change.copies > 1 for _, change in found)
     return _judge(quantities, name, rounding, EXTENSIVE if extensive else "")
 
@@ -285,7 +285,7 @@ def _batch_check(
     del together[1]
     quantities = []
     for before, after in zip(company, together, strict=True):
-        quantities += _differences(after, before.found, before.size, before.atoms)
+        quantities += differences_of(after, before.found, before.size, before.atoms)
     return _judge(quantities, "company in a batch", rounding)
 
 
@@ -298,7 +298,7 @@ def _padding_check(
     together = predict_together(model, padded, LONGER * model.cutoff)[::2]
     quantities = []
     for before, after in zip(original, together, strict=True):
-        quantities += _differences(after, before.found, before.size, before.atoms)
+        quantities += differences_of(after, before.found, before.size, before.atoms)
     return _judge(quantities, "longer pairs in the graph", rounding)
 
 
@@ -316,16 +316,25 @@ def _judge(
     )
 
 
-def _differences(
+def differences_of(
     found: Predicted, expected: Predicted, size: float, atoms: Atoms
 ) -> list[Quantity]:
-    """Differences and sizes; energies per Å of force, stresses per volume."""
+    """Differences between predictions, and their sizes.
+
+    Args:
+        found: For the atoms as they are written.
+        expected: For the same atoms in the same order.
+        size: Of forces in eV/Å; energies are compared with it over 1 Å for each atom,
+            stresses with that per volume.
+        atoms: The structure.
+    """
     where = described(atoms)
-    total = size_of_energy(expected, size)
+    total = size_of_energy(expected.energies, size)
+    each = size_of_energy(expected.energies, size / max(len(atoms), 1))
     pairs = [
         ("energy", "eV", found.energy, expected.energy, total),
         ("forces", "eV/Å", found.forces, expected.forces, size),
-        ("energies", "eV", found.energies, expected.energies, total),
+        ("energies", "eV", found.energies, expected.energies, each),
     ]
     if expected.stress is not None and found.stress is not None:
         density = len(atoms) / float(atoms.get_volume())

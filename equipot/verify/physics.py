@@ -174,15 +174,20 @@ def size_of_forces(prediction: Predicted, atoms: Atoms, typical: float) -> float
     return max((size for size in sizes if np.isfinite(size)), default=SMALLEST_FORCE)
 
 
-def size_of_energy(prediction: Predicted, size: float) -> float:
+def size_of_energy(energies: Float64[Tensor, " atoms"], size: float) -> float:
     """Size in eV by which errors of an energy are judged: forces over 1 Å, per atom.
 
     It is not below what float64 can tell of energies as large as those of all
     electrons: the rounding of a sum over the atoms is a part of `ROUNDING` of it.
+
+    Args:
+        energies: Of the atoms.
+        size: Of forces in eV/Å.
     """
-    count = len(prediction.forces)
+    count = len(energies)
     rounding = (8 + count**0.5) * torch.finfo(torch.float64).eps
-    return max(size * count, rounding * abs(float(prediction.energy)) / ROUNDING)
+    largest = float(energies.abs().sum()) if count else 0.0
+    return max(size * count, rounding * largest / ROUNDING)
 
 
 def worst(
