@@ -12,6 +12,8 @@ from equipot.models.differentiable import differentiable_forces
 from equipot.models.energy_model import EnergyModel
 from equipot.verify.physics import (
     SMALLEST_FORCE,
+    Quantity,
+    described,
     graph_of,
     predict_in_batches,
     worst,
@@ -28,7 +30,11 @@ WORK_TOLERANCE = 1e-5
 
 
 def conservation_checks(
-    model: EnergyModel, structures: Sequence[Atoms], *, seed: int = 0
+    model: EnergyModel,
+    structures: Sequence[Atoms],
+    *,
+    seed: int = 0,
+    typical: float = SMALLEST_FORCE,
 ) -> list[Check]:
     """Work along paths, and symmetry of second derivatives.
 
@@ -36,12 +42,13 @@ def conservation_checks(
         model: In float64.
         structures: With atoms.
         seed: Of paths and directions.
+        typical: Force in eV/Å by which errors are judged at least.
     """
     rng = np.random.default_rng(seed)
     moving = [atoms for atoms in structures if len(atoms) > 1] or list(structures)
     return [
         worst(
-            [_work(model, atoms, rng) for atoms in moving],
+            [_work(model, atoms, rng, typical) for atoms in moving],
             against="energy along a path",
             tolerance=WORK_TOLERANCE,
             reason=(
@@ -50,7 +57,7 @@ def conservation_checks(
             ),
         ),
         worst(
-            [_curl(model, atoms, rng) for atoms in structures],
+            [_curl(model, atoms, rng, typical) for atoms in structures],
             against="its transpose",
             reason="of the largest product; rounding in second derivatives",
         ),
@@ -58,8 +65,8 @@ def conservation_checks(
 
 
 def _work(
-    model: EnergyModel, atoms: Atoms, rng: np.random.Generator
-) -> tuple[str, str, float, float]:
+    model: EnergyModel, atoms: Atoms, rng: np.random.Generator, typical: float
+) -> Quantity:
     """Work of the forces along a straight path, and the loss of energy."""
     direction = rng.normal(size=(len(atoms), 3))
     direction *= PATH / np.sqrt((direction**2).sum() / len(atoms))
@@ -70,7 +77,8 @@ def _work(
     weights = np.tile(WEIGHTS, PIECES) / 2 / PIECES
     work, effort = float(weights @ powers), float(weights @ np.abs(powers))
     loss = float(energies[0] - energies[-1])
-    return "work", "eV", abs(work - loss), max(effort, SMALLEST_FORCE * PATH)
+    size = max(effort, typical * PATH)
+    return Quantity("work", "eV", abs(work - loss), size, described(atoms))
 
 
 def _along(
@@ -95,8 +103,8 @@ def _along(
 
 
 def _curl(
-    model: EnergyModel, atoms: Atoms, rng: np.random.Generator
-) -> tuple[str, str, float, float]:
+    model: EnergyModel, atoms: Atoms, rng: np.random.Generator, typical: float
+) -> Quantity:
     """U H v and v H u: their difference is the circulation of the forces."""
     graph = graph_of(model, [atoms])
     forces, positions = differentiable_forces(model, graph)
@@ -105,5 +113,5 @@ def _curl(
     hu = hessian_vector_product(forces, positions, u).double()
     hv = hessian_vector_product(forces, positions, v).double()
     difference = float(((u * hv).sum() - (v * hu).sum()).abs())
-    size = max(SMALLEST_FORCE, float(hu.norm()), float(hv.norm()))
-    return "Hessian", "eV/Å^2", difference, size
+    size = max(typical, float(hu.norm()), float(hv.norm()))
+    return Quantity("Hessian", "eV/Å^2", difference, size, described(atoms))

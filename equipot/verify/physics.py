@@ -1,6 +1,6 @@
 """Structures that a potential is probed on, and what it predicts for them."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from equipot.models.prediction import Output, Prediction
 from equipot.neighbors import build_graph
 from equipot.verify.quantities import given
 from equipot.verify.result import Check
-from equipot.verify.subject import Subject
+from equipot.verify.subject import abilities
 
 TOLERANCE = 1e-9
 """Relative to the largest force: what rounding of 1e-16 grows to in sums and layers."""
@@ -74,16 +74,11 @@ def predict_together(
     """
     graph = graph_of(model, structures, longer)
     outputs: set[Output] = {"energy", "forces"}
-    if bool(graph.pbc.all(dim=1).any()):
+    if bool(graph.pbc.all(dim=1).any()) and "stress" in abilities(model):
         outputs.add("stress")
     if "features" in abilities(model):
         outputs.add("features")
     return _split(model(graph, outputs, create_graph=False), graph)
-
-
-def abilities(model: EnergyModel) -> Collection[Output]:
-    """What a model gives, as far as `Subject` found out; else what each must give."""
-    return model.gives if isinstance(model, Subject) else ("energy", "forces", "stress")
 
 
 def predict_in_batches(
@@ -170,7 +165,7 @@ def size_of_forces(prediction: Predicted, atoms: Atoms, typical: float) -> float
         sizes.append(float(prediction.forces.abs().max()))
     if prediction.stress is not None:
         per_atom = float(prediction.stress.abs().max()) * atoms.get_volume()
-        sizes.append(per_atom / len(atoms))
+        sizes.append(float(per_atom) / len(atoms))
     return max((size for size in sizes if np.isfinite(size)), default=SMALLEST_FORCE)
 
 

@@ -22,7 +22,7 @@ RAISED = (
     TypeError,
     ValueError,
 )
-"""What a broken model may raise: a failure of the model, and not of its verification"""
+"""What a broken model may raise: a failure of the model, and not of its verification."""
 
 
 class ModelFailureError(Exception):
@@ -84,6 +84,11 @@ class Subject:
         except RAISED:
             return True
         return getattr(found, name) is not None
+
+
+def abilities(model: EnergyModel) -> Collection[Output]:
+    """What a model gives, as far as `Subject` found out; else what each must give."""
+    return model.gives if isinstance(model, Subject) else ("energy", "forces", "stress")
 
 
 def detached(found: Prediction) -> dict[str, torch.Tensor]:
