@@ -216,7 +216,8 @@ def worst(
 
 def described(atoms: Atoms) -> str:
     """Formula and periodic directions, such as ``Si8 TTF``."""
-    return f"{atoms.symbols} {''.join('FT'[int(p)] for p in atoms.pbc)}"
+    formula = atoms.get_chemical_formula()
+    return f"{formula} {''.join('FT'[int(p)] for p in atoms.pbc)}"
 
 
 def _split(prediction: Prediction, graph: AtomicGraph) -> list[Predicted]:

@@ -158,12 +158,12 @@ def cluster_check(
         count = len(atoms)
         own = (energy - sum(bonds.free[z] for z in atoms.numbers.tolist())) / count
         pairs = max(_of_pairs(atoms, bonds) / count, -MOST_OF_PAIRS * bonds.factor)
-        found.append((min(bonds.lowest, pairs) - own, f"{atoms.symbols}"))
+        found.append((min(bonds.lowest, pairs) - own, atoms.get_chemical_formula()))
     excess, where = max(found, key=_rank)
     return Check(
         quantity="binding",
         unit="eV",
-        against="known binding and that of pairs",
+        against="known binding",
         dtype="float64",
         difference=Difference(
             0.0 if excess <= 0 else excess, 1.0, EXCESS * bonds.factor
@@ -198,7 +198,7 @@ def compressed_cluster_check(
             energies = _energies(model, atoms)
             lowest = int(np.argmin(energies))
             gain = float(energies[-1] - energies[lowest])
-            label = f"{atoms[0].symbols} at {distances[lowest]:.2f} Å"
+            label = f"{atoms[0].get_chemical_formula()} at {distances[lowest]:.2f} Å"
             found.append((gain, label))
     gain, where = max(found, key=_rank)
     return Check(
