@@ -22,7 +22,7 @@ from equipot.verify.arithmetic import (
     repetition_check,
 )
 from equipot.verify.backend import make_probes
-from equipot.verify.conservation import conservation_checks
+from equipot.verify.conservation import conservation_checks, expansion_check
 from equipot.verify.consistency import consistency_of_each
 from equipot.verify.cutoff_scan import CutoffScan, smoothness_check
 from equipot.verify.dimers import (
@@ -331,6 +331,15 @@ class _Inspection:
             ),
             ("other outputs asked for", lambda: self._outputs(made, typical)),
         ]
+        if crowded and "stress" in model.gives:
+            groups.append(
+                (
+                    "energy along an expansion",
+                    lambda: [
+                        expansion_check(model, made.compressed, typical=typical)
+                    ],
+                )
+            )
         if rest:
             groups += [
                 (

@@ -10,6 +10,7 @@ from jaxtyping import Float64
 from equipot.derivatives import hessian_vector_product
 from equipot.models.differentiable import differentiable_forces
 from equipot.models.energy_model import EnergyModel
+from equipot.models.prediction import Output
 from equipot.verify.physics import (
     SMALLEST_FORCE,
     Quantity,
@@ -27,6 +28,10 @@ PIECES = 12
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(4)
 """Of Gauss and Legendre, in each piece of a path: exact to eighth order."""
 WORK_TOLERANCE = 1e-5
+EXPANSION = 2.6
+"""Of a compressed crystal, to which it is expanded: by a factor of 18 in density."""
+EXPANSION_PIECES = 40
+EXPANSION_TOLERANCE = 1e-3
 
 
 def conservation_checks(
@@ -62,6 +67,55 @@ def conservation_checks(
             reason="of the largest product; rounding in second derivatives",
         ),
     ]
+
+
+def expansion_check(
+    model: EnergyModel, crystal: Atoms, *, typical: float = SMALLEST_FORCE
+) -> Check:
+    """Work of the stress while a compressed crystal expands, and the loss of energy.
+
+    On the way atoms lose most of their neighbors: an energy that jumps at some number
+    of them is found, whatever the number.
+
+    Args:
+        model: In float64, with a stress.
+        crystal: Periodic, compressed.
+        typical: Force in eV/Å by which errors are judged at least.
+    """
+    ends = np.geomspace(1.0, EXPANSION, EXPANSION_PIECES + 1)
+    steps = np.diff(ends)
+    inside = ends[:-1, None] + steps[:, None] * (1 + NODES) / 2
+    scales = [*ends.tolist(), *inside.ravel().tolist()]
+    expanded = []
+    for scale in scales:
+        larger = crystal.copy()
+        larger.set_cell(scale * crystal.cell.array, scale_atoms=True)
+        expanded.append(larger)
+    energies, slopes = [], []
+    outputs: set[Output] = {"energy", "stress"}
+    for batch, found in predict_in_batches(model, expanded, outputs):
+        volumes = torch.linalg.det(batch.cell).abs()
+        traces = given(found.stress, "stress").diagonal(dim1=1, dim2=2).sum(1)
+        energies.append(found.energy.double().cpu().numpy())
+        slopes.append((volumes * traces).double().cpu().numpy())
+    at_ends = np.concatenate(energies)[: len(ends)]
+    slope = np.concatenate(slopes)[len(ends) :].reshape(inside.shape) / inside
+    gains, work = np.diff(at_ends), steps * (slope @ WEIGHTS) / 2
+    quantities = []
+    for n, (gain, done) in enumerate(zip(gains.tolist(), work.tolist(), strict=True)):
+        near = slice(max(0, n - 1), n + 2)
+        size = max(float(np.abs(work[near]).max()), typical * float(steps[n]))
+        where = f"{described(crystal)} expanded by {ends[n]:.2f}"
+        quantities.append(Quantity("work", "eV", abs(gain - done), size, where))
+    return worst(
+        quantities,
+        against="energy along an expansion",
+        tolerance=EXPANSION_TOLERANCE,
+        reason=(
+            f"of the work done; {EXPANSION_PIECES} pieces of {len(NODES)} points, with "
+            "kinks in third derivatives where shells of neighbors leave the cutoff"
+        ),
+    )
 
 
 def _work(

@@ -28,6 +28,8 @@ MEANING: Final[dict[str, str]] = {
     "differences of the forces.",
     "energy along a path": "Work of the forces along a path on which pairs enter and "
     "leave the cutoff, against the loss of energy.",
+    "energy along an expansion": "Work of the stress while a crowded crystal expands "
+    "and atoms lose most of their neighbors, against the energy.",
     "its transpose": "The derivative of the forces is symmetric: forces have no curl.",
     "other outputs asked for": "Energy, forces, stress and features, asked for alone "
     "and with others, detached and differentiable.",

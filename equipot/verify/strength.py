@@ -22,7 +22,11 @@ from equipot.verify.dimers import (
     DimerScan,
     Limits,
 )
-from equipot.verify.physics import predict_in_batches, predict_together
+from equipot.verify.physics import (
+    graph_of_clusters,
+    predict_in_batches,
+    predict_together,
+)
 from equipot.verify.result import Check
 from equipot.verify.scans import Curve, Pair, pair_label, scan
 
@@ -65,12 +69,12 @@ class Bonds:
         """What limits grow by where known energies are large, as without references."""
         return max(1.0, -self.lowest / STRONGEST_BINDING)
 
-    def energy(self, pair: Pair, distance: float) -> float:
-        """Energy in eV of a pair at a distance in Å, without repulsion."""
+    def energy(self, pair: Pair, distances: Curve) -> Curve:
+        """Energies in eV of a pair at distances in Å, without repulsion."""
         known = self.curves.get(pair) or self.curves.get((pair[1], pair[0]))
         if known is None:
-            return 0.0
-        return min(0.0, float(np.interp(distance, known[0], known[1], right=0.0)))
+            return np.zeros(len(distances))
+        return np.minimum(np.interp(distances, known[0], known[1], right=0.0), 0.0)
 
 
 def measure_bonds(
@@ -145,20 +149,20 @@ def cluster_check(
         seed: Of the places of atoms.
     """
     rng = np.random.default_rng(seed)
-    clusters = list(_clusters(elements, model.cutoff, closest, rng))
-    scaled = []
-    for atoms in clusters:
-        for scale in SCALES:
-            larger = atoms.copy()
-            larger.positions *= scale
-            scaled.append(larger)
-    energies = _energies(model, scaled)
     found = []
-    for atoms, energy in zip(scaled, energies.tolist(), strict=True):
-        count = len(atoms)
-        own = (energy - sum(bonds.free[z] for z in atoms.numbers.tolist())) / count
-        pairs = max(_of_pairs(atoms, bonds) / count, -MOST_OF_PAIRS * bonds.factor)
-        found.append((min(bonds.lowest, pairs) - own, atoms.get_chemical_formula()))
+    for atoms in _clusters(elements, model.cutoff, closest, rng):
+        numbers = atoms.numbers.tolist()
+        free = sum(bonds.free[z] for z in numbers)
+        positions = SCALES[:, None, None] * atoms.positions
+        graph = graph_of_clusters(model, numbers, positions)
+        energies = model(graph, {"energy"}, create_graph=False).energy.detach().cpu()
+        pairs = _of_pairs(atoms, bonds) / len(atoms)
+        bound = np.maximum(pairs, -MOST_OF_PAIRS * bonds.factor)
+        own = (energies.double().numpy() - free) / len(atoms)
+        excess = np.minimum(bonds.lowest, bound) - own
+        found.append(
+            (float(excess[np.argmax(excess)]), atoms.get_chemical_formula())
+        )
     excess, where = max(found, key=_rank)
     return Check(
         quantity="binding",
@@ -323,11 +327,12 @@ def _smallest(
     return Atoms(numbers, places * ratios.max())
 
 
-def _of_pairs(atoms: Atoms, bonds: Bonds) -> float:
+def _of_pairs(atoms: Atoms, bonds: Bonds) -> Float64[np.ndarray, " scales"]:
     """Energy in eV of all pairs that are bound, as if there were no others."""
     i, j = np.triu_indices(len(atoms), 1)
     distances = np.linalg.norm(atoms.positions[i] - atoms.positions[j], axis=1)
-    return sum(
-        bonds.energy((int(atoms.numbers[a]), int(atoms.numbers[b])), float(d))
-        for a, b, d in zip(i, j, distances, strict=True)
-    )
+    total = np.zeros(len(SCALES))
+    for a, b, distance in zip(i, j, distances, strict=True):
+        pair = int(atoms.numbers[a]), int(atoms.numbers[b])
+        total += bonds.energy(pair, SCALES * distance)
+    return total
