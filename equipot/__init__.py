@@ -18,7 +18,12 @@ if TYPE_CHECKING:
     from equipot.models.hessian_vector import hessian_vector_products
     from equipot.models.potential import Potential
     from equipot.models.prediction import Prediction
-    from equipot.neighbors import build_graph, neighbor_list
+    from equipot.neighbors import (
+        build_graph,
+        check_complete,
+        from_pyg,
+        neighbor_list,
+    )
     from equipot.verify import BackendMismatchError
 
 __version__ = "0.1.0"
@@ -31,6 +36,8 @@ _HOME = {
     "Potential": "equipot.models.potential",
     "Prediction": "equipot.models.prediction",
     "build_graph": "equipot.neighbors",
+    "check_complete": "equipot.neighbors",
+    "from_pyg": "equipot.neighbors",
     "hessian_vector_products": "equipot.models.hessian_vector",
     "load_potential": "equipot.checkpoint",
     "neighbor_list": "equipot.neighbors",
@@ -49,6 +56,8 @@ __all__ = [
     "Prediction",
     "__version__",
     "build_graph",
+    "check_complete",
+    "from_pyg",
     "hessian_vector_products",
     "load_potential",
     "neighbor_list",

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from equipot.graph import AtomicGraph, edge_vectors
 from equipot.parallel_rows import for_each_row
+from equipot.scatter import scatter_sum
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,11 @@ def forces_and_stress(
     .. math:: F = -\frac{\partial E}{\partial r}, \qquad
               \sigma = \frac{1}{V} \frac{\partial E}{\partial \epsilon}
 
+    Of a slab or a wire only strains within its periodic directions are counted: the
+    stress is :math:`P \sigma P` with the projector P on the span of the periodic
+    lattice vectors. It is per volume of the cell as it is given, vacuum included, so
+    that V times the stress is the derivative of the energy, whatever the vacuum.
+
     Args:
         energy: In eV, computed from ``geometry.vectors``.
         geometry: What `differentiable_geometry` returned.
@@ -59,8 +65,8 @@ def forces_and_stress(
 
     Returns:
         forces: In eV/Å.
-        stress: In eV/Å^3, positive in tension; NaN without three periodic directions,
-            as there is no volume; None if the geometry has no strain.
+        stress: In eV/Å^3, positive in tension; NaN without a periodic direction or
+            where the cell has no volume; None if the geometry has no strain.
 
     Raises:
         ValueError: If the energy has no graph to differentiate.
@@ -78,11 +84,95 @@ def forces_and_stress(
     )
     if geometry.strain is None:
         return -gradients[0], None
+    every = torch.arange(graph.num_graphs, device=graph.cell.device)
+    return -gradients[0], _per_volume(gradients[1], graph, every)
+
+
+def atomic_stresses(
+    energy: Float[Tensor, " graphs"],
+    geometry: Geometry,
+    graph: AtomicGraph,
+    *,
+    create_graph: bool,
+) -> Float[Tensor, "atoms 3 3"]:
+    r"""Stress of each structure as a sum over its atoms.
+
+    .. math:: \sigma_i = \frac{1}{2V} \sum_{e \ni i} \mathrm{sym} \left(
+                  r_e \otimes \frac{\partial E}{\partial r_e} \right)
+
+    over the edges e that i sends or receives: half of what an edge contributes belongs
+    to each of its atoms. Another division of the total would be as right; this one is
+    symmetric in both atoms, and independent of how the energy is divided.
+
+    Args:
+        energy: In eV, computed from ``geometry.vectors``; its graph is kept.
+        geometry: What `differentiable_geometry` returned.
+        graph: Its cells and pbc define the volumes.
+        create_graph: Whether the result is to be differentiated again.
+
+    Returns:
+        In eV/Å^3; the sum over the atoms of a structure is its stress.
+    """
+    (by_vector,) = torch.autograd.grad(
+        energy.sum(),
+        [geometry.vectors],
+        retain_graph=True,
+        create_graph=create_graph,
+        materialize_grads=True,
+    )
+    virials = geometry.vectors[:, :, None] * by_vector[:, None, :] / 2
+    virials = (virials + virials.mT) / 2
+    senders, receivers = graph.edge_index
+    of_atoms = scatter_sum(virials, senders, graph.num_atoms)
+    of_atoms = of_atoms + scatter_sum(virials, receivers, graph.num_atoms)
+    return _per_volume(of_atoms, graph, graph.batch)
+
+
+def _per_volume(
+    by_strain: Float[Tensor, "items 3 3"],
+    graph: AtomicGraph,
+    structure: Int[Tensor, " items"],
+) -> Float[Tensor, "items 3 3"]:
+    """Stress from derivatives by strain, each of or in one of the structures."""
     volume = torch.linalg.det(graph.cell).abs()
-    full = (graph.pbc.all(dim=1) & (volume > 0))[:, None, None]
+    defined = (graph.pbc.any(dim=1) & (volume > 0))[structure, None, None]
+    projector = periodic_projector(graph.cell, graph.pbc)[structure]
+    by_strain = torch.where(
+        graph.pbc.all(dim=1)[structure, None, None],
+        by_strain,
+        projector @ by_strain @ projector,
+    )
     # NaN enters last: a division by it would spread NaN to the gradients of the others.
-    stress = gradients[1] / torch.where(full, volume[:, None, None], 1.0)
-    return -gradients[0], torch.where(full, stress, torch.nan)
+    stress = by_strain / torch.where(defined, volume[structure, None, None], 1.0)
+    return torch.where(defined, stress, torch.nan)
+
+
+def periodic_projector(
+    cell: Float[Tensor, "graphs 3 3"], pbc: Bool[Tensor, "graphs 3"]
+) -> Float[Tensor, "graphs 3 3"]:
+    """Projectors on the span of periodic lattice vectors.
+
+    Args:
+        cell: Lattice vectors as rows.
+        pbc: Which of them repeat; those must be independent.
+    """
+    periodic = cell.detach() * pbc[:, :, None]
+    count = pbc.sum(dim=1)[:, None, None]
+    # one vector is alone in the sum of vectors, two have one product that is not zero
+    along = _outer(periodic.sum(dim=1))
+    normal = _outer(
+        torch.linalg.cross(periodic, periodic.roll(1, dims=1), dim=2).sum(dim=1)
+    )
+    identity = torch.eye(3, dtype=cell.dtype, device=cell.device).expand_as(cell)
+    projector = torch.where(count == 1, along, torch.zeros_like(cell))
+    projector = torch.where(count == 2, identity - normal, projector)
+    return torch.where(count == 3, identity, projector)
+
+
+def _outer(vectors: Float[Tensor, "graphs 3"]) -> Float[Tensor, "graphs 3 3"]:
+    """Outer products of unit vectors with themselves; zero for zero vectors."""
+    units = torch.nn.functional.normalize(vectors, dim=1)
+    return units[:, :, None] * units[:, None, :]
 
 
 def hessian_vector_product(

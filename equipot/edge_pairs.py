@@ -58,29 +58,39 @@ def find_pairs(
         edge_shift: Lattice translations S of the senders; the edge back has -S.
 
     Returns:
-        Pairs; each edge alone unless every one has a reverse.
+        Pairs of edges.
+
+    Raises:
+        ValueError: If an edge has no reverse, is there twice, or leads from an atom to
+            itself; names the first such edge.
     """
     edges = torch.arange(edge_index.shape[1], device=edge_index.device)
-    without_reverses = EdgePairs(edges, edges, edges)
     if len(edges) == 0:
-        return without_reverses
-    nodes = int(edge_index.max()) + 1
-    reach = int(edge_shift.abs().max())
-    width = 2 * reach + 1
-    if nodes**2 * width**3 >= 2**63:  # numbers of the edges would overflow
-        return without_reverses
-    senders, receivers = edge_index
-    x, y, z = (edge_shift + reach).unbind(1)
-    shift = (x * width + y) * width + z
-    there = (receivers * nodes + senders) * width**3 + shift
-    back = (senders * nodes + receivers) * width**3 + (width**3 - 1 - shift)
+        return single_edges(0, edge_index.device)
+    there, back = _edge_numbers(edge_index, edge_shift)
     by_there, by_back = there.argsort(stable=True), back.argsort(stable=True)
-    if not torch.equal(there[by_there], back[by_back]):
-        return without_reverses
+    sorted_there = there[by_there]
+    if bool((sorted_there.diff() == 0).any()):
+        twice = by_there[1:][sorted_there.diff() == 0]
+        raise ValueError(
+            f"duplicate edges: {_list(edge_index, edge_shift, twice)}; copies would "
+            "count, too: remove them"
+        )
+    if not torch.equal(sorted_there, back[by_back]):
+        alone = (~torch.isin(there, back)).nonzero()[:, 0]
+        raise ValueError(
+            f"edges without a reverse: {_list(edge_index, edge_shift, alone)}; a graph "
+            "needs both directions of every pair of atoms, with opposite translations: "
+            "build it with build_graph, or add the missing edges"
+        )
     reverse = torch.empty_like(edges)
     reverse[by_there] = by_back
     if bool((reverse == edges).any()):
-        return without_reverses
+        loops = (reverse == edges).nonzero()[:, 0]
+        raise ValueError(
+            f"self-loops: {_list(edge_index, edge_shift, loops)}; an atom is no "
+            "neighbor of itself, only its images in other cells are: remove them"
+        )
     forward = (edges < reverse).nonzero()[:, 0]
     backward = reverse[forward]
     of_edge = torch.empty_like(edges)
@@ -88,17 +98,62 @@ def find_pairs(
     return EdgePairs(of_edge, forward, backward)
 
 
+def single_edges(count: int, device: torch.device | None = None) -> EdgePairs:
+    """Edges of which each is a pair of its own.
+
+    Args:
+        count: Number of edges.
+        device: Of the result.
+    """
+    edges = torch.arange(count, device=device)
+    return EdgePairs(edges, edges, edges)
+
+
+def _edge_numbers(
+    edge_index: Int[Tensor, "2 edges"], edge_shift: Int[Tensor, "edges 3"]
+) -> tuple[Int[Tensor, " edges"], Int[Tensor, " edges"]]:
+    """A number for every edge, and the number that its reverse has."""
+    nodes = int(edge_index.max()) + 1
+    width = 2 * int(edge_shift.abs().max()) + 1
+    if nodes**2 * width**3 < 2**63:
+        x, y, z = (edge_shift + width // 2).unbind(1)
+        shift = (x * width + y) * width + z
+        senders, receivers = edge_index
+        there = (receivers * nodes + senders) * width**3 + shift
+        back = (senders * nodes + receivers) * width**3 + (width**3 - 1 - shift)
+        return there, back
+    # Products of so large numbers would overflow: number the rows as they are sorted.
+    rows = torch.cat([edge_index.T, edge_shift], dim=1)
+    reverses = torch.cat([edge_index.flip(0).T, -edge_shift], dim=1)
+    numbers = torch.unique(torch.cat([rows, reverses]), dim=0, return_inverse=True)[1]
+    there, back = numbers.chunk(2)
+    return there, back
+
+
+def _list(
+    edge_index: Int[Tensor, "2 edges"],
+    edge_shift: Int[Tensor, "edges 3"],
+    edges: Int[Tensor, " some"],
+) -> str:
+    """How many edges, and the first of them."""
+    first = edges.min()
+    sender, receiver = edge_index[:, first].tolist()
+    return (
+        f"{len(edges)}, such as atom {sender} to atom {receiver} with translation "
+        f"{edge_shift[first].tolist()}"
+    )
+
+
 def join_pairs(parts: Sequence[EdgePairs]) -> EdgePairs:
     """Pairs of graphs that follow each other in a batch.
 
     Args:
-        parts: Of the graphs, at least one. If edges of one are alone, all are.
+        parts: Of the graphs, at least one. If edges of one are single, all are.
     """
     pairs = [0, *accumulate(len(part.forward) for part in parts)]
     edges = [0, *accumulate(len(part.of_edge) for part in parts)]
     if any(part.alone and len(part.of_edge) > 0 for part in parts):
-        every = torch.arange(edges[-1], device=parts[0].of_edge.device)
-        return EdgePairs(every, every, every)
+        return single_edges(edges[-1], parts[0].of_edge.device)
     return EdgePairs(
         torch.cat([p.of_edge + n for p, n in zip(parts, pairs[:-1], strict=True)]),
         torch.cat([p.forward + n for p, n in zip(parts, edges[:-1], strict=True)]),

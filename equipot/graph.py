@@ -10,13 +10,12 @@ with receiver :math:`i = ` ``edge_index[1]`` and sender :math:`j = ` ``edge_inde
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from equipot.edge_pairs import EdgePairs, find_pairs, join_pairs
+from equipot.edge_pairs import EdgePairs, find_pairs, join_pairs, single_edges
 
 
 @dataclass(frozen=True)
@@ -61,8 +60,12 @@ class AtomicGraph:
 
     @cached_property
     def pairs(self) -> EdgePairs:
-        """Edges with their reverses."""
-        return find_pairs(self.edge_index, self.edge_shift)
+        """Edges with their reverses.
+
+        Raises:
+            ValueError: If the edges are not those of a graph; see `check_edges`.
+        """
+        return check_edges(self)
 
     def to(
         self,
@@ -142,52 +145,61 @@ def collate(graphs: Sequence[AtomicGraph]) -> AtomicGraph:
     return _with_pairs(joined, join_pairs([graph.pairs for graph in graphs]))
 
 
-def from_pyg(data: Any, cutoff: float) -> AtomicGraph:
-    """Graph from a `torch_geometric` ``Data`` or ``Batch``.
+def check_edges(graph: AtomicGraph) -> EdgePairs:
+    """Check that edges are what every model assumes of them.
+
+    That all pairs of atoms within the cutoff are there needs a search for neighbors:
+    see `equipot.neighbors.check_complete`.
 
     Args:
-        data: Holds ``pos``, ``z``, ``edge_index`` (senders, receivers) and, for
-            periodic structures, ``cell``, ``pbc`` and integer ``edge_shift``;
-            ``batch`` if it is a batch.
-        cutoff: Radius in Å that its edges were built with.
+        graph: Any graph.
 
     Returns:
-        The same atoms and edges, edges sorted by receiver.
+        The pairs of its edges.
 
     Raises:
-        ValueError: If a field is missing.
+        ValueError: If an edge names an atom that is not there, joins two structures,
+            has no reverse, is there twice, leads from an atom to itself, or crosses a
+            boundary that is not periodic; if edges are not sorted by receiver, or atoms
+            not by structure.
     """
-    missing = [k for k in ("pos", "z", "edge_index") if getattr(data, k, None) is None]
-    if missing:
+    if graph.num_atoms and bool((graph.batch.diff() < 0).any()):
+        raise ValueError("atoms of a graph must be sorted by structure (batch)")
+    if graph.num_edges == 0:
+        return single_edges(0, graph.edge_index.device)
+    lowest, highest = (int(n) for n in graph.edge_index.aminmax())
+    if lowest < 0 or highest >= graph.num_atoms:
         raise ValueError(
-            f"a PyG graph needs pos, z and edge_index; {', '.join(missing)} missing"
+            f"edges name the atoms {lowest} to {highest}, the graph has atoms 0 to "
+            f"{graph.num_atoms - 1}"
         )
-    positions = data.pos
-    batch = getattr(data, "batch", None)
-    if batch is None:
-        batch = torch.zeros(len(positions), dtype=torch.long, device=positions.device)
-    num_graphs = getattr(data, "num_graphs", 1)
-    order = torch.argsort(data.edge_index[1], stable=True)
-    cell, pbc = getattr(data, "cell", None), getattr(data, "pbc", None)
-    shift = getattr(data, "edge_shift", None)
-    if pbc is not None and bool(pbc.any()) and (cell is None or shift is None):
-        raise ValueError("a periodic PyG graph needs cell and edge_shift")
-    if cell is None:
-        cell = positions.new_zeros(num_graphs, 3, 3)
-    if pbc is None:
-        pbc = torch.zeros(num_graphs, 3, dtype=torch.bool, device=positions.device)
-    if shift is None:
-        shift = torch.zeros_like(order)[:, None].expand(-1, 3)
-    return AtomicGraph(
-        positions=positions,
-        atomic_numbers=data.z.long(),
-        cell=cell.reshape(num_graphs, 3, 3).to(positions.dtype),
-        pbc=pbc.reshape(num_graphs, 3).bool(),
-        batch=batch,
-        edge_index=data.edge_index[:, order],
-        edge_shift=shift[order].long(),
-        cutoff=cutoff,
-    )
+    senders, receivers = graph.edge_index
+    structure = graph.batch[receivers]
+    if bool((receivers.diff() < 0).any()):
+        raise ValueError(
+            "edges must be sorted by receiver (edge_index[1]): sort edge_index and "
+            "edge_shift together, or use from_pyg, which does"
+        )
+    if bool((graph.batch[senders] != structure).any()):
+        raise ValueError("an edge joins atoms of two structures of the batch")
+    if bool((graph.edge_shift.bool() & ~graph.pbc[structure]).any()):
+        raise ValueError(
+            "an edge has a translation along a direction that is not periodic: set pbc "
+            "and cell, or the translation to zero"
+        )
+    return find_pairs(graph.edge_index, graph.edge_shift)
+
+
+def partial_graph(graph: AtomicGraph) -> AtomicGraph:
+    """Declare that a graph is a part of another one, cut out of it.
+
+    Its edges need not have reverses: the outermost atoms receive nothing. Energies of
+    atoms that the cut does not reach are those of the whole.
+
+    Args:
+        graph: Any graph; its edges are not checked.
+    """
+    return _with_pairs(graph, single_edges(graph.num_edges, graph.edge_index.device))
 
 
 def _with_pairs(graph: AtomicGraph, pairs: EdgePairs) -> AtomicGraph:

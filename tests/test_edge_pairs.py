@@ -8,8 +8,8 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from potentials import random_potential
 
-from equipot.edge_pairs import EdgePairs, find_pairs, join_pairs
-from equipot.graph import AtomicGraph, collate, edge_vectors
+from equipot.edge_pairs import find_pairs, join_pairs, single_edges
+from equipot.graph import collate, edge_vectors, partial_graph
 from equipot.neighbors import build_graph
 
 STRUCTURES = {
@@ -42,19 +42,46 @@ def test_every_edge_is_paired_with_the_one_that_leads_back(name):
     torch.testing.assert_close(lengths[there], lengths[back], rtol=0, atol=1e-14)
 
 
-def test_without_a_reverse_every_edge_is_alone():
-    one_way = torch.tensor([[0, 1, 2], [1, 2, 0]])
-    loop = torch.tensor([[0, 1, 0], [1, 0, 0]])
-    huge = torch.tensor([[0, 2**32], [2**32, 0]])
-    none = torch.zeros(2, 0, dtype=torch.long)
+FAULTY_EDGES = {
+    "edges without a reverse: 3": ([[0, 1, 2], [1, 2, 0]], [[0, 0, 0]] * 3),
+    "edges without a reverse: 1": ([[0, 1, 2], [1, 0, 0]], [[0, 0, 0]] * 3),
+    "edges without a reverse: 2": ([[0, 1], [1, 0]], [[0, 0, 1]] * 2),
+    "duplicate edges: 2": ([[0, 1, 0, 1], [1, 0, 1, 0]], [[0, 0, 0]] * 4),
+    "self-loops: 1": ([[0, 1, 0], [1, 0, 0]], [[0, 0, 0]] * 3),
+    "edges without a reverse: 1, such as atom 4": (
+        [[0, 2**32, 4], [2**32, 0, 1]],
+        [[0, 0, 0]] * 3,
+    ),
+}
 
-    for edge_index in (one_way, loop, huge, none):
-        edges = edge_index.shape[1]
-        pairs = find_pairs(edge_index, torch.zeros(edges, 3, dtype=torch.long))
 
-        assert pairs.alone
-        values = torch.randn(edges, 2)
-        assert pairs.expand(values) is values
+@pytest.mark.parametrize("message", FAULTY_EDGES)
+def test_edges_that_are_no_graph_are_refused(message):
+    edge_index, shift = map(torch.tensor, FAULTY_EDGES[message])
+
+    with pytest.raises(ValueError, match=message):
+        find_pairs(edge_index, shift)
+
+
+def test_numbers_of_edges_do_not_overflow():
+    small = torch.tensor([[0, 1, 0, 1], [1, 0, 1, 0]])
+    far = torch.tensor([[0, 0, 0], [0, 0, 0], [0, 0, 2**40], [0, 0, -(2**40)]])
+
+    pairs = find_pairs(small, far)
+
+    assert pairs.forward.tolist() == [0, 2]
+    assert pairs.backward.tolist() == [1, 3]
+
+
+def test_single_edges_expand_to_themselves():
+    pairs = single_edges(3)
+    values = torch.randn(3, 2)
+
+    assert pairs.alone
+    assert pairs.expand(values) is values
+    assert find_pairs(
+        torch.zeros(2, 0, dtype=torch.long), torch.zeros(0, 3, dtype=torch.long)
+    ).alone
 
 
 def test_shifts_tell_parallel_edges_apart():
@@ -82,9 +109,8 @@ def test_pairs_of_a_batch_are_those_of_its_structures():
 
 def test_one_structure_without_reverses_leaves_all_edges_alone():
     paired = build_graph(molecule("H2O"), 4.0).pairs
-    edges = torch.arange(3)
 
-    assert join_pairs([paired, EdgePairs(edges, edges, edges)]).alone
+    assert join_pairs([paired, single_edges(3)]).alone
 
 
 def test_expansion_is_linear_to_every_order():
@@ -96,20 +122,12 @@ def test_expansion_is_linear_to_every_order():
     torch.autograd.gradgradcheck(pairs.expand, values)
 
 
-def _one_way(graph: AtomicGraph) -> AtomicGraph:
-    """The same graph, of whose edges each is alone."""
-    copy = replace(graph)
-    edges = torch.arange(graph.num_edges)
-    vars(copy)["pairs"] = EdgePairs(edges, edges, edges)
-    return copy
-
-
 @pytest.mark.parametrize("name", ["molecule", "tilted_cell"])
 def test_a_potential_predicts_the_same_with_and_without_pairs(name):
     graph = build_graph(STRUCTURES[name], 4.0)
     potential = random_potential((1, 6, 8, 14))
 
-    shared, alone = potential(graph), potential(_one_way(graph))
+    shared, alone = potential(graph), potential(partial_graph(replace(graph)))
 
     torch.testing.assert_close(shared.energy, alone.energy, rtol=1e-13, atol=0)
     torch.testing.assert_close(shared.forces, alone.forces, rtol=1e-11, atol=1e-12)

@@ -6,9 +6,10 @@ import pytest
 import torch
 from ase import Atoms
 from ase.build import bulk, molecule
+from potentials import random_potential
 
-from equipot.graph import AtomicGraph, collate, edge_vectors, from_pyg
-from equipot.neighbors import build_graph
+from equipot.graph import AtomicGraph, check_edges, collate, edge_vectors
+from equipot.neighbors import IncompleteGraphError, build_graph, from_pyg
 
 torch_geometric_data = pytest.importorskip("torch_geometric.data")
 
@@ -167,6 +168,142 @@ def test_pyg_molecules_need_no_cell():
     )
 
     assert_same(from_pyg(data, CUTOFF), graph)
+
+
+def _without_last_edge(data):
+    data.edge_index, data.edge_shift = data.edge_index[:, :-1], data.edge_shift[:-1]
+
+
+def _one_direction(data):
+    kept = data.edge_index[0] < data.edge_index[1]
+    data.edge_index, data.edge_shift = data.edge_index[:, kept], data.edge_shift[kept]
+
+
+def _twice(data):
+    data.edge_index = data.edge_index.repeat(1, 2)
+    data.edge_shift = data.edge_shift.repeat(2, 1)
+
+
+def _self_loop(data):
+    data.edge_index = torch.cat([data.edge_index, torch.zeros(2, 1).long()], dim=1)
+    data.edge_shift = torch.cat([data.edge_shift, torch.zeros(1, 3).long()])
+
+
+def _unknown_atom(data):
+    data.edge_index = data.edge_index + 1
+
+
+def _open_direction(data):
+    data.pbc = torch.tensor([[True, True, False]])
+
+
+def _in_angstrom(data):
+    data.edge_shift = data.edge_shift.double() @ data.cell[0]
+
+
+def _without_pbc(data):
+    data.pbc = None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_without_last_edge, "edges without a reverse: 1, such as atom 1 to atom"),
+        (_one_direction, "edges without a reverse: 6"),
+        (_twice, "duplicate edges"),
+        (_self_loop, "self-loops: 1"),
+        (_unknown_atom, "edges name the atoms 1 to 2, the graph has atoms 0 to 1"),
+        (_open_direction, "translation along a direction that is not periodic"),
+        (_in_angstrom, "whole numbers of lattice vectors"),
+        (_without_pbc, "needs pbc"),
+    ],
+)
+@pytest.mark.parametrize("check", [True, False])
+def test_pyg_edges_that_are_no_graph_are_refused(change, message, check):
+    data = pyg_of(parts()[2])
+    change(data)
+
+    with pytest.raises(ValueError, match=message):
+        from_pyg(data, CUTOFF, check=check)
+
+
+def _few_neighbors(data):
+    """Only the nearest ones, in both directions, as a search with a limit finds."""
+    graph = from_pyg(data, CUTOFF)
+    near = edge_vectors(graph).norm(dim=1) < 3.0
+    data.edge_index, data.edge_shift = graph.edge_index[:, near], graph.edge_shift[near]
+
+
+def _opposite_translations(data):
+    data.edge_shift = -data.edge_shift
+
+
+@pytest.mark.parametrize("change", [_few_neighbors, _opposite_translations])
+def test_pyg_graphs_that_lack_pairs_within_the_cutoff_are_refused(change):
+    graph = build_graph(bulk("NaCl", "rocksalt", a=5.6), CUTOFF)
+    data = pyg_of(replace(graph, positions=graph.positions + 0.01 * graph.positions))
+    change(data)
+
+    with pytest.raises(
+        IncompleteGraphError, match=r"within 4 Å, but \d+ edges are mis"
+    ):
+        from_pyg(data, CUTOFF)
+    from_pyg(data, CUTOFF, check=False)
+
+
+def test_one_incomplete_structure_of_a_batch_is_named():
+    graphs = [graph for graph in parts() if graph.num_atoms]
+    batch = torch_geometric_data.Batch.from_data_list([pyg_of(g) for g in graphs])
+
+    with pytest.raises(IncompleteGraphError, match="of structure 1 are missing"):
+        from_pyg(batch, CUTOFF + 1.0)
+
+
+def test_graphs_in_float32_are_complete_up_to_rounding():
+    atoms = bulk("Cu", a=3.6).repeat(2)
+    atoms.positions += 100.0
+    at_a_shell = 3.6 / 2**0.5  # all first neighbors are at the cutoff
+
+    graph = build_graph(atoms, at_a_shell).to(dtype=torch.float32)
+
+    assert_same(from_pyg(pyg_of(graph), at_a_shell), graph)
+
+
+def test_edges_between_structures_and_unsorted_ones_are_refused():
+    batch = collate([build_graph(molecule("H2O"), CUTOFF) for _ in range(2)])
+
+    with pytest.raises(ValueError, match="joins atoms of two structures"):
+        check_edges(
+            replace(
+                batch,
+                edge_index=torch.tensor([[3, 0], [0, 3]]).long(),
+                edge_shift=torch.zeros(2, 3).long(),
+            )
+        )
+    with pytest.raises(ValueError, match="sorted by receiver"):
+        check_edges(replace(batch, edge_index=batch.edge_index.flip(1)))
+    with pytest.raises(ValueError, match="sorted by structure"):
+        check_edges(replace(batch, batch=batch.batch.flip(0)))
+
+
+def test_a_potential_refuses_a_graph_of_one_direction(random_water):
+    graph, potential = random_water
+    one_way = graph.edge_index[0] < graph.edge_index[1]
+    half = replace(
+        graph,
+        edge_index=graph.edge_index[:, one_way],
+        edge_shift=graph.edge_shift[one_way],
+    )
+
+    with pytest.raises(ValueError, match="edges without a reverse: 3"):
+        potential(half)
+    with pytest.raises(ValueError, match="edges without a reverse: 3"):
+        collate([half, graph])
+
+
+@pytest.fixture
+def random_water():
+    return build_graph(molecule("H2O"), CUTOFF), random_potential((1, 8))
 
 
 @pytest.mark.parametrize("name", ["pos", "z", "edge_index"])

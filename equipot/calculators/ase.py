@@ -1,7 +1,6 @@
 """`EquipotCalculator`: a potential for everything that works with ASE."""
 
-import copy
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from equipot.hessians import hessian
 from equipot.models.committee import Committee, CommitteePrediction
 from equipot.models.potential import Potential
 from equipot.models.prediction import Output, Prediction
+from equipot.neighbors.cell import SMALLEST_VOLUME, complete_rows
 from equipot.tensor_file import digest
 
 Model = Path | str | Potential
@@ -34,8 +34,14 @@ Model = Path | str | Potential
 class EquipotCalculator(Calculator):
     """Energy, forces, and stress of a potential, in eV, eV/Å and eV/Å^3.
 
+    Energies and stresses of atoms (``get_potential_energies``, ``get_stresses``) sum to
+    those of the structure. The stress of a slab or a wire is along its periodic
+    directions, per volume of the cell as it is given; `get_stress_per_area` and
+    `get_stress_per_length` do not depend on the vacuum in it.
+
     Results are the same to the bit for the same atoms, whatever was calculated before.
-    They are kept until positions, cell, numbers, pbc or ``atoms.info`` change.
+    They are kept until positions, cell, numbers or pbc change: nothing else of a
+    structure, such as ``atoms.info``, enters a result.
 
     Several models are a committee: results are their means, and ``energy_spread`` (eV)
     and ``forces_spread`` (eV/Å, one number for each atom) in `results` are standard
@@ -79,6 +85,7 @@ class EquipotCalculator(Calculator):
         "energies",
         "forces",
         "stress",
+        "stresses",
     ]
 
     def __init__(
@@ -128,7 +135,6 @@ class EquipotCalculator(Calculator):
         self._edges = CanonicalEdges(self.potential.cutoff, skin)
         self._self_check = SelfCheck(self.potential.cutoff, check_neighbors)
         self._evaluations = 0
-        self._info: dict[str, Any] = {}
 
     @property
     def fingerprint(self) -> str:
@@ -136,18 +142,17 @@ class EquipotCalculator(Calculator):
         return digest(self.potential.state_dict())
 
     def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
-        """What changed since the last calculation: exactly, ``atoms.info`` too."""
+        """What changed since the last calculation, by whatever little."""
         last = self.atoms
         if last is None:
-            return [*all_changes, "info"]
+            return list(all_changes)
         pairs = {
             "positions": (last.positions, atoms.positions),
             "numbers": (last.numbers, atoms.numbers),
             "cell": (last.cell.array, atoms.cell.array),
             "pbc": (last.pbc, atoms.pbc),
         }
-        changes = [name for name, (a, b) in pairs.items() if not np.array_equal(a, b)]
-        return changes if _same(self._info, atoms.info) else [*changes, "info"]
+        return [name for name, (a, b) in pairs.items() if not np.array_equal(a, b)]
 
     def calculate(
         self,
@@ -164,14 +169,15 @@ class EquipotCalculator(Calculator):
 
         Raises:
             ValueError: If a coordinate is not finite or an element is unknown.
-            PropertyNotImplementedError: If stress is asked for without a volume.
+            PropertyNotImplementedError: If stress is asked for without a periodic
+                direction or a volume.
             ExtrapolationError: If it lies beyond the training set and that is an error.
             NeighborMismatchError: If two searches find other neighbors.
             CalculationFailed: If a result is not finite.
         """
         if atoms is not None:
             self.atoms = atoms.copy()
-            self._info = copy.deepcopy(atoms.info)
+            self.atoms.info = {}
         atoms = self.atoms
         self.results = {}  # of other atoms, if this was called without ASE's cache
         self.excursions = ()
@@ -184,6 +190,60 @@ class EquipotCalculator(Calculator):
         )
         self._watch(atoms, edges, prediction)
         self.results = _results(prediction)
+
+    def get_stress_per_area(self, atoms: Atoms) -> np.ndarray:
+        r"""In-plane stress of a slab, which does not depend on the vacuum in its cell.
+
+        .. math:: \tau = \frac{1}{A} \frac{\partial E}{\partial \epsilon}
+                       = \frac{V}{A} \, \sigma
+
+        with the area A of the two periodic lattice vectors and strains in their plane.
+
+        Args:
+            atoms: Periodic along two directions.
+
+        Returns:
+            Voigt components xx yy zz yz xz xy in eV/Å^2, positive in tension; those
+            out of the plane are zero. 1 eV/Å^2 is 16.0218 N/m.
+
+        Raises:
+            ValueError: If another number of directions is periodic.
+        """
+        return self._stress_per_measure(atoms, 2)
+
+    def get_stress_per_length(self, atoms: Atoms) -> np.ndarray:
+        r"""Tension of a wire, which does not depend on the vacuum in its cell.
+
+        .. math:: \tau = \frac{1}{L} \frac{\partial E}{\partial \epsilon}
+
+        Args:
+            atoms: Periodic along one direction, with a lattice vector of length L.
+
+        Returns:
+            Voigt components xx yy zz yz xz xy in eV/Å, positive in tension; only those
+            along the wire are not zero.
+
+        Raises:
+            ValueError: If another number of directions is periodic.
+        """
+        return self._stress_per_measure(atoms, 1)
+
+    def _stress_per_measure(self, atoms: Atoms, dimension: int) -> np.ndarray:
+        found = int(atoms.pbc.sum())
+        if found != dimension:
+            raise ValueError(
+                f"stress per {'area' if dimension == 2 else 'length'} is of structures "
+                f"that are periodic along {dimension} "
+                f"direction{'s' if dimension > 1 else ''}, this one is along {found}: "
+                "set atoms.pbc, or use get_stress"
+            )
+        if not _has_volume(atoms):  # what the free vectors are does not matter here
+            atoms = atoms.copy()
+            atoms.set_cell(complete_rows(atoms.cell.tolist(), atoms.pbc.tolist()))
+        stress: np.ndarray = self.get_property("stress", atoms)
+        rows = atoms.cell.array[atoms.pbc]
+        measure = np.sqrt(np.linalg.det(rows @ rows.T))
+        return stress * atoms.get_volume() / measure
 
     def get_hessian(
         self, atoms: Atoms | None = None, *, direct: bool = False
@@ -232,17 +292,21 @@ class EquipotCalculator(Calculator):
 
     def _outputs(self, atoms: Atoms, properties: Collection[str]) -> set[Output]:
         outputs: set[Output] = {"energy"}
-        if "stress" in properties and not atoms.pbc.all():
+        has_stress = bool(atoms.pbc.any()) and _has_volume(atoms)
+        if {"stress", "stresses"} & set(properties) and not has_stress:
             raise PropertyNotImplementedError(
-                "stress needs a volume, that is three periodic directions; the "
-                f"structure has pbc={atoms.pbc.tolist()}: set atoms.pbc and "
-                "atoms.cell, or do not ask for stress"
+                "stress needs a periodic direction and a cell with a volume; the "
+                f"structure has pbc={atoms.pbc.tolist()} and a volume of "
+                f"{atoms.cell.volume:g} Å^3: set atoms.pbc and atoms.cell, or do not "
+                "ask for stress"
             )
         wanted = self.always | set(properties)
-        if wanted & {"forces", "stress"}:
+        if wanted & {"forces", "stress", "stresses"}:
             outputs.add("forces")
-        if "stress" in wanted and atoms.pbc.all():
+        if has_stress and "stress" in wanted:
             outputs.add("stress")
+        if has_stress and "stresses" in wanted:
+            outputs.add("stresses")
         return outputs
 
     def _graph(self, atoms: Atoms, edges: Edges) -> AtomicGraph:
@@ -266,9 +330,15 @@ class EquipotCalculator(Calculator):
         return edges
 
     def _watch(self, atoms: Atoms, edges: Edges, prediction: Prediction | None) -> None:
-        pairs = Pairs(edges.index, edges.distances, self.potential.cutoff)
+        pairs = Pairs(edges.index, edges.shift, edges.distances, self.potential.cutoff)
         self.excursions = self._guard.watch(atoms, pairs, prediction)
         self._guard.act(self.excursions)
+
+
+def _has_volume(atoms: Atoms) -> bool:
+    """Whether the three lattice vectors are independent."""
+    lengths = np.linalg.norm(atoms.cell.array, axis=1)
+    return bool(atoms.cell.volume > SMALLEST_VOLUME * lengths.prod())
 
 
 def _results(prediction: Prediction) -> dict[str, Any]:
@@ -284,6 +354,9 @@ def _results(prediction: Prediction) -> dict[str, Any]:
     if prediction.stress is not None:
         stress = prediction.stress[0].double().cpu().numpy()
         results["stress"] = full_3x3_to_voigt_6_stress(stress)
+    if prediction.stresses is not None:
+        stresses = prediction.stresses.double().cpu().numpy()
+        results["stresses"] = full_3x3_to_voigt_6_stress(stresses)
     if isinstance(prediction, CommitteePrediction):
         results["energy_spread"] = float(prediction.energy_spread[0])
         if (spread := prediction.forces_spread) is not None:
@@ -308,14 +381,3 @@ def _refuse_conversion(device: str, dtype: str | None, backend: str | None) -> N
             "with potential.to(device, dtype), or with_backend(potential, backend), "
             "before giving it to the calculator"
         )
-
-
-def _same(a: Any, b: Any) -> bool:
-    """Equality of nested values that may hold arrays."""
-    if isinstance(a, Mapping) and isinstance(b, Mapping):
-        return a.keys() == b.keys() and all(_same(a[k], b[k]) for k in a)
-    if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
-        return np.array_equal(a, b)
-    if isinstance(a, list | tuple) and isinstance(b, list | tuple):
-        return len(a) == len(b) and all(map(_same, a, b))
-    return bool(a == b)

@@ -21,6 +21,7 @@ from equipot.data.references import (
     reference_energies_of,
 )
 from equipot.graph import AtomicGraph, edge_vectors
+from equipot.neighbors import dimensionality
 
 FLOATS = (
     "energy_scale",
@@ -71,8 +72,8 @@ class Statistics:
     neighbor_ranges: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Fewest and most neighbors within the cutoff that atoms of an element have."""
     density_range: tuple[float, float] | None = None
-    """Lowest and highest number of atoms per Å^3 of structures that repeat in three
-    directions; None if there are none."""
+    """Lowest and highest number of atoms per Å^3 of structures that pairs within the
+    cutoff connect in three directions, not of slabs in vacuum; None without any."""
     energy_range: tuple[float, float] | None = None
     """Lowest and highest energy in eV per atom, less references; None without one."""
     largest_force: float | None = None
@@ -200,9 +201,22 @@ def _density_range(graphs: Sequence[AtomicGraph]) -> tuple[float, float] | None:
     densities = [
         graph.num_atoms / float(torch.linalg.det(graph.cell[0].double()).abs())
         for graph in graphs
-        if bool(graph.pbc.all())
+        if bool(graph.pbc.all()) and _is_bulk(graph)
     ]
     return _extremes(np.array(densities))
+
+
+def _is_bulk(graph: AtomicGraph) -> bool:
+    """Whether pairs connect a structure with its images in three directions."""
+    inside = edge_vectors(graph).norm(dim=1) < graph.cutoff
+    return (
+        dimensionality(
+            graph.edge_index[:, inside].numpy(),
+            graph.edge_shift[inside].numpy(),
+            graph.num_atoms,
+        )
+        == 3
+    )
 
 
 def _largest_force(examples: Sequence[Example]) -> float | None:

@@ -21,6 +21,7 @@ from equipot.domain.margins import (
     widened_energies,
     widened_neighbors,
 )
+from equipot.neighbors import dimensionality
 
 HEAVIEST = 118
 NEAREST_SHOWN = 3
@@ -33,6 +34,8 @@ class Pairs:
 
     index: Int[np.ndarray, "2 edges"]
     """Senders and receivers."""
+    shift: Int[np.ndarray, "edges 3"]
+    """Lattice translations of the senders."""
     distances: Float[np.ndarray, " edges"]
     """In Å."""
     cutoff: float
@@ -43,7 +46,9 @@ class Pairs:
         if cutoff >= self.cutoff:
             return self
         inside = self.distances < cutoff
-        return Pairs(self.index[:, inside], self.distances[inside], cutoff)
+        return Pairs(
+            self.index[:, inside], self.shift[inside], self.distances[inside], cutoff
+        )
 
 
 class Domain:
@@ -54,8 +59,9 @@ class Domain:
         minimum_distances: Å by pair of elements, such as ``{"H-O": 0.9}``. A pair that
             is missing was never seen within the cutoff, so it may not come that near.
         neighbors: Fewest and most neighbors within the cutoff, by element.
-        density: Lowest and highest number of atoms per Å^3 of what repeats in three
-            directions.
+        density: Lowest and highest number of atoms per Å^3 of structures that pairs
+            within the cutoff connect with their images in three directions. That of a
+            slab, a wire or a molecule depends on the vacuum and is not compared.
         energy: Lowest and highest energy in eV per atom beyond free atoms.
         reference_energies: Energy in eV of free atoms by atomic number; zero if left
             out.
@@ -132,7 +138,7 @@ class Domain:
         found = (
             self._too_near(atoms, pairs),
             self._neighbors_outside(atoms, pairs),
-            self._density_outside(atoms),
+            self._density_outside(atoms, pairs),
         )
         return [excursion for excursion in found if excursion is not None]
 
@@ -211,12 +217,14 @@ class Domain:
             f"{highest[worst]:.0f} are allowed){_nearest(atoms, pairs, worst)}",
         )
 
-    def _density_outside(self, atoms: Atoms) -> Excursion | None:
+    def _density_outside(self, atoms: Atoms, pairs: Pairs) -> Excursion | None:
         if self.density is None or not atoms.pbc.all():
             return None
         density = len(atoms) / float(atoms.get_volume())
         low, high = widened_density(self.density)
         if low <= density <= high:
+            return None
+        if dimensionality(pairs.index, pairs.shift, len(atoms)) < 3:
             return None
         return Excursion(
             "density",

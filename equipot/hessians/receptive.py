@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Int64
 from torch import Tensor
 
-from equipot.graph import AtomicGraph, edge_vectors
+from equipot.graph import AtomicGraph, edge_vectors, partial_graph
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Neighborhoods:
             cutoff=whole.cutoff,
         )
         pointers = np.searchsorted(copies, np.arange(len(centres) + 1))
-        return Surroundings(graph, atoms, distance, pointers)
+        return Surroundings(partial_graph(graph), atoms, distance, pointers)
 
     def _search(
         self, centres: Int64[np.ndarray, " centres"], reach: int

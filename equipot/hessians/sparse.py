@@ -9,7 +9,7 @@ from jaxtyping import Float, Int64
 from scipy.sparse import bsr_array
 from torch import Tensor
 
-from equipot.graph import AtomicGraph
+from equipot.graph import AtomicGraph, partial_graph
 from equipot.hessians.receptive import Neighborhoods, Surroundings
 from equipot.models.differentiable import constant_weights
 from equipot.models.energy_model import EnergyModel
@@ -98,7 +98,7 @@ def _blocks(
     """Block of the centre and each node of its copy."""
     positions = around.graph.positions.requires_grad_()
     with torch.enable_grad():
-        graph = replace(around.graph, positions=positions)
+        graph = partial_graph(replace(around.graph, positions=positions))
         energies = model(graph, {"energy"}, create_graph=True).energies
         (gradient,) = torch.autograd.grad(
             energies[around.within(layers)].sum(),

@@ -124,6 +124,7 @@ class Committee(nn.Module):
             energies=torch.stack([p.energies for p in predictions]).mean(dim=0),
             forces=_mean([p.forces for p in predictions]),
             stress=_mean([p.stress for p in predictions]),
+            stresses=_mean([p.stresses for p in predictions]),
             hessian=_mean_blocks([p.hessian for p in predictions]),
             members=tuple(predictions),
         )

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from equipot.constants import Constant
 from equipot.derivatives import (
+    atomic_stresses,
     differentiable_geometry,
     forces_and_stress,
     hessian_blocks,
@@ -181,7 +182,7 @@ class Potential(nn.Module):
         tabulate = (second or create_graph) and not (
             create_graph and any(weight.requires_grad for weight in self.parameters())
         )
-        if not {"forces", "stress", "hessian"} & set(outputs):
+        if not {"forces", "stress", "stresses", "hessian"} & set(outputs):
             with torch.set_grad_enabled(create_graph):
                 energies, features = self._energies(
                     graph, elements, edge_vectors(graph), tabulate=tabulate
@@ -194,6 +195,13 @@ class Potential(nn.Module):
                 graph, elements, geometry.vectors, tabulate=tabulate
             )
             energy = self._total(energies, graph)
+            stresses = (
+                atomic_stresses(
+                    energy, geometry, graph, create_graph=create_graph or second
+                )
+                if "stresses" in outputs
+                else None
+            )
             forces, stress = forces_and_stress(
                 energy, geometry, graph, create_graph=create_graph or second
             )
@@ -210,8 +218,14 @@ class Potential(nn.Module):
         if not create_graph:
             energy, energies, forces = (t.detach() for t in (energy, energies, forces))
             stress = None if stress is None else stress.detach()
+            stresses = None if stresses is None else stresses.detach()
         prediction = Prediction(
-            energy, energies, forces if "forces" in outputs else None, stress, hessian
+            energy,
+            energies,
+            forces if "forces" in outputs else None,
+            stress,
+            hessian,
+            stresses=stresses,
         )
         return _with_features(prediction, features, outputs)
 

@@ -8,7 +8,9 @@ from torch import Tensor
 
 from equipot.heads.hessian_blocks import HessianBlocks
 
-Output = Literal["energy", "forces", "stress", "hessian", "hessian_direct", "features"]
+Output = Literal[
+    "energy", "forces", "stress", "stresses", "hessian", "hessian_direct", "features"
+]
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,9 @@ class Prediction:
     energies  ``(atoms,)``          eV, float64; they sum to the energy
     forces    ``(atoms, 3)``        eV/Å
     stress    ``(graphs, 3, 3)``    eV/Å^3, symmetric, positive in tension; NaN
-                                    without three periodic directions
+                                    without a periodic direction; of a slab or
+                                    wire along its periodic directions only
+    stresses  ``(atoms, 3, 3)``     eV/Å^3; they sum to the stress
     hessian   a tuple of            eV/Å^2; one block for each structure, as
               ``(n, 3, n, 3)``      structures do not interact
     ========  ====================  ==========================================
@@ -39,3 +43,4 @@ class Prediction:
     hessian: tuple[Tensor, ...] | None = None
     hessian_direct: HessianBlocks | None = None
     features: Float[Tensor, "atoms channels"] | None = None
+    stresses: Float[Tensor, "atoms 3 3"] | None = None

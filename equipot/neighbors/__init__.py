@@ -1,7 +1,20 @@
 """Periodic neighbor lists: every directed pair of atoms closer than a cutoff."""
 
+from equipot.neighbors.completeness import IncompleteGraphError, check_complete
+from equipot.neighbors.dimensionality import dimensionality
 from equipot.neighbors.graph_builder import build_graph
 from equipot.neighbors.interface import BACKENDS, NeighborList, neighbor_list
+from equipot.neighbors.pyg import from_pyg
 from equipot.neighbors.verlet import VerletList
 
-__all__ = ["BACKENDS", "NeighborList", "VerletList", "build_graph", "neighbor_list"]
+__all__ = [
+    "BACKENDS",
+    "IncompleteGraphError",
+    "NeighborList",
+    "VerletList",
+    "build_graph",
+    "check_complete",
+    "dimensionality",
+    "from_pyg",
+    "neighbor_list",
+]

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
+from ase.build import bulk, diamond100
 from ase.neighborlist import neighbor_list
 
 from equipot.config.data import KeysConfig
@@ -189,3 +190,16 @@ def test_a_set_without_energies_has_references_of_zero():
     assert statistics.reference_source == "none"
     assert statistics.energy_scale == pytest.approx(2.0)
     assert torch.tensor(statistics.energy_shift).isfinite()
+
+
+def test_slabs_in_vacuum_have_no_density():
+    crystal, slab = bulk("Si"), diamond100("Si", (1, 1, 5), a=5.43, vacuum=4.0)
+    slab.pbc = True
+    for atoms in (crystal, slab):
+        atoms.info["REF_energy"] = -1.0 * len(atoms)
+
+    statistics = compute_statistics(examples_of([crystal, slab]))
+
+    density = 2 / crystal.get_volume()
+    assert statistics.density_range == pytest.approx((density, density))
+    assert compute_statistics(examples_of([slab])).density_range is None

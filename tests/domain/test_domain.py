@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk
+from ase.build import bulk, diamond100
 
 from equipot.domain import Domain, FeatureCloud, Pairs
 from equipot.neighbors import neighbor_list
@@ -14,7 +14,7 @@ def pairs_of(atoms, cutoff=CUTOFF):
     found = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, cutoff)
     vectors = atoms.positions[found.index[0]] - atoms.positions[found.index[1]]
     vectors += found.shift @ atoms.cell.array
-    return Pairs(found.index, np.linalg.norm(vectors, axis=1), cutoff)
+    return Pairs(found.index, found.shift, np.linalg.norm(vectors, axis=1), cutoff)
 
 
 def of_structure(domain, atoms, cutoff=CUTOFF):
@@ -137,6 +137,26 @@ def test_density_has_a_margin_of_a_tenth(silicon, stretch, outside):
 
     assert [e.kind for e in found] == ["density"] * outside
     assert all("atoms/Å^3" in e.message for e in found)
+
+
+@pytest.mark.parametrize("vacuum", [2.1, 4.0, 20.0])
+@pytest.mark.parametrize("pbc", [(1, 1, 1), (1, 1, 0)])
+def test_vacuum_beside_a_slab_is_no_density(silicon, vacuum, pbc):
+    slab = diamond100("Si", (1, 1, 9), a=5.43, vacuum=vacuum)
+    slab.pbc = pbc
+    density = 8 / silicon.get_volume()
+
+    assert of_structure(Domain(density=(density, density)), slab) == []
+
+
+def test_a_gap_that_pairs_cross_counts_for_the_density(silicon):
+    slab = diamond100("Si", (1, 1, 9), a=5.43, vacuum=1.9)
+    slab.pbc = True
+    density = 8 / silicon.get_volume()
+
+    (found,) = of_structure(Domain(density=(density, density)), slab)
+
+    assert found.kind == "density"
 
 
 def test_density_is_only_that_of_what_repeats(silicon):

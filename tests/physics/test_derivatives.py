@@ -69,11 +69,37 @@ def test_stress_is_the_derivative_by_strain(potential, silica):
     assert_close(stress, stress.T, rtol=0, atol=1e-14)
 
 
-def test_slab_in_a_cell_with_vacuum_has_no_stress(silica):
+def test_stress_of_a_slab_is_that_of_strains_in_its_plane(silica):
     potential = random_potential(lmax=1, num_layers=1)
     silica.pbc = [True, True, False]
+    graph = build_graph(silica, potential.cutoff)
 
-    prediction = potential(build_graph(silica, potential.cutoff))
+    stress = potential(graph).stress[0]
+
+    a, b = silica.cell.array[:2]
+    normal = np.cross(a, b) / np.linalg.norm(np.cross(a, b))
+    assert_close(stress @ torch.from_numpy(normal), torch.zeros(3).double())
+    first = a / np.linalg.norm(a)
+    second = np.cross(normal, first)
+    for u, v in ((first, first), (second, second), (first, second)):
+        strain = (np.outer(u, v) + np.outer(v, u)) / 2
+
+        def strained(h, strain=strain):
+            atoms = silica.copy()
+            atoms.set_cell(silica.cell.array @ (np.eye(3) + h * strain))
+            atoms.positions = silica.positions @ (np.eye(3) + h * strain)
+            return energy_of(potential, atoms)
+
+        numerical = central_difference(strained) / silica.get_volume()
+        assert float(np.sum(stress.numpy() * strain)) == pytest.approx(
+            numerical, abs=1e-7 * stress.abs().max().item() + ROUNDING
+        )
+
+
+def test_molecules_have_no_stress(ethanol):
+    potential = random_potential(lmax=1, num_layers=1)
+
+    prediction = potential(build_graph(ethanol, potential.cutoff))
 
     assert prediction.stress.isnan().all()
     assert prediction.forces.isfinite().all()
