@@ -83,7 +83,7 @@ class Level:
 
 LEVELS: Final[dict[str, Level]] = {
     "quick": Level(50, 72, 2, crowded=False, kinks=False, hessians=1),
-    "standard": Level(600, 136, 4, crowded=True, kinks=True, hessians=3),
+    "standard": Level(550, 136, 4, crowded=True, kinks=True, hessians=3),
     "thorough": Level(20_000, 520, 1000, True, True, hessians=1000, seeds=3),
 }
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import torch
 
-from equipot.graph import edge_vectors
+from equipot.graph import edge_vectors, partial_graph
 from equipot.models.differentiable import constant_weights
 from equipot.scatter import scatter_sum
 
@@ -43,9 +43,10 @@ def scaled(found, factor):
 
 
 def without(graph, keep):
-    return replace(
+    few = replace(
         graph, edge_index=graph.edge_index[:, keep], edge_shift=graph.edge_shift[keep]
     )
+    return partial_graph(few)
 
 
 def ranks(graph, lengths):
