@@ -17,6 +17,7 @@ from equipot.report.verification_page import verification_page
 from equipot.tensor_products import get_backend
 from equipot.verify.table import certificate_report, report
 
+
 def run_verification(
     model: Path,
     files: Sequence[Path] = (),

@@ -50,6 +50,7 @@ from equipot.verify.strength import (
     bond_checks,
     cluster_check,
     compressed_cluster_check,
+    hidden_pulls,
     measure_bonds,
 )
 from equipot.verify.subject import ModelFailureError, Subject
@@ -193,8 +194,8 @@ def certify(
             seed=seed,
             stated_force=typical_force,
         )
-        checks, curves = inspection.run(reference_energies, lowest_energy)
-        notes = inspection.notes(curves.dimers, level)
+        checks, curves, pulls = inspection.run(reference_energies, lowest_energy)
+        notes = inspection.notes(curves.dimers, pulls, level)
     return Certificate(
         structures=len(given),
         atoms=sum(len(atoms) for atoms in given),
@@ -269,13 +270,13 @@ class _Inspection:
 
     def run(
         self, reference_energies: Mapping[int, float] | None, lowest: float | None
-    ) -> tuple[list[Check], Curves]:
-        """All checks, and what some of them were made from."""
+    ) -> tuple[list[Check], Curves, list[str]]:
+        """All checks, what some were made from, and pulls beyond the domain."""
         checks: list[Check] = []
         for seed in range(self.seed, self.seed + self.level.seeds):
             checks += self._structures(seed)
         checks = _worst_of_each(checks)
-        more, curves = self._scans(lowest)
+        more, curves, pulls = self._scans(lowest)
         checks += more
         if reference_energies is not None:
             checks += _attempt(
@@ -284,7 +285,7 @@ class _Inspection:
                     free_atom_check(self.subject, self.elements, reference_energies)
                 ],
             )
-        return checks + self._repetitions(), curves
+        return checks + self._repetitions(), curves, pulls
 
     def _structures(self, seed: int) -> list[Check]:
         """Symmetries, derivatives and outputs, on structures of all kinds."""
@@ -335,9 +336,7 @@ class _Inspection:
             groups.append(
                 (
                     "energy along an expansion",
-                    lambda: [
-                        expansion_check(model, made.compressed, typical=typical)
-                    ],
+                    lambda: [expansion_check(model, made.compressed, typical=typical)],
                 )
             )
         if rest:
@@ -382,11 +381,12 @@ class _Inspection:
             self.subject, small[: self.level.hessians], typical=typical
         )
 
-    def _scans(self, lowest: float | None) -> tuple[list[Check], Curves]:
+    def _scans(self, lowest: float | None) -> tuple[list[Check], Curves, list[str]]:
         """Pairs, triples and clusters at all distances, and dynamics."""
         model, closest = self.subject, self.closest
         pairs = choose_pairs(self.elements)
         checks: list[Check] = []
+        pulls: list[str] = []
         at_cutoff, dimers, drift = _nothing_seen(pairs, model.cutoff)
         try:
             drift = measure_drift(model, _moving(self.given), seed=self.seed)
@@ -395,6 +395,7 @@ class _Inspection:
             checks += [smooth, separation_check(model, pairs)]
             dimers = scan_dimers(model, pairs, closest)
             bonds = measure_bonds(model, pairs, closest, self.given, lowest)
+            pulls = hidden_pulls(bonds)
             checks += [
                 hole_check(dimers),
                 compressed_cluster_check(model, dimers, self.elements),
@@ -403,7 +404,7 @@ class _Inspection:
             ]
         except ModelFailureError as error:
             checks.append(_failure("the other side of the cutoff", error))
-        return checks, Curves(dimers, at_cutoff, drift)
+        return checks, Curves(dimers, at_cutoff, drift), pulls
 
     def _repetitions(self) -> list[Check]:
         """Searches for neighbors, and the same calls again."""
@@ -451,7 +452,9 @@ class _Inspection:
         believed = stated if stated <= UNUSUAL_SCALE * measured else 0.0
         return max(SMALLEST_FORCE, measured, believed)
 
-    def notes(self, dimers: Sequence[DimerScan], level: str) -> tuple[str, ...]:
+    def notes(
+        self, dimers: Sequence[DimerScan], pulls: Sequence[str], level: str
+    ) -> tuple[str, ...]:
         """What was not looked at, and what is no failure but should be known."""
         notes = []
         if level == "quick":
@@ -467,6 +470,14 @@ class _Inspection:
         total = len(self.elements) * (len(self.elements) + 1) // 2
         if len(dimers) < total:
             notes.append(f"{len(dimers)} of {total} pairs of elements were looked at")
+        if pulls:
+            more = len(pulls) - MOST_NAMED
+            notes.append(
+                "outside of its domain, closer than in training, atoms pull each other "
+                f"more than any bond does: {', '.join(pulls[:MOST_NAMED])}"
+                + (f" and {more} more pairs" if more > 0 else "")
+                + ". Calculators and dynamics refuse to go there"
+            )
         return (*notes, *_hidden_holes(dimers))
 
     def _mirror_note(self) -> str:

@@ -180,4 +180,3 @@ def _distances(
         return MARGIN * max(bond, min(limit or 0.0, 0.95 * cutoff))
 
     return {(a, b): distance(a, b) for a in elements for b in elements}
-

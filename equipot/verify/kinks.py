@@ -117,9 +117,7 @@ def kink_check(
         suspicious = _suspicious(pieces, typical)
         if not suspicious:
             break
-        finer = [
-            (p.line, np.linspace(p.low, p.high, REFINED + 1)) for p in suspicious
-        ]
+        finer = [(p.line, np.linspace(p.low, p.high, REFINED + 1)) for p in suspicious]
         kept = [p for p in pieces if not _fails(p, typical)]
         pieces = kept + _measure(model, finer)
     quantities = []

@@ -69,7 +69,9 @@ def output_checks(
         if "hessian" in abilities(model):
             hessians.append(_hessian(model, atoms, size))
     checks = [
-        worst(same, against="other outputs asked for", tolerance=TOLERANCE, reason=REASON),
+        worst(
+            same, against="other outputs asked for", tolerance=TOLERANCE, reason=REASON
+        ),
         worst(
             sums,
             against="the sum over its atoms",

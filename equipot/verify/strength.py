@@ -1,8 +1,8 @@
 """Whether pairs and clusters are bound more strongly than nature allows.
 
-Numbers are those of the strongest bonds there are. N2 and CO, bound by 10 and 11 eV,
-pull with at most 13 eV/Å; H2 has a stiffness of 36 eV/Å^2, and longer bonds have less. A
-hole in a potential is deep or narrow: its walls are steeper.
+Limits are those of the strongest bonds there are. N2 and CO, bound by 10 and 11 eV,
+pull with at most 13 eV/Å; H2 has a stiffness of 36 eV/Å^2, and longer bonds have less.
+A hole in a potential is deep or narrow: its walls are steeper.
 """
 
 from collections.abc import Iterator, Sequence
@@ -63,6 +63,8 @@ class Bonds:
     """Energy in eV of each element."""
     lowest: float
     """Energy in eV per atom of the most strongly bound known structure, or zero."""
+    starts: dict[Pair, float]
+    """Distance in Å where the domain of each pair begins, or a short bond."""
 
     @property
     def factor(self) -> float:
@@ -103,15 +105,14 @@ def measure_bonds(
         lowest = min((_per_atom(model, atoms, free) for atoms in known), default=0.0)
     curves = {}
     for pair in pairs:
-        start = _start(pair, model.cutoff, closest)
-        if start >= model.cutoff:
-            continue
+        start = _start(pair, model.cutoff, None)
         count = max(3, int(np.ceil((model.cutoff - start) / STEP)))
         distances = np.linspace(start, model.cutoff, count + 1)
         found = scan(model, pair, distances)
         energies = found.energies - free[pair[0]] - free[pair[1]]
         curves[pair] = (distances, energies, -found.pulls)
-    return Bonds(curves, free, min(lowest, 0.0))
+    starts = {pair: _start(pair, model.cutoff, closest) for pair in pairs}
+    return Bonds(curves, free, min(lowest, 0.0), starts)
 
 
 def bond_checks(bonds: Bonds) -> list[Check]:
@@ -119,9 +120,12 @@ def bond_checks(bonds: Bonds) -> list[Check]:
     pulls, stiff = [(0.0, "")], [(0.0, "")]
     for pair, (distances, energies, attraction) in bonds.curves.items():
         bond = LONG_BOND * float(covalent_radii[pair[0]] + covalent_radii[pair[1]])
-        pulls.append(_largest(pair, distances, attraction))
+        used = distances >= bonds.starts[pair]
+        if not used.any():
+            continue
+        pulls.append(_largest(pair, distances[used], attraction[used]))
         stiffness = np.gradient(attraction, distances)
-        bound = (distances >= bond) & ~(energies > 0)
+        bound = used & (distances >= bond) & ~(energies > 0)
         if bound.any():
             stiff.append(_largest(pair, distances[bound], stiffness[bound]))
     factor = bonds.factor
@@ -129,6 +133,19 @@ def bond_checks(bonds: Bonds) -> list[Check]:
         _limit("pull", "eV/Å", max(pulls, key=_rank), STRONGEST_PULL * factor),
         _limit("stiffness", "eV/Å^2", max(stiff, key=_rank), STIFFEST * factor),
     ]
+
+
+def hidden_pulls(bonds: Bonds) -> list[str]:
+    """Pairs that pull too strongly where they are refused: place and size in words."""
+    found = []
+    for pair, (distances, _, attraction) in bonds.curves.items():
+        refused = distances < bonds.starts[pair]
+        if not refused.any():
+            continue
+        pull, where = _largest(pair, distances[refused], attraction[refused])
+        if not pull <= STRONGEST_PULL * bonds.factor:
+            found.append((pull, f"{where} ({pull:.2g} eV/Å)"))
+    return [text for _, text in sorted(found, reverse=True)]
 
 
 def cluster_check(
@@ -160,9 +177,7 @@ def cluster_check(
         bound = np.maximum(pairs, -MOST_OF_PAIRS * bonds.factor)
         own = (energies.double().numpy() - free) / len(atoms)
         excess = np.minimum(bonds.lowest, bound) - own
-        found.append(
-            (float(excess[np.argmax(excess)]), atoms.get_chemical_formula())
-        )
+        found.append((float(excess[np.argmax(excess)]), atoms.get_chemical_formula()))
     excess, where = max(found, key=_rank)
     return Check(
         quantity="binding",

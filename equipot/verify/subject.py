@@ -22,7 +22,7 @@ RAISED = (
     TypeError,
     ValueError,
 )
-"""What a broken model may raise: a failure of the model, and not of its verification."""
+"""What a broken model may raise: the model fails, and not its verification."""
 
 
 class ModelFailureError(Exception):

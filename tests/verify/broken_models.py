@@ -180,7 +180,8 @@ class NearOrigin(Wrapped):
         far = graph.positions.detach().norm(dim=1) > self.limit
         more = torch.where(far, 1e-6, 0.0).double()
         return replace(
-            found, energy=found.energy + scatter_sum(more, graph.batch, graph.num_graphs)
+            found,
+            energy=found.energy + scatter_sum(more, graph.batch, graph.num_graphs),
         )
 
 
@@ -300,9 +301,7 @@ class WithAnEnergy(Wrapped):
         if stress is not None:
             stress = stress + pull / torch.linalg.det(graph.cell).abs()[:, None, None]
         if not create_graph:
-            energy, energies, forces = (
-                t.detach() for t in (energy, energies, forces)
-            )
+            energy, energies, forces = (t.detach() for t in (energy, energies, forces))
             stress = None if stress is None else stress.detach()
         return replace(
             found,

@@ -170,7 +170,9 @@ def test_single_precision_is_compared_with_double(potential, pair_of_structures)
     wrong = with_backend(potential, "wrong_in_float32")
 
     assert all(c.passed for c in precision_checks(potential, pair_of_structures))
-    found = {c.quantity for c in precision_checks(wrong, pair_of_structures) if not c.passed}
+    found = {
+        c.quantity for c in precision_checks(wrong, pair_of_structures) if not c.passed
+    }
     assert "forces" in found
 
 
