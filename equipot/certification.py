@@ -133,7 +133,8 @@ def verify_model(
         CheckpointError: If it does not hold a potential that this version can use.
         BackendUnavailableError: If a backend that was asked for cannot run here.
         ValueError: If there is no structure with atoms, or one with an unknown element;
-            if device, dtype, level or a backend are unknown, or it cannot compute the model.
+            if device, dtype, level or a backend are unknown, or the backend cannot
+            compute the model.
 
     Example::
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -35,15 +36,15 @@ IMAGES = 9
 LONGER = 0.25
 """Of the cutoff by which the graph reaches further than it has to."""
 REASON = (
-    "of the largest or the typical force; rounding of 1e-16, which layers and derivatives let grow by "
-    "less than 1e7"
+    "of the largest or the typical force; rounding of 1e-16, which layers and "
+    "derivatives let grow by less than 1e7"
 )
 ROUNDING_FACTOR = 30.0
 SMALLEST_TOLERANCE = 1e-12
 ROUNDING_REASON = (
-    f"of the largest or the typical force; {ROUNDING_FACTOR:g} times the rounding errors that a "
-    f"translation shows, at least {SMALLEST_TOLERANCE:g}: constants rounded to float32 "
-    "break symmetries by little more"
+    f"of the largest or the typical force; {ROUNDING_FACTOR:g} times the rounding "
+    f"errors that a translation shows, at least {SMALLEST_TOLERANCE:g}: constants "
+    "rounded to float32 break symmetries by little more"
 )
 EXTENSIVE = "; twice the energy is expected, and the same forces: size extensivity"
 
@@ -199,7 +200,7 @@ def _in_another_cell(atoms: Atoms, rng: np.random.Generator) -> Change | None:
     order = rng.permutation(directions)
     changed = atoms.copy()
     cell = atoms.cell.array.copy()
-    for a, b in zip(order, order[1:], strict=False):
+    for a, b in pairwise(order):
         cell[b] += 2 * cell[a]
     changed.set_cell(cell)
     return Change(changed, np.arange(len(atoms)), np.eye(3))
