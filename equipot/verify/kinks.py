@@ -219,7 +219,7 @@ def _suspicious(pieces: Sequence[_Piece], typical: float) -> list[_Piece]:
 
 def _measure(
     model: EnergyModel,
-    lines: Sequence[tuple[Line, Float64[np.ndarray, " points"]]],
+    lines: Sequence[tuple[Line, Float64[np.ndarray, " _points"]]],
 ) -> list[_Piece]:
     """What quadrature misses in each piece of each line."""
     places = []
@@ -253,8 +253,8 @@ def _measure(
 
 def _along(
     model: EnergyModel,
-    places: Sequence[tuple[Line, Float64[np.ndarray, " places"]]],
-) -> Iterator[Float64[np.ndarray, "places three"]]:
+    places: Sequence[tuple[Line, Float64[np.ndarray, " _places"]]],
+) -> Iterator[Float64[np.ndarray, "_places three"]]:
     """Energy, force and curvature along their lines, for one batch after the other."""
     graphs, directions, edges = [], [], 0
     for line, some in _in_parts(places):
@@ -269,8 +269,8 @@ def _along(
 
 
 def _in_parts(
-    places: Sequence[tuple[Line, Float64[np.ndarray, " places"]]],
-) -> Iterator[tuple[Line, Float64[np.ndarray, " places"]]]:
+    places: Sequence[tuple[Line, Float64[np.ndarray, " _places"]]],
+) -> Iterator[tuple[Line, Float64[np.ndarray, " _places"]]]:
     """The same places, in parts that memory is sure to hold."""
     for line, every in places:
         atoms = len(line.atoms)
@@ -290,8 +290,8 @@ def _graph(
 
 
 def _measured(
-    model: EnergyModel, graphs: Sequence[AtomicGraph], along: Float64[Tensor, "atoms 3"]
-) -> Float64[np.ndarray, "places three"]:
+    model: EnergyModel, graphs: Sequence[AtomicGraph], along: Float64[Tensor, "_atoms 3"]
+) -> Float64[np.ndarray, "_places three"]:
     batch = collate(graphs)
     positions = batch.positions.detach().requires_grad_()
     found = model(
