@@ -290,7 +290,9 @@ def _graph(
 
 
 def _measured(
-    model: EnergyModel, graphs: Sequence[AtomicGraph], along: Float64[Tensor, "_atoms 3"]
+    model: EnergyModel,
+    graphs: Sequence[AtomicGraph],
+    along: Float64[Tensor, "_atoms 3"],
 ) -> Float64[np.ndarray, "_places three"]:
     batch = collate(graphs)
     positions = batch.positions.detach().requires_grad_()

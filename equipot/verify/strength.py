@@ -103,6 +103,8 @@ def measure_bonds(
     free = {z: float(p.energy) for z, p in zip(elements, alone, strict=True)}
     if lowest is None:
         lowest = min((_per_atom(model, atoms, free) for atoms in known), default=0.0)
+        # what no matter has is a collapse of the model, and no measure of it
+        lowest = max(lowest, -MOST_OF_PAIRS)
     curves = {}
     for pair in pairs:
         start = _start(pair, model.cutoff, None)

@@ -255,14 +255,14 @@ class SometimesOtherForces(Wrapped):
 
 class Raises(Wrapped):
     def tell(self, graph, found, outputs):
-        if graph.num_atoms > 100:
+        if graph.num_atoms > 60:
             raise RuntimeError("no room for so many atoms")
         return found
 
 
 class ForgetsStress(Wrapped):
     def tell(self, graph, found, outputs):
-        return replace(found, stress=None) if graph.num_atoms > 100 else found
+        return replace(found, stress=None) if graph.num_atoms > 60 else found
 
 
 class WithAnEnergy(Wrapped):
@@ -347,9 +347,11 @@ class KinkOfCurvature(KinkOfForce):
 class KinkInDensity(WithAnEnergy):
     """An energy of the surroundings begins at some density."""
 
+    place = 1.0
+
     def extra(self, graph, lengths, weights):
         density = scatter_sum(weights, graph.edge_index[1], graph.num_atoms)
-        return 0.05 * (density - 0.3).clamp(min=0) ** 2
+        return 0.05 * (density - self.place).clamp(min=0) ** 2
 
 
 class TriplesCollapse(WithAnEnergy):
