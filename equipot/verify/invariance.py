@@ -26,7 +26,7 @@ from equipot.verify.physics import (
 from equipot.verify.result import Check
 
 FAR = 128.0
-"""Å between copies of a molecule: beyond every cutoff. A power of two: see `on_grid`."""
+"""Å between copies: beyond every cutoff. A power of two, see `on_grid`."""
 FARTHEST = 1024.0
 """Å by which structures are moved."""
 MANY_ATOMS = 136
