@@ -2,7 +2,8 @@
 
 ``pip install --no-build-isolation .`` builds them with the PyTorch that is installed.
 An isolated build has none, and one that it downloaded need not be the one in use: there
-the package is pure Python, and `equipot doctor` names the command that adds the ops.
+the package is pure Python, and `equipot doctor` names the command that adds the ops:
+it takes the folder that the package was installed from.
 The variable EQUIPOT_BUILD chooses: ``none``, ``cpu``, or ``cpu,cuda``.
 """
 
@@ -38,7 +39,11 @@ class BuildPackage(build_py):
         for target in targets():
             TARGETS[target](root / "equipot" / "ops" / "lib")
         if not targets():
-            print(f"equipot: no compiled ops, {obstacle() or 'as asked'}")
+            print(
+                f"equipot: no compiled ops, {obstacle() or 'as asked'}; to add them: "
+                "pip install --no-build-isolation --no-deps --force-reinstall "
+                f"'{ROOT}'"
+            )
 
 
 class BuildWheel(bdist_wheel):

@@ -130,7 +130,8 @@ def verify_model(
 
     Raises:
         FileNotFoundError: If there is no file.
-        CheckpointError: If it does not hold a potential that this version can use.
+        CheckpointError: If it does not hold a potential that this version can use, or
+            does not compute what it did when it was saved.
         BackendUnavailableError: If a backend that was asked for cannot run here.
         ValueError: If there is no structure with atoms, or one with an unknown element;
             if device, dtype, level or a backend are unknown, or the backend cannot
@@ -149,9 +150,7 @@ def verify_model(
         identity = digest(model.state_dict())
     else:
         header = read_header(model)
-        potential = load_potential(
-            model, device=device, dtype=dtype, backend=REFERENCE, verify=False
-        )
+        potential = load_potential(model, device=device, dtype=dtype, backend=REFERENCE)
         name, identity = str(model), header["sha256"]
         statistics = read_statistics(header)
         limits = domain_limits(statistics)

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from equipot.atomic_file import sync_folder
+from equipot.atomic_file import sync_folder, unused_name
 from equipot.tensor_file import TensorFileError, read_tensor_file, write_tensor_file
 
 
@@ -125,8 +125,9 @@ class Generations:
 
 def _name_also(path: Path, name: Path) -> None:
     """Give a file a second name, so that at no moment it has none."""
-    spare = name.with_name(f"{name.name}.link")
-    spare.unlink(missing_ok=True)
-    os.link(path, spare)
-    os.replace(spare, name)
-    spare.unlink(missing_ok=True)  # stays if both were names of one file already
+    spare = unused_name(name)
+    os.link(path, spare, follow_symlinks=False)
+    try:
+        os.replace(spare, name)
+    finally:
+        spare.unlink(missing_ok=True)  # stays if both were names of one file already

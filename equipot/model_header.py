@@ -15,6 +15,7 @@ from equipot.data.pairs import parse_pair
 from equipot.data.samples import sample_from_json
 from equipot.data.statistics import Statistics
 from equipot.models.size import count_weights
+from equipot.verify.golden import GoldenOutputs
 
 MOST_SAMPLES = 16
 MOST_SAMPLE_ATOMS = 2000
@@ -130,6 +131,28 @@ def check_samples(values: Any) -> None:
         total += len(atoms)
     if total > MOST_SAMPLE_ATOMS:
         raise ValueError(f"samples: {total} atoms, expected up to {MOST_SAMPLE_ATOMS}")
+
+
+def check_golden(section: Any) -> None:
+    """Refuse golden outputs that make no sense, or of structures that do not.
+
+    Args:
+        section: Section ``golden`` of a header; None in files before format 4.
+
+    Raises:
+        ValueError: If they do not.
+    """
+    if section is None:
+        return
+    try:
+        check_samples(section["generated"])
+        GoldenOutputs.from_json(section)
+        sealed = section["sealed"]
+        texts = [text for item in sealed.items() for text in item]
+    except Exception as error:  # ASE leaks any type
+        raise ValueError(f"golden outputs: {short(error)}") from error
+    if not texts or not all(isinstance(text, str) for text in texts):
+        raise ValueError("golden outputs: sealed must map keys to hashes")
 
 
 def check_weights(

@@ -5,8 +5,16 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
-from equipot.atomic_file import PARTIAL, naming
+from equipot.atomic_file import (
+    PARTIAL,
+    create_file,
+    make_folder,
+    naming,
+    open_regular,
+    unused_name,
+)
 
 LOCK = ".lock"
 CONFIG = "config.yaml"
@@ -37,8 +45,8 @@ def claimed(folder: Path, *, resume: bool) -> Iterator[None]:
         raise RunFolderError(
             f"there is no run in {folder} to resume; start it without --resume"
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("w") as file:
+    make_folder(folder)
+    with _lock_file(folder) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -48,16 +56,22 @@ def claimed(folder: Path, *, resume: bool) -> Iterator[None]:
         if not resume:
             _check_unused(folder)
         for leftover in folder.glob(PARTIAL):
-            leftover.unlink()
+            if leftover.is_symlink() or leftover.is_file():
+                leftover.unlink()
         with naming(folder):
             _check_writable(folder)
             yield
 
 
+def _lock_file(folder: Path) -> IO[bytes]:
+    """The file to lock; neither truncated nor written to."""
+    return os.fdopen(open_regular(folder / LOCK, os.O_RDWR | os.O_CREAT), "r+b")
+
+
 def _check_writable(folder: Path) -> None:
     """Tell before hours of computing, not after them; the lock may be open to us."""
-    probe = folder / f".probe.{os.getpid()}.partial"
-    probe.touch()
+    probe = unused_name(folder / "probe")
+    os.close(create_file(probe))
     probe.unlink()
 
 

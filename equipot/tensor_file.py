@@ -16,6 +16,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from equipot.atomic_file import write_atomically
+from equipot.paths import located
 
 HEADER_KEY = "equipot"
 MAX_HEADER_BYTES = 64 * 2**20
@@ -143,7 +144,7 @@ def _refuse_constant(name: str) -> float:
 def _check_layout(path: Path) -> None:
     """Refuse what is not safetensors before a parser sees it."""
     if not path.is_file():
-        raise FileNotFoundError(f"no file {path}")
+        raise FileNotFoundError(f"no file {located(path)}")
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(9)

@@ -1,7 +1,8 @@
 """What a machine has found out and need not find out again: JSON in the user's cache.
 
 Files are in ``$XDG_CACHE_HOME/equipot``, or ``~/.cache/equipot`` without that variable.
-Each holds the whole question beside its answer; losing one costs time, nothing else.
+Each holds the whole question beside its answer, and a hash of both: one that was edited
+is found out anew. Losing one costs time, nothing else.
 """
 
 import hashlib
@@ -40,11 +41,15 @@ def recall(topic: str, question: Mapping[str, Any]) -> Mapping[str, Any] | None:
     path = entry_path(topic, question)
     try:
         entry = json.loads(path.read_text(encoding="utf-8"))
-        if entry["question"] == json.loads(json.dumps(question)):
-            answer = entry["answer"]
-            if isinstance(answer, dict):
-                return answer
-        problem = "it holds something else"
+        answer = entry["answer"]
+        if entry["question"] != json.loads(json.dumps(question)):
+            problem = "it holds something else"
+        elif entry["sha256"] != _digest(question, answer):
+            problem = "it was edited: it does not match its SHA-256"
+        elif isinstance(answer, dict):
+            return answer
+        else:
+            problem = "it holds something else"
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -60,6 +65,22 @@ def remember(
     path = entry_path(topic, question)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, {"question": question, "answer": answer})
+        entry = {"question": question, "answer": answer}
+        write_json(path, {**entry, "sha256": _digest(question, answer)})
     except OSError as error:
         logger.warning("%s cannot be written (%s): it is not remembered", path, error)
+
+
+def forget(topic: str, question: Mapping[str, Any]) -> None:
+    """Remove an answer, if there is one; a file that cannot be removed is told of."""
+    path = entry_path(topic, question)
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        logger.warning("%s cannot be removed (%s)", path, error)
+
+
+def _digest(question: Mapping[str, Any], answer: Any) -> str:
+    """SHA-256 of a question and its answer, in hexadecimal."""
+    text = json.dumps([question, answer], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

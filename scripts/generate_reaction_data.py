@@ -19,7 +19,7 @@ from equipot.workflows import (
     relax,
     vibrations,
 )
-from equipot.workflows.rigid_motion import internal_basis
+from equipot.workflows.rigid_motion import internal_basis, rigid_motions
 
 METHOD = "GFN2-xTB"
 DATA = Path(__file__).parents[1] / "data"
@@ -130,10 +130,11 @@ def displaced(image: Atoms, count: int, rng: np.random.Generator) -> Iterator[At
     """Classical thermal displacements along the normal modes of an image."""
     masses = image.get_masses()
     root = np.repeat(np.sqrt(masses), 3)
-    basis = internal_basis(image, masses)
     n = 3 * len(image)
-    hessian = differences(with_calculator(image.copy())).reshape(n, n)
+    mobile = with_calculator(image.copy())
+    hessian = differences(mobile).reshape(n, n)
     hessian = (hessian + hessian.T) / 2
+    basis = internal_basis(image, masses, rigid_motions(mobile, hessian))
     curvatures, vectors = np.linalg.eigh(
         basis.T @ (hessian / root[:, None] / root) @ basis
     )

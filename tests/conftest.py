@@ -9,6 +9,8 @@ import torch
 from ase import Atoms
 from ase.build import bulk, molecule
 
+import equipot.tensor_products.trial
+import equipot.verify.backend
 from equipot.models import Potential
 from tests.potentials import ARCHITECTURES, random_potential
 
@@ -19,6 +21,26 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+LARGE_EDGES = equipot.tensor_products.trial.LARGE_EDGES
+"""Edges of the large comparison of backends, as users have it."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _few_edges() -> Iterator[None]:
+    """Fewer edges in the large comparison of backends, which would take minutes."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (equipot.tensor_products.trial, equipot.verify.backend):
+            patch.setattr(module, "LARGE_EDGES", 1000)
+        yield
+
+
+@pytest.fixture
+def many_edges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The large comparison of backends as users have it."""
+    for module in (equipot.tensor_products.trial, equipot.verify.backend):
+        monkeypatch.setattr(module, "LARGE_EDGES", LARGE_EDGES)
 
 
 @pytest.fixture(scope="session")

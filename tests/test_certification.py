@@ -20,7 +20,13 @@ from tests.broken_backends import WrongCoupling
 from tests.potentials import random_potential, statistics_of
 
 CONFIG = ModelConfig(
-    cutoff=4.0, lmax=1, channels=2, num_layers=1, num_basis=4, radial_hidden=(4,)
+    cutoff=4.0,
+    lmax=1,
+    channels=2,
+    num_layers=1,
+    num_basis=4,
+    radial_hidden=(4,),
+    backend="clebsch_gordan",
 )
 
 

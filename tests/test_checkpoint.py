@@ -1,5 +1,8 @@
 """Potentials on disk."""
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -17,7 +20,14 @@ from equipot.neighbors import build_graph
 from equipot.tensor_file import read_tensor_file, write_tensor_file
 from tests.potentials import statistics_of
 
-CONFIG = ModelConfig(cutoff=4.0, lmax=1, channels=4, num_layers=2, radial_hidden=(8,))
+CONFIG = ModelConfig(
+    cutoff=4.0,
+    lmax=1,
+    channels=4,
+    num_layers=2,
+    radial_hidden=(8,),
+    backend="clebsch_gordan",
+)
 STATISTICS = statistics_of((1, 6, 8), 4.0)
 
 
@@ -57,7 +67,7 @@ def test_loaded_potential_predicts_the_same_bits(path, potential, ethanol):
 def test_header_tells_what_the_weights_mean(path):
     header = read_header(path)
 
-    assert header["format_version"] == 3
+    assert header["format_version"] == 4
     assert header["model"]["cutoff"] == 4.0
     assert header["statistics"]["elements"] == [1, 6, 8]
     assert header["units"]["stress"] == "eV/Å^3, positive in tension"
@@ -114,22 +124,23 @@ def test_a_format_version_that_is_none_is_refused(path):
 
 
 def test_older_format_is_upgraded(path, monkeypatch):
-    """Version 4 is said to have renamed a key of version 3."""
-    rewrite(path, lambda h: {**h, "fmt_stats": h["statistics"], "statistics": None})
-    monkeypatch.setattr(equipot.checkpoint, "FORMAT_VERSION", 4)
+    """Version 5 is said to have renamed a key of version 4."""
+    monkeypatch.setattr(equipot.checkpoint, "FORMAT_VERSION", 5)
     monkeypatch.setitem(
         equipot.checkpoint.UPGRADES,
-        3,
-        lambda header: {**header, "statistics": header["fmt_stats"]},
+        4,
+        lambda header: {**header, "model": {**header["model"], "cutoff": 4.5}},
     )
 
-    assert read_header(path)["format_version"] == 4
-    assert load_potential(path, device="cpu").elements == (1, 6, 8)
+    assert read_header(path)["format_version"] == 5
+    assert read_header(path)["model"]["cutoff"] == 4.5
+    assert load_potential(path, device="cpu", verify=False).cutoff == 4.5
 
 
 @pytest.mark.parametrize("zbl", [False, True])
 def test_a_model_of_version_2_is_refused_if_its_repulsion_was_another(path, zbl):
     def older(header):
+        header.pop("golden")
         return {
             **header,
             "format_version": 2,
@@ -180,3 +191,24 @@ def test_missing_gpu_and_unknown_names_are_refused(path):
 def test_extra_sections_cannot_hide_others(path, potential):
     with pytest.raises(ValueError, match="'units'"):
         save_potential(path, potential, CONFIG, STATISTICS, {"units": {}})
+
+
+def test_a_file_of_format_3_predicts_what_it_did(silica, ethanol):
+    """Written by commit 1619f1a, which also predicted the numbers, to the bit."""
+    files = Path(__file__).parent / "files"
+    expected = json.loads((files / "format_3.json").read_text())
+
+    loaded = load_potential(
+        files / "format_3.safetensors",
+        device="cpu",
+        dtype="float64",
+        backend="clebsch_gordan",
+    )
+
+    for atoms, wanted in zip((ethanol, silica), expected, strict=True):
+        prediction = loaded(build_graph(atoms, loaded.cutoff))
+        assert prediction.energy.tolist() == wanted["energy"]
+        assert prediction.forces.tolist() == wanted["forces"]
+        if wanted["stress"] is not None:
+            assert prediction.stress.tolist() == wanted["stress"]
+    assert read_header(files / "format_3.safetensors")["golden"] is None

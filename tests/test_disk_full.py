@@ -105,10 +105,10 @@ def mount(*arguments):
 
 
 def test_a_folder_that_cannot_be_written_to_is_told_of_at_once(tmp_path, monkeypatch):
-    def refuse(self):
-        raise PermissionError(13, "Permission denied", str(self))
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("pathlib.Path.touch", refuse)
+    monkeypatch.setattr("equipot.run_folder.create_file", refuse)
 
     with (
         pytest.raises(PermissionError, match=str(tmp_path)),
@@ -122,6 +122,8 @@ def full(monkeypatch):
     """Files take so many bytes more and then no others: a part of what is written."""
     import io
 
+    open_whole = os.fdopen
+
     def leave(room):
         real = io.FileIO
 
@@ -134,12 +136,12 @@ def full(monkeypatch):
                 room -= written
                 return written
 
-        def open_full(path, mode="r", buffering=-1, **options):
+        def open_full(descriptor, mode="r", buffering=-1, **options):
             if buffering == 0:
-                return Full(path, mode.replace("b", ""))
-            return open(path, mode, buffering, **options)
+                return Full(descriptor, mode.replace("b", ""))
+            return open_whole(descriptor, mode, buffering, **options)
 
-        monkeypatch.setattr("pathlib.Path.open", open_full)
+        monkeypatch.setattr("os.fdopen", open_full)
 
     return leave
 

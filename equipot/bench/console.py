@@ -13,6 +13,7 @@ from equipot.bench.measure import Ability, Cost, Result
 from equipot.bench.steps import STEPS
 from equipot.report.markup import shown
 from equipot.tensor_products import Path
+from equipot.terminal import Fitted
 
 BELOW = (0, 0, 1, 0)
 """An empty line under a table."""
@@ -23,14 +24,14 @@ WORK = ("error", "operations", "in matrices", "bytes", "memory")
 
 def summary(result: Result) -> Iterator[RenderableType]:
     """What `equipot bench tensor-products` prints."""
-    yield Padding(_abilities(result.abilities), BELOW)
+    yield Padding(Fitted(_abilities(result.abilities)), BELOW)
     for channels in result.settings.channels:
         own = [cost for cost in result.costs if cost.channels == channels]
-        yield Padding(_work(own), BELOW)
+        yield Padding(Fitted(_work(own)), BELOW)
         for step in STEPS:
-            yield Padding(_times(own, step, result.settings.edges), BELOW)
+            yield Padding(Fitted(_times(own, step, result.settings.edges)), BELOW)
         if len(result.settings.lmax) > 1:
-            yield Padding(_growths(own), BELOW)
+            yield Padding(Fitted(_growths(own)), BELOW)
     for name, reason in result.absent.items():
         yield f"[yellow]![/] {escape(f'{name} is left out: {reason}')}"
     for sentence in conclusions(result):

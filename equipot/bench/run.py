@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from equipot.atomic_file import write_json
+from equipot.atomic_file import make_folder, write_json
 from equipot.bench.console import summary
 from equipot.bench.html import write_page
 from equipot.bench.measure import Result, Settings, measure
@@ -40,7 +40,7 @@ def run_bench(
         screen.print(item)
     screen.print(", ".join(f"{k} {escape(v)}" for k, v in about.items()))
     if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
+        make_folder(output)
         write_page(output / PAGE, result, about)
         write_json(output / JSON, to_json(result, about))
         for name in (PAGE, JSON):

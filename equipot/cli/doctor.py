@@ -27,6 +27,8 @@ PACKAGES = (
 @explain_errors
 def doctor() -> None:
     """Show versions, devices, threads and which backends can run here."""
+    from equipot.terminal import in_columns
+
     sections = {
         "Versions": versions(),
         "Processor": processor(),
@@ -37,8 +39,8 @@ def doctor() -> None:
     }
     for title, lines in sections.items():
         typer.secho(title, bold=True)
-        for name, value in lines:
-            typer.echo(f"  {name:18}{value}")
+        for line in in_columns(list(lines)):
+            typer.echo(line)
 
 
 def versions() -> Iterator[tuple[str, str]]:
@@ -98,11 +100,12 @@ def tensor_products() -> Iterator[tuple[str, str]]:
     import torch
 
     from equipot.tensor_products import BACKENDS, unavailable
+    from equipot.terminal import plain
     from equipot.user_cache import cache_folder
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     for name, backend in BACKENDS.items():
-        summary = (backend.__doc__ or "available").strip().splitlines()[0]
+        summary = plain((backend.__doc__ or "available").strip().splitlines()[0])
         reason = unavailable(name, device)
         yield name, summary if reason is None else f"not here: {reason}"
     yield "auto", f"remembers its choices in {cache_folder()}"

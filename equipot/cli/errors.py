@@ -8,9 +8,15 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import typer
+
+from equipot.atomic_file import check_can_be_made
+
+OUTPUTS = ("output", "report", "report_file", "json", "json_file")
+"""Options that name a file or folder to write; checked before a command begins."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -25,6 +31,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 def explain_errors(command: Callable[P, R]) -> Callable[P, R]:
     """Decorate a command so that expected errors end it with a message.
 
+    Files and folders that cannot be written are told of before the command begins.
     Anything else is a defect of ours and keeps its traceback. With the environment
     variable ``EQUIPOT_DEBUG`` set, expected errors show theirs as well, and warnings
     the line that they come from::
@@ -45,6 +52,9 @@ def explain_errors(command: Callable[P, R]) -> Callable[P, R]:
         debug = bool(os.environ.get("EQUIPOT_DEBUG"))
         try:
             with _plain_warnings(wanted=not debug), _notes():
+                for option in OUTPUTS:
+                    if isinstance(path := kwargs.get(option), Path):
+                        check_can_be_made(path)
                 return command(*args, **kwargs)
         except EXPECTED as error:
             if debug:

@@ -6,18 +6,24 @@ from typing import Annotated
 import typer
 
 from equipot.cli.errors import explain_errors
+from equipot.cli.models import MODEL_HELP, model_files
 from equipot.cli.options import (
     EnergyKey,
+    EnergyUnit,
     ForcesKey,
+    ForcesUnit,
+    LengthUnit,
     StressKey,
+    StressUnit,
     VirialsKey,
     keys_config,
+    units_config,
 )
 
 
 @explain_errors
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="Model, a .safetensors file.")],
+    model: Annotated[Path, typer.Argument(help=MODEL_HELP)],
     data: Annotated[
         list[Path],
         typer.Argument(help="Files with structures and labels, in any format of ASE."),
@@ -52,18 +58,32 @@ def evaluate(
     forces_key: ForcesKey = None,
     stress_key: StressKey = None,
     virials_key: VirialsKey = None,
+    energy_unit: EnergyUnit = None,
+    forces_unit: ForcesUnit = None,
+    length_unit: LengthUnit = None,
+    stress_unit: StressUnit = None,
 ) -> None:
-    """Compare predictions with labels: tables here, a report with --report."""
+    """Compare predictions with labels: tables here, a report with --report.
+
+    Labels have the names that the model was trained with, unless others are given. The
+    exit status is 1 if no structure has a label.
+    """
     from equipot.report.run import Wanted, run_evaluation
 
     run_evaluation(
-        model,
+        model_files(model),
         data,
         keys=keys_config(
             energy=energy_key,
             forces=forces_key,
             stress=stress_key,
             virials=virials_key,
+        ),
+        units=units_config(
+            energy=energy_unit,
+            forces=forces_unit,
+            length=length_unit,
+            stress=stress_unit,
         ),
         wanted=Wanted(report=report, json=json_file, predictions=output),
         device=device,

@@ -3,15 +3,11 @@
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from textwrap import wrap
 from typing import Annotated, Any
 
 import typer
 
 from equipot.cli.errors import explain_errors
-
-WIDTH = 58
-"""Columns that a text may take beside its title."""
 
 
 @explain_errors
@@ -27,6 +23,7 @@ def info(
 ) -> None:
     """Show what a model is, what it was trained on, and where it holds."""
     from equipot.checkpoint import read_header
+    from equipot.terminal import in_columns
 
     header = read_header(model)
     if backend is not None:
@@ -38,9 +35,8 @@ def info(
         typer.echo(json.dumps(header, indent=2, ensure_ascii=False))
         return
     typer.secho(str(model), bold=True)
-    for title, text in describe(header):
-        for n, line in enumerate(wrap(text, WIDTH, break_long_words=False)):
-            typer.echo(f"  {'' if n else title:20}{line}")
+    for line in in_columns(list(describe(header))):
+        typer.echo(line)
 
 
 def describe(header: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -90,9 +86,26 @@ def describe(header: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     sizes = [len(sample["numbers"]) for sample in header["samples"]]
     carried = f"{len(sizes)} structures, {sum(sizes)} atoms" if sizes else "none"
     yield "carries", f"{carried}, for equipot verify"
+    yield "golden outputs", _golden(header["golden"])
     yield "units", ", ".join(f"{k} {v}" for k, v in header["units"].items())
+    data = header.get("provenance", {}).get("config", {}).get("data", {})
+    if stated := data.get("units"):
+        from equipot.config.label_units import UnitsConfig
+
+        if text := UnitsConfig.model_validate(stated).describe():
+            yield "labels", f"converted on reading: {text} in the files"
     yield "written by", f"equipot {header['equipot_version']}"
     yield "sha256", header["sha256"]
+
+
+def _golden(section: Mapping[str, Any] | None) -> str:
+    """What every loading is compared with."""
+    if section is None:
+        return "none, as in all files before format 4: edits go unnoticed"
+    atoms = len(section["values"]["energies"])
+    return (
+        f"{', '.join(section['values'])} of {atoms} atoms, compared when it is loaded"
+    )
 
 
 def _training(header: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -100,12 +113,36 @@ def _training(header: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     training = header.get("training")
     if training is None:
         return
+    yield "training", _length(header, training)
     epochs = f"epoch {training['best_epoch']:g} of {training['epochs']}"
     yield "kept", f"{epochs}, {training['steps']} steps"
     for name, errors in training["errors"].items():
         overall = [(key, groups["overall"]) for key, groups in errors.items()]
         texts = [f"{key} {e['rmse']:.1f} {e['unit']}" for key, e in overall]
         yield f"RMSE, {name}", ", ".join(texts)
+
+
+def _length(header: Mapping[str, Any], training: Mapping[str, Any]) -> str:
+    """How many epochs the run had, and why it ended before the last."""
+    from equipot.training.position import ALL_EPOCHS, OUT_OF_TIME, PLANNED_EPOCHS
+
+    # headers of earlier versions say less
+    history = training.get("history") or [{"epoch": training["epochs"]}]
+    done = training.get("epochs_done", history[-1]["epoch"])
+    config = header.get("provenance", {}).get("config", {}).get("training", {})
+    asked = training.get("epochs_asked", config.get("epochs", training["epochs"]))
+    text = f"{done:.4g} of {asked} epochs"
+    match training.get("finished", ALL_EPOCHS if done >= asked else None):
+        case ended if ended == ALL_EPOCHS:
+            return text
+        case ended if ended == PLANNED_EPOCHS:
+            return f"{text}, stopped by time; the learning rate was fitted to it"
+        case ended if ended == OUT_OF_TIME:
+            return f"{text}, stopped by time"
+        case None:
+            return f"{text}, stopped before the last"
+        case ended:
+            return f"{text}, stopped early: {ended}"
 
 
 def _numbers(values: Mapping[str, float], form: str, unit: str) -> str:

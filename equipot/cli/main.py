@@ -5,16 +5,19 @@ from typing import Annotated
 import typer
 
 from equipot import __version__
+from equipot.cli.analyse import analyse
 from equipot.cli.bench import app as bench
 from equipot.cli.data import app as data
 from equipot.cli.doctor import doctor
 from equipot.cli.elastic import elastic
+from equipot.cli.eos import eos
 from equipot.cli.evaluate import evaluate
 from equipot.cli.info import info
 from equipot.cli.md import md
-from equipot.cli.phonons import phonons
+from equipot.cli.phonons import SupercellCommand, phonons
 from equipot.cli.relax import relax
 from equipot.cli.saddle import saddle
+from equipot.cli.train import train
 from equipot.cli.verify import verify
 from equipot.cli.vibrations import vibrations
 
@@ -48,13 +51,17 @@ def _equipot(
 
 app.add_typer(bench, name="bench")
 app.add_typer(data, name="data")
+app.command()(train)
 app.command()(evaluate)
 app.command()(verify)
 app.command()(md)
+app.command()(analyse)
+app.command("analyze", hidden=True)(analyse)
 app.command()(relax)
 app.command()(vibrations)
 app.command()(saddle)
-app.command()(phonons)
+app.command(cls=SupercellCommand)(phonons)
 app.command()(elastic)
+app.command()(eos)
 app.command()(info)
 app.command()(doctor)

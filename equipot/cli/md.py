@@ -1,18 +1,26 @@
 """`equipot md`: molecular dynamics with a trained potential."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from equipot.cli.errors import explain_errors
+from equipot.cli.models import model_files
 from equipot.cli.options import INTERRUPTED, Overrides, Resume
+
+if TYPE_CHECKING:
+    from equipot.config.md import MDConfig
 
 
 @explain_errors
 def md(
     config: Annotated[
-        Path, typer.Argument(help="YAML file, such as configs/demo_md.yaml.")
+        Path,
+        typer.Argument(
+            help="YAML file, such as configs/demo_md.yaml; relative paths in it start "
+            "at the current folder."
+        ),
     ],
     overrides: Overrides = None,
     output: Annotated[
@@ -20,18 +28,29 @@ def md(
     ] = None,
     resume: Resume = False,
 ) -> None:
-    """Run molecular dynamics, or resume it to the bit."""
+    """Run molecular dynamics, or resume it bit for bit."""
     from equipot.calculators import EquipotCalculator
     from equipot.config.load import load_config
     from equipot.config.md import MDConfig
     from equipot.interrupt import watch_signals
-    from equipot.md import MDStoppedError, read_structure, run_md
+    from equipot.md import MDStoppedError, read_start, run_md
     from equipot.runtime import compute_settings
 
+    if config.suffix == ".safetensors":
+        raise ValueError(
+            f"{config} is a model, expected a YAML file that names it, such as "
+            "configs/demo_md.yaml"
+        )
     run = load_config(config, overrides or [], MDConfig)
-    atoms = read_structure(run.structure)
+    _check_paths(run, config)
+    start = read_start(run.structure, run.fixed, run.velocities)
+    for note in start.notes:
+        typer.secho(f"note: {note}", dim=True, err=True)
+    atoms = start.atoms
+    given = run.model if isinstance(run.model, tuple) else (run.model,)
+    models = [file for path in given for file in model_files(path)]
     atoms.calc = EquipotCalculator(
-        run.model,
+        models,
         device=run.device,
         dtype=run.dtype,
         backend=run.backend,
@@ -61,3 +80,19 @@ def md(
         raise typer.Exit(1) from error
     if summary.stopped is not None:
         raise typer.Exit(INTERRUPTED)
+
+
+def _check_paths(run: "MDConfig", config: Path) -> None:
+    """Say from where a path was followed that leads to nothing."""
+    models = run.model if isinstance(run.model, tuple) else (run.model,)
+    named = [("model", path) for path in models]
+    named.append(("structure.file", run.structure.file))
+    for key, path in named:
+        if path.exists():
+            continue
+        message = f"{key}: {path}: no such file"
+        if not path.is_absolute():
+            message += f"; relative paths start at the current folder, {Path.cwd()}"
+            if (beside := config.parent / path).exists():
+                message += f" (there is {beside}, beside the configuration)"
+        raise ValueError(message)

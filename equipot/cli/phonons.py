@@ -1,12 +1,15 @@
 """`equipot phonons`: bands, states and heat of a crystal, by phonopy."""
 
+import re
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from equipot.cli.errors import explain_errors
+from equipot.cli.relaxing import Hessian, relaxed_first
 from equipot.cli.structures import (
     Backend,
     Device,
@@ -17,6 +20,9 @@ from equipot.cli.structures import (
     load_calculator,
     read_structure,
 )
+
+if TYPE_CHECKING:
+    from equipot.workflows.phonons import Phonons
 
 RELAXED = 1e-4
 """Force in eV/Å to which the crystal is relaxed first."""
@@ -41,10 +47,12 @@ def phonons(
         "phonons"
     ),
     supercell: Annotated[
-        tuple[int, int, int] | None,
+        str | None,
         typer.Option(
-            help="Copies along each lattice vector; enough for a sphere of the cutoff "
-            "if left out."
+            metavar="N | N,N,N",
+            help="Copies along the three lattice vectors of the file: 2, 2,2,2 or "
+            "2x2x2.",
+            show_default="enough for a sphere of the cutoff",
         ),
     ] = None,
     method: Annotated[
@@ -56,29 +64,34 @@ def phonons(
     cell: Annotated[
         bool, typer.Option("--cell", help="Relax the cell first as well.")
     ] = False,
+    hessian: Hessian = None,
     device: Device = "auto",
     dtype: Dtype = "float64",
     backend: Backend = None,
     extrapolate: Extrapolate = False,
 ) -> None:
-    """Phonon bands, density of states and thermal properties of a crystal."""
-    from equipot.report.phonon_page import stability
+    """Phonon bands, density of states and thermal properties of a crystal.
+
+    The exit status is 1 if moving all atoms alike has a frequency.
+    """
+    from equipot.report.phonon_page import doubts, stability
     from equipot.report.workflow_files import write_phonons
-    from equipot.workflows import model_hessian, model_products, relax
+    from equipot.workflows import model_products
+    from equipot.workflows.crystal import check_crystal
     from equipot.workflows.phonons import force_constants, supercell_around
     from equipot.workflows.phonons import phonons as lattice_dynamics
     from equipot.workflows.second_derivatives import difference_step, interaction_range
 
+    wanted = None if supercell is None else parse_supercell(supercell)
     atoms = read_structure(structure)
-    atoms.calc = calculator = load_calculator(
-        model, device, dtype, backend, extrapolate
-    )
+    calculator = load_calculator(model, device, dtype, backend, extrapolate)
+    check_crystal(atoms, "phonons", cutoff=calculator.potential.cutoff)
+    atoms.calc = calculator
     if relax_first or cell:
-        relaxation = relax(atoms, model_hessian(calculator), cell=cell, fmax=RELAXED)
-        typer.echo(f"relaxed in {relaxation.steps} steps: {relaxation.energy:.6f} eV")
-        atoms = relaxation.atoms
-        atoms.calc = calculator
-    copies = supercell or supercell_around(atoms, calculator.potential.cutoff)
+        atoms = relaxed_first(
+            atoms, calculator, cell=cell, fmax=RELAXED, hessian=hessian
+        )
+    copies = wanted or supercell_around(atoms, calculator.potential.cutoff)
     with collected_warnings() as warnings:
         constants = force_constants(
             atoms,
@@ -96,12 +109,56 @@ def phonons(
     )
     result = lattice_dynamics(constants)
     typer.echo(stability(result))
+    _print_thermal(result)
+    for text in doubts(result):
+        typer.secho(f"warning: {text}", fg="yellow", err=True)
+    title = atoms.get_chemical_formula(empirical=True)
+    write_phonons(output, result, title, tuple(warnings))
+    typer.echo(f"written: {output}/report.html, phonons.json, phonopy_params.yaml")
+    if not result.invariant:
+        raise typer.Exit(1)
+
+
+def _print_thermal(result: "Phonons") -> None:
+    typer.echo(f"per primitive cell of {result.primitive.text}:")
     typer.echo("     T/K   free energy/eV   entropy/meV/K   heat capacity/meV/K")
     for n in range(0, len(result.temperatures), 10):
         typer.echo(
             f"{result.temperatures[n]:8.0f}{result.free_energy[n]:17.6f}"
             f"{1000 * result.entropy[n]:16.5f}{1000 * result.heat_capacity[n]:22.5f}"
         )
-    title = atoms.get_chemical_formula(empirical=True)
-    write_phonons(output, result, title, tuple(warnings))
-    typer.echo(f"written: {output}/report.html, phonons.json, phonopy_params.yaml")
+
+
+def parse_supercell(text: str) -> tuple[int, int, int]:
+    """Copies along three lattice vectors, such as ``2``, ``2,2,2`` or ``2x2x2``.
+
+    Raises:
+        ValueError: If it is not one or three positive whole numbers.
+    """
+    parts = [part.strip() for part in re.split(r"[,xX×]|\s+", text.strip())]
+    parts = [part for part in parts if part] if " " in text.strip() else parts
+    if len(parts) in (1, 3) and all(re.fullmatch(r"[0-9]{1,6}", p) for p in parts):
+        a, b, c = (int(part) for part in (parts * 3 if len(parts) == 1 else parts))
+        if min(a, b, c) > 0:
+            return a, b, c
+    raise ValueError(
+        "--supercell expects one or three positive whole numbers, copies along the "
+        f"lattice vectors: 2, 2,2,2, 2x2x2 or '2 2 2'; got {text!r}"
+    )
+
+
+class SupercellCommand(TyperCommand):
+    """Takes ``--supercell 2 2 2`` for ``--supercell 2,2,2``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Join the numbers after the option; typer calls this."""
+        joined: list[str] = []
+        for arg in args:
+            before = "=".join(joined[-2:]) if joined[-2:-1] == ["--supercell"] else ""
+            option = before or (joined[-1] if joined else "")
+            numbers = re.fullmatch(r"--supercell=[0-9]+(,[0-9]+)*", option)
+            if numbers and re.fullmatch(r"[0-9]+", arg):
+                joined[-1] += f",{arg}"
+            else:
+                joined.append(arg)
+        return super().parse_args(ctx, joined)

@@ -1,11 +1,12 @@
 """`equipot relax`: to the nearest minimum, with the model's Hessian as first guess."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from equipot.cli.errors import explain_errors
+from equipot.cli.relaxing import Hessian, run_relaxation
 from equipot.cli.structures import (
     Backend,
     Device,
@@ -16,6 +17,9 @@ from equipot.cli.structures import (
     load_calculator,
     read_structure,
 )
+
+if TYPE_CHECKING:
+    from equipot.workflows import Relaxation
 
 
 @explain_errors
@@ -29,10 +33,35 @@ def relax(
         Path, typer.Option(help="File for the relaxed structure, extended XYZ.")
     ] = Path("relaxed.xyz"),
     cell: Annotated[
-        bool, typer.Option("--cell", help="Relax the cell of a crystal as well.")
+        bool,
+        typer.Option(
+            "--cell", help="Relax the cell as well, along its periodic directions."
+        ),
     ] = False,
+    cell_mask: Annotated[
+        str | None,
+        typer.Option(
+            help="Strains of the cell that may change: some of xx,yy,zz,yz,xz,xy in "
+            "Cartesian axes; or hydrostatic; or shape, which keeps the volume.",
+            show_default="all",
+        ),
+    ] = None,
+    pressure: Annotated[
+        float, typer.Option(help="On the cell, in GPa; needs --cell.")
+    ] = 0.0,
+    fix_symmetry: Annotated[
+        bool, typer.Option("--fix-symmetry", help="Keep the space group.")
+    ] = False,
+    symmetry_tolerance: Annotated[
+        float, typer.Option(help="For --fix-symmetry, in Å.", min=1e-6)
+    ] = 0.01,
+    trajectory: Annotated[
+        Path | None,
+        typer.Option(help="File for all steps with their forces, extended XYZ."),
+    ] = None,
     fmax: Force = 1e-3,
     max_steps: Annotated[int, typer.Option(help="Most steps.", min=0)] = 500,
+    hessian: Hessian = None,
     device: Device = "auto",
     dtype: Dtype = "float64",
     backend: Backend = None,
@@ -40,29 +69,34 @@ def relax(
 ) -> None:
     """Relax a structure by BFGS that starts from the model's Hessian.
 
-    The exit status is 1 if forces are still larger than asked for.
+    Beyond 100 atoms L-BFGS takes its place, unless --hessian is given. The exit status
+    is 1 if forces are still larger than asked for.
     """
     from equipot.report.workflow_files import write_relaxation
-    from equipot.workflows import model_hessian
-    from equipot.workflows import relax as run
 
+    _check_files(structure, output, trajectory)
     atoms = read_structure(structure)
-    atoms.calc = calculator = load_calculator(
-        model, device, dtype, backend, extrapolate
-    )
-    result = run(
-        atoms, model_hessian(calculator), cell=cell, fmax=fmax, max_steps=max_steps
+    strains = [] if cell_mask is None else cell_mask.replace(",", " ").split()
+    if cell_mask is not None and not strains:
+        raise ValueError("--cell-mask expects names such as xx,yy,xy, got none")
+    calculator = load_calculator(model, device, dtype, backend, extrapolate)
+    result = run_relaxation(
+        atoms,
+        calculator,
+        hessian=hessian,
+        trajectory=trajectory,
+        cell=cell,
+        strains=strains,
+        pressure=pressure,
+        keep_symmetry=fix_symmetry,
+        symmetry_tolerance=symmetry_tolerance,
+        fmax=fmax,
+        max_steps=max_steps,
     )
     write_relaxation(output, result)
-    typer.echo(
-        f"{result.steps} steps, energy {result.start_energy:.6f} -> "
-        f"{result.energy:.6f} eV, largest force {result.max_force:.2g} eV/Å"
-    )
-    if cell:
-        lengths = " ".join(f"{x:.4f}" for x in result.atoms.cell.lengths())
-        angles = " ".join(f"{x:.2f}" for x in result.atoms.cell.angles())
-        typer.echo(f"cell {lengths} Å, {angles} degrees")
-    typer.echo(f"written: {output}")
+    _print(result, cell=cell)
+    written = [output] if trajectory is None else [output, trajectory]
+    typer.echo(f"written: {', '.join(map(str, written))}")
     if not result.converged:
         typer.secho(
             f"not converged to {fmax:g} eV/Å: allow more with --max-steps",
@@ -70,3 +104,34 @@ def relax(
             err=True,
         )
         raise typer.Exit(1)
+
+
+def _print(result: "Relaxation", *, cell: bool) -> None:
+    from equipot.workflows.per_what import per_what
+
+    what = per_what(result.atoms)
+    typer.echo(
+        f"{result.steps} steps, energy {result.start_energy:.6f} -> "
+        f"{result.energy:.6f} eV {what}, largest force {result.max_force:.2g} eV/Å"
+    )
+    if result.steps:
+        typer.echo(f"method: {result.method}")
+    if result.pressure:
+        typer.echo(
+            f"at {result.pressure:g} GPa: enthalpy {result.enthalpy:.6f} eV {what}"
+        )
+    if cell:
+        lengths = " ".join(f"{x:.4f}" for x in result.atoms.cell.lengths())
+        angles = " ".join(f"{x:.2f}" for x in result.atoms.cell.angles())
+        typer.echo(f"cell {lengths} Å, {angles} degrees")
+
+
+def _check_files(structure: str, output: Path, trajectory: Path | None) -> None:
+    if trajectory is None:
+        return
+    others = (output, Path(structure), Path(structure.rpartition("@")[0] or structure))
+    if any(trajectory.resolve() == other.resolve() for other in others):
+        raise ValueError(
+            f"--trajectory {trajectory} is also the structure or the output: give it "
+            "a file of its own"
+        )

@@ -12,6 +12,7 @@ from equipot.cli.structures import (
     Dtype,
     Extrapolate,
     Force,
+    collected_warnings,
     explain_calculations,
     load_calculator,
     read_structure,
@@ -43,13 +44,31 @@ def saddle(
         "saddle"
     ),
     images: Annotated[
-        int, typer.Option(help="Of the band between two minima.", min=3)
+        int,
+        typer.Option(
+            help="Images of the band between two minima, ends included.", min=3
+        ),
     ] = 9,
     fmax: Force = 1e-3,
-    max_steps: Annotated[int, typer.Option(help="Most steps uphill.", min=1)] = 100,
+    max_steps: Annotated[
+        int, typer.Option(help="Most steps of the search for the saddle point.", min=1)
+    ] = 100,
     step: Annotated[
-        float, typer.Option(help="Of the path, in Å amu^1/2.", min=1e-3)
+        float,
+        typer.Option(help="Length of a step of the path, in Å amu^1/2.", min=1e-3),
     ] = 0.1,
+    path_steps: Annotated[
+        int, typer.Option(help="Most steps of the path to each side.", min=1)
+    ] = 150,
+    path_tolerance: Annotated[
+        float,
+        typer.Option(
+            help="Share of the drop from the saddle point to a minimum that may be "
+            "left where the path ends.",
+            min=1e-6,
+            max=0.5,
+        ),
+    ] = 0.01,
     device: Device = "auto",
     dtype: Dtype = "float64",
     backend: Backend = None,
@@ -58,7 +77,8 @@ def saddle(
     """Find a transition state and follow it down to both sides.
 
     The exit status is 1 unless it has exactly one imaginary mode and both sides of its
-    path end in minima that differ.
+    path arrive in minima that differ. The two minima may be given in any images of a
+    periodic cell; the shortest way from one to the other is taken.
     """
     from equipot.report.reaction_page import verdict
     from equipot.report.workflow_files import write_reaction
@@ -90,12 +110,20 @@ def saddle(
             "negative; start nearer to it, or give both minima"
         )
     found.atoms.calc = calculator
-    reaction = reaction_through(found.atoms, hessian, step=step)
-    if minima:
-        reaction = reaction.from_start(minima[0])
-        _compare_ends(minima, [reaction.start.atoms, reaction.end.atoms])
-    write_reaction(output, reaction, found.atoms.get_chemical_formula())
-    _print_reaction(verdict(reaction), reaction.zero_point_barriers)
+    with collected_warnings() as warnings:
+        reaction = reaction_through(
+            found.atoms,
+            hessian,
+            step=step,
+            tolerance=path_tolerance,
+            max_steps=path_steps,
+        )
+        if minima:
+            reaction = reaction.from_start(minima[0])
+            _compare_ends(minima, [reaction.start.atoms, reaction.end.atoms])
+    title = found.atoms.get_chemical_formula()
+    write_reaction(output, reaction, title, tuple(warnings))
+    _print_reaction(verdict(reaction), reaction.zero_point_barriers, reaction.per)
     typer.echo(f"written: {output}/report.html, reaction.json, path.xyz, points.xyz")
     if reaction.problems:
         for problem in reaction.problems:
@@ -112,7 +140,16 @@ def _minima(
     minima = []
     for name, atoms in (("start", start), ("end", end)):
         result = relax(atoms, hessian)
-        typer.echo(f"{name}: {result.energy:.6f} eV after {result.steps} steps")
+        typer.echo(
+            f"{name}: {result.energy:.6f} eV for all {len(atoms)} atoms after "
+            f"{result.steps} steps"
+        )
+        if not result.converged:
+            raise ValueError(
+                f"the {name} does not relax: {result.max_force:.3g} eV/Å are left "
+                f"after {result.steps} steps; relax it first (equipot relax "
+                "--max-steps)"
+            )
         result.atoms.calc = start.calc
         minima.append(result.atoms)
     return minima
@@ -132,16 +169,17 @@ def _between(minima: "list[Atoms]", images: int) -> "tuple[Atoms, np.ndarray]":
 
 def _compare_ends(minima: "list[Atoms]", arrived: "list[Atoms]") -> None:
     """Say so if the path does not connect what it was asked to connect."""
+    import warnings
+
     from equipot.workflows.reaction import SAME, largest_distance
 
     for name, wanted, found in zip(("start", "end"), minima, arrived, strict=True):
         distance = largest_distance(wanted, found)
         if distance > SAME:
-            typer.secho(
-                f"warning: the path leads to another {name} than the given one; an "
+            warnings.warn(
+                f"the path leads to another {name} than the given one; an "
                 f"atom is {distance:.2f} Å away: there may be more than one barrier",
-                fg="yellow",
-                err=True,
+                stacklevel=2,
             )
 
 
@@ -152,7 +190,11 @@ def _print_step(step: int, energy: float, force: float, negative: int) -> None:
     )
 
 
-def _print_reaction(verdict: str, with_zero_point: tuple[float, float]) -> None:
+def _print_reaction(
+    verdict: str, with_zero_point: tuple[float, float], per: str
+) -> None:
     forward, backward = with_zero_point
     typer.echo(verdict)
-    typer.echo(f"With zero-point energies {forward:.3f} eV and {backward:.3f} eV.")
+    typer.echo(
+        f"With zero-point energies {forward:.3f} eV and {backward:.3f} eV {per}."
+    )

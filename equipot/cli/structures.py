@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
+FIXING = {"fix", "fixed", "fixed_atoms", "freeze", "frozen", "mobile", "movable"}
+"""Names of columns that may say which atoms are held, each in its own way."""
+
 Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: cuda if there is one.")]
 Dtype = Annotated[
     str, typer.Option(help="float32 or float64; second derivatives like float64.")
@@ -44,11 +47,12 @@ Force = Annotated[
 def load_calculator(
     model: "Path", device: str, dtype: str, backend: str | None, extrapolate: bool
 ) -> "EquipotCalculator":
-    """The calculator of a model, in double precision unless asked otherwise."""
+    """Calculator of a model or a committee, in float64 unless asked otherwise."""
     from equipot.calculators import EquipotCalculator
+    from equipot.cli.models import model_files
 
     return EquipotCalculator(
-        model,
+        model_files(model),
         device=device,
         dtype=dtype,
         backend=backend,
@@ -64,18 +68,19 @@ def read_structure(source: str) -> "Atoms":
         source: Such as ``water.xyz`` or ``path.xyz@3``.
 
     Returns:
-        Positions, elements, cell and fixed atoms; no labels.
+        All that the file says of the structure: masses, momenta, tags, charges,
+        magnetic moments and further information among it; no labels.
 
     Raises:
         ValueError: If there is no such structure, or it cannot be read.
     """
     from pathlib import Path
 
-    from ase import Atoms
     from ase.constraints import FixAtoms
 
     from equipot.data.frames import read_frame
     from equipot.data.geometry import check_geometry
+    from equipot.data.unlabeled import without_labels
 
     path, index = _split_index(Path(source))
     found = read_frame(path, index)
@@ -84,14 +89,18 @@ def read_structure(source: str) -> "Atoms":
             f"cannot read a structure from {source}: the file has no frame {index}"
         )
     check_geometry(found, source)
-    atoms = Atoms(found.symbols, found.positions, cell=found.cell, pbc=found.pbc)
     fixed = [c for c in found.constraints if isinstance(c, FixAtoms)]
     if len(fixed) != len(found.constraints):
         raise ValueError(
             f"{source} has constraints other than fixed atoms; remove them first"
         )
-    atoms.set_constraint(fixed)
-    return atoms
+    fixing = [n for n in found.arrays if n.lower() in FIXING]
+    if fixing:
+        raise ValueError(
+            f"{source}: the column {fixing[0]} is not understood: write which atoms "
+            "may move as move_mask:L:1, T or F, or remove it"
+        )
+    return without_labels(found)
 
 
 def _split_index(source: "Path") -> tuple["Path", int]:

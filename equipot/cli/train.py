@@ -1,12 +1,15 @@
-"""The command `train-potential`."""
+"""The command `train-potential`, which is also `equipot train`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from equipot.cli.errors import explain_errors
 from equipot.cli.options import INTERRUPTED, Overrides, Resume
+
+if TYPE_CHECKING:
+    from equipot.training.run import TrainingResult
 
 app = typer.Typer(
     add_completion=False,
@@ -18,18 +21,33 @@ app = typer.Typer(
 @explain_errors
 def train(
     config: Annotated[
-        Path, typer.Argument(help="YAML file, such as configs/demo.yaml.")
+        Path,
+        typer.Argument(
+            help="YAML file, such as configs/demo.yaml. Its data.root, and files "
+            "without one, are relative to the folder the command is started in."
+        ),
     ],
     overrides: Overrides = None,
     output: Annotated[
         Path | None,
-        typer.Option(help="Directory of the run; runs/NAME_OF_CONFIG by default."),
+        typer.Option(
+            help="Folder of the run, relative to the folder the command is started "
+            "in; runs/NAME_OF_CONFIG by default."
+        ),
+    ] = None,
+    members: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            help="Train a committee of so many models, one after the other, in folders "
+            "member_1, member_2, ... of the output folder.",
+        ),
     ] = None,
     resume: Resume = False,
 ) -> None:
-    """Train a potential on labelled structures, test it, and verify it.
+    """Train a potential on labeled structures, test it, and verify it.
 
-    The exit status is 1 if the model fails a check of equipot verify.
+    The exit status is 1 if a model fails a check of equipot verify.
     """
     from equipot.config.load import load_config
     from equipot.config.train import TrainConfig
@@ -39,20 +57,48 @@ def train(
 
     from rich.console import Console
 
+    from equipot.training.members import train_members
     from equipot.training.run import run_training
 
-    result = run_training(checked, directory, resume=resume, console=Console())
+    console = Console()
+    if members is None:
+        _finish(run_training(checked, directory, resume=resume, console=console))
+        return
+    results = train_members(checked, directory, members, resume, console)
+    if results[-1].position.finished is None:
+        raise typer.Exit(INTERRUPTED)
+    models = ", ".join(str(result.directory.best) for result in results)
+    typer.echo(
+        f"committee: {directory}\nuse the folder as the model of equipot evaluate and "
+        f"others, and `model: [{models}]` in the configuration of equipot md; in "
+        "Python give the list to EquipotCalculator: forces then come with their spread"
+    )
+    _check_verified(results)
+
+
+def _finish(result: "TrainingResult") -> None:
+    """Name the files of a run."""
     if result.position.finished is None:
         raise typer.Exit(INTERRUPTED)
     files = result.directory
     typer.echo(f"model: {files.best}\nerrors: {files.metrics}\nlog: {files.log}")
-    if result.certificate is None:
-        return
-    typer.echo(f"certificate: {files.certificate}")
-    if not result.certificate.passed:
+    if result.certificate is not None:
+        typer.echo(f"certificate: {files.certificate}")
+    _check_verified([result])
+
+
+def _check_verified(results: "list[TrainingResult]") -> None:
+    """Exit with status 1 if a model failed its verification."""
+    failed = [
+        result.directory.certificate
+        for result in results
+        if result.certificate is not None and not result.certificate.passed
+    ]
+    for file in failed:
         typer.echo(
-            f"the model failed its verification, see {files.certificate}: do not use "
-            "it before you know why",
+            f"the model failed its verification, see {file}: do not use it before you "
+            "know why",
             err=True,
         )
+    if failed:
         raise typer.Exit(1)

@@ -1,7 +1,8 @@
 """`equipot vibrations`: normal modes and thermochemistry of a molecule."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
+from warnings import warn
 
 import typer
 
@@ -17,8 +18,17 @@ from equipot.cli.structures import (
     read_structure,
 )
 
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from equipot.workflows import HessianFunction, Vibrations
+    from equipot.workflows.thermochemistry import Thermochemistry
+
 RELAXED = 1e-4
 """Force in eV/Å to which the structure is relaxed first."""
+
+BAR = 1e5
+"""Standard pressure in Pa."""
 
 
 @explain_errors
@@ -32,57 +42,139 @@ def vibrations(
         "vibrations"
     ),
     relax_first: Annotated[
-        bool, typer.Option("--relax/--no-relax", help="Go to the minimum first.")
+        bool, typer.Option("--relax/--no-relax", help="Relax the structure first.")
     ] = True,
-    temperature: Annotated[float, typer.Option(help="In K.")] = 298.15,
-    pressure: Annotated[float, typer.Option(help="In Pa.")] = 1e5,
+    temperature: Annotated[
+        float, typer.Option(help="Temperature of the thermochemistry, in K.", min=1e-3)
+    ] = 298.15,
+    pressure: Annotated[
+        float, typer.Option(help="Pressure of the ideal gas, in Pa.", min=1e-300)
+    ] = BAR,
     symmetry_number: Annotated[
         int | None,
-        typer.Option(help="Of rotations; found if left out.", min=1),
+        typer.Option(
+            help="Rotational symmetry number of the molecule (default: found from the "
+            "structure).",
+            min=1,
+        ),
     ] = None,
     multiplicity: Annotated[
-        int, typer.Option(help="Of the electronic ground state.", min=1)
+        int,
+        typer.Option(help="Spin multiplicity of the electronic ground state.", min=1),
     ] = 1,
     quasi_rrho: Annotated[
-        bool, typer.Option("--quasi-rrho", help="Soft modes become free rotors.")
+        bool,
+        typer.Option(
+            "--quasi-rrho",
+            help="Entropies of modes below 100 cm-1 as of free rotors (Grimme 2012).",
+        ),
     ] = False,
     device: Device = "auto",
     dtype: Dtype = "float64",
     backend: Backend = None,
     extrapolate: Extrapolate = False,
 ) -> None:
-    """Frequencies, zero-point energy, thermochemistry, and modes that move."""
+    """Frequencies, zero-point energy, thermochemistry, and modes that move.
+
+    Masses are those of the file where it has them. The exit status is 1 where a free
+    energy is undefined: modes that cannot be told from motions without energy, more
+    than one imaginary mode, or several molecules that do not interact.
+    """
     from equipot.report.vibration_page import summary
     from equipot.report.workflow_files import write_vibrations
-    from equipot.workflows import model_hessian, relax
+    from equipot.workflows import model_hessian
     from equipot.workflows import vibrations as normal_modes
-    from equipot.workflows.thermochemistry import harmonic, ideal_gas
 
     atoms = read_structure(structure)
     atoms.calc = calculator = load_calculator(
         model, device, dtype, backend, extrapolate
     )
     hessian = model_hessian(calculator)
-    if relax_first:
-        relaxation = relax(atoms, hessian, fmax=RELAXED)
-        typer.echo(f"relaxed in {relaxation.steps} steps: {relaxation.energy:.6f} eV")
-        atoms = relaxation.atoms
-        atoms.calc = calculator
+    thermal = None
     with collected_warnings() as warnings:
+        if relax_first:
+            atoms = _relaxed(atoms, hessian)
         modes = normal_modes(atoms, hessian)
-    typer.echo(summary(modes))
-    typer.echo("  mode      cm-1       THz   reduced mass / amu")
-    for n, (nu, thz, mass) in enumerate(
-        zip(modes.frequencies, modes.terahertz, modes.reduced_masses, strict=True), 1
-    ):
-        typer.echo(f"{n:6d}{nu:10.2f}{thz:10.3f}{mass:12.3f}")
-    if len(modes.rigid_frequencies):
-        worst = abs(modes.rigid_frequencies).max()
-        typer.echo(f"translations and rotations before projection: {worst:.2g} cm-1")
-    if atoms.pbc.any() or atoms.constraints:
-        thermal = harmonic(modes, temperature, quasi_rrho=quasi_rrho)
+        for remark in modes.remarks:
+            warn(remark, stacklevel=2)
+        _print_modes(modes, summary(modes))
+        try:
+            thermal = _thermochemistry(
+                modes, temperature, pressure, symmetry_number, multiplicity, quasi_rrho
+            )
+        except ValueError as error:
+            problem = f"no thermochemistry: {error}"
+    if thermal is not None:
+        _print_thermal(thermal)
     else:
-        thermal = ideal_gas(
+        warnings.append(problem)
+    title = atoms.get_chemical_formula()
+    write_vibrations(output, modes, thermal, title, tuple(warnings))
+    typer.echo(f"written: {output}/report.html, vibrations.json, modes.xyz")
+    if thermal is None:
+        typer.secho(f"error: {problem}", fg="red", err=True)
+        raise typer.Exit(1)
+
+
+def _relaxed(atoms: "Atoms", hessian: "HessianFunction") -> "Atoms":
+    """At the minimum next to a structure, with the same calculator."""
+    from equipot.workflows import relax
+
+    result = relax(atoms, hessian, fmax=RELAXED)
+    typer.echo(
+        f"relaxed in {result.steps} steps: {result.energy:.6f} eV for all "
+        f"{len(atoms)} atoms"
+    )
+    if not result.converged:
+        warn(
+            f"the relaxation did not converge: {result.max_force:.2g} eV/Å are left "
+            f"after {result.steps} steps, {RELAXED:g} were asked for",
+            stacklevel=2,
+        )
+    result.atoms.calc = atoms.calc
+    return result.atoms
+
+
+def _print_modes(modes: "Vibrations", summary: str) -> None:
+    typer.echo(summary)
+    for name, places in modes.isotopes.items():
+        listed = ", ".join(str(n) for n in places)
+        typer.echo(f"isotope: {name}, atoms {listed}")
+    typer.echo("  mode      cm-1       THz   reduced mass / amu")
+    for n, (nu, thz, mass, unresolved) in enumerate(
+        zip(
+            modes.frequencies,
+            modes.terahertz,
+            modes.reduced_masses,
+            modes.unresolved,
+            strict=True,
+        ),
+        1,
+    ):
+        mark = "   not told from zero" if unresolved else ""
+        typer.echo(f"{n:6d}{nu:10.2f}{thz:10.3f}{mass:12.3f}{mark}")
+    if modes.rigid is not None and len(modes.rigid_frequencies):
+        worst = abs(modes.rigid_frequencies).max()
+        typer.echo(
+            f"translations and rotations before projection: {worst:.2g} cm-1 "
+            f"({modes.rigid.described()})"
+        )
+
+
+def _thermochemistry(
+    modes: "Vibrations",
+    temperature: float,
+    pressure: float,
+    symmetry_number: int | None,
+    multiplicity: int,
+    quasi_rrho: bool,
+) -> "Thermochemistry":
+    """Of an ideal gas where the structure is a free molecule, else harmonic."""
+    from equipot.workflows.thermochemistry import harmonic, ideal_gas
+
+    several = modes.rigid is not None and modes.rigid.bodies > 1
+    if modes.molecule is not None or several:
+        return ideal_gas(
             modes,
             temperature,
             pressure,
@@ -90,11 +182,23 @@ def vibrations(
             multiplicity=multiplicity,
             quasi_rrho=quasi_rrho,
         )
+    if symmetry_number is not None or pressure != BAR:
+        warn(
+            "a symmetry number or pressure is that of a gas; this structure is "
+            "periodic or has fixed atoms, so they have no effect",
+            stacklevel=2,
+        )
+    return harmonic(
+        modes, temperature, multiplicity=multiplicity, quasi_rrho=quasi_rrho
+    )
+
+
+def _print_thermal(thermal: "Thermochemistry") -> None:
     typer.echo(
-        f"{thermal.model} at {temperature:g} K: enthalpy {thermal.enthalpy:.6f} eV, "
+        f"{thermal.model} at {thermal.temperature:g} K, {thermal.per}: "
+        f"enthalpy {thermal.enthalpy:.6f} eV, "
         f"entropy {1000 * thermal.entropy:.4f} meV/K, "
         f"free energy {thermal.free_energy:.6f} eV"
     )
-    title = atoms.get_chemical_formula()
-    write_vibrations(output, modes, thermal, title, tuple(warnings))
-    typer.echo(f"written: {output}/report.html, vibrations.json, modes.xyz")
+    for note in thermal.notes:
+        typer.echo(f"  {note}")

@@ -4,9 +4,11 @@ from collections.abc import Callable, Container, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import yaml
 from pydantic import (
     AliasChoices,
     Field,
+    NonNegativeFloat,
     NonNegativeInt,
     field_validator,
     model_serializer,
@@ -14,11 +16,20 @@ from pydantic import (
 )
 
 from equipot.config.base import Config
+from equipot.config.label_units import UnitsConfig
 
 Key = Annotated[str, Field(min_length=1)] | None
 Number = Annotated[int, Field(ge=0, strict=True)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 LABELS = ("energy", "forces", "stress", "virials", "hessian")
+
+
+REFERENCE_NAMES = {
+    "isolatedatom": "isolated_atoms",
+    "isolated": "isolated_atoms",
+    "average": "least_squares",
+}
+"""What other programs call the sources of reference energies."""
 
 
 class KeysConfig(Config):
@@ -55,6 +66,12 @@ class KeysConfig(Config):
         validation_alias=AliasChoices("config_type", "config_type_key"),
     )
     """Group of a structure; ``IsolatedAtom`` marks a reference energy."""
+    weight: Key = Field(
+        "config_weight", validation_alias=AliasChoices("weight", "weight_key")
+    )
+    """Factor of a structure in the loss; with 0 it is left out of everything.
+    ``config_energy_weight``, ``config_forces_weight``, ``config_stress_weight`` beside
+    it hold for one label; null ignores them all."""
 
     @model_validator(mode="after")
     def _one_source_of_stress(self) -> "KeysConfig":
@@ -70,7 +87,7 @@ class KeysConfig(Config):
         """Labels whose key the configuration spells out: these must be in the files."""
         return {
             label: key
-            for label in LABELS
+            for label in (*LABELS, "weight")
             if label in self.model_fields_set
             and (key := getattr(self, label)) is not None
         }
@@ -79,6 +96,12 @@ class KeysConfig(Config):
     def sources(self) -> list[str]:
         """Keys that energy, forces and stress are read from."""
         keys = (self.energy, self.forces, self.virials or self.stress)
+        return [key for key in keys if key is not None]
+
+    @property
+    def all(self) -> list[str]:
+        """Every key that is looked for."""
+        keys = [getattr(self, label) for label in (*LABELS, "config_type", "weight")]
         return [key for key in keys if key is not None]
 
     def absent(self, present: Container[str]) -> dict[str, str]:
@@ -111,6 +134,8 @@ class DataConfig(Config):
     """Files to test on by name of the set; a list gives a set per file."""
     keys: KeysConfig = KeysConfig()
     """Names of the labels in the files."""
+    units: UnitsConfig = UnitsConfig()
+    """Units of the files, where they are not those of the package."""
     hessians: dict[str, str] = Field(default_factory=dict)
     """File of NumPy (.npz) with the Hessians of a file of structures, by the latter.
 
@@ -120,7 +145,14 @@ class DataConfig(Config):
         Literal["auto", "isolated_atoms", "least_squares", "none"] | dict[str, float]
     ) = Field("auto", validation_alias=AliasChoices("reference_energies", "E0s"))
     """Energies of the elements in eV that the model starts from; "auto" takes rows of
-    isolated atoms where there are any, else a least-squares fit."""
+    isolated atoms where there are any, else a least-squares fit. Elements are given by
+    symbol or atomic number: ``{Cu: -3.5, 79: -2.9}``."""
+    weights: dict[str, NonNegativeFloat] = Field(
+        default_factory=dict,
+        validation_alias=AliasChoices("weights", "config_type_weights"),
+    )
+    """Factors in the loss by `config_type`; 1 for groups that are left out, and groups
+    of 0 are left out of training and validation."""
     split_seed: NonNegativeInt | None = None
     """Seed of the split; that of the run if left out."""
 
@@ -132,7 +164,7 @@ class DataConfig(Config):
             return values
         short = {
             f"{label}_key"
-            for label in (*LABELS, "virial", "config_type")
+            for label in (*LABELS, "virial", "config_type", "weight")
             if f"{label}_key" in values
         }
         if not short:
@@ -142,6 +174,12 @@ class DataConfig(Config):
             raise ValueError(f"give {', '.join(sorted(short))} inside of keys")
         rest = {k: v for k, v in values.items() if k not in short and k != "keys"}
         return {**rest, "keys": {**keys, **{k: values[k] for k in sorted(short)}}}
+
+    @field_validator("reference_energies", mode="before")
+    @classmethod
+    def _by_symbol(cls, value: Any) -> Any:
+        """Accept atomic numbers in the place of symbols; refuse what is neither."""
+        return _by_symbol(value) if isinstance(value, dict) else value
 
     @model_validator(mode="after")
     def _hessians_of_named_files(self) -> "DataConfig":
@@ -153,6 +191,20 @@ class DataConfig(Config):
                 "train, valid or test"
             )
         return self
+
+    @field_validator("reference_energies", mode="before")
+    @classmethod
+    def _reference_forms(cls, value: Any) -> Any:
+        """Accept atomic numbers for symbols, a dictionary as text, other names."""
+        if isinstance(value, str):
+            text = value.strip()
+            if text.startswith("{"):
+                value = yaml.safe_load(text)
+            else:
+                return REFERENCE_NAMES.get(text.lower(), value)
+        if not isinstance(value, dict):
+            return value
+        return {str(key): energy for key, energy in value.items()}
 
     @field_validator("train", "valid", mode="before")
     @classmethod
@@ -182,7 +234,9 @@ class DataConfig(Config):
                 )
             value = dict(zip(names, value, strict=True))
         if not isinstance(value, dict):
-            raise ValueError(f"give files, or names and their files, got {value!r}")
+            raise ValueError(
+                f"give files, or names and their files, got a {_kind(value)}"
+            )
         return {
             name: [str(files)] if isinstance(files, str | Path) else files
             for name, files in value.items()
@@ -196,5 +250,31 @@ class DataConfig(Config):
 def _file_names(values: Iterable[Any]) -> list[str]:
     """Names of files, which a list must hold and nothing else."""
     if wrong := [value for value in values if not isinstance(value, str | Path)]:
-        raise ValueError(f"a list must hold names of files, got {wrong[0]!r}")
+        got = "null" if wrong[0] is None else repr(wrong[0])
+        raise ValueError(f"a list must hold names of files, got {got}")
     return [str(value) for value in values]
+
+
+def _by_symbol(energies: dict[Any, Any]) -> dict[str, Any]:
+    """Energies by symbol of the element, from keys such as ``Cu``, ``29`` or 29."""
+    from ase.data import atomic_numbers, chemical_symbols  # noqa: PLC0415 (slow)
+
+    found: dict[str, Any] = {}
+    for key, energy in energies.items():
+        name = str(key).strip()
+        if name.isascii() and name.isdigit() and 0 < int(name) < len(chemical_symbols):
+            name = chemical_symbols[int(name)]
+        if atomic_numbers.get(name, 0) == 0:
+            close = name.capitalize()
+            hint = f"; did you mean {close}?" if close in atomic_numbers else ""
+            raise ValueError(
+                f"{key!r} is neither the symbol nor the number of an element{hint}"
+            )
+        if name in found:
+            raise ValueError(f"the element {name} is given twice")
+        found[name] = energy
+    return found
+
+
+def _kind(value: Any) -> str:
+    return "truth value" if isinstance(value, bool) else "number"

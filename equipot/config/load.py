@@ -1,5 +1,7 @@
 """Reads a configuration: YAML, edited by ``--set``, checked, explained if wrong."""
 
+import copy
+import logging
 from collections.abc import Hashable, Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -10,10 +12,17 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from equipot.config.choices import merge_choices
+from equipot.config.kinds import meant_for_another_command
+from equipot.config.plain_values import MERGE, TAG, PlainDumper, PlainLoader
+from equipot.paths import located
+
+logger = logging.getLogger(__name__)
+
 C = TypeVar("C", bound=BaseModel)
 
-MERGE = "tag:yaml.org,2002:merge"
-"""Tag of the key ``<<``."""
+TEXT = f"{TAG}str"
+"""Tag of a text."""
 LARGEST = 2**17
 """Bytes of a configuration, and values in it when aliases are followed."""
 DEEPEST = 50
@@ -22,6 +31,8 @@ LONGEST_TEXT = 4096
 """Characters of a value: the longest path."""
 LONGEST_QUOTE = 300
 """Characters of a value in a message."""
+NOT_A_NUMBER = ("int_parsing", "float_parsing", "bool_parsing", "int_from_float")
+"""Errors of pydantic that say the same twice."""
 MOST_LINES = 10
 """Mistakes that a message lists."""
 
@@ -43,12 +54,18 @@ def load_config(path: Path | str, overrides: Sequence[str], schema: type[C]) -> 
         The checked configuration, with defaults filled in.
 
     Raises:
-        ConfigError: If the file is not a YAML mapping, an override is malformed, or a
-            key is unknown or has a value that it must not have.
+        ConfigError: If the file is not a YAML mapping or meant for another command, an
+            override is malformed, or a key is unknown or has a value that it must not
+            have.
     """
     path = Path(path)
     tree = _read_mapping(path)
+    if elsewhere := meant_for_another_command(path, tree, schema.model_fields):
+        raise ConfigError(elsewhere)
+    before = copy.deepcopy(tree)
     edited = [_apply(tree, override) for override in overrides]
+    for name in edited:
+        _leave_old_choice(tree, before, name.split("."), schema, edited)
     try:
         config = schema.model_validate(tree)
     except ValidationError as error:
@@ -73,10 +90,11 @@ def _huge_integers(tree: Any, key: str) -> Iterator[tuple[str, float]]:
 def dump_config(config: BaseModel) -> str:
     """YAML of a configuration with all defaults; `load_config` reads it back."""
     tree = config.model_dump(mode="json")
-    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
+    text: str = yaml.dump(tree, Dumper=PlainDumper, sort_keys=False, allow_unicode=True)
+    return text
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(PlainLoader):
     """Safe loader of small trees that refuses a key given twice."""
 
     _depth = 0
@@ -106,7 +124,7 @@ class _Loader(yaml.SafeLoader):
         for key_node, _ in node.value:
             if key_node.tag == MERGE:
                 continue
-            key = self.construct_object(key_node, deep=True)
+            key = self.key_of(key_node)
             if not isinstance(key, Hashable):
                 continue  # refused with its place below
             if key in seen:
@@ -114,6 +132,8 @@ class _Loader(yaml.SafeLoader):
                     None, None, f"the key {key!r} occurs twice", node.start_mark
                 )
             seen.add(key)
+            if isinstance(key_node, yaml.ScalarNode):
+                key_node.tag = TEXT
         return super().construct_mapping(node, deep)
 
     def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
@@ -178,7 +198,7 @@ def _cut(text: str) -> str:
 
 def _read_mapping(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise ConfigError(f"{path}: there is no such configuration file")
+        raise ConfigError(f"{located(path)}: there is no such configuration file")
     try:
         if (size := path.stat().st_size) > LARGEST:
             raise ValueError(f"{size} bytes, expected at most {LARGEST}")
@@ -224,12 +244,79 @@ def _apply(tree: dict[str, Any], override: str) -> str:
     return ".".join(names)
 
 
+def _leave_old_choice(
+    tree: dict[str, Any],
+    before: dict[str, Any],
+    names: list[str],
+    schema: type[BaseModel],
+    edited: list[str],
+) -> None:
+    """Where an override makes another choice, drop what belongs to the old one.
+
+    After ``ensemble.name=npt`` the friction of the Langevin dynamics of the file has no
+    meaning; a log message names what is not used.
+    """
+    *parents, tag = names
+    models: list[type[BaseModel]] = [schema]
+    section, old = tree, before
+    for name in parents:
+        fields = [f for m in models for n, f in _fields(m) if n == name]
+        models = [m for f in fields for m in _models_in(f.annotation)]
+        section, old = section.get(name, {}), old.get(name, {})
+        if not isinstance(section, dict) or not isinstance(old, dict):
+            return
+    choices = {
+        m.model_fields[tag].default: m
+        for m in models
+        if tag in m.model_fields and isinstance(m.model_fields[tag].default, str)
+    }
+    was, now = _choice(old.get(tag), choices), _choice(section.get(tag), choices)
+    if len(choices) < 2 or was is None or now is None or was is now:
+        return
+    prefix = ".".join(parents)
+    left = [
+        key
+        for key in old
+        if key in section
+        and key in was.model_fields
+        and key not in now.model_fields
+        and f"{prefix}.{key}" not in edited
+    ]
+    for key in left:
+        del section[key]
+    if left:
+        logger.info(
+            "%s of the file not used: %s has no such key, it belongs to %s",
+            ", ".join(f"{prefix}.{key}" for key in left),
+            section[tag],
+            old[tag],
+        )
+    lacking = [
+        f"{prefix}.{n} ({_sentence(f.description)})"
+        for n, f in now.model_fields.items()
+        if f.is_required() and n not in section
+    ]
+    if lacking:
+        raise ConfigError(
+            f"--set {prefix}.{tag}={section[tag]}: {section[tag]} needs "
+            f"{' and '.join(lacking)}; add --set {lacking[0].split(' ')[0]}=VALUE"
+        )
+
+
+def _choice(value: Any, choices: dict[str, type[BaseModel]]) -> type[BaseModel] | None:
+    return choices.get(value) if isinstance(value, str) else None
+
+
+def _sentence(description: str | None) -> str:
+    return " ".join((description or "required").split()).rstrip(".")
+
+
 def _explain(
     error: ValidationError, path: Path, schema: type[BaseModel], edited: list[str]
 ) -> str:
     """One line for each thing wrong: who said it, which key, what was expected."""
     lines = []
-    for detail in error.errors():
+    for detail in merge_choices(error.errors(), schema):
         names, siblings = _walk(schema, detail["loc"])
         key = ".".join(names) or "(top level)"
         unknown = detail["type"] == "extra_forbidden"
@@ -250,10 +337,15 @@ def _message(detail: ErrorDetails, names: list[str], siblings: list[str]) -> str
             return "unknown key" + _suggest(names[-1], siblings)
         case "missing":
             return "required, but not given"
+        case "choice":
+            text = detail["msg"]
+        case "path_type":
+            text = "must be a path"
         case "value_error":
             return _cut(detail["msg"].removeprefix("Value error, "))
         case "union_tag_invalid":
-            got = context["tag"]
+            tag = context["discriminator"].strip("'")
+            got = got.get(tag) if isinstance(got, dict) else context["tag"]
             text = (
                 f"{context['discriminator']} must be one of {context['expected_tags']}"
             )
@@ -263,7 +355,19 @@ def _message(detail: ErrorDetails, names: list[str], siblings: list[str]) -> str
             text = "must be a section with keys of its own"
         case _:
             text = detail["msg"].replace("Input should", "must")
-    return f"{_cut(text)}, got {_cut(repr(got))}"
+            if detail["type"] in NOT_A_NUMBER:  # said twice: once more after the comma
+                text = text.split(",")[0]
+    return f"{_cut(text)}, got {_cut(_shown(got))}"
+
+
+def _shown(value: Any) -> str:
+    """A value as a configuration has it: null, true and false."""
+    if value is None or isinstance(value, bool):
+        return str(value).lower().replace("none", "null")
+    if isinstance(value, list | dict):
+        text: str = yaml.dump(value, Dumper=PlainDumper, default_flow_style=True)
+        return " ".join(text.split())
+    return repr(value)
 
 
 def _was_set(key: str, edited: list[str], *, within: bool) -> bool:

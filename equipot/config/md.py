@@ -1,7 +1,7 @@
 """Molecular dynamics: what to run, in which ensemble, what to record, when to stop."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
@@ -9,6 +9,7 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    field_validator,
     model_validator,
 )
 
@@ -100,15 +101,60 @@ class StructureConfig(Config):
     """Copies along each lattice vector."""
 
 
+class FixedConfig(Config):
+    """Atoms that do not move, beside those that the structure file fixes."""
+
+    indices: tuple[NonNegativeInt, ...] = ()
+    """Numbers of atoms in the structure file, from 0; of all their copies where the
+    structure is replicated."""
+    elements: tuple[str, ...] = ()
+    """All atoms of these elements, such as [Pt]."""
+    file: bool = True
+    """Keep atoms fixed that the structure file fixes."""
+
+
 class VelocitiesConfig(Config):
     """How fast the atoms start."""
 
-    source: Literal["maxwell_boltzmann", "file"] = "maxwell_boltzmann"
-    """Drawn at random, or the momenta of the structure file."""
+    source: Literal["auto", "maxwell_boltzmann", "file"] = "auto"
+    """Drawn at random, or the momenta of the structure file. With auto those of the
+    file if it has any that are not zero, unless the structure is replicated or a
+    temperature is given here; the run says which."""
     temperature: NonNegativeFloat | None = None
     """Temperature of random velocities in K; the temperature of the run if left out."""
     remove_drift: bool = True
-    """Remove motion of the center and, without periodic directions, rotation."""
+    """Remove motion of the center and, without periodic directions, rotation. Only nve
+    and langevin can run with a drift."""
+
+    @model_validator(mode="after")
+    def _random_velocities_have_the_temperature(self) -> "VelocitiesConfig":
+        if self.source == "file" and self.temperature is not None:
+            raise ValueError(
+                "velocities.temperature is that of random velocities, but "
+                "velocities.source is 'file'; leave one of them out"
+            )
+        return self
+
+
+class RampConfig(Config):
+    """Targets that change linearly from step to step, and then stay."""
+
+    steps: PositiveInt
+    """Steps that the change takes."""
+    start: NonNegativeInt = 0
+    """Step after which it begins."""
+    temperature: PositiveFloat | None = None
+    """Temperature in K at the end; it begins at `temperature` of the run."""
+    pressure: float | None = None
+    """Pressure in GPa at the end; it begins at `pressure` of the ensemble."""
+
+    @model_validator(mode="after")
+    def _something_changes(self) -> "RampConfig":
+        if self.temperature is None and self.pressure is None:
+            raise ValueError(
+                "ramp needs ramp.temperature or ramp.pressure, the value at its end"
+            )
+        return self
 
 
 class RecordConfig(Config):
@@ -151,17 +197,21 @@ class MDConfig(Config):
     """A run of molecular dynamics."""
 
     model: Path | tuple[Path, ...]
-    """Trained potential, or a list of two or more: a committee, whose mean is used."""
+    """Trained potential: a file, or the folder of a run or of a committee; or a list of
+    two or more: a committee, whose mean is used."""
     structure: StructureConfig
     ensemble: EnsembleConfig
-    """What is constant: a section chosen by its `name`."""
+    """What is constant: a section chosen by its `name`, or the name alone."""
     steps: NonNegativeInt
     """Steps in all; a resumed run may ask for more."""
     timestep: PositiveFloat = 0.5
     """Length of a step in fs."""
     temperature: PositiveFloat = 300.0
     """Temperature in K of the thermostat and of random initial velocities."""
+    ramp: RampConfig | None = None
+    """Temperature or pressure that changes during the run; constant if left out."""
     velocities: VelocitiesConfig = VelocitiesConfig()
+    fixed: FixedConfig = FixedConfig()
     seed: NonNegativeInt = 0
     """Seed of initial velocities and thermostat noise."""
     record: RecordConfig = RecordConfig()
@@ -191,12 +241,66 @@ class MDConfig(Config):
     """Evaluations between comparisons of two searches for neighbors; auto: the first,
     and in unusual cells every hundredth."""
 
+    @field_validator("ensemble", mode="before")
+    @classmethod
+    def _name_alone(cls, value: Any) -> Any:
+        """``ensemble: nve`` is short for a section with a name."""
+        return {"name": value} if isinstance(value, str) else value
+
+    @field_validator("fixed", mode="before")
+    @classmethod
+    def _list_alone(cls, value: Any) -> Any:
+        """``fixed: [0, 1, Pt]`` is short for numbers and elements."""
+        if not isinstance(value, list):
+            return value
+        return {
+            "indices": [item for item in value if not isinstance(item, str)],
+            "elements": [item for item in value if isinstance(item, str)],
+        }
+
     @model_validator(mode="after")
     def _drift_needs_a_conserved_quantity(self) -> "MDConfig":
         without = ("langevin", "npt_berendsen")
-        if self.alarms.max_drift is not None and self.ensemble.name in without:
+        if self.alarms.max_drift is None:
+            return self
+        if self.ensemble.name in without:
             raise ValueError(
                 f"alarms.max_drift needs a conserved quantity, {self.ensemble.name} "
                 "has none; leave it out or choose nve, bussi, nose_hoover_chain or npt"
+            )
+        if self.ramp is not None and self.ensemble.name != "bussi":
+            raise ValueError(
+                "alarms.max_drift needs a conserved quantity, and a ramp does work on "
+                f"that of {self.ensemble.name}; leave one of them out or choose bussi"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_ramp_needs_something_that_follows(self) -> "MDConfig":
+        if self.ramp is None:
+            return self
+        if self.ensemble.name == "nve":
+            raise ValueError(
+                "ramp needs a thermostat, nve has none; choose langevin, bussi, "
+                "nose_hoover_chain, npt or npt_berendsen, or leave ramp out"
+            )
+        if self.ramp.pressure is not None and not isinstance(
+            self.ensemble, NPTConfig | NPTBerendsenConfig
+        ):
+            raise ValueError(
+                f"ramp.pressure needs a barostat, {self.ensemble.name} has none; "
+                "choose npt or npt_berendsen, or leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _copies_do_not_move_in_step(self) -> "MDConfig":
+        replicate = self.structure.replicate
+        if self.velocities.source == "file" and max(replicate) > 1:
+            raise ValueError(
+                f"velocities.source is 'file' and structure.replicate is "
+                f"{list(replicate)}: all copies would move in the same way for ever; "
+                "choose maxwell_boltzmann, or replicate the structure beforehand and "
+                "give each copy velocities of its own"
             )
         return self

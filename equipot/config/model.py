@@ -75,9 +75,10 @@ class ModelConfig(Config):
     """How radial weights enter the tensor product."""
     accumulate: Literal["sum"] = "sum"
     """How the paths of a product are combined."""
-    backend: Backend = "clebsch_gordan"
-    """Who computes the tensor product, which changes neither function nor weights;
-    "auto" measures on this machine which is fastest."""
+    backend: Backend = "auto"
+    """Implementation of the tensor product, which changes neither function nor weights.
+    "auto" measures once which is fastest on this machine; a run keeps the one that it
+    began with."""
     zbl: bool = False
     """Add the Ziegler-Biersack-Littmark repulsion between nuclei at short range."""
     direct_hessian: DirectHessianConfig | None = None

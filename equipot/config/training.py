@@ -69,6 +69,17 @@ class ForcesLossConfig(LossTermConfig):
 
     weight: Weight = 1.0
     """Factor of the term; 0 leaves the property out."""
+    elements: dict[str, NonNegativeFloat] = Field(default_factory=dict)
+    """Factors of the force errors of elements, such as ``{H: 0.5}``; 1 for others."""
+
+    @field_validator("elements")
+    @classmethod
+    def _known_elements(cls, elements: dict[str, float]) -> dict[str, float]:
+        from ase.data import atomic_numbers  # noqa: PLC0415 (slow)
+
+        if unknown := [s for s in elements if not atomic_numbers.get(s)]:
+            raise ValueError(f"{', '.join(unknown)} is no symbol of an element")
+        return elements
 
 
 class StressLossConfig(LossTermConfig):
@@ -208,11 +219,13 @@ class TrainingConfig(Config):
     """How a potential is fitted."""
 
     epochs: PositiveInt = 100
-    """Passes over the training set; the learning rate is planned for all of them."""
+    """Passes over the training set; the learning rate is planned for all of them. A run
+    that has ended can be resumed with more."""
     max_minutes: PositiveFloat | None = None
     """Wall-clock budget, over all resumes: when it is spent, validate, keep, and end.
 
-    The learning rate follows the epochs, never the clock: a run can be repeated.
+    After the first epoch, or a fifth of the budget, a cosine schedule is fitted once to
+    the epochs that the budget allows, so that the learning rate has fallen by then.
     """
     batch_size: PositiveInt = 8
     """Most structures of a batch."""

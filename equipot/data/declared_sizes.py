@@ -23,6 +23,10 @@ structures that repeat themselves reaches 100."""
 SMALL = 64 * 2**20
 """Bytes after decompression that are always fine."""
 INTEGER = re.compile(r"[-+]?[\d_]+")
+LONGEST_LINE = 2**22
+"""Bytes of a line beyond which a text is not one of structures."""
+ANY_LENGTH = {"aselmdb", "cjson", "db", "extxyz", "json", "nomad-json", "traj"}
+"""Formats that are not lines of text, or whose reader bounds them itself."""
 NUMERIC = re.compile(r"bool_?|u?int(8|16|32|64)|float(16|32|64)|complex(64|128)")
 
 
@@ -38,6 +42,8 @@ def refuse_impossible_sizes(path: Path, format_name: str) -> None:
         Exception: Whatever broken contents lead to.
     """
     size = _decompressed_size(path)
+    if format_name not in ANY_LENGTH:
+        _check_lines(path)
     if format_name == "traj":
         with open_with_compression(str(path), "rb") as file:
             _check_trajectory(file, size)
@@ -49,6 +55,18 @@ def refuse_impossible_sizes(path: Path, format_name: str) -> None:
             for count in COUNTS[format_name](file.read().splitlines()):
                 if count > size:
                     raise DataError(f"declares {count} atoms in {size} bytes")
+
+
+def _check_lines(path: Path) -> None:
+    """Refuse lines that a parser would take minutes for."""
+    length = 0
+    with open_with_compression(str(path), "rb") as file:
+        while piece := file.read(2**20):
+            first, *others = piece.split(b"\n")
+            lengths = [length + len(first), *map(len, others)]
+            if max(lengths) > LONGEST_LINE:
+                raise DataError(f"a line has more than {LONGEST_LINE} bytes")
+            length = lengths[-1]
 
 
 def check_json_arrays(text: str) -> Any:

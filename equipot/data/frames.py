@@ -4,19 +4,19 @@ import sys
 import warnings
 from collections import deque
 from collections.abc import Iterator
-from io import StringIO
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from ase import Atoms
 from ase.io import iread
-from ase.io.extxyz import key_val_str_to_dict, read_xyz
-from ase.io.formats import filetype, ioformats, open_with_compression
+from ase.io.formats import filetype, ioformats
 
 from equipot.data.databases import database_rows
 from equipot.data.declared_sizes import refuse_impossible_sizes
+from equipot.data.elements_in_files import NO_ELEMENTS, check_frame, reader_options
 from equipot.data.errors import DataError
+from equipot.data.extxyz import extxyz_frames
+from equipot.paths import located
 
 PICKLE_SUFFIXES = {".pkl", ".pickle", ".pckl", ".pt", ".pth"}
 TRAJECTORY = (b"- of Ulm", b"AFFormat")
@@ -99,18 +99,20 @@ def _frames(path: Path, format_name: str) -> Iterator[Atoms]:
     """Structures as the reader of a format gives them."""
     refuse_impossible_sizes(path, format_name)
     if format_name in DATABASES:
-        return (yield from database_rows(path))
-    if format_name == "extxyz":
-        return (yield from _extxyz_frames(path))
-    return (
-        yield from iread(
+        frames = database_rows(path)
+    elif format_name == "extxyz":
+        frames = extxyz_frames(path)
+    else:
+        frames = iread(
             str(path),
             index=":",
             format=format_name,
             parallel=False,
             do_not_split_by_at_sign=True,
+            **reader_options(path, format_name),
         )
-    )
+    for atoms in frames:
+        yield check_frame(atoms, format_name)
 
 
 def _short(error: Exception) -> str:
@@ -124,7 +126,7 @@ def _format(path: Path) -> str:
     if path.is_dir():
         raise DataError(f"{path}: is a folder, expected a file with structures")
     if not path.exists():
-        raise DataError(f"{path}: no such file")
+        raise DataError(f"no such file: {located(path)}")
     if not path.is_file():
         raise DataError(f"{path}: is a device, expected a file with structures")
     with path.open("rb") as file:
@@ -157,70 +159,14 @@ def _format(path: Path) -> str:
             f"{path}: {name} is not read, since {REFUSED[name]}; convert it to extxyz "
             "where it comes from"
         )
+    if name in NO_ELEMENTS:
+        raise DataError(
+            f"{path}: {name} is not read, since {NO_ELEMENTS[name]}; convert it to "
+            "extxyz with a column of chemical symbols"
+        )
     return "extxyz" if name == "xyz" else name
 
 
 def _is_pickle(head: bytes) -> bool:
     """Whether a file starts as pickles of protocol 2 and later do."""
     return len(head) > 1 and head[0] == 0x80 and head[1] <= 5
-
-
-def _extxyz_frames(path: Path) -> Iterator[Atoms]:
-    """Frames of an extxyz file, cut out here so that errors can name the line.
-
-    ASE's own reader stops at a blank line and says nothing of what follows it.
-    """
-    with open_with_compression(str(path), "r") as file:
-        line_number, count = 0, 0
-        while header := file.readline():
-            line_number += 1
-            if not header.strip():
-                continue
-            where = f"{path}#{count}, line {line_number}"
-            try:
-                num_atoms = int(header)
-            except ValueError as error:
-                raise DataError(
-                    f"{where}: expected a number of atoms, got {header.strip()[:60]!r}"
-                ) from error
-            if num_atoms < 1:
-                raise DataError(f"{where}: announces {num_atoms} atoms")
-            block = list(islice(file, min(num_atoms, sys.maxsize - 1) + 1))
-            if len(block) < num_atoms + 1:
-                found = max(len(block) - 1, 0)
-                raise DataError(f"{where}: announces {num_atoms} atoms, got {found}")
-
-            def parse(comment: str, rows: list[str] = block[1:]) -> dict[str, Any]:
-                values: dict[str, Any] = key_val_str_to_dict(comment)
-                _check_columns(values, rows)
-                return values
-
-            try:
-                text = StringIO(header + "".join(block))
-                yield next(read_xyz(text, index=0, properties_parser=parse))
-            except DataError as error:
-                raise DataError(f"{where}: {error}") from error
-            except Exception as error:  # readers of ASE leak any type
-                raise DataError(
-                    f"{where}: is not extxyz: {type(error).__name__}: {_short(error)}"
-                ) from error
-            line_number += num_atoms + 1
-            count += 1
-
-
-def _check_columns(values: dict[str, Any], rows: list[str]) -> None:
-    """Refuse columns that rows do not have, and columns that nobody announced."""
-    if "Properties" not in values:
-        return  # a plain xyz file: columns after the coordinates are free
-    announced = str(values["Properties"])
-    names, counts = announced.split(":")[::3], announced.split(":")[2::3]
-    if not all(n.isdecimal() and 0 < len(n) < 10 and int(n) for n in counts):
-        raise DataError(f"Properties={announced[:200]} is not NAME:TYPE:COLUMNS:...")
-    if len(set(names)) < len(names):
-        raise DataError(f"Properties={announced[:200]} names a column twice")
-    columns = sum(int(n) for n in counts)
-    for number, row in enumerate(rows):
-        if (found := len(row.split())) != columns:
-            raise DataError(
-                f"Properties announce {columns} columns, atom {number} has {found}"
-            )

@@ -1,8 +1,7 @@
 """Hessians as labels: read from structures or from .npz files, and checked."""
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -14,6 +13,7 @@ from ase import Atoms
 from jaxtyping import Float
 
 from equipot.data.errors import DataError
+from equipot.data.npz_file import header, members, opened
 from equipot.data.ragged import RaggedMatrices
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ LARGEST_TEXT: Final = 100_000
 """Entries of a Hessian beyond which it must be in a .npz file: 105 atoms."""
 LARGEST: Final = 1e9
 """Entry in eV/Å^2 that nothing has."""
-LONGEST_NAME: Final = 1000
-"""Characters of the name of an entry."""
 ASYMMETRY: Final = 0.02
 """Largest difference from the transpose, relative to the largest entry."""
 CM1_PER_ROOT: Final = 521.4708983725064
@@ -143,8 +141,8 @@ def attach_hessians(
             one that is named is missing; if two Hessians are given for a structure or
             one does not make sense.
     """
-    with _opened(path) as archive:
-        entries_of_file = _members(archive, path)
+    with opened(path, ", which data.hessians names") as archive:
+        entries_of_file = members(archive, path)
         names = _assign(structures, path, entries, list(entries_of_file))
         out = []
         for structure, name in zip(structures, names, strict=True):
@@ -196,36 +194,6 @@ def _assign(
     return names
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[ZipFile]:
-    """Archive of arrays; whatever its parser leaks becomes one kind of error."""
-    try:
-        with ZipFile(path) as archive:
-            yield archive
-    except DataError:
-        raise
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file, which data.hessians names") from error
-    except Exception as error:  # of zip, of compression, of NumPy's header
-        raise DataError(
-            f"{path}: cannot be read as .npz: {type(error).__name__}: "
-            f"{str(error)[:300]}"
-        ) from error
-
-
-def _members(archive: ZipFile, path: Path) -> dict[str, ZipInfo]:
-    """Members of an archive by the name of their entry."""
-    members: dict[str, ZipInfo] = {}
-    for member in archive.infolist():
-        name = member.filename.removesuffix(".npy")
-        if name in members:
-            raise DataError(f"{path}: has two entries {name[:60]!r}")
-        if len(name) > LONGEST_NAME or not name.isprintable():
-            raise DataError(f"{path}: has an entry with the name {name[:60]!r}")
-        members[name] = member
-    return members
-
-
 def _read_member(
     archive: ZipFile, member: ZipInfo, atoms: Atoms, name: str
 ) -> np.ndarray:
@@ -233,7 +201,7 @@ def _read_member(
 
     A few bytes can announce, and decompress to, any amount of numbers.
     """
-    shape, dtype = _header(archive, member)
+    shape, dtype = header(archive, member)
     rows = 3 * len(atoms)
     if dtype.hasobject:
         raise DataError(
@@ -246,19 +214,6 @@ def _read_member(
         raise DataError(_wrong_shape(name, atoms, shape))
     with archive.open(member) as file:
         return np.lib.format.read_array(file, allow_pickle=False)
-
-
-def _header(archive: ZipFile, member: ZipInfo) -> tuple[tuple[int, ...], np.dtype]:
-    """Shape and type that an array of NumPy announces."""
-    with archive.open(member) as file:
-        version = np.lib.format.read_magic(file)
-        if version == (1, 0):
-            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-        elif version == (2, 0):
-            shape, _, dtype = np.lib.format.read_array_header_2_0(file)
-        else:
-            raise ValueError(f"version {version} of the format is for records")
-    return shape, dtype
 
 
 def _wrong_shape(name: str, atoms: Atoms, shape: tuple[int, ...]) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from jaxtyping import Float
@@ -10,13 +11,15 @@ from torch import Tensor
 from equipot.data.ragged import RaggedMatrices
 from equipot.graph import AtomicGraph, collate
 
+WEIGHTED: Final = ("energy", "forces", "stress", "hessian")
+"""Labels in the order of their weights."""
+
 
 @dataclass(frozen=True)
 class Labels:
     """Reference values of one structure or a batch; NaN marks what was not computed.
 
-    A reader refuses NaN in a file, so inside the package NaN only ever means absent.
-    All labels are float64.
+    All labels are float64. Of forces, those of single atoms may be absent.
     """
 
     energy: Float[Tensor, " graphs"]
@@ -28,6 +31,15 @@ class Labels:
     hessian: RaggedMatrices | None = None
     """Second derivatives in eV/Å^2, row and column (atom, xyz); None if there are
     none at all."""
+    weights: Float[Tensor, "graphs 4"] | None = None
+    """What the penalty of a structure is multiplied by in the loss, in the order of
+    `WEIGHTED`; None if that is 1 for all. Labels of weight 0 are absent."""
+
+    def weight(self, name: str) -> Float[Tensor, " graphs"] | None:
+        """Weight of one label of every structure; None if that is 1 for all."""
+        if self.weights is None:
+            return None
+        return self.weights[:, WEIGHTED.index(name)]
 
     def to(self, device: torch.device | str) -> "Labels":
         """Copy on another device."""
@@ -36,6 +48,7 @@ class Labels:
             self.forces.to(device),
             self.stress.to(device),
             None if self.hessian is None else self.hessian.to(device),
+            None if self.weights is None else self.weights.to(device),
         )
 
 
@@ -58,6 +71,20 @@ def collate_examples(examples: Sequence[Example]) -> tuple[AtomicGraph, Labels]:
         forces=torch.cat([e.labels.forces for e in examples]),
         stress=torch.cat([e.labels.stress for e in examples]),
         hessian=_collate_hessians(examples),
+        weights=_collate_weights(examples),
+    )
+
+
+def _collate_weights(examples: Sequence[Example]) -> Float[Tensor, "graphs 4"] | None:
+    if all(e.labels.weights is None for e in examples):
+        return None
+    return torch.cat(
+        [
+            torch.ones(e.graph.num_graphs, len(WEIGHTED), dtype=torch.float64)
+            if e.labels.weights is None
+            else e.labels.weights
+            for e in examples
+        ]
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from equipot.config.data import KeysConfig
 from equipot.data.facts import Facts
 from equipot.data.findings import Finding, some
+from equipot.data.reading import WEIGHT_KEYS
 
 LOOKS_LIKE = {
     "energy": ("energ", "toten", "e_tot"),
@@ -28,6 +29,8 @@ def check_presence(
         Errors for names that are not in the files, for labels under another name.
     """
     used = {keys.energy, keys.forces, keys.stress, keys.virials, keys.config_type}
+    if keys.weight is not None:
+        used |= {keys.weight, *WEIGHT_KEYS}
     for label, key in keys.absent(available).items():
         yield Finding(
             "error",
@@ -37,6 +40,14 @@ def check_presence(
     for label in ("energy", "forces", "stress"):
         others = [k for k in available if k not in used and _looks_like(k, label)]
         yield from _check_label(facts, label, getattr(keys, label), others)
+    if partly := [f for f in facts if 0 < _without_force(f) < f.num_atoms]:
+        yield Finding(
+            "info",
+            "labels",
+            f"{sum(map(_without_force, partly))} atoms in {len(partly)} structures "
+            "have no force label (nan) and do not count",
+            some([f.source for f in partly]),
+        )
     if not any(f.structure.has for f in facts):
         yield Finding("error", "labels", f"no label at all; keys: {_names(available)}")
     unused = sorted(k for k in available if k not in used)
@@ -52,11 +63,12 @@ def _check_label(
     """Findings about one label; `others` are keys that could be meant."""
     count = sum(label in f.structure.has for f in facts)
     if count == 0 and others:
+        option = "virials" if "virial" in others[0].lower() else label
         yield Finding(
             "warning" if label == "stress" else "error",
             "keys",
             f"no frame has {label} under {key!r}, but there is {', '.join(others)}: "
-            f"say --{label}-key {others[0]}",
+            f"say --{option}-key {others[0]}",
         )
     elif count == 0 and label != "stress":
         yield Finding("warning", "labels", f"there are no {label} labels")
@@ -68,6 +80,10 @@ def _check_label(
             "them",
             some([f.source for f in facts if label not in f.structure.has]),
         )
+
+
+def _without_force(facts: Facts) -> int:
+    return int(facts.structure.labels.forces.isnan().all(dim=1).sum())
 
 
 def _looks_like(key: str, label: str) -> bool:

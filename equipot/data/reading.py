@@ -1,8 +1,9 @@
 """Structures with labels, read from files and checked before anything is fitted."""
 
 import math
+import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,26 @@ from ase import Atoms
 from jaxtyping import Float
 
 from equipot.config.data import KeysConfig
+from equipot.config.label_units import UnitsConfig
 from equipot.data.errors import DataError
 from equipot.data.frames import iterate_frames
 from equipot.data.geometry import check_geometry
 from equipot.data.hessians import attach_hessians, in_text
-from equipot.data.labels import Labels
+from equipot.data.labels import WEIGHTED, Labels
+from equipot.data.unit_conversion import converted_geometry, size_of
 
 ISOLATED = "IsolatedAtom"
 LONGEST_NAME = 200
 STRUCTURAL = {"numbers", "positions"}
+UNIT_OF_LABEL = re.compile(
+    "(energy|energies|force|forces|stress|stresses|virial|virials)_?units?"
+    "|units?_?(of_)?(energy|energies|force|forces|stress|virial|virials)"
+)
+"""Keys that tell the unit of a label, in lower case."""
+WEIGHT_KEYS = [
+    f"config_{name}_weight" for name in ("energy", "forces", "stress", "virials")
+]
+"""Keys that weigh one label of a structure."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +47,8 @@ class Structure:
     """Group that errors are reported for."""
     source: str
     """File and frame, such as ``train.xyz#12``."""
+    ignored: bool = False
+    """Whether its weight is 0: nothing is learned from it or compared with it."""
 
     @property
     def isolated(self) -> bool:
@@ -52,7 +66,10 @@ class Structure:
 
 
 def read_structures(
-    path: Path | str, keys: KeysConfig | None = None, hessians: Path | None = None
+    path: Path | str,
+    keys: KeysConfig | None = None,
+    hessians: Path | None = None,
+    units: UnitsConfig | None = None,
 ) -> list[Structure]:
     """Read all structures of a file with their labels.
 
@@ -61,6 +78,7 @@ def read_structures(
         keys: Names of the labels; names that the file lacks leave the label absent.
         hessians: File of NumPy (.npz) with Hessians of some or all of the structures;
             see `equipot.config.data.DataConfig.hessians`.
+        units: Units of the file; those of the package by default.
 
     Returns:
         The structures in the order of the file, isolated atoms among them.
@@ -70,12 +88,13 @@ def read_structures(
     """
     keys = keys or KeysConfig()
     structures = [
-        parse_structure(atoms, keys, source)
+        parse_structure(atoms, keys, source, units)
         for atoms, source in iterate_sources(Path(path))
     ]
     entries = [lookup(s.atoms, keys.hessian) for s in structures]
     if hessians is not None:
-        return attach_hessians(structures, hessians, entries)
+        attached = attach_hessians(structures, hessians, entries)
+        return [_without_ignored_labels(s) for s in attached]
     for structure, entry in zip(structures, entries, strict=True):
         if entry is not None and structure.labels.hessian is None:
             raise DataError(
@@ -91,22 +110,32 @@ def iterate_sources(path: Path) -> Iterator[tuple[Atoms, str]]:
         yield atoms, f"{path}#{n}"
 
 
-def parse_structure(atoms: Atoms, keys: KeysConfig, source: str) -> Structure:
+def parse_structure(
+    atoms: Atoms, keys: KeysConfig, source: str, units: UnitsConfig | None = None
+) -> Structure:
     """Check a structure and pick out its labels.
 
     Args:
         atoms: Structure as ASE reads it.
         keys: Names of the labels.
         source: File and frame for messages.
+        units: Units of positions and labels; those of the package by default.
 
     Returns:
-        The structure. A stress of nothing but zeros on a structure that does not repeat
-        in three directions, which some programs write, counts as absent.
+        The structure, in the units of the package; keys that differ from the names in
+        case alone are renamed in `atoms`. A stress of nothing but zeros on a structure
+        that does not repeat in three directions, which some programs write, counts as
+        absent.
 
     Raises:
         DataError: If positions, cell, species or a label do not make sense.
     """
+    units = units or UnitsConfig()
+    atoms = converted_geometry(atoms, units)
     check_geometry(atoms, source)
+    _adopt_spelling(atoms, keys, source)
+    if not units.stated:
+        _check_units(atoms, source)
     labels = Labels(
         energy=torch.tensor([_energy(atoms, keys.energy, source)], dtype=torch.float64),
         forces=torch.from_numpy(_forces(atoms, keys.forces, source)),
@@ -114,9 +143,14 @@ def parse_structure(atoms: Atoms, keys: KeysConfig, source: str) -> Structure:
         hessian=in_text(
             lookup(atoms, keys.hessian), atoms, f"{source}: {keys.hessian}"
         ),
+        weights=_weights(atoms, keys, source),
     )
-    structure = Structure(
-        atoms, labels, _config_type(lookup(atoms, keys.config_type), source), source
+    if units.stated:
+        labels = _converted(labels, keys, units, source)
+    structure = _without_ignored_labels(
+        Structure(
+            atoms, labels, _config_type(lookup(atoms, keys.config_type), source), source
+        )
     )
     if structure.isolated and len(atoms) != 1:
         raise DataError(
@@ -129,6 +163,33 @@ def parse_structure(atoms: Atoms, keys: KeysConfig, source: str) -> Structure:
             f"{keys.energy!r}; it has {', '.join(available_keys(atoms)) or 'none'}"
         )
     return structure
+
+
+def _converted(
+    labels: Labels, keys: KeysConfig, units: UnitsConfig, source: str
+) -> Labels:
+    """Labels in eV, eV/Å and eV/Å^3, of a structure in Å."""
+    if labels.hessian is not None:
+        raise DataError(
+            f"{source}: has a Hessian, which data.units does not convert: write it in "
+            "eV/Å^2 with the other labels in the units of the package, or set "
+            "keys.hessian to null"
+        )
+    by_virials = keys.virials is not None
+    changed = sorted({"energy", "length"} & set(units.stated))
+    silent = "stress" not in units.model_fields_set and not by_virials
+    if changed and silent and not labels.stress.isnan().all():
+        raise DataError(
+            f"{source}: data.units states the unit of {' and '.join(changed)}, not "
+            "that of the stress, which is there: state stress as well, such as "
+            "stress: eV/Å^3"
+        )
+    return replace(
+        labels,
+        energy=labels.energy * size_of(units.energy),
+        forces=labels.forces * size_of(units.forces),
+        stress=labels.stress * size_of(units.energy if by_virials else units.stress),
+    )
 
 
 def lookup(atoms: Atoms, key: str | None) -> Any:
@@ -144,6 +205,93 @@ def lookup(atoms: Atoms, key: str | None) -> Any:
         if key in place:
             return place[key]
     return None
+
+
+def _check_units(atoms: Atoms, source: str) -> None:
+    """Refuse labels of which the file itself says that they are in other units."""
+    for key, value in atoms.info.items():
+        unit_of_label = UNIT_OF_LABEL.fullmatch(str(key).lower())
+        if unit_of_label and not str(value).strip().lower().startswith("ev"):
+            raise DataError(
+                f"{source}: {key}={str(value)[:40]!r}, but labels are read in eV, eV/Å "
+                "and eV/Å^3; convert them, and correct or remove the key, or state "
+                "data.units"
+            )
+
+
+def _weights(
+    atoms: Atoms, keys: KeysConfig, source: str
+) -> Float[torch.Tensor, "1 4"] | None:
+    """Factors of the labels in the loss; None if they are all 1."""
+    if keys.weight is None:
+        return None
+    stress = "stress" if keys.virials is None else "virials"
+    names = {"energy": "energy", "forces": "forces", "stress": stress}
+    whole = _weight(atoms, keys.weight, source)
+    single = {
+        label: _weight(atoms, f"config_{name}_weight", source)
+        for label, name in names.items()
+    }
+    weights = [whole * single.get(label, 1.0) for label in WEIGHTED]
+    if all(weight == 1 for weight in weights):
+        return None
+    return torch.tensor([weights], dtype=torch.float64)
+
+
+def _weight(atoms: Atoms, key: str, source: str) -> float:
+    value = lookup(atoms, key)
+    if value is None:
+        return 1.0
+    array = _numbers(value, key, source)
+    if array.size != 1 or not np.isfinite(array).all() or (array < 0).any():
+        raise DataError(
+            f"{source}: {key} must be a number that is not negative, got "
+            f"{str(value)[:60]!r}"
+        )
+    return float(array.reshape(()))
+
+
+def _without_ignored_labels(structure: Structure) -> Structure:
+    """Mark labels of weight 0 as absent; a reference energy has no weight."""
+    labels = structure.labels
+    if labels.weights is None:
+        return structure
+    if structure.isolated:
+        return replace(structure, labels=replace(labels, weights=None))
+    zero = dict(zip(WEIGHTED, (labels.weights[0] == 0).tolist(), strict=True))
+    absent = {
+        name: torch.full_like(getattr(labels, name), math.nan)
+        for name in ("energy", "forces", "stress")
+        if zero[name]
+    }
+    hessian = None if zero["hessian"] else labels.hessian
+    return replace(
+        structure,
+        labels=replace(labels, hessian=hessian, **absent),
+        ignored=all(zero.values()),
+    )
+
+
+def _adopt_spelling(atoms: Atoms, keys: KeysConfig, source: str) -> None:
+    """Name labels as they were asked for, where a file spells them in another case."""
+    results = {} if atoms.calc is None else atoms.calc.results
+    places: tuple[dict[str, Any], ...] = (atoms.info, atoms.arrays, results)
+    weights = [] if keys.weight is None else WEIGHT_KEYS
+    wanted = {key.lower(): key for key in (*weights, *keys.all)}
+    for place in places:
+        for found in [k for k in map(str, place) if k.lower() in wanted]:
+            key = wanted[found.lower()]
+            if found == key:
+                continue
+            value, known = place[found], lookup(atoms, key)
+            if known is not None and not np.array_equal(
+                np.asarray(known).ravel(), np.asarray(value).ravel()
+            ):
+                raise DataError(
+                    f"{source}: {key} and {found} have different values; rename or "
+                    "remove one of them"
+                )
+            place[key] = place.pop(found)
 
 
 def available_keys(atoms: Atoms) -> list[str]:
@@ -170,7 +318,7 @@ def _config_type(value: Any, source: str) -> str:
 
 
 def _numbers(value: Any, key: str, source: str) -> Float[np.ndarray, "..."]:
-    """A label as an array of finite float64."""
+    """A label as an array of float64; NaN stands for what was not computed."""
     try:
         array = np.asarray(value)
         if array.dtype == bool:
@@ -180,10 +328,10 @@ def _numbers(value: Any, key: str, source: str) -> Float[np.ndarray, "..."]:
         raise DataError(
             f"{source}: {key} must hold numbers, got {str(value)[:60]!r}"
         ) from error
-    if not np.isfinite(array).all():
+    if np.isinf(array).any():
         raise DataError(
-            f"{source}: {key} holds values that are not finite; leave the label out "
-            "where it was not computed"
+            f"{source}: {key} holds values that are infinite; leave the label out, or "
+            "write nan, where it was not computed"
         )
     return array
 
@@ -207,7 +355,15 @@ def _forces(atoms: Atoms, key: str | None, source: str) -> Float[np.ndarray, "at
         raise DataError(
             f"{source}: {key} must have shape ({len(atoms)}, 3), got {array.shape}"
         )
-    return array.copy()
+    masks = [n for n in atoms.arrays if re.search("forc.*mask|mask.*forc", n.lower())]
+    if masks:
+        raise DataError(
+            f"{source}: the column {masks[0]} is not understood: write nan in {key} "
+            "where an atom has no label, and remove the column"
+        )
+    array = array.copy()
+    array[np.isnan(array).any(axis=1)] = np.nan
+    return array
 
 
 def _stress(atoms: Atoms, keys: KeysConfig, source: str) -> Float[np.ndarray, "3 3"]:
@@ -216,7 +372,12 @@ def _stress(atoms: Atoms, keys: KeysConfig, source: str) -> Float[np.ndarray, "3
     absent = np.full((3, 3), np.nan)
     if key is None or value is None:
         return absent
-    tensor = _as_matrix(_numbers(value, key, source), key, source)
+    numbers = _numbers(value, key, source)
+    if np.isnan(numbers).any():
+        if np.isnan(numbers).all():
+            return absent
+        raise DataError(f"{source}: {key} is nan in some components and not in others")
+    tensor = _as_matrix(numbers, key, source)
     if not atoms.pbc.all():
         if not tensor.any():
             return absent

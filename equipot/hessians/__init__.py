@@ -8,6 +8,7 @@ from equipot.hessians.elastic import from_derivatives as from_derivatives
 from equipot.hessians.modes import lowest_modes as lowest_modes
 from equipot.hessians.moduli import Moduli as Moduli
 from equipot.hessians.moduli import elastic_moduli as elastic_moduli
+from equipot.hessians.moduli import turned_stiffness as turned_stiffness
 from equipot.hessians.sparse import sparse_hessian as sparse_hessian
 from equipot.hessians.strain import StrainDerivatives as StrainDerivatives
 from equipot.hessians.strain import strain_derivatives as strain_derivatives

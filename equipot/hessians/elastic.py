@@ -15,6 +15,9 @@ from equipot.models.energy_model import EnergyModel
 GPA = 1 / ase.units.GPa
 """GPa in one eV/Å^3."""
 
+NOISE = 1e-4
+"""Share of the largest curvature that rounding may give to translations."""
+
 Matrix = Float64[np.ndarray, "6 6"]
 
 
@@ -54,6 +57,18 @@ class ElasticConstants:
     softest_internal: float
     """Lowest eigenvalue of the Hessian without translations in eV/Å^2; not positive if
     the atoms are not in a minimum. Infinite for one atom."""
+    stiffest_internal: float
+    """Highest eigenvalue of the same, in eV/Å^2. Zero for one atom."""
+    translation: float
+    """Largest force on an atom, in eV/Å, when all atoms move alike by 1 Å; zero for an
+    energy that does not depend on where the crystal is."""
+
+    @property
+    def invariant(self) -> bool:
+        """Whether moving all atoms alike costs nothing, within noise."""
+        scale = max(self.stiffest_internal, abs(self.softest_internal), 1.0)
+        scale = scale if np.isfinite(scale) else 1.0
+        return self.translation <= NOISE * scale
 
     @cached_property
     def moduli(self) -> Moduli:
@@ -114,7 +129,7 @@ def from_derivatives(
         )
     stress = derivatives.stress.double().cpu().numpy()
     clamped = derivatives.strain_strain.double().cpu().numpy()
-    relaxation, softest = _relaxation(derivatives)
+    relaxation, softest, stiffest = _relaxation(derivatives)
     scale = GPA / derivatives.volume
     stress = stress * GPA
     to_brugger, to_birch = _stress_terms(stress)
@@ -128,17 +143,19 @@ def from_derivatives(
         stress=stress,
         max_force=force,
         softest_internal=softest,
+        stiffest_internal=stiffest,
+        translation=_translation(derivatives),
     )
 
 
-def _relaxation(derivatives: StrainDerivatives) -> tuple[Matrix, float]:
-    """What relaxing atoms takes off the curvature in eV, and the softest mode."""
+def _relaxation(derivatives: StrainDerivatives) -> tuple[Matrix, float, float]:
+    """What relaxing atoms takes off the curvature in eV, softest and stiffest mode."""
     phi = derivatives.hessian.double().cpu().numpy()
     size = 3 * len(phi)
     phi = phi.reshape(size, size)
     coupling = derivatives.strain_displacement.double().cpu().numpy().reshape(size, 6)
     if size <= 3:
-        return np.zeros((6, 6)), np.inf
+        return np.zeros((6, 6)), np.inf, 0.0
     # an orthonormal basis of displacements without translations
     units = np.tile(np.eye(3), (size // 3, 1)) / np.sqrt(size / 3)
     basis = np.linalg.qr(units, mode="complete")[0][:, 3:]
@@ -150,7 +167,14 @@ def _relaxation(derivatives: StrainDerivatives) -> tuple[Matrix, float]:
             "strain is not defined"
         )
     projected = vectors.T @ (basis.T @ coupling)
-    return projected.T @ (projected / values[:, None]), float(values[0])
+    taken = projected.T @ (projected / values[:, None])
+    return taken, float(values[0]), float(values[-1])
+
+
+def _translation(derivatives: StrainDerivatives) -> float:
+    """Largest force when all atoms move alike by 1 Å, to first order."""
+    by_moving = derivatives.hessian.double().sum(dim=2)
+    return float(by_moving.norm(dim=1).max()) if by_moving.numel() else 0.0
 
 
 def _stress_terms(stress: Float64[np.ndarray, "3 3"]) -> tuple[Matrix, Matrix]:

@@ -41,6 +41,22 @@ class Moduli:
     """Whether all eigenvalues are positive; if not, averages carry no meaning."""
 
 
+def turned_stiffness(stiffness: Matrix, rotation: Float64[np.ndarray, "3 3"]) -> Matrix:
+    """Elastic constants of the same crystal in other axes.
+
+    Args:
+        stiffness: In any unit, in Voigt order.
+        rotation: Takes vectors to their components in the other axes; a reflection
+            changes nothing that a rotation does not.
+    """
+    pairs = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
+    place = np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
+    tensor = stiffness[place[:, :, None, None], place]
+    r = rotation
+    turned = np.einsum("ai,bj,ck,dl,ijkl->abcd", r, r, r, r, tensor, optimize=True)
+    return np.array([[turned[row + column] for column in pairs] for row in pairs])
+
+
 def elastic_moduli(stiffness: Matrix) -> Moduli:
     """Moduli of elastic constants.
 

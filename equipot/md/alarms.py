@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from equipot.config.md import AlarmsConfig
 from equipot.md.energy_jump import Moment, unexplained_energy
 from equipot.md.thermodynamics import Course, temperature
+from equipot.md.velocities import drift_energy, movable
 from equipot.neighbors import neighbor_list
 
 DRIFT_AFTER_PS = 1.0
@@ -29,13 +30,20 @@ class Alarms:
         limits: What is allowed.
         degrees_of_freedom: Momenta that carry heat.
         atoms: As they are at first; those that are alone then cannot be lost.
+        keeps_momentum: Whether the energy of conserved rigid motions is no heat.
     """
 
     def __init__(
-        self, limits: AlarmsConfig, degrees_of_freedom: int, atoms: Atoms
+        self,
+        limits: AlarmsConfig,
+        degrees_of_freedom: int,
+        atoms: Atoms,
+        *,
+        keeps_momentum: bool = False,
     ) -> None:
         self.limits = limits
         self.degrees_of_freedom = degrees_of_freedom
+        self.keeps_momentum = keeps_momentum
         self._before: Moment | None = None
         distance = limits.lost_distance
         self._alone = (
@@ -79,13 +87,14 @@ class Alarms:
         )
 
     def _forces(self, atoms: Atoms) -> str | None:
-        forces = atoms.get_forces()
+        forces = atoms.get_forces(apply_constraint=False)
         norms = np.sqrt((forces**2).sum(axis=1))
         limit = self.limits.max_force
         bad = ~np.isfinite(norms) | ~np.isfinite(atoms.get_momenta()).all(axis=1)
         if bad.any():
             (which,) = np.nonzero(bad)
             return f"force or momentum is not finite\n{_describe(atoms, which)}"
+        norms[~movable(atoms)] = 0.0
         if limit is None or norms.max(initial=0.0) <= limit:
             return None
         which = np.argsort(-norms)[: int((norms > limit).sum())]
@@ -99,6 +108,11 @@ class Alarms:
         value = temperature(atoms, self.degrees_of_freedom)
         if limit is None or value <= limit:
             return None
+        if self.keeps_momentum:
+            drift = drift_energy(atoms)
+            value = temperature(atoms, self.degrees_of_freedom, drift)
+            if value <= limit:
+                return None
         speeds = (atoms.get_velocities() ** 2).sum(axis=1) * atoms.get_masses()
         return (
             f"temperature of {value:.4g} K, alarms.max_temperature is {limit:g}; "

@@ -1,68 +1,43 @@
 """From a configuration to atoms and an integrator: the factory of this package."""
 
+from dataclasses import replace
+
 import numpy as np
 from ase import Atoms
+from ase.units import kB
 
 from equipot.config.md import (
     BussiConfig,
+    EnsembleConfig,
     LangevinConfig,
     MDConfig,
     NoseHooverChainConfig,
     NPTBerendsenConfig,
     NPTConfig,
-    StructureConfig,
+    NVEConfig,
     VelocitiesConfig,
 )
-from equipot.data.frames import read_frame
-from equipot.data.geometry import check_geometry
 from equipot.md import integrators
 from equipot.md.integrators import Integrator
-from equipot.md.velocities import degrees_of_freedom, draw_velocities, remove_drift
+from equipot.md.velocities import (
+    conserved_momenta,
+    degrees_of_freedom,
+    draw_velocities,
+    drift_energy,
+    movable,
+    remove_drift,
+)
 from equipot.units import GPA_PER_EV_PER_A3
 
-
-def read_structure(config: StructureConfig) -> Atoms:
-    """Read and replicate the atoms that a run starts from.
-
-    Args:
-        config: File, frame and copies.
-
-    Returns:
-        Atoms with their momenta, and with nothing else of the file: labels of one
-        frame would be wrong on every later one.
-
-    Raises:
-        ValueError: If the file is missing or broken, has no such frame, holds atoms
-            that make no sense, or is to be repeated along a direction without a period.
-    """
-    atoms = read_frame(config.file, config.index)
-    if atoms is None:
-        raise ValueError(
-            f"{config.file} has no frame {config.index}; choose another structure.index"
-        )
-    check_geometry(atoms, f"{config.file}#{config.index}")
-    for axis, copies in enumerate(config.replicate):
-        if copies > 1 and not atoms.pbc[axis]:
-            raise ValueError(
-                f"structure.replicate is {list(config.replicate)}, but lattice "
-                f"direction {'abc'[axis]} of {config.file} is not periodic"
-            )
-    bare = Atoms(
-        numbers=atoms.numbers,
-        positions=atoms.positions,
-        cell=atoms.cell,
-        pbc=atoms.pbc,
-        masses=atoms.arrays.get("masses"),
-        constraint=atoms.constraints,
-    )
-    if atoms.has("momenta"):
-        bare.set_momenta(atoms.get_momenta(), apply_constraint=False)
-    return bare.repeat(config.replicate)
+LARGEST_DRIFT = 1e-4
+"""Share of the kinetic energy in conserved rigid motions that thermostats tolerate."""
+DRIFT_SHOWN = 1e-3
+"""Temperature in K of a drift that is worth a word."""
 
 
 def start_velocities(
     atoms: Atoms, config: VelocitiesConfig, temperature: float, rng: np.random.Generator
-) -> None:
+) -> str:
     """Give the atoms their first momenta.
 
     Args:
@@ -71,19 +46,58 @@ def start_velocities(
         temperature: Of the run in K, used where `config` leaves it open.
         rng: Source of random velocities.
 
+    Returns:
+        Where they come from, as a sentence.
+
     Raises:
         ValueError: If velocities of the file are asked for and it has none.
     """
-    if config.source == "maxwell_boltzmann":
-        wanted = config.temperature
-        draw_velocities(atoms, temperature if wanted is None else wanted, rng)
-    elif not atoms.has("momenta"):
+    wanted = temperature if config.temperature is None else config.temperature
+    if config.source == "file" and not atoms.has("momenta"):
         raise ValueError(
             "velocities.source is 'file', but the structure file has no momenta; use "
             "maxwell_boltzmann, or a file that holds them"
         )
-    if config.remove_drift:
-        remove_drift(atoms)
+    moving = atoms.has("momenta") and bool(atoms.get_momenta().any())
+    if config.source == "file" or (
+        config.source == "auto" and config.temperature is None and moving
+    ):
+        atoms.set_momenta(atoms.get_momenta())  # without those of fixed atoms
+        origin = "of the structure file"
+    else:
+        draw_velocities(atoms, wanted, rng)
+        origin = f"drawn at {wanted:g} K"
+    if not config.remove_drift:
+        return origin
+    drift = 2 * drift_energy(atoms) / (max(conserved_momenta(atoms), 1) * kB)
+    remove_drift(atoms)
+    if moving and origin.startswith("of") and drift > DRIFT_SHOWN:
+        return f"{origin}, less a drift of {drift:.4g} K"
+    return origin
+
+
+def check_drift(atoms: Atoms, ensemble: EnsembleConfig) -> None:
+    """Refuse a thermostat that would take the motion of the whole for heat.
+
+    Args:
+        atoms: With their first momenta.
+        ensemble: Of the run.
+
+    Raises:
+        ValueError: If velocities are rescaled and conserved momenta are not zero.
+    """
+    if isinstance(ensemble, NVEConfig | LangevinConfig):
+        return
+    _check_freedom(degrees_of_freedom(atoms, drift_removed=True), ensemble.name)
+    kinetic, drift = float(atoms.get_kinetic_energy()), drift_energy(atoms)
+    if drift <= LARGEST_DRIFT * kinetic:
+        return
+    raise ValueError(
+        f"{100 * drift / kinetic:.3g} % of the kinetic energy is motion or rotation of "
+        f"the structure as a whole, which {ensemble.name} would scale together with "
+        "the heat: atoms would have another temperature than the thermostat; set "
+        "velocities.remove_drift=true, or choose nve or langevin"
+    )
 
 
 def build_integrator(
@@ -97,17 +111,24 @@ def build_integrator(
         rng: Source of thermostat noise.
 
     Returns:
-        The integrator at its start.
+        The integrator at its start. A ramp does work on chains of thermostats, so that
+        their quantity is not conserved then.
 
     Raises:
         ValueError: If the ensemble cannot be had for these atoms.
     """
+    integrator = _integrator(atoms, config, rng)
+    if config.ramp is not None and not isinstance(config.ensemble, BussiConfig):
+        return replace(integrator, conserved=None)
+    return integrator
+
+
+def _integrator(atoms: Atoms, config: MDConfig, rng: np.random.Generator) -> Integrator:
     ensemble, temperature = config.ensemble, config.temperature
     _check_periodicity(atoms, ensemble.name)
     noisy = isinstance(ensemble, LangevinConfig)
-    dof = degrees_of_freedom(
-        atoms, drift_removed=config.velocities.remove_drift and not noisy
-    )
+    dof = degrees_of_freedom(atoms, drift_removed=not noisy)
+    _check_freedom(dof, ensemble.name)
     common = (atoms, config.timestep, dof)
     match ensemble:
         case LangevinConfig():
@@ -150,11 +171,28 @@ def build_integrator(
             return integrators.nve(*common)
 
 
+def _check_freedom(degrees_of_freedom: int, ensemble: str) -> None:
+    if degrees_of_freedom == 0:
+        raise ValueError(
+            f"nothing can move in {ensemble} but the structure as a whole, whose "
+            "motion is conserved and carries no heat; replicate the structure, or "
+            "choose langevin"
+        )
+
+
 def _check_periodicity(atoms: Atoms, ensemble: str) -> None:
-    if ensemble.startswith("npt") and not atoms.pbc.all():
+    if not ensemble.startswith("npt"):
+        return
+    if not atoms.pbc.all():
         raise ValueError(
             f"ensemble {ensemble} needs three periodic directions, the structure has "
             f"pbc={atoms.pbc.tolist()}; choose langevin, bussi or nose_hoover_chain"
+        )
+    if not movable(atoms).all():
+        raise ValueError(
+            f"ensemble {ensemble} changes the cell, which would move the fixed atoms; "
+            "choose langevin, bussi or nose_hoover_chain, or let all atoms move "
+            "(fixed.file=false ignores constraints of the file)"
         )
 
 

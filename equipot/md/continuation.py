@@ -16,7 +16,9 @@ PHYSICS = (
     "ensemble",
     "timestep",
     "temperature",
+    "ramp",
     "velocities",
+    "fixed",
     "seed",
     "dtype",
 )

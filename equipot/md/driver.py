@@ -11,6 +11,7 @@ import torch
 from ase import Atoms
 from ase.calculators.calculator import CalculatorError
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.constraints import FixAtoms
 from jaxtyping import Shaped
 from rich.console import Console
 
@@ -20,10 +21,16 @@ from equipot.config.md import MDConfig
 from equipot.domain import Excursion
 from equipot.frame_file import write_frames
 from equipot.generations import Generations, StateError
-from equipot.md.alarms import Alarms, LastFrames, MDStoppedError
-from equipot.md.build import build_integrator, start_velocities
+from equipot.md.alarms import DRIFT_AFTER_PS, Alarms, LastFrames, MDStoppedError
+from equipot.md.build import build_integrator, check_drift, start_velocities
 from equipot.md.continuation import check_continuation, fingerprint_of_run
 from equipot.md.progress import Progress
+from equipot.md.ramp import (
+    describe_ramp,
+    target_pressure,
+    target_temperature,
+    targets,
+)
 from equipot.md.recorder import (
     TRAJECTORIES,
     ExcursionLog,
@@ -32,15 +39,28 @@ from equipot.md.recorder import (
     cut_back,
 )
 from equipot.md.summary import MDSummary, ns_per_day
-from equipot.md.thermodynamics import COLUMNS, Course, Thermodynamics, measure
+from equipot.md.thermodynamics import (
+    COLUMNS,
+    SPREAD_COLUMNS,
+    Course,
+    Thermodynamics,
+    measure,
+    temperature,
+)
+from equipot.md.velocities import drift_energy, movable
+from equipot.models.committee import Committee
 from equipot.run_folder import CONFIG, claimed
 
 KIND = "state of a molecular dynamics run"
-VERSION = 3
+VERSION = 4
 ALARM_FRAMES = "alarm.extxyz"
 SUMMARY = "summary.json"
 INTERRUPTED = "interrupted; continue with --resume"
 PS_PER_NS = 1000
+STEPS_BETWEEN_STOPS = 100
+"""Steps after which thermostats that scale velocities lose what drift they made."""
+TOLD_APART = 2.0
+"""Standard errors by which a drift is told from none."""
 FS_PER_PS = 1000
 
 
@@ -115,10 +135,10 @@ class Simulation:
     ) -> None:
         if atoms.calc is None:
             raise ValueError("atoms need a calculator: set atoms.calc")
-        if atoms.constraints:
+        if any(not isinstance(c, FixAtoms) for c in atoms.constraints):
             raise ValueError(
-                "constraints are not supported: remove fixed atoms from the structure "
-                "file, or call atoms.set_constraint()"
+                "constraints other than fixed atoms are not supported: remove them "
+                "with atoms.set_constraint(), or use ase.constraints.FixAtoms"
             )
         self.atoms, self.config, self.output = atoms, config, output
         self.fingerprint = fingerprint
@@ -129,6 +149,7 @@ class Simulation:
         self.trajectory_path = output / f"trajectory.{config.record.format}"
         self.log_path = output / "log.csv"
         self.excursions_path = output / "excursions.csv"
+        self.velocities = ""
         self._files: tuple[Recorder, ...] = ()
 
     def begin(self, *, resume: bool) -> list[str]:
@@ -158,9 +179,13 @@ class Simulation:
             self.atoms.get_forces()
         except CalculatorError as error:
             raise MDStoppedError(f"the run cannot start: {error}") from error
-        start_velocities(
-            self.atoms, self.config.velocities, self.config.temperature, self.rng
+        self.velocities = start_velocities(
+            self.atoms,
+            self.config.velocities,
+            target_temperature(self.config, 0),
+            self.rng,
         )
+        check_drift(self.atoms, self.config.ensemble)
         self._prepare()
         for path in (self.trajectory_path, self.log_path, self.excursions_path):
             path.unlink(missing_ok=True)
@@ -185,21 +210,22 @@ class Simulation:
                 "more"
             )
         arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
-        for name in ("numbers", "pbc", "masses"):
+        for name in ("numbers", "pbc", "masses", "fixed"):
             if not np.array_equal(arrays[name], _constants(self.atoms)[name]):
                 raise ValueError(
                     f"{name} of the structure differ from those of the run in "
                     f"{self.output}: the structure file was changed since it began; "
                     "put the original back, or start a new run"
                 )
-        self.atoms.set_cell(arrays["cell"])
-        self.atoms.set_positions(arrays["positions"])
-        self.atoms.set_momenta(arrays["momenta"])
+        self.atoms.set_cell(arrays["cell"], apply_constraint=False)
+        self.atoms.set_positions(arrays["positions"], apply_constraint=False)
+        self.atoms.set_momenta(arrays["momenta"], apply_constraint=False)
         self._prepare()
+        self.step = record["step"]
+        self._aim()
         self.integrator.restore(
             {n: arrays[f"integrator.{n}"] for n in self.integrator.variables}
         )
-        self.step = record["step"]
         self.integrator.dynamics.nsteps = self.step
         self.rng.bit_generator.state = record["rng"]
         self.course.sums.update(record["course"])
@@ -210,13 +236,35 @@ class Simulation:
         return warnings
 
     def introduction(self) -> str:
-        """What will be run from here, and where its files are, in one line."""
+        """What will be run from here, how it starts, and where its files are."""
         config = self.config
         start = f" from step {self.step}" if self.step else ""
-        return (
+        count = self.integrator.degrees_of_freedom
+        lines = [
             f"{config.ensemble.name}, {len(self.atoms)} atoms, {config.steps} steps of "
-            f"{config.timestep:g} fs{start}; files in {self.output}"
-        )
+            f"{config.timestep:g} fs{start}; files in {self.output}",
+            f"velocities: {self.velocities or 'of the last state'}; "
+            f"{self._temperature():.4g} K with {count} degrees of freedom"
+            f"{self._left_out()}",
+            describe_ramp(config),
+        ]
+        return "\n".join(line for line in lines if line is not None)
+
+    def _temperature(self) -> float:
+        """Kinetic temperature of this moment in K."""
+        drift = drift_energy(self.atoms) if self.integrator.keeps_momentum else 0.0
+        return temperature(self.atoms, self.integrator.degrees_of_freedom, drift)
+
+    def _left_out(self) -> str:
+        """Momenta that carry no heat, as a phrase."""
+        fixed = int((~movable(self.atoms)).sum())
+        conserved = 3 * (len(self.atoms) - fixed) - self.integrator.degrees_of_freedom
+        parts = []
+        if conserved:
+            parts.append(f"{conserved} of the conserved motion of the whole")
+        if fixed:
+            parts.append(f"{3 * fixed} of {fixed} fixed atoms")
+        return f" (without {' and '.join(parts)})" if parts else ""
 
     def show(self, console: Console) -> Progress:
         """Progress display from the present step to the last."""
@@ -246,7 +294,7 @@ class Simulation:
                     progress.update(row)
                     reason = self.alarms.check_drift(self.course, row.time_ps)
                 if self.step % record.trajectory == 0:
-                    self._write_frame(measure(self.integrator, self.step))
+                    self._write_frame(self._measure())
                 if self.step % record.checkpoint == 0:
                     self._checkpoint()
             if reason is not None:
@@ -265,11 +313,14 @@ class Simulation:
         """One step; why the run must stop, or None."""
         self.step += 1
         reason = None
+        self._aim()
         try:
             self.integrator.step()
         except (CalculatorError, ValueError) as error:  # positions may be infinite
             what = "the domain was left" if self._excursions() else "failed calculation"
             reason = f"{what}: {error}"
+        if reason is None and self.step % STEPS_BETWEEN_STOPS == 0:
+            self.integrator.stop_drift()
         self.last_frames.keep(self.atoms, self.step)
         self._note_excursions()
         return reason or self.alarms.check(self.atoms, self.step)
@@ -290,19 +341,49 @@ class Simulation:
     def _prepare(self) -> None:
         self.integrator = build_integrator(self.atoms, self.config, self.rng)
         self.alarms = Alarms(
-            self.config.alarms, self.integrator.degrees_of_freedom, self.atoms
+            self.config.alarms,
+            self.integrator.degrees_of_freedom,
+            self.atoms,
+            keeps_momentum=self.integrator.keeps_momentum,
         )
         self.last_frames = LastFrames(self.config.alarms.frames)
 
     def _open(self) -> None:
         write_atomically(self.output / CONFIG, dump_config(self.config).encode())
-        self.log = ThermoLog(self.log_path, COLUMNS)
+        self.log = ThermoLog(self.log_path, self._columns())
         self.trajectory = TRAJECTORIES[self.config.record.format](self.trajectory_path)
         self.excursions = ExcursionLog(self.excursions_path)
         self._files = (self.log, self.trajectory, self.excursions)
 
-    def _write_row(self) -> Thermodynamics:
+    def _columns(self) -> tuple[str, ...]:
+        """Of the log: more for a committee, and for a ramp."""
+        potential = getattr(self.atoms.calc, "potential", None)
+        spread = SPREAD_COLUMNS if isinstance(potential, Committee) else ()
+        ramp = self.config.ramp
+        aims: tuple[str, ...] = ()
+        if ramp is not None and ramp.temperature is not None:
+            aims = ("target_temperature_K",)
+        if ramp is not None and ramp.pressure is not None:
+            aims = (*aims, "target_pressure_GPa")
+        return (*COLUMNS, *spread, *aims)
+
+    def _aim(self) -> None:
+        """Tell the integrator what the ramp has come to."""
+        if self.config.ramp is not None and self.integrator.aim is not None:
+            self.integrator.aim(*targets(self.config, self.step))
+
+    def _measure(self) -> Thermodynamics:
         row = measure(self.integrator, self.step)
+        if self.config.ramp is None:
+            return row
+        return replace(
+            row,
+            target_temperature_K=target_temperature(self.config, self.step),
+            target_pressure_GPa=target_pressure(self.config, self.step),
+        )
+
+    def _write_row(self) -> Thermodynamics:
+        row = self._measure()
         self.course.add(row)
         self.log.write(row.row())
         return row
@@ -311,7 +392,8 @@ class Simulation:
         frame = self.atoms.copy()
         results = {
             "energy": row.potential_energy_eV,
-            "forces": self.atoms.get_forces(),
+            # of fixed atoms, too: zeros would be wrong labels
+            "forces": self.atoms.get_forces(apply_constraint=False),
         }
         if row.pressure_GPa is not None:
             results["stress"] = self.atoms.get_stress()
@@ -361,17 +443,28 @@ class Simulation:
 
     def _summarize(self, progress: Progress, stopped: str | None) -> MDSummary:
         course, speed = self.course, progress.steps_per_second(self.step)
+        time_ps = self.step * self.config.timestep / FS_PER_PS
+        long_enough = time_ps >= DRIFT_AFTER_PS - 1e-9
+        drift = course.drift if long_enough else None
+        largest = course.sums.get("largest_force_spread_step")
         summary = MDSummary(
             steps=self.step,
-            time_ps=self.step * self.config.timestep / FS_PER_PS,
+            time_ps=time_ps,
             num_atoms=len(self.atoms),
             ensemble=self.config.ensemble.name,
             mean_temperature_K=course.mean("temperature"),
             temperature_deviation_K=course.temperature_deviation,
             mean_pressure_GPa=course.mean("pressure"),
             mean_volume_A3=course.mean("volume"),
-            drift_meV_per_atom_per_ns=_per_ns(course.drift),
-            drift_error_meV_per_atom_per_ns=_per_ns(course.drift_error),
+            drift_meV_per_atom_per_ns=_per_ns(drift),
+            drift_error_meV_per_atom_per_ns=_per_ns(
+                course.drift_error if long_enough else None
+            ),
+            drift_note=_drift_note(course, time_ps) if course.conserves else None,
+            mean_energy_spread_meV_per_atom=course.mean("energy_spread"),
+            mean_max_force_spread_eV_per_A=course.mean("force_spread"),
+            largest_force_spread_eV_per_A=course.sums.get("largest_force_spread"),
+            largest_force_spread_step=None if largest is None else int(largest),
             steps_per_second=speed,
             ns_per_day=None
             if speed is None
@@ -389,10 +482,26 @@ def _per_ns(rate_per_ps: float | None) -> float | None:
     return None if rate_per_ps is None else rate_per_ps * PS_PER_NS
 
 
+def _drift_note(course: Course, time_ps: float) -> str | None:
+    """Why the drift means little, or None."""
+    if time_ps < DRIFT_AFTER_PS - 1e-9:
+        return (
+            f"not determined: the run has {time_ps:g} ps, a slope needs "
+            f"{DRIFT_AFTER_PS:g} ps or more"
+        )
+    drift, error = course.drift, course.drift_error
+    if drift is None or error is None:
+        return "not determined: the log has fewer than three rows"
+    if abs(drift) < TOLD_APART * error:
+        return "not told from zero"
+    return None
+
+
 def _constants(atoms: Atoms) -> dict[str, Shaped[np.ndarray, "..."]]:
     """What a run never changes."""
     return {
         "numbers": atoms.numbers.astype(np.int64),
         "pbc": atoms.pbc,
         "masses": atoms.get_masses(),
+        "fixed": ~movable(atoms),
     }

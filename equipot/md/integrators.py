@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
+from typing import final
 
 import numpy as np
 from ase import Atoms
@@ -19,8 +20,10 @@ from ase.md.nose_hoover_chain import (
 )
 from ase.md.nptberendsen import NPTBerendsen
 from ase.md.verlet import VelocityVerlet
-from ase.units import fs
+from ase.units import fs, kB
 from jaxtyping import Float
+
+from equipot.md.velocities import remove_drift
 
 THERMOSTAT = ("_q", "_p", "_thermostat._eta", "_thermostat._p_eta")
 BAROSTAT = (*THERMOSTAT, "_barostat._xi", "_barostat._p_xi")
@@ -38,11 +41,28 @@ class Integrator:
     """Quantity in eV that exact dynamics would keep; None where there is none."""
     variables: tuple[str, ...] = ()
     """Attributes of `dynamics` that change from step to step."""
+    keeps_momentum: bool = True
+    """Whether rigid motions are conserved, so that they carry no heat."""
+    rescales: bool = False
+    """Whether all momenta are scaled, conserved ones too: what rounding leaves of them
+    grows like any random factor, until the whole flies or spins and the rest is cold.
+    """
+    aim: Callable[[float, float], None] | None = None
+    """Sets the temperature in K and the pressure in eV/Å^3 of the next step."""
 
     def step(self) -> None:
         """Make one step."""
         self.dynamics.step()  # type: ignore[attr-defined]  # in all of its subclasses
         self.dynamics.nsteps += 1
+
+    def stop_drift(self) -> None:
+        """Set conserved momenta to zero, where scaling may have made them grow."""
+        if not self.rescales:
+            return
+        atoms = self.dynamics.atoms
+        remove_drift(atoms)
+        if hasattr(self.dynamics, "_p"):
+            self.dynamics._p = atoms.get_momenta()
 
     def state(self) -> dict[str, Float[np.ndarray, "..."]]:
         """Copies of all internal variables, by name."""
@@ -118,7 +138,12 @@ def langevin(
         fixcm=False,
         rng=rng,
     )
-    return Integrator(dynamics, degrees_of_freedom)
+    return Integrator(
+        dynamics,
+        degrees_of_freedom,
+        keeps_momentum=False,
+        aim=lambda temperature, _: dynamics.set_temperature(temperature_K=temperature),
+    )
 
 
 def bussi(
@@ -151,12 +176,19 @@ def bussi(
     )
     # ASE counts 3N even where the total momentum is zero, which overheats by N/(N-1).
     dynamics.ndof = degrees_of_freedom
-    dynamics.target_kinetic_energy = 0.5 * dynamics.temp * degrees_of_freedom
+
+    def aim(temperature: float, _: float) -> None:
+        dynamics.temp = temperature * kB
+        dynamics.target_kinetic_energy = 0.5 * dynamics.temp * degrees_of_freedom
+
+    aim(temperature, 0.0)
     return Integrator(
         dynamics,
         degrees_of_freedom,
         conserved=lambda: float(atoms.get_total_energy() - dynamics.transferred_energy),
         variables=("transferred_energy",),
+        rescales=True,
+        aim=aim,
     )
 
 
@@ -185,7 +217,7 @@ def nose_hoover_chain(
     Source:
         G. Martyna, M. Klein and M. Tuckerman, J. Chem. Phys. 97, 2635 (1992).
     """
-    dynamics = NoseHooverChainNVT(
+    dynamics = _NoseHooverChain(
         atoms,
         timestep * fs,
         temperature_K=temperature,
@@ -195,8 +227,20 @@ def nose_hoover_chain(
     dynamics._thermostat = _thermostat(
         dynamics, degrees_of_freedom, temperature, taut, chain
     )
+
+    def aim(temperature: float, _: float) -> None:
+        _warm_thermostat(
+            dynamics,
+            _thermostat(dynamics, degrees_of_freedom, temperature, taut, chain),
+        )
+
     return Integrator(
-        dynamics, degrees_of_freedom, dynamics.get_conserved_energy, THERMOSTAT
+        dynamics,
+        degrees_of_freedom,
+        dynamics.get_conserved_energy,
+        THERMOSTAT,
+        rescales=True,
+        aim=aim,
     )
 
 
@@ -247,20 +291,40 @@ def npt(
         pchain=chain,
     )
     dynamics._num_atoms_global = degrees_of_freedom / 3
+
+    def barostat(temperature: float) -> IsotropicMTKBarostat | MTKBarostat:
+        return barostat_class(
+            num_atoms_global=degrees_of_freedom / 3,  # type: ignore[arg-type]
+            temperature_K=temperature,
+            pdamp=taup * fs,
+            pchain=chain,
+        )
+
     dynamics._thermostat = _thermostat(
         dynamics, degrees_of_freedom, temperature, taut, chain
     )
-    dynamics._barostat = barostat_class(
-        num_atoms_global=degrees_of_freedom / 3,  # type: ignore[arg-type]
-        temperature_K=temperature,
-        pdamp=taup * fs,
-        pchain=chain,
-    )
+    dynamics._barostat = barostat(temperature)
+
+    def aim(temperature: float, pressure: float) -> None:
+        growth = _warm_thermostat(
+            dynamics,
+            _thermostat(dynamics, degrees_of_freedom, temperature, taut, chain),
+        )
+        old, new = dynamics._barostat, barostat(temperature)
+        new._xi, new._p_xi = old._xi, growth * old._p_xi
+        dynamics._barostat = new
+        momentum = getattr(dynamics, cell_variables[1])
+        setattr(dynamics, cell_variables[1], growth * momentum)
+        dynamics._temperature_K, dynamics._kT = temperature, kB * temperature
+        dynamics._pressure_au = pressure
+
     return Integrator(
         dynamics,
         degrees_of_freedom,
         dynamics.get_conserved_energy,
         (*BAROSTAT, *cell_variables),
+        rescales=True,
+        aim=aim,
     )
 
 
@@ -308,7 +372,42 @@ def npt_berendsen(
         compressibility_au=compressibility,
         fixcm=False,
     )
-    return Integrator(dynamics, degrees_of_freedom)
+
+    def aim(temperature: float, pressure: float) -> None:
+        share = degrees_of_freedom / (3 * len(atoms))
+        dynamics.set_temperature(temperature_K=temperature * share)
+        dynamics.pressure = pressure
+
+    return Integrator(dynamics, degrees_of_freedom, rescales=True, aim=aim)
+
+
+@final
+class _NoseHooverChain(NoseHooverChainNVT):
+    """As in ASE, but forces on fixed atoms do not reach the momenta that it holds."""
+
+    def _get_forces(self) -> np.ndarray:
+        self._update_atoms()
+        forces: np.ndarray = self.atoms.get_forces()
+        return forces
+
+
+def _warm_thermostat(
+    dynamics: NoseHooverChainNVT | IsotropicMTKNPT | MTKNPT,
+    new: NoseHooverChainThermostat,
+) -> float:
+    """Go on with a thermostat of another temperature.
+
+    Its masses are proportional to the temperature; momenta change so that their kinetic
+    energies are, too.
+
+    Returns:
+        Factor of the momenta.
+    """
+    old = dynamics._thermostat
+    growth = float(np.sqrt(new._kT / old._kT))
+    new._eta, new._p_eta = old._eta, growth * old._p_eta
+    dynamics._thermostat = new
+    return growth
 
 
 def _thermostat(

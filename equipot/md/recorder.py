@@ -12,7 +12,7 @@ from typing import Any, final
 from ase import Atoms
 from ase.io.trajectory import TrajectoryWriter
 
-from equipot.atomic_file import append_whole, naming, sync_file
+from equipot.atomic_file import append_whole, naming, open_regular, sync_file
 from equipot.domain import Excursion
 from equipot.frame_file import extxyz
 
@@ -119,7 +119,7 @@ class TrajWriter(FrameWriter):
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._writer = TrajectoryWriter(path, "a")
+        self._writer = _open_trajectory(path)
 
     def write(self, frame: Atoms) -> None:
         """Append a frame with its calculated properties."""
@@ -155,6 +155,16 @@ class TrajWriter(FrameWriter):
         backend.data, backend.header = {}, b""
         with contextlib.suppress(OSError):
             backend.fd.close()
+
+
+def _open_trajectory(path: Path) -> TrajectoryWriter:
+    """Append to a trajectory of ASE that is no symbolic link."""
+    descriptor = open_regular(path, os.O_RDWR | os.O_CREAT)
+    if os.fstat(descriptor).st_size == 0:
+        return TrajectoryWriter(os.fdopen(descriptor, "wb"), "w")
+    # ASE wants the name, to look at the first frame; it truncates nothing here.
+    os.close(descriptor)
+    return TrajectoryWriter(path, "a")
 
 
 EXCURSION_COLUMNS = (
@@ -194,7 +204,7 @@ def cut_back(path: Path, mark: Mapping[str, Any]) -> None:
             f"{mark['bytes']}: the file was changed or replaced since; put the "
             "original back or start a new run"
         )
-    with path.open("r+b") as file:
+    with os.fdopen(open_regular(path, os.O_RDWR), "r+b") as file:
         if "counters" in mark:
             # First, so that no reader looks for frames that are gone.
             file.seek(ULM_COUNTERS)

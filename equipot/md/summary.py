@@ -19,7 +19,8 @@ class MDSummary:
     mean_pressure_GPa: float | None
     mean_volume_A3: float | None
     drift_meV_per_atom_per_ns: float | None
-    """Slope of the conserved quantity; None where there is none."""
+    """Slope of the conserved quantity; None where there is none, or from less than a
+    picosecond."""
     drift_error_meV_per_atom_per_ns: float | None
     """Its standard error; short runs cannot tell a drift from fluctuations."""
     steps_per_second: float | None
@@ -29,6 +30,16 @@ class MDSummary:
     """Steps at which the potential extrapolated; None if nobody looked."""
     stopped: str | None = None
     """Why the run ended early."""
+    drift_note: str | None = None
+    """Why there is no drift, or why it means little."""
+    mean_energy_spread_meV_per_atom: float | None = None
+    """Between members of a committee, over the rows of the log; None without one."""
+    mean_max_force_spread_eV_per_A: float | None = None
+    """Largest of each row, averaged."""
+    largest_force_spread_eV_per_A: float | None = None
+    """Largest of all rows."""
+    largest_force_spread_step: int | None = None
+    """Where it was."""
 
     def lines(self) -> list[str]:
         """Aligned lines for a terminal."""
@@ -40,17 +51,34 @@ class MDSummary:
             ),
             "pressure": _number(self.mean_pressure_GPa, "GPa"),
             "volume": _number(self.mean_volume_A3, "Å^3"),
-            "drift": _pair(
-                self.drift_meV_per_atom_per_ns,
-                self.drift_error_meV_per_atom_per_ns,
-                "meV/atom/ns",
-            ),
+            "drift": self._drift(),
+            "committee": self._committee(),
             "speed": _pair(self.steps_per_second, None, "steps/s"),
             "": _number(self.ns_per_day, "ns/day"),
             "domain": self._domain(),
             "stopped": self.stopped,
         }
         return [f"{k:12} {v}" for k, v in rows.items() if v is not None]
+
+    def _drift(self) -> str | None:
+        drift = _pair(
+            self.drift_meV_per_atom_per_ns,
+            self.drift_error_meV_per_atom_per_ns,
+            "meV/atom/ns",
+        )
+        if drift is None or self.drift_note is None:
+            return drift or self.drift_note
+        return f"{drift} ({self.drift_note})"
+
+    def _committee(self) -> str | None:
+        if self.mean_max_force_spread_eV_per_A is None:
+            return None
+        return (
+            f"spread of the energy {self.mean_energy_spread_meV_per_atom:.3g} "
+            f"meV/atom, of the worst force {self.mean_max_force_spread_eV_per_A:.3g} "
+            f"eV/Å (means), at most {self.largest_force_spread_eV_per_A:.3g} eV/Å at "
+            f"step {self.largest_force_spread_step}"
+        )
 
     def _domain(self) -> str | None:
         if self.steps_beyond_domain is None:

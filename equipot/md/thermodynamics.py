@@ -7,6 +7,7 @@ from ase import Atoms
 from ase.units import fs, kB
 
 from equipot.md.integrators import Integrator
+from equipot.md.velocities import drift_energy
 from equipot.units import GPA_PER_EV_PER_A3, MEV_PER_EV
 
 COLUMNS = (
@@ -19,6 +20,9 @@ COLUMNS = (
     "pressure_GPa",
     "volume_A3",
 )
+"""Of every log."""
+SPREAD_COLUMNS = ("energy_spread_meV_per_atom", "max_force_spread_eV_per_A")
+"""Of the log of a committee."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,14 @@ class Thermodynamics:
     """Virial and kinetic; None without three periodic directions."""
     volume_A3: float | None
     """None without three periodic directions."""
+    energy_spread_meV_per_atom: float | None = None
+    """Standard deviation between members of a committee; None for one potential."""
+    max_force_spread_eV_per_A: float | None = None
+    """Largest standard deviation of the force on an atom, likewise."""
+    target_temperature_K: float | None = None
+    """What a ramp has come to; None without one."""
+    target_pressure_GPa: float | None = None
+    """What a ramp has come to; None without one."""
 
     def row(self) -> dict[str, int | float | None]:
         """Values by column."""
@@ -54,31 +66,46 @@ def measure(integrator: Integrator, step: int) -> Thermodynamics:
     """
     dynamics = integrator.dynamics
     atoms: Atoms = dynamics.atoms
+    drift = drift_energy(atoms) if integrator.keeps_momentum else 0.0
     pressure = volume = None
     if atoms.pbc.all():
         stress = atoms.get_stress(include_ideal_gas=True)
-        pressure = -float(stress[:3].mean()) * GPA_PER_EV_PER_A3
         volume = float(atoms.get_volume())
+        pressure = -float(stress[:3].mean()) - 2 * drift / (3 * volume)
+        pressure *= GPA_PER_EV_PER_A3
     return Thermodynamics(
         step=step,
         time_ps=step * dynamics.dt / fs / 1000,
         potential_energy_eV=float(atoms.get_potential_energy()),
         kinetic_energy_eV=float(atoms.get_kinetic_energy()),
-        temperature_K=temperature(atoms, integrator.degrees_of_freedom),
+        temperature_K=temperature(atoms, integrator.degrees_of_freedom, drift),
         conserved_eV=integrator.conserved() if integrator.conserved else None,
         pressure_GPa=pressure,
         volume_A3=volume,
+        **_spread(atoms),
     )
 
 
-def temperature(atoms: Atoms, degrees_of_freedom: int) -> float:
+def temperature(atoms: Atoms, degrees_of_freedom: int, drift: float = 0.0) -> float:
     """Kinetic temperature in K.
 
     Args:
         atoms: With momenta.
         degrees_of_freedom: Momenta that carry heat.
+        drift: Kinetic energy in eV of motions that are not among them.
     """
-    return float(2 * atoms.get_kinetic_energy() / (degrees_of_freedom * kB))
+    heat = atoms.get_kinetic_energy() - drift
+    return float(2 * heat / (degrees_of_freedom * kB))
+
+
+def _spread(atoms: Atoms) -> dict[str, float]:
+    """How far the members of a committee are apart; nothing for other calculators."""
+    results = atoms.calc.results
+    if "energy_spread" not in results or "forces_spread" not in results:
+        return {}
+    energy = float(results["energy_spread"]) * MEV_PER_EV / len(atoms)
+    largest = float(np.max(results["forces_spread"]))
+    return dict(zip(SPREAD_COLUMNS, (energy, largest), strict=True))
 
 
 @dataclass
@@ -96,6 +123,14 @@ class Course:
         if row.pressure_GPa is not None and row.volume_A3 is not None:
             self._add("pressure", row.pressure_GPa)
             self._add("volume", row.volume_A3)
+        if row.max_force_spread_eV_per_A is not None:
+            spread = row.max_force_spread_eV_per_A
+            self._add("energy_spread", row.energy_spread_meV_per_atom or 0.0)
+            self._add("force_spread", spread)
+            largest = self.sums.get("largest_force_spread", -1.0)
+            if spread > largest:
+                self.sums["largest_force_spread"] = spread
+                self.sums["largest_force_spread_step"] = float(row.step)
         if row.conserved_eV is not None:
             energy = row.conserved_eV - self.sums.setdefault("first", row.conserved_eV)
             self._add("time", row.time_ps)
@@ -114,8 +149,13 @@ class Course:
         return int(self.sums.get("excursions", 0))
 
     def mean(self, name: str) -> float | None:
-        """Average of ``temperature``, ``pressure`` or ``volume``; None if unknown."""
+        """Average over the rows of a quantity, such as ``volume``; None if unknown."""
         return self.sums[name] / self.sums["rows"] if name in self.sums else None
+
+    @property
+    def conserves(self) -> bool:
+        """Whether rows have a conserved quantity."""
+        return "time" in self.sums
 
     @property
     def temperature_deviation(self) -> float | None:

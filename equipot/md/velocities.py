@@ -1,12 +1,40 @@
-"""Initial velocities, and what is subtracted from them."""
+r"""Initial velocities, conserved rigid motions, and the momenta that carry heat.
+
+A rigid motion that changes neither the energy nor a fixed atom has a conserved
+momentum: three translations, and three rotations without any periodic direction, or one
+about the axis of a wire. In mass-weighted coordinates such motions span a space
+:math:`R`; the kinetic energy of the projection of the velocities on :math:`R` is that
+of the drift, the rest is heat.
+"""
 
 import numpy as np
 from ase import Atoms
+from ase.constraints import FixAtoms
 from ase.units import kB
+from jaxtyping import Bool, Float
+from scipy.linalg import null_space
+
+INDEPENDENT = 1e-8
+"""Smallest singular value of rigid motions that differ, relative to the largest."""
+JITTER = 0.1
+"""Displacement in Å by which a linear arrangement becomes a general one."""
+
+
+def movable(atoms: Atoms) -> Bool[np.ndarray, " atoms"]:
+    """Which atoms are not fixed.
+
+    Args:
+        atoms: Constraints other than `ase.constraints.FixAtoms` do not count.
+    """
+    free = np.ones(len(atoms), dtype=bool)
+    for constraint in atoms.constraints:
+        if isinstance(constraint, FixAtoms):
+            free[constraint.index] = False
+    return free
 
 
 def draw_velocities(atoms: Atoms, temperature: float, rng: np.random.Generator) -> None:
-    """Give atoms momenta of the Maxwell-Boltzmann distribution.
+    """Give atoms momenta of the Maxwell-Boltzmann distribution; fixed ones get none.
 
     Args:
         atoms: Their momenta are replaced.
@@ -18,7 +46,7 @@ def draw_velocities(atoms: Atoms, temperature: float, rng: np.random.Generator) 
 
 
 def remove_drift(atoms: Atoms) -> None:
-    """Stop the motion of the center of mass and, without any pbc, the rotation.
+    """Stop all rigid motions that are conserved; see the description of this module.
 
     The other degrees of freedom keep their momenta: nothing is rescaled, so that
     momenta drawn at a temperature stay at this temperature.
@@ -26,40 +54,92 @@ def remove_drift(atoms: Atoms) -> None:
     Args:
         atoms: Their momenta are changed.
     """
-    masses = atoms.get_masses()[:, None]
-    velocities = atoms.get_velocities()
-    velocities -= (masses * velocities).sum(axis=0) / masses.sum()
-    if not atoms.pbc.any():
-        arms = atoms.positions - atoms.get_center_of_mass()
-        angular_momentum = np.cross(arms, masses * velocities).sum(axis=0)
-        velocities -= np.cross(
-            np.linalg.pinv(_inertia(atoms), rcond=1e-10) @ angular_momentum, arms
-        )
-    atoms.set_velocities(velocities)
+    drift = atoms.get_masses()[:, None] * drift_velocities(atoms)
+    atoms.set_momenta(atoms.get_momenta() - drift)
+
+
+def drift_velocities(atoms: Atoms) -> Float[np.ndarray, "atoms 3"]:
+    """Part of the velocities that is a conserved rigid motion.
+
+    Args:
+        atoms: With momenta.
+    """
+    masses = atoms.get_masses()
+    if atoms.pbc.sum() > 1:  # translations only, of all atoms or none
+        if not movable(atoms).all():
+            return np.zeros((len(atoms), 3))
+        mean = atoms.get_momenta().sum(axis=0) / masses.sum()
+        return np.broadcast_to(mean, (len(atoms), 3))
+    root = np.sqrt(masses)[:, None]
+    basis = _conserved(atoms, atoms.positions)
+    weighted = (atoms.get_momenta() / root).reshape(-1)
+    return (basis @ (basis.T @ weighted)).reshape(-1, 3) / root
+
+
+def drift_energy(atoms: Atoms) -> float:
+    """Kinetic energy in eV of the conserved rigid motion.
+
+    Args:
+        atoms: With momenta.
+    """
+    velocities = drift_velocities(atoms)
+    return float(0.5 * (atoms.get_masses()[:, None] * velocities**2).sum())
+
+
+def conserved_momenta(atoms: Atoms) -> int:
+    """Number of conserved components of linear and angular momentum.
+
+    Args:
+        atoms: Fixed ones take symmetries away. A linear arrangement of three or more
+            atoms counts as the bent one that it becomes as soon as they move.
+    """
+    shift = np.random.default_rng(0).uniform(-JITTER, JITTER, (len(atoms), 3))
+    moved = atoms.positions + np.where(movable(atoms)[:, None], shift, 0.0)
+    return _conserved(atoms, moved).shape[1]
 
 
 def degrees_of_freedom(atoms: Atoms, *, drift_removed: bool) -> int:
     """Number of momenta that carry heat.
 
     Args:
-        atoms: Periodic or not; without any periodic direction rotation counts.
-        drift_removed: Whether the total momentum, and the angular momentum of a
-            molecule, are zero and stay zero.
+        atoms: Periodic or not, with or without fixed atoms.
+        drift_removed: Whether conserved momenta stay out of it: they are zero, or
+            their energy is not counted.
 
     Returns:
-        3N, less the conserved components. At least 1.
+        Three for each atom that moves, less the conserved momenta; 0 for one atom
+        whose momentum is conserved.
     """
-    frozen = 0
-    if drift_removed:
-        frozen = 3
-        if not atoms.pbc.any():
-            frozen += int(np.linalg.matrix_rank(_inertia(atoms), rtol=1e-10))
-    return max(3 * len(atoms) - frozen, 1)
+    momenta = 3 * int(movable(atoms).sum())
+    return momenta - conserved_momenta(atoms) if drift_removed else momenta
 
 
-def _inertia(atoms: Atoms) -> np.ndarray:
-    """Inertia tensor about the center of mass, u Å^2; rank 2 for a linear molecule."""
-    arms = atoms.positions - atoms.get_center_of_mass()
-    masses = atoms.get_masses()
-    trace = (masses * (arms**2).sum(axis=1)).sum()
-    return trace * np.eye(3) - np.einsum("a,ai,aj->ij", masses, arms, arms)
+def _conserved(
+    atoms: Atoms, positions: Float[np.ndarray, "atoms 3"]
+) -> Float[np.ndarray, "components motions"]:
+    """Orthonormal basis of conserved rigid motions, mass-weighted."""
+    axes = _rotation_axes(atoms)
+    arms = positions - np.average(positions, axis=0, weights=atoms.get_masses())
+    scale = max(float(np.abs(arms).max(initial=0.0)), 1.0)
+    fields = [np.broadcast_to(e, arms.shape) for e in np.eye(3)]
+    fields += [np.cross(axis, arms / scale) for axis in axes]
+    motions = np.stack([field.reshape(-1) for field in fields], axis=1)
+    fixed = np.repeat(~movable(atoms), 3)
+    if fixed.any():
+        motions = motions @ null_space(motions[fixed], rcond=INDEPENDENT)
+        motions[fixed] = 0.0
+    if not motions.shape[1]:
+        return motions
+    weighted = np.repeat(np.sqrt(atoms.get_masses()), 3)[:, None] * motions
+    basis, values, _ = np.linalg.svd(weighted, full_matrices=False)
+    return basis[:, values > INDEPENDENT * values.max()]
+
+
+def _rotation_axes(atoms: Atoms) -> Float[np.ndarray, "axes 3"]:
+    """Axes of rotations that leave a lattice as it is."""
+    periodic = atoms.cell.array[atoms.pbc]
+    if len(periodic) == 0:
+        return np.eye(3)
+    if len(periodic) == 1:
+        return periodic / np.linalg.norm(periodic)
+    return np.zeros((0, 3))

@@ -14,6 +14,7 @@ from equipot.models.potential import Potential
 from equipot.nn import ElementEmbedding, InteractionBlock
 from equipot.tensor_products import (
     BACKENDS,
+    REFERENCE,
     TensorProduct,
     TensorProductSpec,
     get_backend,
@@ -28,6 +29,9 @@ def build_potential(
 ) -> Potential:
     """Potential with random weights.
 
+    Nothing is measured here: for the backend "auto" the reference computes, until
+    `with_backend` or a way through `load_potential` chooses another one.
+
     Args:
         config: Architecture.
         statistics: Elements, reference energies, scale and shift of the training data.
@@ -38,8 +42,7 @@ def build_potential(
 
     Raises:
         UnsupportedSpecError: If the backend cannot compute the product of a layer.
-        ValueError: If the backend is unknown or still to be chosen, or a reference
-            energy is missing.
+        ValueError: If the backend is unknown, or a reference energy is missing.
     """
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
@@ -79,10 +82,9 @@ def check_model(config: ModelConfig) -> None:
         ValueError: If the backend is unknown.
     """
     specs = set(product_specs(config))
-    if config.backend != AUTO:
-        backend = get_backend(config.backend)
-        for spec in specs:
-            backend(spec)
+    backend = get_backend(_before_auto(config.backend))
+    for spec in specs:
+        backend(spec)
 
 
 def unsupported(backend: str, specs: Collection[TensorProductSpec]) -> str | None:
@@ -106,7 +108,7 @@ def product_specs(config: ModelConfig) -> tuple[TensorProductSpec, ...]:
 
 def _build(config: ModelConfig, statistics: Statistics) -> Potential:
     num_elements = len(statistics.elements)
-    backend = _get_backend(config.backend)
+    backend = get_backend(_before_auto(config.backend))
     products = {spec: backend(spec) for spec in set(product_specs(config))}
     layers = [
         InteractionBlock(
@@ -156,10 +158,15 @@ def _direct_hessian(config: ModelConfig) -> DirectHessianHead | None:
     )
 
 
+def _before_auto(name: str) -> str:
+    """Backend until auto has chosen: the reference, which is always a candidate."""
+    return REFERENCE if name == AUTO else name
+
+
 def _get_backend(name: str) -> type[TensorProduct[Any]]:
     if name == AUTO:
         raise ValueError(
-            "backend 'auto' is not chosen yet: load_potential and training choose one; "
-            "else ask equipot.tensor_products.autotune.choose_backend"
+            "backend 'auto' is not chosen yet: ask "
+            "equipot.tensor_products.autotune.choose_backend for one"
         )
     return get_backend(name)

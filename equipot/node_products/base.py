@@ -49,7 +49,7 @@ class NodeProduct(nn.Module, ABC):
         Raises:
             ValueError: If a shape is not of `spec`.
         """
-        nodes, channels = x.shape[0], x.shape[2]
+        nodes, channels = (x.shape[0], x.shape[2]) if x.ndim == 3 else (-1, -1)
         features = (nodes, num_components(self.spec.lmax_in), channels)
         per_node = (nodes, self.spec.num_weights, channels)
         if x.shape != features or weights.shape != per_node:

@@ -9,8 +9,10 @@ import ctypes
 import hashlib
 import json
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlparse
 
 import torch
 
@@ -39,10 +41,41 @@ class Library:
 
     @property
     def command(self) -> str:
-        """Shell command that builds it."""
-        if (ROOT / "cuda_ext" / "build.py").exists():
-            return f"python cuda_ext/build.py {self.device}"
-        return "pip install --no-build-isolation --no-deps --force-reinstall equipot"
+        """Shell command that builds it, in any folder.
+
+        It names the folder of the sources and never the package alone: an index might
+        have another package of that name.
+        """
+        build = ROOT / "cuda_ext" / "build.py"
+        if build.exists():
+            inside = Path.cwd() == ROOT
+            return (
+                f"python {build.relative_to(ROOT) if inside else build} {self.device}"
+            )
+        targets = "cpu" if self.device == "cpu" else "cpu,cuda"
+        return (
+            f"pip install 'setuptools>=77' && EQUIPOT_BUILD={targets} pip install "
+            f"--no-build-isolation --no-deps --force-reinstall {_origin()}"
+        )
+
+
+def _origin() -> str:
+    """What the package was installed from, for pip; a word for it if that is unknown.
+
+    Source: PEP 610, ``direct_url.json``.
+    """
+    try:
+        text = metadata.distribution("equipot").read_text("direct_url.json")
+    except metadata.PackageNotFoundError:
+        text = None
+    origin: dict[str, Any] = json.loads(text or "{}")
+    url = str(origin.get("url", ""))
+    if "vcs_info" in origin:
+        return f"'{origin['vcs_info']['vcs']}+{url}@{origin['vcs_info']['commit_id']}'"
+    folder = Path(unquote(urlparse(url).path))
+    if url.startswith("file:") and (folder / "cuda_ext" / "build.py").is_file():
+        return f"'{folder}'"
+    return "FOLDER_OF_THE_SOURCES"
 
 
 def unavailable(device: torch.device) -> str | None:
@@ -84,15 +117,20 @@ def cpu_instruction_set() -> str:
         LibraryUnavailableError: If the library for the CPU is not loaded.
     """
     require(torch.device("cpu"))
-    function = ctypes.CDLL(str(_path("cpu"))).equipot_cpu_isa
+    function = ctypes.CDLL(str(library_path("cpu"))).equipot_cpu_isa
     function.restype = ctypes.c_char_p
     answer: bytes = function()
     return answer.decode()
 
 
+def library_path(device: str) -> Path:
+    """File of the library for a type of device; it need not be there."""
+    return FOLDER / f"equipot_{device}.so"
+
+
 def _load(device: str) -> Library:
     """Load the library of a device if nothing is wrong with it."""
-    path = _path(device)
+    path = library_path(device)
     if not path.exists():
         return Library(device, "are not built", {})
     manifest = _read_manifest(path)
@@ -136,10 +174,6 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     text, _, _ = rest.partition(b"\0")
     manifest: dict[str, Any] = json.loads(b"{" + text) if text else {}
     return manifest
-
-
-def _path(device: str) -> Path:
-    return FOLDER / f"equipot_{device}.so"
 
 
 LIBRARIES = {device: _load(device) for device in ("cpu", "cuda")}

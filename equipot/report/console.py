@@ -9,10 +9,11 @@ from rich.padding import Padding
 from rich.table import Table
 
 from equipot.report.evaluation import Evaluation
-from equipot.report.findings import verdict, warnings
+from equipot.report.findings import committee_sentence, verdict, warnings
 from equipot.report.markup import percent, shown
 from equipot.report.quantities import QUANTITIES, Quantity
 from equipot.report.worst import worst_structures, worst_summary
+from equipot.terminal import Fitted
 
 BELOW: Final = (0, 0, 1, 0)
 """An empty line under a table."""
@@ -34,17 +35,19 @@ def summary(
     for item in _tables(evaluation):
         yield Padding(item, BELOW)
     yield escape(verdict(evaluation))
+    if sentence := committee_sentence(evaluation):
+        yield escape(sentence)
     if worst := worst_structures(evaluation, most=1):
         yield escape(f"Worst: {worst_summary(evaluation, worst)}.")
     for sentence in (*warnings(evaluation, header), *notes):
         yield f"[yellow]![/] {escape(sentence)}"
 
 
-def _tables(evaluation: Evaluation) -> Iterator[Table]:
+def _tables(evaluation: Evaluation) -> Iterator[Fitted]:
     """Errors over all, by element, and by group."""
     shown_quantities = [q for q in QUANTITIES if q.key in evaluation.metrics]
     if shown_quantities:
-        yield _overall(shown_quantities, evaluation.metrics)
+        yield Fitted(_overall(shown_quantities, evaluation.metrics))
         if "forces" in evaluation.metrics:
             elements = evaluation.metrics["forces"]["per_element"]
             yield _groups("element", QUANTITIES[1:2], evaluation.metrics, elements)
@@ -52,7 +55,7 @@ def _tables(evaluation: Evaluation) -> Iterator[Table]:
         if len(types) > 1:
             yield _groups("config_type", shown_quantities, evaluation.metrics, types)
     if evaluation.hessians:
-        yield _hessians(evaluation.hessians)
+        yield Fitted(_hessians(evaluation.hessians))
 
 
 def _overall(quantities: Sequence[Quantity], metrics: Mapping[str, Any]) -> Table:
@@ -90,6 +93,20 @@ def _hessians(routes: Mapping[str, Mapping[str, Any]]) -> Table:
 
 
 def _groups(
+    kind: str,
+    quantities: Sequence[Quantity],
+    metrics: Mapping[str, Any],
+    groups: Sequence[str] | Mapping[str, Any],
+) -> Fitted:
+    """A table of all quantities, or one for each where that is too wide."""
+    tables = [
+        _group_table(kind, some, metrics, groups)
+        for some in (quantities, *([q] for q in quantities))
+    ]
+    return Fitted(tables[0], tables[1:] if len(quantities) > 1 else ())
+
+
+def _group_table(
     kind: str,
     quantities: Sequence[Quantity],
     metrics: Mapping[str, Any],

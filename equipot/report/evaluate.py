@@ -1,6 +1,7 @@
 """Predict over a data set and compare with its labels."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -13,9 +14,10 @@ from equipot.data.elements import check_elements
 from equipot.data.labels import Example, Labels, collate_examples
 from equipot.data.pairs import pair_distances
 from equipot.graph import AtomicGraph
+from equipot.models.committee import Committee, CommitteePrediction
 from equipot.models.potential import Potential
 from equipot.models.prediction import Output, Prediction
-from equipot.report.evaluation import Compared, Evaluation, file_of
+from equipot.report.evaluation import Compared, Evaluation, Spread, file_of
 from equipot.report.hessians import hessian_errors
 from equipot.training.metrics import ErrorAccumulator
 
@@ -29,7 +31,7 @@ OUTPUTS: Final[set[Output]] = {"energy", "forces", "stress"}
 
 
 def evaluate(
-    potential: Potential,
+    potential: Potential | Committee,
     examples: Sequence[Example],
     *,
     reference_energies: Mapping[int, float] | None = None,
@@ -39,7 +41,8 @@ def evaluate(
     """Predict energies, forces, stresses and Hessians of labelled structures.
 
     Args:
-        potential: Put into evaluation mode; it decides device and precision.
+        potential: Put into evaluation mode; it decides device and precision. Of a
+            committee the mean is evaluated, and how far its members are apart.
         examples: Structures with graphs of the potential's cutoff; labels may be NaN.
         reference_energies: Energy in eV per atomic number that energies are shown
             relative to, so that their spread is not that of the compositions.
@@ -63,12 +66,16 @@ def evaluate(
     by_type = ErrorAccumulator(reference_energies)
     by_file = ErrorAccumulator(reference_energies)
     predictions: list[Prediction] = []
+    spreads: list[Spread] = []
     done = 0
     num_edges = [example.graph.num_edges for example in examples]
     for indices in evaluation_batches(num_edges, MAX_STRUCTURES, max_edges):
         batch = [examples[n] for n in indices]
         graph, labels = collate_examples(batch)
-        prediction = _on_host(potential(graph.to(potential.device), OUTPUTS))
+        found = potential(graph.to(potential.device), OUTPUTS)
+        if isinstance(found, CommitteePrediction):
+            spreads.append(_spread(found))
+        prediction = _on_host(found)
         _check_finite(prediction, graph, labels, batch)
         by_type.update(prediction, graph, labels, [e.config_type for e in batch])
         by_file.update(prediction, graph, labels, [file_of(e.source) for e in batch])
@@ -78,7 +85,28 @@ def evaluate(
             on_progress(done)
     metrics = _with_files(by_type.compute(), by_file.compute())
     hessians = hessian_errors(potential, examples)
-    return _assemble(examples, predictions, reference_energies or {}, metrics, hessians)
+    evaluation = _assemble(
+        examples, predictions, reference_energies or {}, metrics, hessians
+    )
+    return replace(evaluation, spread=_joined(spreads))
+
+
+def _spread(found: CommitteePrediction) -> Spread:
+    forces = found.forces_spread
+    if forces is None:
+        raise ValueError("forces of a committee are evaluated with its energy")
+    return Spread(len(found.members), _numpy(found.energy_spread), _numpy(forces))
+
+
+def _joined(parts: Sequence[Spread]) -> Spread | None:
+    """Spread over all batches; None for a single potential."""
+    if not parts:
+        return None
+    return Spread(
+        parts[0].members,
+        np.concatenate([part.energy for part in parts]),
+        np.concatenate([part.forces for part in parts]),
+    )
 
 
 def _assemble(

@@ -25,6 +25,18 @@ class Compared:
 
 
 @dataclass(frozen=True)
+class Spread:
+    """How far the members of a committee are apart: standard deviations (n - 1)."""
+
+    members: int
+    """Number of members."""
+    energy: Float[np.ndarray, " structures"]
+    """Of the energy in eV."""
+    forces: Float[np.ndarray, " atoms"]
+    """Of the force on each atom in eV/Å, over all directions."""
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """What a potential says about labelled structures. Arrays are float64."""
 
@@ -56,6 +68,9 @@ class Evaluation:
     """As `ErrorAccumulator.compute` documents, and ``per_file`` of each property."""
     hessians: dict[str, dict[str, Any]] = field(default_factory=dict)
     """As `equipot.report.hessians.hessian_errors` documents; empty without labels."""
+
+    spread: Spread | None = None
+    """Of the members, if the potential is a committee."""
 
     @property
     def num_structures(self) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
+from scipy.stats import spearmanr
 
 from equipot.report.domain import closeness, unseen_pairs
 from equipot.report.evaluation import Evaluation
@@ -28,6 +29,31 @@ def verdict(evaluation: Evaluation) -> str:
         return "The data have no labels: nothing can be said about errors."
     by_forces_first = sorted(sentences, key=lambda s: not s.startswith("Forces"))
     return " ".join(by_forces_first[:2])
+
+
+def committee_sentence(evaluation: Evaluation) -> str | None:
+    """How far the members of a committee are apart, and whether that tells of errors.
+
+    Args:
+        evaluation: Result to judge; None is returned unless it is of a committee.
+    """
+    spread = evaluation.spread
+    if spread is None or not len(spread.forces):
+        return None
+    error = np.linalg.norm(evaluation.forces.error, axis=1)
+    known = np.isfinite(error)
+    text = (
+        f"Committee of {spread.members}: on average over atoms, the forces of its "
+        f"members differ by {shown(MEV_PER_EV * spread.forces.mean())} meV/Å, at most "
+        f"by {shown(MEV_PER_EV * spread.forces.max())} (standard deviation)"
+    )
+    if known.sum() < FEW:
+        return f"{text}."
+    rank = float(spearmanr(spread.forces[known], error[known]).statistic)
+    return (
+        f"{text}; the rank correlation of this spread with the error of the mean force "
+        f"is {rank:.2f}."
+    )
 
 
 def absent_labels(evaluation: Evaluation) -> list[str]:

@@ -11,7 +11,8 @@ from equipot.data.batching import evaluation_batches
 from equipot.data.labels import Example, collate_examples
 from equipot.graph import AtomicGraph
 from equipot.hessians import hessians
-from equipot.models import Potential, direct_hessian
+from equipot.models import Committee, Potential, direct_hessian
+from equipot.models.energy_model import EnergyModel
 from equipot.training.hessian_metrics import compare_hessians, mean_errors
 
 Matrices = list[Float[np.ndarray, "_rows _rows"]]
@@ -21,7 +22,7 @@ MAX_EDGES: Final = 20_000
 
 
 def hessian_errors(
-    potential: Potential, examples: Sequence[Example]
+    potential: Potential | Committee, examples: Sequence[Example]
 ) -> dict[str, dict[str, Any]]:
     """Errors of Hessians, where there are labels.
 
@@ -41,7 +42,7 @@ def hessian_errors(
     if not labeled:
         return {}
     routes: dict[str, list[Any]] = {"derivative": []}
-    if potential.direct_hessian is not None:
+    if isinstance(potential, Potential) and potential.direct_hessian is not None:
         routes["direct"] = []
     for indices in evaluation_batches(
         [e.graph.num_edges for e in labeled], MAX_STRUCTURES, MAX_EDGES
@@ -50,9 +51,9 @@ def hessian_errors(
         graph = collate_examples(batch)[0].to(potential.device)
         for name, found in routes.items():
             predicted = (
-                derivative_hessians(potential, graph)
-                if name == "derivative"
-                else direct_hessians(potential, graph)
+                direct_hessians(potential, graph)
+                if name == "direct" and isinstance(potential, Potential)
+                else derivative_hessians(potential, graph)
             )
             found += [
                 compare_hessians(
@@ -89,7 +90,7 @@ def direct_hessians(potential: Potential, graph: AtomicGraph) -> Matrices:
     return [m.double().cpu().numpy() for m in blocks.matrices()]
 
 
-def derivative_hessians(potential: Potential, graph: AtomicGraph) -> Matrices:
+def derivative_hessians(potential: EnergyModel, graph: AtomicGraph) -> Matrices:
     """Second derivatives of the energy of every structure in eV/Å^2."""
     out = []
     for h in hessians(potential, graph):

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from equipot.atomic_file import write_atomically
+from equipot.atomic_file import make_folder, write_atomically
 from equipot.report import background, figures, sections
 from equipot.report.evaluation import Evaluation
-from equipot.report.findings import verdict, warnings
+from equipot.report.findings import committee_sentence, verdict, warnings
 from equipot.report.history import Row
 from equipot.report.markup import Markup, join, tag
 from equipot.report.page import page
@@ -40,7 +40,7 @@ def write_report(
     path: Path, evaluation: Evaluation, about: Provenance, history: Sequence[Row] = ()
 ) -> None:
     """Write what `render_report` returns; missing folders are made."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     write_atomically(path, render_report(evaluation, about, history).encode())
 
 
@@ -55,11 +55,13 @@ def _header(evaluation: Evaluation, about: Provenance) -> Markup:
     sentences = [*warnings(evaluation, about.header), *about.notes]
     notices = tag("ul", *(tag("li", text) for text in sentences), class_="notices")
     date = about.environment.get("Date", "")
+    committee = committee_sentence(evaluation)
     return tag(
         "header",
         tag("p", "equipot evaluation", class_="eyebrow"),
         tag("h1", model_name(about.model)),
         tag("p", verdict(evaluation), class_="verdict"),
+        tag("p", committee) if committee else "",
         tag("p", " · ".join([about.model, *about.data, date]), class_="subtitle"),
         notices if sentences else "",
     )

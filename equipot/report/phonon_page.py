@@ -12,7 +12,7 @@ from equipot.report.sections import section
 from equipot.report.tables import facts, table
 from equipot.report.workflow_plots import draw_bands, draw_thermal
 from equipot.units import MEV_PER_EV
-from equipot.workflows.phonons import Phonons
+from equipot.workflows.phonons import UNSTABLE, Phonons
 
 SHOWN = (0.0, 100.0, 200.0, 300.0, 500.0, 1000.0)
 """Temperatures in K of the table."""
@@ -46,7 +46,7 @@ def phonon_page(phonons: Phonons, title: str, warnings: tuple[str, ...] = ()) ->
             tag("p", "equipot phonons", class_="eyebrow"),
             tag("h1", title),
             tag("p", stability(phonons), class_="verdict"),
-            notices(warnings),
+            notices((*warnings, *doubts(phonons))),
         ),
         tag(
             "main",
@@ -68,6 +68,35 @@ def stability(phonons: Phonons) -> str:
     )
 
 
+def doubts(phonons: Phonons) -> tuple[str, ...]:
+    """What makes numbers mean less than they seem to, as sentences."""
+    found = []
+    if not phonons.invariant:
+        worst = phonons.translations[np.argmax(np.abs(phonons.translations))]
+        found.append(
+            f"moving all atoms alike has a frequency of {_thz(worst)}, expected 0: the "
+            "energy depends on where the crystal is, or force constants are wrong, and "
+            "no frequency here can be trusted; see `equipot verify`"
+        )
+    if phonons.unstable_share > 0:
+        found.append(
+            "free energy, entropy and heat capacity leave out the imaginary modes, "
+            f"{100 * phonons.unstable_share:.2g} % of all: they are not those of a "
+            "stable crystal"
+        )
+    if phonons.soft_share > 0:
+        found.append(
+            f"{100 * phonons.soft_share:.2g} % of the modes of the mesh are within "
+            f"{-UNSTABLE:g} THz of zero and no translations: free energy and entropy "
+            "are as uncertain as those frequencies"
+        )
+    return tuple(found)
+
+
+def _thz(frequency: float) -> str:
+    return f"{abs(frequency):.2g}{'i' if frequency < 0 else ''} THz"
+
+
 def _table(phonons: Phonons) -> Markup:
     rows = []
     for temperature in SHOWN:
@@ -82,7 +111,8 @@ def _table(phonons: Phonons) -> Markup:
                 )
             )
     head = ("T / K", "Free energy / eV", "Entropy / meV/K", "Heat capacity / meV/K")
-    return table("Per primitive cell", head, rows, sortable=False)
+    caption = f"Per primitive cell of {phonons.primitive.text}"
+    return table(caption, head, rows, sortable=False)
 
 
 def _method(phonons: Phonons) -> Markup:
@@ -96,8 +126,10 @@ def _method(phonons: Phonons) -> Markup:
         [
             ("Force constants", f"{constants.evaluations} {how[constants.method]}"),
             ("Supercell", f"{supercell}, {len(constants.phonopy.supercell)} atoms"),
+            ("Primitive cell", f"{phonons.primitive.text}, {phonons.volume:.3f} Å³"),
             ("Inradius", f"{constants.inradius:.2f} Å"),
             ("Sum rule", f"{constants.sum_rule:.1e} eV/Å²"),
+            ("Translations", ", ".join(map(_thz, phonons.translations))),
             ("Mesh", "x".join(map(str, phonons.mesh))),
         ]
     )

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from ase.io import write
 from jaxtyping import Float
 
+from equipot.atomic_file import make_folder
 from equipot.data.reading import Structure
+from equipot.frame_file import write_frames
 from equipot.report.evaluation import Evaluation
 
 
@@ -22,11 +23,12 @@ def write_predictions(
         structures: Those that were evaluated, in their order.
         evaluation: Predictions are written as ``equipot_energy``, ``equipot_forces``
             and ``equipot_stress`` in eV and Å, labels under the same names with
-            ``REF_``; what is absent is left out.
+            ``REF_``; what is absent is left out. Of a committee there are
+            ``energy_spread`` (eV) and ``forces_spread`` (eV/Å, one number per atom).
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     frames = [_frame(s, evaluation, n) for n, s in enumerate(structures)]
-    write(str(path), frames, format="extxyz")
+    write_frames(path, frames)
 
 
 def _frame(structure: Structure, evaluation: Evaluation, n: int) -> Atoms:
@@ -39,6 +41,9 @@ def _frame(structure: Structure, evaluation: Evaluation, n: int) -> Atoms:
         _put(atoms.info, f"{prefix}_energy", energy)
         _put(atoms.arrays, f"{prefix}_forces", forces)
         _put(atoms.info, f"{prefix}_stress", stress)
+    if evaluation.spread is not None:
+        atoms.info["energy_spread"] = evaluation.spread.energy[n]
+        atoms.arrays["forces_spread"] = evaluation.spread.forces[rows]
     return atoms
 
 

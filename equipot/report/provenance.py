@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from equipot.data.dataset import sha256
 from equipot.environment import describe_environment
+from equipot.models.committee import Committee
 from equipot.models.potential import Potential
 
 CERTIFICATE = ("passed", "model_sha256", "failures", "structures")
@@ -31,6 +32,8 @@ class Provenance:
     """Date, versions, machine and arithmetic, as text by name."""
     notes: tuple[str, ...] = ()
     """What the reader has to know of how the data were read."""
+    members: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 of the further members, by file, if the model is a committee."""
     certificate: Mapping[str, Any] | None = None
     """What a verification left beside the model, of whichever model it was."""
 
@@ -39,10 +42,11 @@ def collect(
     model: Path,
     header: Mapping[str, Any],
     data: Sequence[Path],
-    potential: Potential,
+    potential: Potential | Committee,
     *,
     backend: str,
     notes: Sequence[str] = (),
+    members: Mapping[str, str] | None = None,
 ) -> Provenance:
     """Facts about an evaluation that is being made.
 
@@ -53,6 +57,7 @@ def collect(
         potential: As loaded: it knows device and arithmetic.
         backend: Who computes its tensor products.
         notes: Passed on.
+        members: Passed on.
 
     Returns:
         The facts; reading them hashes the data files.
@@ -77,6 +82,7 @@ def collect(
             "Backend": backend,
         },
         notes=tuple(notes),
+        members=dict(members or {}),
         certificate=read_certificate(model),
     )
 

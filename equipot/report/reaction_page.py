@@ -13,12 +13,15 @@ from equipot.report.workflow_plots import draw_energy_profile
 from equipot.workflows.reaction import Reaction
 
 
-def reaction_page(reaction: Reaction, title: str) -> str:
+def reaction_page(
+    reaction: Reaction, title: str, warnings: tuple[str, ...] = ()
+) -> str:
     """A complete HTML document about one transition state.
 
     Args:
         reaction: To show.
         title: What reacts.
+        warnings: Sentences to show at the top.
     """
     path, saddle = reaction.path, reaction.saddle
     zero = reaction.start.energy
@@ -28,10 +31,13 @@ def reaction_page(reaction: Reaction, title: str) -> str:
     ]
     profile = figure(
         "profile",
-        partial(draw_energy_profile, path=path, zero=zero),
+        partial(draw_energy_profile, path=path, zero=zero, end=reaction.end.energy),
         "Energy along the path",
         "Steepest descent in mass-weighted coordinates from the saddle point to both "
-        "sides; zero is the minimum at the start.",
+        f"sides, {reaction.per}; zero is the minimum at the start. Dashed: the minima "
+        "that the ends of the path relax to. The path itself ends "
+        f"{1e3 * reaction.gaps[0]:.2g} meV above the first and "
+        f"{1e3 * reaction.gaps[1]:.2g} meV above the second.",
         (7.0, 3.2),
     )
     lowest = mode_label(1, float(saddle.frequencies[0]))
@@ -42,7 +48,7 @@ def reaction_page(reaction: Reaction, title: str) -> str:
             tag("p", "equipot saddle", class_="eyebrow"),
             tag("h1", title),
             tag("p", verdict(reaction), class_="verdict"),
-            notices(reaction.problems),
+            notices((*reaction.problems, *warnings)),
         ),
         tag(
             "main",
@@ -68,7 +74,8 @@ def verdict(reaction: Reaction) -> str:
     lowest = abs(reaction.saddle.frequencies[0])
     return (
         f"A transition state: one imaginary mode, {lowest:.0f}i cm⁻¹, and a path down "
-        f"to a minimum on either side. Barriers {forward:.3f} eV and {backward:.3f} eV."
+        f"to a minimum on either side. Barriers {forward:.3f} eV and {backward:.3f} eV "
+        f"{reaction.per}."
     )
 
 
@@ -99,4 +106,6 @@ def _energies(reaction: Reaction) -> Markup:
         "Lowest / cm⁻¹",
         "Force / eV/Å",
     )
-    return table("Energies above the start", head, rows, sortable=False)
+    return table(
+        f"Energies above the start, {reaction.per}", head, rows, sortable=False
+    )

@@ -9,19 +9,26 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, track
 
-from equipot.atomic_file import write_json
+from equipot.atomic_file import make_folder, write_json
 from equipot.checkpoint import load_potential, read_header, read_statistics
 from equipot.config.data import KeysConfig
+from equipot.config.label_units import UnitsConfig
 from equipot.data.dataset import make_example
 from equipot.data.elements import check_elements
 from equipot.data.reading import ISOLATED, Structure
+from equipot.models.committee import Committee
 from equipot.report import console
 from equipot.report.evaluate import evaluate
 from equipot.report.evaluation import Evaluation
 from equipot.report.findings import warnings
 from equipot.report.history import read_history
 from equipot.report.html import write_report
-from equipot.report.loading import check_labels, load_structures
+from equipot.report.loading import (
+    check_labels,
+    check_no_labels_were_missed,
+    load_structures,
+    with_keys_of_training,
+)
 from equipot.report.predictions import write_predictions
 from equipot.report.provenance import Provenance, collect
 
@@ -39,7 +46,7 @@ class Wanted:
 
 
 def run_evaluation(
-    model: Path,
+    model: Path | Sequence[Path],
     data: Sequence[Path],
     *,
     keys: KeysConfig,
@@ -48,31 +55,42 @@ def run_evaluation(
     dtype: str | None = None,
     backend: str | None = None,
     hessians: Path | None = None,
+    units: UnitsConfig | None = None,
 ) -> Evaluation:
     """Evaluate a model on files, print the errors, and write what is wanted.
 
     Args:
-        model: File of the potential.
+        model: File of the potential; or files of the members of a committee, whose
+            mean is evaluated beside their spread.
         data: Files with structures.
-        keys: Names of the labels in the files.
+        keys: Names of the labels in the files; those that are not given are as in the
+            training of the model.
         wanted: Files to write.
         device: ``"auto"`` takes CUDA where there is one, else the CPU.
         dtype: ``"float32"`` or ``"float64"``; by default what it was trained in.
         backend: Who computes the tensor products; by default as configured.
         hessians: File (.npz) with the Hessians of the structures of a single file.
+        units: Units of the labels in the files; those of the package by default.
 
     Returns:
         The evaluation.
 
     Raises:
         ValueError: If the model or a file cannot be used; the message names the file
-            and the frame.
+            and the frame. If no structure has a label: at once, or, where predictions
+            alone are wanted and other keys look like labels, once they are written.
     """
-    header = read_header(model)
-    potential = load_potential(model, device=device, dtype=dtype, backend=backend)
-    everything = load_structures(data, keys, hessians)
+    files = [model] if isinstance(model, Path) else list(model)
+    header = read_header(files[0])
+    members = [
+        load_potential(file, device=device, dtype=dtype, backend=backend)
+        for file in files
+    ]
+    potential = members[0] if len(members) == 1 else Committee(members)
+    keys = with_keys_of_training(keys, header)
+    everything = load_structures(data, keys, hessians, units)
     structures = [s for s in everything if not s.isolated]
-    if wanted.predictions is None:
+    if wanted.report or wanted.json or not wanted.predictions:
         check_labels(structures, keys)
     check_elements(
         potential.elements, ((s.source, s.atoms.numbers.tolist()) for s in structures)
@@ -93,18 +111,23 @@ def run_evaluation(
             on_progress=lambda done: bar.update(task, completed=done),
         )
     about = collect(
-        model,
+        files[0],
         header,
         data,
         potential,
         backend=potential.backend,
-        notes=_notes(len(everything) - len(structures)),
+        notes=(
+            *_notes(len(everything) - len(structures)),
+            *_unit_notes(units or UnitsConfig()),
+        ),
+        members={str(file): read_header(file)["sha256"] for file in files[1:]},
     )
     for item in console.summary(evaluation, header, about.notes):
         screen.print(item)
     _write(wanted, evaluation, about, structures)
     for path in filter(None, (wanted.report, wanted.json, wanted.predictions)):
         screen.print(f"wrote {escape(str(path))}", soft_wrap=True)
+    check_no_labels_were_missed(structures, keys)
     return evaluation
 
 
@@ -118,7 +141,7 @@ def _write(
         history = read_history(Path(about.model), about.header)
         write_report(wanted.report, evaluation, about, history)
     if wanted.json is not None:
-        wanted.json.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(wanted.json.parent)
         write_json(wanted.json, _record(evaluation, about))
     if wanted.predictions is not None:
         write_predictions(wanted.predictions, structures, evaluation)
@@ -129,6 +152,7 @@ def _record(evaluation: Evaluation, about: Provenance) -> dict[str, Any]:
     return {
         "model": about.model,
         "model_sha256": about.header["sha256"],
+        **_committee(evaluation, about),
         "data_sha256": dict(about.data),
         "environment": dict(about.environment),
         "structures": evaluation.num_structures,
@@ -136,6 +160,29 @@ def _record(evaluation: Evaluation, about: Provenance) -> dict[str, Any]:
         "errors": evaluation.metrics,
         **({"hessians": evaluation.hessians} if evaluation.hessians else {}),
         "warnings": [*warnings(evaluation, about.header), *about.notes],
+    }
+
+
+def _unit_notes(units: UnitsConfig) -> tuple[str, ...]:
+    if not units.stated:
+        return ()
+    return (f"labels were converted on reading: {units.describe()} in the files.",)
+
+
+def _committee(evaluation: Evaluation, about: Provenance) -> dict[str, Any]:
+    """Further members, and how far all are apart."""
+    spread = evaluation.spread
+    if spread is None:
+        return {}
+    return {
+        "further_members_sha256": dict(about.members),
+        "spread": {
+            "members": spread.members,
+            "energy_mean": float(spread.energy.mean()),
+            "energy_max": float(spread.energy.max()),
+            "forces_mean": float(spread.forces.mean()),
+            "forces_max": float(spread.forces.max()),
+        },
     }
 
 

@@ -7,7 +7,7 @@ from ase import Atoms
 from rich.console import Console, RenderableType
 from rich.markup import escape
 
-from equipot.atomic_file import write_atomically, write_json
+from equipot.atomic_file import make_folder, write_atomically, write_json
 from equipot.certification import ModelCertificate, verify_model
 from equipot.checkpoint import read_header
 from equipot.data.frames import iterate_frames
@@ -71,10 +71,10 @@ def run_verification(
     for item in _printed(certificate):
         screen.print(item, highlight=False)
     if json_file is not None:
-        json_file.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(json_file.parent)
         write_json(json_file, certificate.as_dict())
     if report_file is not None:
-        report_file.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(report_file.parent)
         write_atomically(report_file, verification_page(certificate).encode())
     for file in filter(None, (json_file, report_file)):
         screen.print(f"wrote {escape(str(file))}", soft_wrap=True, highlight=False)

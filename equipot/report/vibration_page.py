@@ -16,7 +16,7 @@ from equipot.workflows.vibrations import Vibrations
 
 def vibration_page(
     vibrations: Vibrations,
-    thermochemistry: Thermochemistry,
+    thermochemistry: Thermochemistry | None,
     title: str,
     warnings: tuple[str, ...] = (),
 ) -> str:
@@ -24,7 +24,7 @@ def vibration_page(
 
     Args:
         vibrations: Modes.
-        thermochemistry: At one temperature.
+        thermochemistry: At one temperature; None where it is undefined.
         title: What the structure is.
         warnings: Sentences to show at the top.
     """
@@ -69,9 +69,12 @@ def summary(vibrations: Vibrations) -> str:
     number_imaginary = vibrations.num_imaginary
     order = f"a saddle point of order {number_imaginary}"
     kind = kinds.get(number_imaginary, order)
+    if unresolved := int(vibrations.unresolved.sum()):
+        plural = "s" if unresolved > 1 else ""
+        kind += f", but for {unresolved} mode{plural} that cannot be told from zero"
     return (
         f"{len(vibrations.frequencies)} modes, {number_imaginary} imaginary: {kind}. "
-        f"Zero-point energy {vibrations.zero_point_energy:.4f} eV."
+        f"Zero-point energy {vibrations.zero_point_energy:.4f} eV {vibrations.per}."
     )
 
 
@@ -99,6 +102,10 @@ def _modes(vibrations: Vibrations) -> Markup:
             start=1,
         )
     ]
+    isotopes = "; ".join(
+        f"{name}: {', '.join(str(n) for n in places)}"
+        for name, places in vibrations.isotopes.items()
+    )
     rigid = ", ".join(f"{nu:.2g}" for nu in vibrations.rigid_frequencies)
     return tag(
         "div",
@@ -111,7 +118,12 @@ def _modes(vibrations: Vibrations) -> Markup:
             "p",
             f"Largest force {vibrations.max_force:.2g} eV/Å. Translations and "
             f"rotations before projection: {rigid or 'none'} cm⁻¹; they are zero for "
-            "an exact Hessian at an exact stationary point.",
+            "an exact Hessian at an exact stationary point. "
+            + (
+                f"Isotopes, by atoms counted from 0: {isotopes}."
+                if isotopes
+                else "Masses are the mean ones of the elements."
+            ),
             class_="note",
         ),
     )
@@ -122,7 +134,9 @@ def _decimals(value: float, decimals: int) -> Markup:
     return tag("data", text, value=repr(float(value)))
 
 
-def _thermal(values: Thermochemistry) -> Markup:
+def _thermal(values: Thermochemistry | None) -> Markup:
+    if values is None:
+        return tag("p", "Not defined here: see the warnings above.", class_="note")
     entropies = [
         (f"Entropy of {name}", f"{MEV_PER_EV * s:.4f} meV/K")
         for name, s in values.entropies.items()
@@ -138,6 +152,7 @@ def _thermal(values: Thermochemistry) -> Markup:
     return facts(
         [
             ("Model", values.model),
+            ("Energies, entropies", values.per),
             ("Temperature", f"{values.temperature:g} K"),
             *pressure,
             *rotations,
@@ -147,5 +162,6 @@ def _thermal(values: Thermochemistry) -> Markup:
             ("Enthalpy", f"{values.enthalpy:.6f} eV"),
             *entropies,
             ("Free energy", f"{values.free_energy:.6f} eV"),
+            *(("Note", note) for note in values.notes),
         ]
     )

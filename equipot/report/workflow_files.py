@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io import write
 
-from equipot.atomic_file import write_atomically, write_json
+from equipot.atomic_file import make_folder, write_atomically, write_json
 from equipot.frame_file import write_frames
+from equipot.report.eos_page import eos_page
 from equipot.report.phonon_page import phonon_page
 from equipot.report.reaction_page import reaction_page
 from equipot.report.vibration_page import vibration_page
+from equipot.workflows.equation_of_state import EquationOfStateResult
 from equipot.workflows.phonons import Phonons
 from equipot.workflows.reaction import Reaction
 from equipot.workflows.relax import Relaxation
@@ -29,7 +30,7 @@ AMPLITUDE = 0.4
 def write_vibrations(
     folder: Path,
     vibrations: Vibrations,
-    thermochemistry: Thermochemistry,
+    thermochemistry: Thermochemistry | None,
     title: str,
     warnings: tuple[str, ...] = (),
 ) -> None:
@@ -38,28 +39,37 @@ def write_vibrations(
     Args:
         folder: Made if it is not there.
         vibrations: Modes.
-        thermochemistry: At one temperature.
+        thermochemistry: At one temperature; None where it is undefined.
         title: Of the page.
-        warnings: To show in the page.
+        warnings: To show in the page and to keep with the numbers.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    record = {**vibrations.record(), "thermochemistry": thermochemistry.record()}
+    make_folder(folder)
+    thermal = None if thermochemistry is None else thermochemistry.record()
+    record = {
+        **vibrations.record(),
+        "thermochemistry": thermal,
+        "warnings": list(warnings),
+    }
     write_json(folder / "vibrations.json", record)
     write_frames(folder / "modes.xyz", mode_frames(vibrations))
     text = vibration_page(vibrations, thermochemistry, title, warnings)
     write_atomically(folder / "report.html", text.encode())
 
 
-def write_reaction(folder: Path, reaction: Reaction, title: str) -> None:
+def write_reaction(
+    folder: Path, reaction: Reaction, title: str, warnings: tuple[str, ...] = ()
+) -> None:
     """Write ``reaction.json``, ``path.xyz``, ``points.xyz`` and ``report.html``.
 
     Args:
         folder: Made if it is not there.
         reaction: With its path.
         title: Of the page.
+        warnings: To show in the page and to keep with the numbers.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "reaction.json", reaction.record())
+    make_folder(folder)
+    record = {**reaction.record(), "warnings": list(warnings)}
+    write_json(folder / "reaction.json", record)
     path = reaction.path
     frames = [
         _with_energy(atoms, energy, length=float(length))
@@ -73,7 +83,8 @@ def write_reaction(folder: Path, reaction: Reaction, title: str) -> None:
         folder / "points.xyz",
         [_with_energy(v.atoms, v.energy, point=name) for name, v in points.items()],
     )
-    write_atomically(folder / "report.html", reaction_page(reaction, title).encode())
+    text = reaction_page(reaction, title, warnings)
+    write_atomically(folder / "report.html", text.encode())
 
 
 def write_phonons(
@@ -87,19 +98,57 @@ def write_phonons(
         title: Of the page.
         warnings: To show in the page.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     write_json(folder / "phonons.json", phonons.record())
-    phonons.force_constants.phonopy.save(
-        folder / "phonopy_params.yaml", settings={"force_constants": True}
-    )
+    phonopy = phonons.force_constants.phonopy
+    described = str(phonopy.to_phonopy_yaml(settings={"force_constants": True}))
+    write_atomically(folder / "phonopy_params.yaml", described.encode())
     text = phonon_page(phonons, title, warnings)
     write_atomically(folder / "report.html", text.encode())
 
 
+def write_equation_of_state(
+    folder: Path,
+    found: EquationOfStateResult,
+    title: str,
+    warnings: tuple[str, ...] = (),
+) -> None:
+    """Write ``eos.json``, ``scan.xyz`` and ``report.html``.
+
+    Args:
+        folder: Made if it is not there.
+        found: Scan and fit.
+        title: Of the page.
+        warnings: To show in the page.
+    """
+    make_folder(folder)
+    write_json(folder / "eos.json", found.record())
+    write_frames(
+        folder / "scan.xyz",
+        [
+            _with_energy(frame, energy)
+            for frame, energy in zip(found.frames, found.energies.tolist(), strict=True)
+        ],
+    )
+    text = eos_page(found, title, warnings)
+    write_atomically(folder / "report.html", text.encode())
+
+
 def write_relaxation(file: Path, relaxation: Relaxation) -> None:
-    """Write the relaxed structure with its energy as extended XYZ."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write(file, _with_energy(relaxation.atoms, relaxation.energy), format="extxyz")
+    """Write the relaxed structure with its energy as extended XYZ.
+
+    Args:
+        file: Its folder is made if it is not there.
+        relaxation: Its structure keeps what the start carried: masses, tags, magnetic
+            moments, fixed atoms, and all of ``info`` that extended XYZ can hold; ASE
+            warns of the rest.
+    """
+    make_folder(file.parent)
+    frame = _with_energy(relaxation.atoms, relaxation.energy)
+    if relaxation.pressure:
+        frame.info["pressure_gpa"] = relaxation.pressure
+        frame.info["enthalpy_ev"] = relaxation.enthalpy
+    write_frames(file, [frame])
 
 
 def mode_frames(vibrations: Vibrations) -> list[Atoms]:

@@ -5,6 +5,8 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from equipot.report.svg import INK, RULE, SERIES
+from equipot.units import MEV_PER_EV
+from equipot.workflows.equation_of_state import EquationOfStateResult
 from equipot.workflows.path import ReactionPath
 from equipot.workflows.phonons import Bands, Phonons
 
@@ -26,24 +28,31 @@ def draw_frequencies(figure: Figure, frequencies: Float[np.ndarray, " modes"]) -
     axes.set_xlabel("frequency / cm$^{-1}$, imaginary below zero")
 
 
-def draw_energy_profile(figure: Figure, path: ReactionPath, zero: float) -> None:
-    """Energy along a path, the saddle point marked.
+def draw_energy_profile(
+    figure: Figure, path: ReactionPath, zero: float, end: float
+) -> None:
+    """Energy along a path, the saddle point and the minima of both sides marked.
 
     Args:
         figure: Empty figure.
         path: To draw.
-        zero: Energy in eV that is drawn as zero.
+        zero: Energy in eV of the minimum at the start, which is drawn as zero.
+        end: Energy in eV of the minimum at the end.
     """
     axes = figure.add_subplot()
     energies = path.energies - zero
+    top = path.lengths[path.saddle]
+    for level, places in (
+        (0.0, (path.lengths[0], top)),
+        (end - zero, (top, path.lengths[-1])),
+    ):
+        axes.plot(places, (level, level), "--", color=INK, lw=0.8)
     axes.plot(path.lengths, energies, "-", color=SERIES[0])
     axes.plot(path.lengths, energies, ".", color=SERIES[0], ms=3)
-    axes.plot(
-        path.lengths[path.saddle], energies[path.saddle], "o", color=SERIES[1], ms=5
-    )
+    axes.plot(top, energies[path.saddle], "o", color=SERIES[1], ms=5)
     axes.annotate(
         f"{energies[path.saddle]:.3f} eV",
-        (path.lengths[path.saddle], energies[path.saddle]),
+        (top, energies[path.saddle]),
         xytext=(6, 0),
         textcoords="offset points",
         color=INK,
@@ -90,6 +99,31 @@ def draw_thermal(figure: Figure, phonons: Phonons) -> None:
     axes.set_xlabel("temperature / K")
     axes.set_ylabel("per atom / $k_B$")
     axes.legend()
+
+
+def draw_energy_volume(figure: Figure, found: EquationOfStateResult) -> None:
+    """Energies of a scan and of the fit, in meV from its minimum."""
+    axes = figure.add_subplot()
+    axes.plot(
+        found.curve_volumes, MEV_PER_EV * (found.curve - found.energy), color=SERIES[0]
+    )
+    axes.plot(
+        found.volumes, MEV_PER_EV * (found.energies - found.energy), ".", color=INK
+    )
+    axes.axvline(found.volume, color=RULE, lw=0.8)
+    axes.set_xlabel("volume / Å$^3$ per cell")
+    axes.set_ylabel("energy / meV per cell")
+
+
+def draw_pressure_volume(figure: Figure, found: EquationOfStateResult) -> None:
+    """Pressures from the stress, and those of the fit."""
+    axes = figure.add_subplot()
+    axes.plot(found.curve_volumes, found.curve_pressures, color=SERIES[0])
+    if len(found.pressures):
+        axes.plot(found.volumes, found.pressures, ".", color=INK)
+    axes.axhline(0, color=RULE, lw=0.8)
+    axes.set_xlabel("volume / Å$^3$ per cell")
+    axes.set_ylabel("pressure / GPa")
 
 
 def _ticks(bands: Bands) -> tuple[list[float], list[str]]:

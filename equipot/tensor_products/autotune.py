@@ -1,14 +1,17 @@
 """``backend="auto"``: the fastest backend for a model, measured on this machine."""
 
+import json
 import logging
+import math
 import statistics
 import time
 import warnings
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 
 from equipot.tensor_products import (
     BACKENDS,
@@ -32,13 +35,18 @@ logger = logging.getLogger(__name__)
 
 TOPIC = "autotune"
 BUDGET = 1.0
-"""Seconds of measuring, after a first pass of every candidate."""
+"""Seconds of measuring, after the first passes of every candidate."""
+FIRST_ROUNDS = 3
+"""Passes of every candidate before one is given up: a single one may have waited."""
 ROUNDS = 15
 """Most passes of a candidate."""
 PASS = 0.1
 """Seconds that a pass of the reference may take; longer ones get fewer edges."""
 HOPELESS = 3.0
 """A candidate that took this many times longer than the best is not measured again."""
+MOST_SPREAD = 0.5
+"""Median of the passes of a candidate over the fastest, less one, up to which a choice
+is remembered: a quiet machine stays below a tenth of that."""
 
 
 class BackendExcludedWarning(UserWarning):
@@ -52,13 +60,17 @@ class Choice:
     backend: str
     """Name among `equipot.tensor_products.BACKENDS`."""
     milliseconds: dict[str, float]
-    """Median time of a forward and backward pass of each candidate."""
+    """Time of a forward and backward pass of each candidate: the fastest of several, as
+    disturbances only add to it."""
     skipped: dict[str, str]
     """Backends that cannot compute the products, or not here, and why."""
     excluded: dict[str, str]
     """Backends that disagree with the reference, and by how much."""
     problem: str
     """What was measured."""
+    spread: float = 0.0
+    """Median of the passes over the fastest, less one, of the candidate for which it is
+    largest; candidates that were given up are left out."""
     remembered: bool = False
     """Whether it was measured in an earlier process."""
 
@@ -80,16 +92,25 @@ class Choice:
         if self.skipped and not self.remembered:
             # `equipot doctor` and `equipot verify` say why
             parts.append(f"no candidates: {', '.join(self.skipped)}")
+        if self.spread > MOST_SPREAD:
+            parts.append(
+                f"not remembered, as times of the same differ by {self.spread:.0%}: "
+                "other programs disturb"
+            )
         parts.append("remembered from before" if self.remembered else "measured now")
         return "; ".join(parts)
+
+
+_CHOICE = TypeAdapter(Choice)
 
 
 def choose_backend(problem: Problem) -> Choice:
     """The fastest backend that agrees with the reference.
 
     Candidates are compared with the reference in values, gradients and second
-    derivatives, then timed in turns, forward and backward; the median decides. The
-    answer is remembered for this hardware, these versions and this problem.
+    derivatives, then timed in turns, forward and backward; the fastest pass decides.
+    The answer is remembered for this hardware, these versions and this problem, unless
+    passes of one candidate took times that differ much.
 
     Args:
         problem: Products of the model and the size of a typical evaluation.
@@ -104,7 +125,7 @@ def choose_backend(problem: Problem) -> Choice:
     skipped = _skipped(problem)
     question = _question(problem, skipped)
     if (answer := recall(TOPIC, question)) is not None:
-        choice = _from_answer(answer)
+        choice = _from_answer(answer, set(BACKENDS) - set(skipped))
         if choice is not None:
             for name, reason in choice.excluded.items():
                 _warn(name, reason)
@@ -112,15 +133,18 @@ def choose_backend(problem: Problem) -> Choice:
         logger.warning("the choice in %s is damaged: measuring anew", cache_folder())
     candidates, excluded = _agreeing(problem, [n for n in BACKENDS if n not in skipped])
     measured = affordable(problem, candidates[REFERENCE], PASS)
-    times = _measure(candidates, measured) if len(candidates) > 1 else {}
+    passes = _measure(candidates, measured) if len(candidates) > 1 else {}
+    times = {name: 1000 * min(taken) for name, taken in passes.items()}
     choice = Choice(
         backend=min(times, key=lambda name: times[name]) if times else REFERENCE,
         milliseconds=times,
         skipped=skipped,
         excluded=excluded,
         problem=_describe(measured),
+        spread=_spread(passes),
     )
-    remember(TOPIC, question, asdict(choice))
+    if choice.spread <= MOST_SPREAD:
+        remember(TOPIC, question, asdict(choice))
     return choice
 
 
@@ -177,22 +201,39 @@ def _warn(name: str, reason: str) -> None:
     )
 
 
-def _measure(candidates: Mapping[str, Products], problem: Problem) -> dict[str, float]:
-    """Median time in ms of each candidate; they take turns, to see the same machine."""
+def _measure(
+    candidates: Mapping[str, Products], problem: Problem
+) -> dict[str, list[float]]:
+    """Seconds of passes of each candidate; they take turns, to see the same machine."""
     inputs = cast(random_inputs(problem), problem.dtype)
-    times: dict[str, list[float]] = {}
-    for name, products in candidates.items():
+    times: dict[str, list[float]] = {name: [] for name in candidates}
+    for products in candidates.values():
         seconds(products, problem, inputs)  # fills caches
-        times[name] = [seconds(products, problem, inputs)]
-    deadline = time.perf_counter() + BUDGET
-    for _ in range(ROUNDS - 1):
-        best = min(min(t) for t in times.values())
+    for _ in range(FIRST_ROUNDS):
         for name, products in candidates.items():
+            times[name].append(seconds(products, problem, inputs))
+    deadline = time.perf_counter() + BUDGET
+    for _ in range(ROUNDS - FIRST_ROUNDS):
+        hopeful = _hopeful(times)
+        for name in hopeful:
             if time.perf_counter() > deadline:
                 break
-            if min(times[name]) < HOPELESS * best:
-                times[name].append(seconds(products, problem, inputs))
-    return {name: 1000 * statistics.median(t) for name, t in times.items()}
+            times[name].append(seconds(candidates[name], problem, inputs))
+    return times
+
+
+def _hopeful(times: Mapping[str, list[float]]) -> list[str]:
+    """Candidates that may be the fastest."""
+    best = min(min(taken) for taken in times.values())
+    return [name for name, taken in times.items() if min(taken) < HOPELESS * best]
+
+
+def _spread(times: Mapping[str, list[float]]) -> float:
+    """How far times of the same are apart; see `Choice.spread`."""
+    if not times:
+        return 0.0
+    taken = [times[name] for name in _hopeful(times)]
+    return max(statistics.median(t) / min(t) - 1 for t in taken)
 
 
 def _question(problem: Problem, skipped: Mapping[str, str]) -> dict[str, Any]:
@@ -210,13 +251,22 @@ def _question(problem: Problem, skipped: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _from_answer(answer: Mapping[str, Any]) -> Choice | None:
-    """Choice that was stored; None if it cannot be one."""
+def _from_answer(answer: Mapping[str, Any], able: set[str]) -> Choice | None:
+    """Choice that was stored; None if it cannot be one of these backends."""
     try:
-        choice = Choice(**{**answer, "remembered": True})
-    except TypeError:
+        text = json.dumps({**answer, "remembered": True})
+        choice = _CHOICE.validate_json(text, strict=True)
+    except ValidationError:
         return None
-    return choice if choice.backend in BACKENDS else None
+    times = choice.milliseconds
+    measured = able - set(choice.excluded)
+    sound = all(0 < time < math.inf for time in times.values())
+    fastest = min(times, key=lambda name: times[name]) if times else REFERENCE
+    expected = measured if len(measured) > 1 else set()
+    quiet = 0 <= choice.spread <= MOST_SPREAD
+    whole = set(answer) == {field.name for field in fields(Choice)}
+    right = whole and sound and quiet and set(times) == expected
+    return choice if right and choice.backend == fastest else None
 
 
 def _describe(problem: Problem) -> str:

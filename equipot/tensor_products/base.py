@@ -2,12 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from equipot.connectivity import Connectivity
+from equipot.so3 import num_components
 from equipot.tensor_products.spec import TensorProductSpec
 
 EdgeState = TypeVar("EdgeState")
@@ -35,6 +36,7 @@ class TensorProduct(nn.Module, ABC, Generic[EdgeState]):
                 f"{type(self).__name__} cannot compute {spec}: {reason}"
             )
         self.spec = spec
+        self.register_forward_pre_hook(_check_operands)
 
     @staticmethod
     @abstractmethod
@@ -57,6 +59,11 @@ class TensorProduct(nn.Module, ABC, Generic[EdgeState]):
             connectivity: Senders and receivers of the same edges, in any order.
         """
 
+    def num_edges(self, edges: EdgeState) -> int | None:
+        """Edges that `prepare` was given; None if what it returned does not tell."""
+        parts = edges if isinstance(edges, tuple) else ()
+        return next((p.num_edges for p in parts if isinstance(p, Connectivity)), None)
+
     @abstractmethod
     def forward(
         self,
@@ -75,4 +82,30 @@ class TensorProduct(nn.Module, ABC, Generic[EdgeState]):
         Returns:
             Messages received by each node: degrees 0 to `spec.lmax_out`, or a block per
             path with ``accumulate="concat"``.
+
+        Raises:
+            ValueError: If a shape is not of `spec`; checked before the call.
         """
+
+
+def _check_operands(product: nn.Module, operands: tuple[Any, ...]) -> None:
+    """Refuse operands that would be broadcast, or fail deep within a backend."""
+    if not isinstance(product, TensorProduct) or len(operands) != 3:
+        return  # called by keyword
+    x, edges, weights = operands
+    spec = product.spec
+    number = product.num_edges(edges)
+    channels = x.shape[-1] if x.ndim == 3 else None
+    features = (x.shape[0] if x.ndim else 0, num_components(spec.lmax_in), channels)
+    per_edge = (number, spec.num_weights, channels)
+    if number is None and weights.ndim:
+        per_edge = (weights.shape[0], *per_edge[1:])
+    if tuple(x.shape) != features or tuple(weights.shape) != per_edge:
+        counted = "edges" if number is None else f"{number} edges"
+        raise ValueError(
+            f"{type(product).__name__} of lmax_in {spec.lmax_in}, lmax_filter "
+            f"{spec.lmax_filter}, lmax_out {spec.lmax_out} takes features of shape "
+            f"(nodes, {features[1]}, channels) and weights of shape ({counted}, "
+            f"{spec.num_weights}, channels), got {tuple(x.shape)} and "
+            f"{tuple(weights.shape)}"
+        )

@@ -93,7 +93,8 @@ def unavailable(device: torch.device) -> str | None:
     if find_spec("cuequivariance") is None or find_spec("cuequivariance_torch") is None:
         return (
             "the packages cuequivariance and cuequivariance-torch are not installed: "
-            "pip install 'equipot[cuequivariance]'"
+            "pip install 'cuequivariance>=0.13,<0.14' "
+            "'cuequivariance-torch>=0.13,<0.14'"
         )
     if device.type == "cuda" and find_spec("cuequivariance_ops_torch") is None:
         major = (torch.version.cuda or "13").split(".")[0]

@@ -1,7 +1,6 @@
 """What the result and the speed of a backend depend on, beside its input."""
 
 import hashlib
-import json
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -10,34 +9,69 @@ import torch
 
 import equipot
 from equipot.hardware import device_name
-from equipot.ops.library import LIBRARIES
+from equipot.ops.library import LIBRARIES, cpu_instruction_set, library_path
 
 PACKAGES = (
     "torch",
+    "numpy",
+    "e3nn",
+    "vesin",
     "cuequivariance-torch",
     "cuequivariance-ops-torch-cu12",
     "cuequivariance-ops-torch-cu13",
 )
-CODE = ("tensor_products", "ops", "so3", ".")
-"""Folders of the package with all that backends are made of."""
+PRODUCT_CODE = (
+    "tensor_products",
+    "ops",
+    "so3",
+    "agreement.py",
+    "connectivity.py",
+    "constants.py",
+    "edge_pairs.py",
+    "scatter.py",
+)
+"""Folders and modules of the package that compute tensor products and compare them."""
+MODEL_CODE = (
+    *PRODUCT_CODE,
+    "config/model.py",
+    "data/pairs.py",
+    "data/samples.py",
+    "data/statistics.py",
+    "derivatives.py",
+    "graph.py",
+    "heads",
+    "models",
+    "neighbors",
+    "nn",
+    "parallel_rows.py",
+    "verify",
+)
+"""Those that compute potentials and compare them."""
 
 
-def fingerprint(device: torch.device) -> dict[str, str]:
+def fingerprint(
+    device: torch.device, code: tuple[str, ...] = PRODUCT_CODE
+) -> dict[str, str]:
     """Hardware, versions and code of the backends, as JSON.
 
     Args:
         device: Where they compute.
+        code: Folders and modules of the package that the result depends on.
     """
+    matmul = torch.backends.cuda.matmul
     found = {
         "hardware": device_name(device),
         "threads": str(torch.get_num_threads()),
         "deterministic": str(torch.are_deterministic_algorithms_enabled()),
+        "float32": f"{torch.get_float32_matmul_precision()}, TF32 {matmul.allow_tf32}",
         "equipot": equipot.__version__,
-        "sources": _sources(),
+        "sources": _sources(code),
     }
-    if (library := LIBRARIES.get(device.type)) is not None:
-        manifest = json.dumps(library.manifest, sort_keys=True)
-        found["compiled ops"] = hashlib.sha256(manifest.encode()).hexdigest()[:16]
+    library = LIBRARIES.get(device.type)
+    if library is not None and library.problem is None:
+        found["compiled ops"] = _hash(library_path(device.type))
+        if device.type == "cpu":
+            found["instructions"] = cpu_instruction_set()
     for package in PACKAGES:
         try:
             found[package] = metadata.version(package)
@@ -47,11 +81,25 @@ def fingerprint(device: torch.device) -> dict[str, str]:
 
 
 @cache
-def _sources() -> str:
-    """Hash of the code of the backends: what was measured may have been edited."""
+def _sources(code: tuple[str, ...]) -> str:
+    """Hash of code: what was measured may have been edited.
+
+    Raises:
+        FileNotFoundError: If a folder or a module is not there.
+    """
     root = Path(equipot.__file__).parent
     total = hashlib.sha256()
-    for folder in CODE:
-        for path in sorted((root / folder).glob("*.py")):
+    for name in code:
+        place = root / name
+        files = sorted(place.rglob("*.py")) if place.is_dir() else [place]
+        for path in files:
+            total.update(path.relative_to(root).as_posix().encode() + b"\0")
             total.update(path.read_bytes())
     return total.hexdigest()[:16]
+
+
+@cache
+def _hash(path: Path) -> str:
+    """SHA-256 of a compiled library, shortened: it is loaded once for a process."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]

@@ -140,6 +140,10 @@ class Fused(TensorProduct[FusedEdges]):
         )
         return FusedEdges(directions, topology, order)
 
+    def num_edges(self, edges: FusedEdges) -> int:
+        """Edges that `prepare` was given."""
+        return len(edges.topology.senders)
+
     def forward(
         self,
         x: Float[Tensor, "nodes sph_in channels"],

@@ -25,6 +25,11 @@ Values = dict[str, list[Tensor]]
 EDGES_OF_AGREEMENT = 64
 """Edges on which backends are compared: some for each of several receivers, and few
 enough for second derivatives in two arithmetics."""
+LARGE_EDGES = 2**15
+"""Edges of a comparison at the size of calculations: beyond the blocks and launches of
+kernels, where other code may run than for a few."""
+MOST_WEIGHTS = 2**27
+"""Weights of that comparison: 512 MiB in float32."""
 OPERANDS = ("features", "vectors", "weights")
 ELEMENTS = 2**25
 """Most elements of an intermediate of the reference: 128 MiB in float32."""
@@ -83,6 +88,22 @@ class Inputs:
         x, vectors, weights = (t.to(dtype) for t in self.operands)
         return Inputs(x, vectors, weights, self.connectivity)
 
+    def repeated(self, copies: int) -> "Inputs":
+        """Copies beside each other, without edges between them."""
+        nodes, index = len(self.x), self.connectivity.edge_index
+        steps = torch.arange(copies, device=index.device).repeat_interleave(
+            index.shape[1]
+        )
+        x, vectors, weights = (
+            t.repeat(copies, *[1] * (t.dim() - 1)) for t in self.operands
+        )
+        return Inputs(
+            x,
+            vectors,
+            weights,
+            Connectivity(index.repeat(1, copies) + nodes * steps, copies * nodes),
+        )
+
     def differentiable(self) -> "Inputs":
         """Copy whose operands require gradients."""
         x, vectors, weights = (t.detach().requires_grad_() for t in self.operands)
@@ -130,7 +151,8 @@ def disagreements(
     Returns:
         Differences by what they are of, such as ``"float32: gradients by weights"``;
         messages, first and second derivatives were compared. Operands and messages have
-        unit variance, hence one is their smallest scale.
+        unit variance, hence one is their smallest scale. If there are none, messages
+        and first derivatives of many copies at once are compared, too.
     """
     edges = min(problem.num_edges, EDGES_OF_AGREEMENT)
     inputs = random_inputs(problem.with_edges(edges))
@@ -151,7 +173,57 @@ def disagreements(
             result = difference(pairs, tolerance, floor=1.0)
             if not result.passed:
                 found[f"{str(dtype).removeprefix('torch.')}: {name}"] = result
+    return found or _large_disagreements(products, reference, inputs, problem)
+
+
+def _large_disagreements(
+    products: Products,
+    reference: Products,
+    inputs: Mapping[TensorProductSpec, Inputs],
+    problem: Problem,
+) -> dict[str, Difference]:
+    """Copies of a small problem at once, which the reference computes for one.
+
+    Backends may have other code for many edges, nodes or blocks.
+    """
+    dtype = problem.dtype
+    found = {}
+    for spec, given in inputs.items():
+        few = len(given.vectors)
+        size = max(spec.num_weights * problem.channels, 1)
+        copies = max(min(LARGE_EDGES, MOST_WEIGHTS // size) // max(few, 1), 1)
+        exact = _first_derivatives(reference[spec], given, torch.float64, 1)
+        expected = _first_derivatives(reference[spec], given, dtype, 1)
+        values = _first_derivatives(products[spec], given, dtype, copies)
+        for name, tensor in values.items():
+            tolerance = FLOAT64_TOLERANCE
+            if dtype != torch.float64:
+                pairs = [(expected[name], exact[name])]
+                rounding = difference(pairs, tolerance=0.0, floor=1.0)
+                tolerance = rounding_tolerance(rounding, dtype)
+            tiled = expected[name].repeat(copies, *[1] * (tensor.dim() - 1))
+            result = difference([(tensor, tiled)], tolerance, floor=1.0)
+            if not result.passed:
+                what = f"{name} of {copies * few} edges"
+                found[f"{str(dtype).removeprefix('torch.')}: {what}"] = result
     return found
+
+
+def _first_derivatives(
+    product: TensorProduct[Any], inputs: Inputs, dtype: torch.dtype, copies: int
+) -> dict[str, Tensor]:
+    """Messages and gradients of copies of a problem that do not interact."""
+    given = inputs.repeated(copies).to(dtype).differentiable()
+    out = product(given.x, _prepare(product, given), given.weights)
+    one = torch.Size([len(inputs.x), *out.shape[1:]])
+    generator = torch.Generator().manual_seed(one.numel())
+    factors = torch.randn(one, generator=generator, dtype=torch.float64)
+    factors = factors.repeat(copies, *[1] * (out.dim() - 1)).to(out.device, dtype)
+    gradients = torch.autograd.grad(
+        out, given.operands, factors, materialize_grads=True
+    )
+    named = zip(OPERANDS, gradients, strict=True)
+    return {"messages": out, **{f"gradients by {name}": g for name, g in named}}
 
 
 def affordable(problem: Problem, reference: Products, limit: float) -> Problem:
@@ -166,7 +238,7 @@ def affordable(problem: Problem, reference: Products, limit: float) -> Problem:
     """
     few = problem.with_edges(min(problem.num_edges, EDGES_OF_AGREEMENT))
     inputs = cast(random_inputs(few), problem.dtype)
-    took = min(seconds(reference, few, inputs) for _ in range(2))
+    took = min(seconds(reference, few, inputs) for _ in range(3))
     edges = problem.num_edges
     while edges > few.num_edges and took * edges / few.num_edges > limit:
         edges //= 2
@@ -185,13 +257,18 @@ def seconds(
 ) -> float:
     """Time of one forward and backward pass through the products of all layers.
 
+    Where one thread of the CPU computes it is the time of that thread, which other
+    processes and threads do not lengthen; else it is time as it passes.
+
     Args:
         products: One for each spec.
         problem: Says how many layers share a product, and what it prepares.
         inputs: In the arithmetic of the problem.
     """
+    alone = problem.device.type == "cpu" and torch.get_num_threads() == 1
+    clock = time.thread_time if alone else time.perf_counter
     _synchronize(problem.device)
-    start = time.perf_counter()
+    start = clock()
     for spec, layers in Counter(problem.specs).items():
         given = inputs[spec].differentiable()
         edges = _prepare(products[spec], given)
@@ -205,7 +282,7 @@ def seconds(
             allow_unused=True,  # a product of scalars alone has no use for directions
         )
     _synchronize(problem.device)
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def _derivatives(

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import assert_never
 
+from ase.data import atomic_numbers, chemical_symbols
 from torch import nn
 
 from equipot.config.train import TrainConfig
@@ -100,7 +101,12 @@ def build_loss(config: LossConfig) -> EnergyForcesStressLoss:
     return EnergyForcesStressLoss(
         {
             "energy": _term(config.energy, per_atom=config.energy.per_atom),
-            "forces": _term(config.forces),
+            "forces": replace(
+                _term(config.forces),
+                elements=tuple(
+                    (atomic_numbers[s], w) for s, w in config.forces.elements.items()
+                ),
+            ),
             "stress": _term(config.stress),
             "hessian": _hessian_term(config.hessian),
             "hessian_direct": _hessian_term(config.hessian_direct),
@@ -151,6 +157,12 @@ def check_labels(config: LossConfig, statistics: Statistics) -> None:
                 f"training.loss.{name}.weight is positive, but no training structure "
                 f"has {name}; name its key in data.keys, or set the weight to 0"
             )
+    present = {chemical_symbols[z] for z in statistics.elements}
+    if absent := sorted(set(config.forces.elements) - present):
+        raise ValueError(
+            f"training.loss.forces.elements names {', '.join(absent)}, which no "
+            "training structure has"
+        )
     for name in HESSIANS:
         if learned(config, name) and not statistics.label_counts.get("hessian", 0):
             raise ValueError(

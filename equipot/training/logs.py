@@ -8,14 +8,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
-from rich.table import Table
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from equipot.atomic_file import append_whole, write_atomically
+from equipot.atomic_file import (
+    NotRegularError,
+    append_whole,
+    make_folder,
+    write_atomically,
+)
 from equipot.training.observer import Limits, Observer
 from equipot.training.position import Position, Row
 
@@ -72,7 +76,7 @@ class Journal:
             soft_wrap=True,
         )
 
-    def show(self, table: Table) -> None:
+    def show(self, table: RenderableType) -> None:
         """Print and note a table."""
         self.console.print(table)
         text = io.StringIO()
@@ -136,7 +140,12 @@ class TensorBoardLog(Observer):
 
     def on_start(self, position: Position, limits: Limits) -> None:
         """Begin a file; events after the resumed state are marked as void."""
-        self.directory.mkdir(parents=True, exist_ok=True)
+        if self.directory.is_symlink():
+            raise NotRegularError(
+                f"cannot write to {self.directory}: it is a symbolic link, and a run "
+                "writes through none: remove it"
+            )
+        make_folder(self.directory)
         earlier = len(list(self.directory.glob("events.out.tfevents.*")))
         # Read in the order of names: the count orders starts within one second.
         name = f"{int(time.time()):010d}.{earlier:06d}.{socket.gethostname()}"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 import torch
+from ase.data import chemical_symbols
 from jaxtyping import Float
 from torch import Tensor
 
@@ -52,6 +53,8 @@ class LossTerm:
         per_atom: Divide residuals of energies by the number of atoms.
         mode: How Hessians are compared; see `equipot.training.hessian_loss`.
         samples: Rows, probes or modes of a Hessian.
+        elements: Pairs (atomic number, factor) of what force errors of an element are
+            multiplied by; 1 for all others.
     """
 
     weights: tuple[tuple[int, float], ...]
@@ -60,6 +63,7 @@ class LossTerm:
     per_atom: bool = True
     mode: HessianMode = "probes"
     samples: int = 1
+    elements: tuple[tuple[int, float], ...] = ()
 
     def __post_init__(self) -> None:
         if self.kind not in PENALTIES:
@@ -92,12 +96,15 @@ class PenaltySum:
 class EnergyForcesStressLoss:
     r"""Weighted sum over properties of the mean penalty of their labels.
 
-    .. math:: L = \sum_k \frac{w_k}{N_k} \sum_{n=1}^{N_k} \ell_k(\hat y_{kn} - y_{kn})
+    .. math:: L = \sum_k \frac{w_k}{N_k}
+        \sum_{n=1}^{N_k} v_{kn} \ell_k(\hat y_{kn} - y_{kn})
 
     over the :math:`N_k` labels of property k in the batch: energies per atom in eV,
     force components in eV/Å and the nine components of stress in eV/Å^3, so that
     off-diagonal ones count twice and the square is the Frobenius norm, which does not
-    depend on the axes. Labels that are absent (NaN) are left out of both sums. The
+    depend on the axes. Labels that are absent (NaN) or have the weight :math:`v = 0`
+    are left out of both sums; other weights, of structures or elements, do not change
+    :math:`N_k`, so that their effect does not depend on what else is in the batch. The
     penalty :math:`\ell` is the square, the absolute value, or Huber's. Hessians, in
     eV/Å^2, enter by estimates from a few of their products with vectors; see
     `equipot.training.hessian_loss`.
@@ -207,9 +214,31 @@ class EnergyForcesStressLoss:
         residual = predicted - label
         if name == "energy" and term.per_atom:
             residual = residual / _atoms(graph)
-        residual = residual[~label.isnan()]
-        penalty = PENALTIES[term.kind](residual, term.delta)
+        present = ~label.isnan()
+        factors = _factors(name, term, graph, labels)
+        if factors is not None:
+            factors = factors.expand_as(label)
+            present &= factors > 0
+        penalty = PENALTIES[term.kind](residual[present], term.delta)
+        if factors is not None:
+            penalty = penalty * factors[present]
         return PenaltySum(penalty.sum(), penalty.numel())
+
+
+def _factors(
+    name: Term, term: LossTerm, graph: AtomicGraph, labels: Labels
+) -> Float[Tensor, "*shape"] | None:
+    """Weights of the labels of a property, to be expanded to their shape."""
+    weight = labels.weight(name)
+    if name == "energy" or (weight is None and not term.elements):
+        return weight
+    if weight is not None and name == "stress":
+        return weight[:, None, None]
+    table = torch.ones(len(chemical_symbols), dtype=torch.float64)
+    for number, factor in term.elements:
+        table[number] = factor
+    factors = table.to(graph.batch.device)[graph.atomic_numbers]
+    return (factors if weight is None else factors * weight[graph.batch])[:, None]
 
 
 def _hessian_penalty(
@@ -235,6 +264,9 @@ def _hessian_penalty(
         return PenaltySum(prediction.energy.new_zeros(()), 0)
     products = _products(name, prediction, graph, drawn, create_graph)
     error, weight = residuals(drawn, products, graph.batch)
+    if (factor := labels.weight("hessian")) is not None:
+        # the axis of structures, or of their atoms
+        weight = weight * (factor if drawn.within else factor[graph.batch])[:, None]
     total = (PENALTIES[term.kind](error, term.delta) * weight).sum()
     return PenaltySum(total, drawn.entries)
 

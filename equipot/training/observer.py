@@ -39,5 +39,8 @@ class Observer:
     def on_epoch(self, row: Row, errors: dict[str, Any]) -> None:
         """An epoch is complete; errors are those on the validation set."""
 
+    def on_note(self, message: str) -> None:
+        """Something was decided that a user should know."""
+
     def close(self) -> None:
         """Training is over, or has failed."""

@@ -1,10 +1,15 @@
 """Where a run is: counters, sums of the epoch in progress, history."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from equipot.training.metrics import ErrorAccumulator
 from equipot.training.step import StepResult
+
+ALL_EPOCHS: Final = "all epochs are done"
+OUT_OF_TIME: Final = "the time budget is spent"
+PLANNED_EPOCHS: Final = "the epochs that the time budget allows are done"
+"""Why training is over, if not for want of improvement."""
 
 Row = dict[str, float | int | None]
 """One line of the history; see `equipot.training.logs.COLUMNS`."""
@@ -30,10 +35,20 @@ class Position:
     """Validation loss that early stopping compares with."""
     waited: int = 0
     """Validations since it last improved."""
+    budget: float | None = None
+    """Time budget in s that the number of epochs was fitted to; None before that."""
+    planned: float | None = None
+    """Epochs that it allows, if fewer than were asked for."""
     finished: str | None = None
     """Why training is over, if it is."""
     history: list[Row] = field(default_factory=list)
     """One row per complete epoch, and one for where a budget ended within one."""
+
+    @property
+    def epochs_done(self) -> float:
+        """Epochs, with the part of one where the time budget ended within it."""
+        last = self.history[-1]["epoch"] if self.history else None
+        return float(max(self.epoch, last or 0))
 
     def drop_partial_row(self) -> None:
         """Forget the row of an epoch that is not complete, as it will be."""

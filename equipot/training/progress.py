@@ -70,6 +70,10 @@ class ProgressBar(Observer):
             return
         self.journal.say(f"{line}  {self._rate}")
 
+    def on_note(self, message: str) -> None:
+        """Print a line."""
+        self.journal.say(message)
+
     def close(self) -> None:
         """Remove the bar."""
         if self._bar is not None:

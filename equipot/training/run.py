@@ -39,12 +39,13 @@ from equipot.run_folder import claimed
 from equipot.runtime import compute_settings
 from equipot.tensor_file import digest
 from equipot.tensor_products.autotune import choose_backend
+from equipot.terminal import Fitted
 from equipot.training.bad_batch import write_examples
-from equipot.training.build import build_trainer, unused_labels
+from equipot.training.build import build_limits, build_trainer, unused_labels
 from equipot.training.feature_cloud import fit_features
 from equipot.training.logs import CsvLog, Journal, OldEnd, TensorBoardLog
 from equipot.training.metrics import ErrorAccumulator
-from equipot.training.position import Position
+from equipot.training.position import OUT_OF_TIME, Position
 from equipot.training.progress import ProgressBar
 from equipot.training.rng import seed_everything
 from equipot.training.run_directory import RunDirectory
@@ -52,8 +53,10 @@ from equipot.training.same_run import check_same_config, check_same_data
 from equipot.training.state import KIND, VERSION, State
 from equipot.training.step import evaluate, labeled_outputs, make_batch
 from equipot.training.summary import error_table
+from equipot.training.time_budget import not_annealed, replan
 from equipot.training.trainer import BadBatchError, Trainer
 from equipot.verify import check_backend
+from equipot.verify.golden import GoldenOutputs, golden_outputs
 from equipot.verify.structures import generate_structures
 
 
@@ -146,6 +149,7 @@ class _Run:
             trainer.load_state(state)
             self.journal.say(f"resuming at step {trainer.position.step}")
             self._put_back_best(trainer)
+            self._replan(trainer, state.record["config"])
         position = self._fit(trainer)
         if position.finished is None:
             self.journal.say(
@@ -154,8 +158,12 @@ class _Run:
             )
             return TrainingResult(self.files, position, {})
         self.journal.say(f"training ends: {position.finished}")
+        if position.finished == OUT_OF_TIME:
+            warning = not_annealed(trainer.schedule, trainer.progress)
+            if warning is not None:
+                self.journal.warn(warning)
         errors = self._test(position)
-        self.journal.show(error_table(errors))
+        self.journal.show(Fitted(error_table(errors)))
         return TrainingResult(self.files, position, errors, self._certify())
 
     def _read_state(self) -> State | None:
@@ -171,7 +179,8 @@ class _Run:
             )
             return None
         record, tensors = self.states.load(self.journal.warn)
-        check_same_config(record["config"], self.tree)
+        finished = record["position"]["finished"] is not None
+        check_same_config(record["config"], self.tree, finished=finished)
         threads = record["threads"]
         if (now := torch.get_num_threads()) != threads:
             self.journal.warn(
@@ -186,9 +195,8 @@ class _Run:
         model = self.config.model
         if model.backend != AUTO:
             return model
-        if record is not None and "backend" in record:
-            backend = record["backend"]
-            self.journal.say(f"backend {backend}, which auto chose when the run began")
+        if (backend := _recorded_backend(record)) is not None:
+            self.journal.say(f"backend {backend}, with which the run began")
         else:
             training = self.config.training
             problem = typical_problem(
@@ -259,6 +267,15 @@ class _Run:
                 "there is no validation set: the last weights count as the best"
             )
 
+    def _replan(self, trainer: Trainer, before: Mapping[str, Any]) -> None:
+        """Take up other epochs or another time budget than the run had."""
+        limits = build_limits(TrainConfig.model_validate(before).training)
+        message = replan(
+            trainer.position, trainer.schedule, limits, trainer.limits, trainer.progress
+        )
+        if message is not None:
+            self.journal.say(message)
+
     def _fit(self, trainer: Trainer) -> Position:
         main = threading.current_thread() is threading.main_thread()
         watching = watch_signals() if main else nullcontext(Interruption())
@@ -291,8 +308,9 @@ class _Run:
         if not isinstance(model, Potential):
             raise TypeError(f"expected a Potential to save, got {type(model).__name__}")
         extra = self._provenance(epoch)
+        golden = golden_outputs(model, self.samples, self.statistics)
         for path in (self.files.last, self.files.best)[: 2 if best else 1]:
-            self._save(path, model, extra)
+            self._save(path, model, extra, golden=golden)
 
     def _put_back_best(self, trainer: Trainer) -> None:
         """Write the best model of the state where its file is damaged or another one.
@@ -332,6 +350,7 @@ class _Run:
         model: Potential,
         extra: Mapping[str, Any],
         features: FeatureCloud | None = None,
+        golden: GoldenOutputs | None = None,
     ) -> None:
         save_potential(
             path,
@@ -341,6 +360,7 @@ class _Run:
             extra,
             samples=self.samples,
             features=features,
+            golden=golden,
         )
 
     def _test(self, position: Position) -> dict[str, Any]:
@@ -361,6 +381,9 @@ class _Run:
         summary = {
             "best_epoch": position.best_epoch,
             "epochs": position.epoch,
+            "epochs_done": position.epochs_done,
+            "epochs_asked": self.config.training.epochs,
+            "finished": position.finished,
             "steps": position.step,
             "errors": errors,
         }
@@ -380,7 +403,6 @@ class _Run:
             self.files.metrics,
             {
                 **summary,
-                "finished": position.finished,
                 "seconds": position.seconds,
                 "history": position.history,
             },
@@ -415,3 +437,12 @@ class _Run:
             ErrorAccumulator(self.statistics.reference_energies),
         )
         return errors
+
+
+def _recorded_backend(record: Mapping[str, Any] | None) -> str | None:
+    """Backend that a run began with; None if it has not begun."""
+    if record is None:
+        return None
+    # States of early versions hold the configured one only, which was never auto.
+    backend: str = record.get("backend", record["config"]["model"].get("backend", AUTO))
+    return None if backend == AUTO else backend

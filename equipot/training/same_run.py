@@ -18,32 +18,40 @@ FREE: Final[tuple[str, ...]] = (
     "training.certify",
 )
 """Keys that a resume may change; the data behind `data.root` are compared by hash."""
+KEPT: Final = ("model.backend", "auto")
+"""Key and value that a resume may have, whatever the run had: the run keeps its own."""
 
 
-def check_same_config(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+def check_same_config(
+    before: Mapping[str, Any], now: Mapping[str, Any], *, finished: bool = False
+) -> None:
     """Refuse to go on with another configuration.
 
     Args:
         before: Configuration of the run as JSON; keys that its version did not have yet
             count as their defaults.
         now: That of the resume.
+        finished: Whether the run has ended, so that it can be lengthened.
 
     Raises:
         StateError: Names every key that differs, with both values.
     """
     before = _with_new_keys(before)
-    planned = before["training"]["schedule"]["kind"] == "cosine"
+    planned = before["training"]["schedule"]["kind"] == "cosine" and not finished
     free = FREE if planned else (*FREE, "training.epochs")
     changes = [
         f"  {key}: {old!r} in the run, {new!r} now"
         for key, old, new in _differences(before, now)
-        if not any(key == name or key.startswith(f"{name}.") for name in free)
+        if (key, new) != KEPT
+        and not any(key == name or key.startswith(f"{name}.") for name in free)
     ]
     if changes:
         raise StateError(
             "cannot resume with another configuration:\n"
             + "\n".join(changes)
-            + f"\nOnly {', '.join(free)} may change; start a new run for anything else."
+            + f"\nOnly {', '.join(free)} may change"
+            + (", and training.epochs once the run has ended" if planned else "")
+            + "; start a new run for anything else."
         )
 
 

@@ -1,10 +1,16 @@
-"""Course of the learning rate, as a function of epochs and never of the clock."""
+"""Course of the learning rate, as a function of epochs and never of the clock.
+
+Where a time budget ends a run, the number of epochs is fitted to it once, and stored.
+"""
 
 import math
 from abc import ABC, abstractmethod
 from typing import Any, final
 
 from torch.optim import Optimizer
+
+WARMUP_SHARE = 0.2
+"""Longest growth over the length of a schedule that a run did not begin with."""
 
 
 class Schedule(ABC):
@@ -60,17 +66,60 @@ class Cosine(Schedule):
     """
 
     def __init__(
-        self, epochs: int, min_factor: float, warmup_epochs: float = 0.0
+        self, epochs: int | float, min_factor: float, warmup_epochs: float = 0.0
     ) -> None:
         super().__init__(warmup_epochs)
-        self.epochs = epochs
+        self.end = float(epochs)
         self.min_factor = min_factor
+        self.start = 0.0
+        self.first_factor = 0.0
+
+    def factor(self, epoch: float) -> float:
+        """Factor at a point of training in epochs, fractions of an epoch included."""
+        if (grown := epoch - self.start) < self.warmup_epochs:
+            growth = (1 - self.first_factor) * (grown / self.warmup_epochs)
+            return self.first_factor + growth
+        return self._factor_after_warmup(epoch)
 
     def _factor_after_warmup(self, epoch: float) -> float:
-        length = max(self.epochs - self.warmup_epochs, 1e-12)
-        progress = min((epoch - self.warmup_epochs) / length, 1.0)
+        first = self.start + self.warmup_epochs
+        length = max(self.end - first, 1e-12)
+        progress = min((epoch - first) / length, 1.0)
         wave = 0.5 * (1 + math.cos(math.pi * progress))
         return self.min_factor + (1 - self.min_factor) * wave
+
+    def end_at(self, end: float, now: float) -> None:
+        """End elsewhere; a growth that would be too long for that is cut.
+
+        Args:
+            end: Epochs at the end.
+            now: Epochs that are done.
+        """
+        longest = max(now - self.start, WARMUP_SHARE * (end - self.start))
+        self.warmup_epochs = min(self.warmup_epochs, longest)
+        self.end = end
+
+    def begin_again(self, now: float, end: float) -> None:
+        """Grow from the present factor, and fall once more.
+
+        Args:
+            now: Epochs that are done.
+            end: Epochs at the new end.
+        """
+        self.first_factor = self.factor(now)
+        self.start = now
+        self.warmup_epochs = min(self.warmup_epochs, WARMUP_SHARE * (end - now))
+        self.end = end
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is remembered between steps, ready for JSON."""
+        names = ("start", "first_factor", "warmup_epochs", "end")
+        return {name: getattr(self, name) for name in names}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned; earlier versions returned nothing."""
+        if state:
+            super().load_state_dict(state)
 
 
 @final

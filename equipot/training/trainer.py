@@ -1,7 +1,7 @@
 """The training loop: epochs, steps, validation, and when to stop or to save."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -15,7 +15,14 @@ from equipot.training.loss import EnergyForcesStressLoss
 from equipot.training.metrics import ErrorAccumulator
 from equipot.training.observer import Limits, Observer
 from equipot.training.optimizer import load_optimizer_tensors, optimizer_tensors
-from equipot.training.position import EpochSums, Position, Row
+from equipot.training.position import (
+    ALL_EPOCHS,
+    OUT_OF_TIME,
+    PLANNED_EPOCHS,
+    EpochSums,
+    Position,
+    Row,
+)
 from equipot.training.rng import random_record, random_tensors, restore_random
 from equipot.training.schedule import Schedule, set_learning_rate
 from equipot.training.state import State, with_prefix, without_prefix
@@ -27,6 +34,12 @@ from equipot.training.step import (
     labeled_outputs,
     make_batch,
     train_step,
+)
+from equipot.training.time_budget import (
+    duration,
+    is_planned_end,
+    make_plan,
+    plan_is_due,
 )
 
 
@@ -132,7 +145,7 @@ class Trainer:
         while self.position.finished is None and not interruption.requested:
             if self._train_epoch(interruption):
                 self._end_epoch()
-            elif self._out_of_time():
+            elif self._verdict() is not None:
                 self._end_budget()
         self.save()
         return self.position
@@ -145,7 +158,11 @@ class Trainer:
         for indices in batches[position.batch :]:
             self._step([self.train[n] for n in indices], len(batches))
             complete = position.batch == len(batches)
-            if not complete and (interruption.requested or self._out_of_time()):
+            if not complete and plan_is_due(position, self.limits):
+                self._plan()
+            progress = position.epoch + position.batch / len(batches)
+            ends = self._out_of_time() or is_planned_end(position, progress)
+            if not complete and (interruption.requested or ends):
                 return False
             if not complete and self._state_is_due():
                 self.save()
@@ -209,16 +226,51 @@ class Trainer:
         position.history.append(row)
         for observer in self.observers:
             observer.on_epoch(row, errors)
-        if position.finished is None and self._state_is_due():
+        if position.finished is not None:
+            return
+        if position.epoch == 1:
+            self._tell_duration()
+        if plan_is_due(position, limits):
+            self._plan()
+        if self._state_is_due():
             self.save()
+
+    def _tell_duration(self) -> None:
+        seconds = self.position.seconds
+        total = duration(seconds * self.limits.epochs)
+        self._note(
+            f"an epoch takes about {duration(seconds)}, all {self.limits.epochs} about "
+            f"{total}"
+        )
+
+    def _plan(self) -> None:
+        """Fit the schedule to the time budget; kept at once, as it is decided once."""
+        plan = make_plan(self.position, self.schedule, self.limits, self.progress)
+        if plan is not None:
+            self._note(plan)
+            for message in self._never_reached():
+                self._note(message)
+        self.save()
+
+    def _never_reached(self) -> Iterator[str]:
+        """Steps of weights that come after the end that the time budget sets."""
+        end = self.position.planned
+        for name, term in self.loss.terms.items():
+            late = [epoch for epoch, _ in term.weights if end and epoch >= end]
+            if late:
+                yield (
+                    f"training.loss.{name}.weight changes at epoch {late[0]}, which "
+                    "the run will not reach in its time budget"
+                )
+
+    def _note(self, message: str) -> None:
+        for observer in self.observers:
+            observer.on_note(message)
 
     def _end_budget(self) -> None:
         """Validate within an epoch; a run that goes on drops this row again."""
         position = self.position
-        epoch = position.epoch + position.batch / len(
-            self.sampler.batches(position.epoch)
-        )
-        row = self._training_row(epoch)
+        row = self._training_row(self.progress)
         errors = self._validate(row)
         self._tick()
         row["seconds"] = position.seconds
@@ -283,10 +335,21 @@ class Trainer:
         """Why training is over, if it is."""
         position, patience = self.position, self.limits.early_stop_patience
         if position.epoch >= self.limits.epochs:
-            return "all epochs are done"
+            return ALL_EPOCHS
+        if is_planned_end(position, self.progress):
+            return PLANNED_EPOCHS
         if patience is not None and position.waited >= patience:
             return f"no better validation loss in {position.waited} validations"
-        return "the time budget is spent" if self._out_of_time() else None
+        return OUT_OF_TIME if self._out_of_time() else None
+
+    @property
+    def progress(self) -> float:
+        """Epochs that are done, the part of the present one included."""
+        position = self.position
+        if position.batch == 0:
+            return float(position.epoch)
+        batches = self.sampler.batches(position.epoch)
+        return position.epoch + position.batch / len(batches)
 
     def _tick(self) -> None:
         now = time.monotonic()

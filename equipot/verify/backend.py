@@ -1,8 +1,10 @@
 """A potential under one backend, against the reference and against itself."""
 
+import math
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from ase import Atoms
@@ -14,11 +16,13 @@ from equipot.agreement import (
     difference,
     rounding_tolerance,
 )
+from equipot.graph import collate
 from equipot.models.build import with_backend
 from equipot.models.energy_model import EnergyModel
 from equipot.models.potential import Potential
 from equipot.neighbors import build_graph
 from equipot.tensor_products import REFERENCE
+from equipot.tensor_products.trial import LARGE_EDGES
 from equipot.verify.consistency import consistency_checks
 from equipot.verify.quantities import (
     UNITS,
@@ -33,6 +37,12 @@ SKIN = 0.1
 """Å beyond the cutoff, so that no pair is missing after atoms were moved."""
 QUICK_STRUCTURES = 2
 """Structures that a check at loading takes."""
+
+
+AT_ONCE = "edges at once"
+"""What the large comparison is known by in a `Check`."""
+MOST_WEIGHTS = 2**28
+"""Radial weights of all layers and edges in the large comparison: 1 GiB in float32."""
 
 
 class BackendMismatchError(ValueError):
@@ -99,8 +109,10 @@ def verify_backend(
     """Compare a backend with the reference, and with differences of its own energy.
 
     Energy, forces, stress and Hessian-vector products are compared in the arithmetic of
-    the potential and in float64. In float64, forces and stress are then compared with
-    central differences of the energy, and Hessian-vector products with those of forces.
+    the potential and in float64; then, in the arithmetic of the potential, those of
+    many copies of a structure at once, with some 30,000 edges. In float64, forces and
+    stress are then compared with central differences of the energy, and Hessian-vector
+    products with those of forces.
 
     Args:
         expected: What `expect` found.
@@ -125,6 +137,8 @@ def verify_backend(
         for dtype in expected.values if backend != REFERENCE else ():
             values = evaluate(with_backend(potential, backend, dtype), probes)
             checks += _agreement_checks(dtype, values, expected)
+            if dtype == potential.dtype and all(check.passed for check in checks):
+                checks += _large_checks(backend, dtype, expected)
         if differences:
             exact = with_backend(potential, backend, torch.float64)
             sizes = [p.graph.num_atoms for p in probes]
@@ -181,6 +195,32 @@ def check_backend(
     return verification
 
 
+def is_passed_record(record: Mapping[str, Any], backend: str) -> bool:
+    """Whether JSON is that of a `Verification` that `check_backend` passed.
+
+    Args:
+        record: What `Verification.as_dict` gave, perhaps, after a time in a file.
+        backend: Who was to be verified.
+    """
+    try:
+        checks = record["checks"]
+        verdict = record["passed"] is True and record["error"] is None
+        names = (record["backend"], record["reference"])
+        found = {check["quantity"] for check in checks}
+        within = all(
+            check["passed"] is True
+            and math.isfinite(check["max_abs"])
+            and 0 <= check["relative"] <= check["tolerance"] < 1
+            for check in checks
+        )
+        large = any(AT_ONCE in check["where"] for check in checks)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return False
+    wanted = {"energy", "forces", "Hessian-vector"}
+    right = names == (backend, REFERENCE) and wanted <= found <= set(UNITS)
+    return verdict and right and within and large
+
+
 def make_probes(
     potential: EnergyModel, structures: Sequence[Atoms], directions: int, seed: int
 ) -> list[Probe]:
@@ -212,13 +252,64 @@ def quick_choice(sizes: Sequence[int], periodic: Sequence[bool]) -> list[int]:
     return first + others[: QUICK_STRUCTURES - len(first)]
 
 
+def _large_checks(backend: str, dtype: torch.dtype, expected: Expected) -> list[Check]:
+    """Copies of a structure at once, with what each should have.
+
+    The reference need not compute them, as copies do not interact. Crystals go first,
+    for their stress, and the densest of them.
+    """
+    potential = expected.potential
+    probe = max(
+        expected.probes,
+        key=lambda p: (p.periodic, p.graph.num_edges / max(p.graph.num_atoms, 1)),
+    )
+    edges = probe.graph.num_edges
+    if not edges:
+        return []
+    copies = -(-_most_edges(potential) // edges)
+    many = Probe(collate([probe.graph] * copies), probe.directions.repeat(1, copies, 1))
+    values = evaluate(with_backend(potential, backend, dtype), [many])
+    wanted = {
+        kind: {
+            name: _repeated(name, of_all, expected.probes, probe, copies)
+            for name, of_all in expected.values[kind].items()
+        }
+        for kind in expected.values
+    }
+    return _agreement_checks(
+        dtype, values, replace(expected, values=wanted), f"{copies * edges} {AT_ONCE}"
+    )
+
+
+def _repeated(
+    name: str,
+    values: Sequence[torch.Tensor],
+    probes: Sequence[Probe],
+    probe: Probe,
+    copies: int,
+) -> list[torch.Tensor]:
+    """A quantity of one probe, as of its copies; empty where it has none."""
+    having = [p for p in probes if p.periodic or name != "stress"]
+    found = [v for v, p in zip(values, having, strict=True) if p is probe]
+    # of atoms or structures, but a Hessian-vector product begins with the direction
+    along = 1 if name == "Hessian-vector" else 0
+    return [torch.cat([value] * copies, dim=along) for value in found]
+
+
+def _most_edges(potential: Potential) -> int:
+    """Edges of the large comparison: fewer where their weights would fill a memory."""
+    channels = potential.backbone.embedding.weight.shape[1]
+    of_an_edge = channels * sum(spec.num_weights for spec in potential.backbone.specs)
+    return max(min(LARGE_EDGES, MOST_WEIGHTS // max(of_an_edge, 1)), 1)
+
+
 def _unit(potential: Potential) -> float:
     """A thousandth of the forces, or energies, of the training set."""
     return 1e-3 * abs(potential.scale)
 
 
 def _agreement_checks(
-    dtype: torch.dtype, values: Values, expected: Expected
+    dtype: torch.dtype, values: Values, expected: Expected, where: str = ""
 ) -> list[Check]:
     exact = expected.values[torch.float64]
     checks = []
@@ -251,6 +342,7 @@ def _agreement_checks(
                 dtype=str(dtype).removeprefix("torch."),
                 difference=difference(pairs, tolerance, floor=floor),
                 reason=reason,
+                where=where,
             )
         )
     return checks

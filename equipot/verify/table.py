@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
+from equipot.terminal import Fitted
 from equipot.verify.certificate import Certificate
 from equipot.verify.result import Check, Verification
 
@@ -29,7 +30,7 @@ def report(
         A table for each backend, the reasons of all tolerances, and a verdict.
     """
     for verification in verifications:
-        yield backend_table(verification)
+        yield Fitted(backend_table(verification))
         if verification.error is not None:
             yield f"[red]{verification.backend} raised[/] {escape(verification.error)}"
             yield ""
@@ -49,7 +50,7 @@ def certificate_report(certificate: Certificate) -> Iterator[RenderableType]:
     Yields:
         A table, the reasons of what failed, what else to know, and a verdict.
     """
-    yield certificate_table(certificate)
+    yield Fitted(certificate_table(certificate))
     for check in certificate.failures:
         yield Padding(f"[red]{escape(str(check))}[/]", (0, 0, 0, 2))
         yield Padding(escape(check.reason), (0, 0, 0, 4))
@@ -134,7 +135,7 @@ def _row(check: Check) -> tuple[str, ...]:
 def _compared_with(check: Check) -> str:
     if _kind(check) == "differences":
         return check.against.removeprefix("differences of ")
-    return f"reference, {check.dtype}"
+    return f"{'copies' if check.where else 'reference'}, {check.dtype}"
 
 
 def _kind(check: Check) -> str:

@@ -5,11 +5,11 @@ from typing import Final
 
 import numpy as np
 from ase import Atoms
-from ase.build import minimize_rotation_and_translation
 from ase.mep import NEB
 from ase.optimize import FIRE
 from jaxtyping import Float
 
+from equipot.workflows.images import laid_over
 from equipot.workflows.vibrations import bare
 
 LOOSE: Final = 0.5
@@ -45,7 +45,8 @@ def guess_saddle(
 
     Args:
         start: One minimum, with a calculator, which computes all images.
-        end: The other: the same atoms in the same order and the same cell.
+        end: The other: the same atoms in the same order and the same cell, in any of
+            their images.
         images: Structures of the band, minima included.
         fmax: Force in eV/Å to converge the band to; a search takes over from there.
         max_steps: Most steps.
@@ -54,17 +55,11 @@ def guess_saddle(
         The highest image, converged or not: it is a guess.
 
     Raises:
-        ValueError: If the ends are not the same atoms in the same order, are the same
-            structure, or the highest image is an end: there is nothing to climb.
+        ValueError: If the ends are not the same atoms in the same order with the same
+            masses, cell and fixed atoms, are the same structure, or the highest image
+            is an end: there is nothing to climb.
     """
-    if start.get_chemical_symbols() != end.get_chemical_symbols():
-        raise ValueError(
-            "expected the same atoms in the same order at both ends, got "
-            f"{start.symbols} and {end.symbols}"
-        )
-    end = end.copy()
-    if not start.pbc.any() and not start.constraints:
-        minimize_rotation_and_translation(start, end)
+    end = laid_over(start, end)
     if np.abs(end.positions - start.positions).max() < 0.05:
         raise ValueError(
             "expected two minima, got the same structure twice: give the other one"

@@ -9,6 +9,8 @@ import numpy as np
 from ase import Atoms, units
 from jaxtyping import Float
 
+from equipot.workflows.crystal import check_crystal
+from equipot.workflows.per_what import Contents, contents
 from equipot.workflows.second_derivatives import ProductFunction
 from equipot.workflows.vibrations import STATIONARY
 
@@ -22,6 +24,12 @@ PRODUCT_COST: Final = 1.5
 
 UNSTABLE: Final = -0.05
 """Frequencies in THz below this are instabilities, not noise about Gamma."""
+
+ACOUSTIC: Final = 0.1
+"""Frequency in THz that translations of all atoms may have by noise."""
+
+MASSES_DIFFER: Final = 1e-6
+"""In amu; atoms of one element that differ by more are other isotopes."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +86,13 @@ class Phonons:
         lowest: Lowest frequency on the mesh and the lines, in THz.
         lowest_at: Where, in reciprocal vectors of the primitive cell.
         unstable_share: Share of the modes of the mesh that are imaginary.
+        soft_share: Share of the modes of the mesh within noise of zero that are no
+            translations; a harmonic oscillator of such a frequency has an entropy that
+            is as uncertain as the frequency.
+        translations: Frequencies in THz of the three modes at Gamma that move all
+            atoms alike, negative where imaginary: zero for an invariant energy.
+        primitive: What the primitive cell holds.
+        volume: Of the primitive cell, in Å^3.
     """
 
     force_constants: ForceConstants
@@ -92,6 +107,15 @@ class Phonons:
     lowest: float
     lowest_at: tuple[float, float, float]
     unstable_share: float
+    soft_share: float
+    translations: Float[np.ndarray, "3"]
+    primitive: Contents
+    volume: float
+
+    @property
+    def invariant(self) -> bool:
+        """Whether moving all atoms alike costs nothing, within noise."""
+        return bool(np.abs(self.translations).max() < ACOUSTIC)
 
     @property
     def stable(self) -> bool:
@@ -112,6 +136,13 @@ class Phonons:
             "lowest_at": list(self.lowest_at),
             "stable": self.stable,
             "unstable_share": self.unstable_share,
+            "soft_share": self.soft_share,
+            "translations_at_gamma_thz": self.translations.tolist(),
+            "translations_cost_nothing": self.invariant,
+            "primitive_cell": {
+                **self.primitive.record(),
+                "volume_cubic_angstrom": self.volume,
+            },
             "bands": {
                 "labels": [list(pair) for pair in self.bands.labels],
                 "distances_per_angstrom": [d.tolist() for d in self.bands.distances],
@@ -119,11 +150,11 @@ class Phonons:
             },
             "mesh": list(self.mesh),
             "dos_frequencies_thz": self.dos_frequencies.tolist(),
-            "dos_states_per_thz": self.dos.tolist(),
+            "dos_states_per_thz_per_primitive_cell": self.dos.tolist(),
             "temperatures_k": self.temperatures.tolist(),
-            "free_energy_ev": self.free_energy.tolist(),
-            "entropy_ev_per_k": self.entropy.tolist(),
-            "heat_capacity_ev_per_k": self.heat_capacity.tolist(),
+            "free_energy_ev_per_primitive_cell": self.free_energy.tolist(),
+            "entropy_ev_per_k_per_primitive_cell": self.entropy.tolist(),
+            "heat_capacity_ev_per_k_per_primitive_cell": self.heat_capacity.tolist(),
         }
 
 
@@ -163,22 +194,19 @@ def force_constants(
         interaction_range: Distance in Å beyond which two atoms do not feel each other.
 
     Returns:
-        The force constants in phonopy's compact form.
+        The force constants in phonopy's compact form. Atoms of one element with
+        different masses are different atoms: the primitive cell is then the given one.
 
     Raises:
         ImportError: If phonopy is not installed.
-        ValueError: If the structure is not periodic, or derivatives are asked for
-            without `products`.
+        ValueError: If the structure is not periodic or has fixed atoms, or derivatives
+            are asked for without `products`.
 
     Warns:
         UserWarning: If forces do not vanish, or the supercell is smaller than the range
             of the interaction, so that an atom feels its own images.
     """
-    if not atoms.pbc.all():
-        raise ValueError(
-            "phonons are those of a crystal: expected pbc along all directions, got "
-            f"{atoms.pbc.tolist()}; for a molecule use vibrations"
-        )
+    check_crystal(atoms, "phonons")
     if method == "derivatives" and products is None:
         raise ValueError("method='derivatives' needs products, got None")
     lattice = _phonopy(atoms, supercell)
@@ -226,11 +254,15 @@ def phonons(
     if temperatures is None:
         temperatures = np.arange(0.0, 1001.0, 10.0)
     bands, places = _bands(lattice, band_points)
-    lattice.run_mesh(mesh)
+    isotopes = _has_isotopes(_as_atoms(lattice.primitive))
+    lattice.run_mesh(mesh, is_mesh_symmetry=not isotopes)
     lattice.run_total_dos()
-    lattice.run_thermal_properties(
-        temperatures=temperatures, exclude_gamma_acoustic=True
-    )
+    with warnings.catch_warnings():
+        # `invariant` says the same.
+        warnings.filterwarnings("ignore", "The acoustic frequencies at Gamma")
+        lattice.run_thermal_properties(
+            temperatures=temperatures, exclude_gamma_acoustic=True
+        )
     on_mesh, dos = lattice.mesh, lattice.total_dos
     thermal = lattice.thermal_properties
     frequencies = on_mesh.frequencies
@@ -254,7 +286,30 @@ def phonons(
         unstable_share=float(
             np.average((frequencies < UNSTABLE).mean(axis=1), weights=on_mesh.weights)
         ),
+        soft_share=_soft_share(on_mesh),
+        translations=_translations(lattice),
+        primitive=contents(list(lattice.primitive.symbols)),
+        volume=float(lattice.primitive.volume),
     )
+
+
+def _soft_share(on_mesh: Any) -> float:
+    """Share of modes within noise of zero, without the translations at Gamma."""
+    soft = (np.abs(on_mesh.frequencies) <= -UNSTABLE).sum(axis=1)
+    at_gamma = np.abs(on_mesh.qpoints).max(axis=1) < 1e-9
+    soft = np.where(at_gamma, np.maximum(soft - 3, 0), soft)
+    branches = on_mesh.frequencies.shape[1]
+    return float(np.average(soft / branches, weights=on_mesh.weights))
+
+
+def _translations(lattice: Any) -> Float[np.ndarray, "3"]:
+    """Frequencies in THz of the modes at Gamma that are most of all translations."""
+    lattice.run_qpoints([(0.0, 0.0, 0.0)], with_eigenvectors=True)
+    found = lattice.qpoints
+    root = np.sqrt(np.asarray(lattice.primitive.masses))
+    moved = np.kron(root[:, None] / np.linalg.norm(root), np.eye(3))
+    share = (np.abs(moved.T @ found.eigenvectors[0]) ** 2).sum(axis=0)
+    return np.sort(np.array(found.frequencies[0])[np.argsort(share)[-3:]])
 
 
 def _phonopy(atoms: Atoms, supercell: tuple[int, int, int]) -> Any:
@@ -265,18 +320,31 @@ def _phonopy(atoms: Atoms, supercell: tuple[int, int, int]) -> Any:
     except ImportError as error:
         raise ImportError(
             "phonons need phonopy, which is not installed: pip install "
-            "'equipot[phonons]'"
+            "'phonopy>=4.8,<5'"
         ) from error
+    # Phonopy wants a right-handed cell; the opposite vectors span the same lattice.
+    vectors = atoms.cell.array * (1 if atoms.cell.handedness > 0 else -1)
     cell = PhonopyAtoms(
         symbols=atoms.get_chemical_symbols(),
-        cell=atoms.cell.array,
-        scaled_positions=atoms.get_scaled_positions(),
+        cell=vectors,
+        scaled_positions=np.linalg.solve(vectors.T, atoms.positions.T).T % 1.0,
         masses=atoms.get_masses(),
     )
+    # Symmetry is that of elements and positions, which is right for force constants;
+    # isotopes may be arranged with less of it.
+    isotopes = _has_isotopes(atoms)
     return Phonopy(
         cell,
         supercell_matrix=np.diag(supercell),
-        primitive_matrix=guess_primitive_matrix(cell),
+        primitive_matrix=np.eye(3) if isotopes else guess_primitive_matrix(cell),
+    )
+
+
+def _has_isotopes(atoms: Atoms) -> bool:
+    """Whether atoms of one element differ in mass."""
+    masses = atoms.get_masses()
+    return any(
+        np.ptp(masses[atoms.numbers == z]) > MASSES_DIFFER for z in set(atoms.numbers)
     )
 
 

@@ -1,20 +1,23 @@
 """A transition state with everything that makes it one."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 from ase import Atoms
-from ase.build import minimize_rotation_and_translation
 
-from equipot.workflows.path import ReactionPath, reaction_path
+from equipot.workflows.images import laid_over
+from equipot.workflows.path import TOLERANCE, ReactionPath, reaction_path
 from equipot.workflows.relax import relax
 from equipot.workflows.second_derivatives import HessianFunction
 from equipot.workflows.vibrations import STATIONARY, Vibrations, vibrations
 
 SAME: Final = 0.1
 """Distance in Å up to which the atoms of two structures are in the same places."""
+
+RELAXED: Final = 1e-4
+"""Force in eV/Å to which the ends of a path are relaxed."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +29,25 @@ class Reaction:
         path: Steepest descent to both sides.
         start: Modes at the minimum that the first frame relaxes to.
         end: Modes at the minimum that the last frame relaxes to.
+        tolerance: Share of the drop to a minimum that its side of the path may miss.
     """
 
     saddle: Vibrations
     path: ReactionPath
     start: Vibrations
     end: Vibrations
+    tolerance: float = TOLERANCE
+
+    @property
+    def per(self) -> str:
+        """What energies are those of, such as ``per molecule of C2H4O``."""
+        return self.saddle.per
+
+    @property
+    def gaps(self) -> tuple[float, float]:
+        """Energy in eV of both ends of the path above the minima they relax to."""
+        first, last = float(self.path.energies[0]), float(self.path.energies[-1])
+        return first - self.start.energy, last - self.end.energy
 
     @property
     def barriers(self) -> tuple[float, float]:
@@ -65,10 +81,31 @@ class Reaction:
                 yield f"the {side} did not relax: {minimum.max_force:.3f} eV/Å are left"
             if minimum.num_imaginary:
                 yield f"the {side} is not a minimum: {minimum.num_imaginary} imaginary"
+            elif (minimum.frequencies < -minimum.resolution).any():
+                lowest = abs(minimum.frequencies[0])
+                yield f"the {side} may not be a minimum: a mode of {lowest:.1f}i cm-1"
             if minimum.energy >= self.saddle.energy:
                 yield f"the {side} is not below the saddle"
-        if largest_distance(self.start.atoms, self.end.atoms) < SAME:
+        yield from self._gaps()
+        if _moved(self.start.atoms, self.end.atoms) < SAME:
             yield "both sides of the path lead to the same structure"
+
+    def _gaps(self) -> Iterator[str]:
+        """Sides of the path that did not arrive in the minimum next to them."""
+        for side, gap, drop, reason in zip(
+            ("start", "end"),
+            self.gaps,
+            self.barriers,
+            self.path.unfinished,
+            strict=True,
+        ):
+            if reason is None and gap <= self.tolerance * max(drop, 0.0):
+                continue
+            yield (
+                f"the path does not arrive at the {side}: it stops {1e3 * gap:.3g} meV "
+                f"above it, of a drop of {1e3 * drop:.3g} meV"
+                f"{'' if reason is None else f', as {reason}'}"
+            )
 
     def from_start(self, start: Atoms) -> "Reaction":
         """The same reaction in the direction that begins nearer to a structure."""
@@ -80,14 +117,16 @@ class Reaction:
             energies=self.path.energies[::-1].copy(),
             lengths=-self.path.lengths[::-1],
             saddle=len(self.path.frames) - 1 - self.path.saddle,
+            unfinished=self.path.unfinished[::-1],
         )
-        return Reaction(saddle=self.saddle, path=path, start=self.end, end=self.start)
+        return replace(self, path=path, start=self.end, end=self.start)
 
     def record(self) -> dict[str, Any]:
         """Everything as plain numbers, with the units in the names."""
         return {
             "verified": not self.problems,
             "problems": list(self.problems),
+            "per": self.per,
             "barriers_ev": list(self.barriers),
             "zero_point_barriers_ev": list(self.zero_point_barriers),
             "saddle": self.saddle.record(),
@@ -97,12 +136,20 @@ class Reaction:
                 "energies_ev": self.path.energies.tolist(),
                 "lengths_angstrom_root_amu": self.path.lengths.tolist(),
                 "saddle_frame": self.path.saddle,
+                "unfinished": list(self.path.unfinished),
+                "ends_above_minima_ev": list(self.gaps),
+                "tolerance": self.tolerance,
             },
         }
 
 
 def reaction_through(
-    saddle: Atoms, hessian: HessianFunction, *, step: float = 0.1
+    saddle: Atoms,
+    hessian: HessianFunction,
+    *,
+    step: float = 0.1,
+    tolerance: float = TOLERANCE,
+    max_steps: int = 150,
 ) -> Reaction:
     """Follow a saddle point down to both sides and describe what is there.
 
@@ -110,6 +157,8 @@ def reaction_through(
         saddle: Converged saddle point with a calculator.
         hessian: Second derivatives of the same energy.
         step: Length of a step of the path in Å amu^1/2.
+        tolerance: Share of the drop to a minimum that its side of the path may miss.
+        max_steps: Most steps of the path to each side.
 
     Returns:
         The reaction; ask `Reaction.problems` whether it is one.
@@ -117,26 +166,42 @@ def reaction_through(
     Raises:
         ValueError: If no curvature at the structure is negative.
     """
-    path = reaction_path(saddle, hessian, step=step)
+    path = reaction_path(
+        saddle, hessian, step=step, tolerance=tolerance, max_steps=max_steps
+    )
     return Reaction(
         saddle=vibrations(saddle, hessian),
         path=path,
         start=_minimum(path.frames[0], saddle, hessian),
         end=_minimum(path.frames[-1], saddle, hessian),
+        tolerance=tolerance,
     )
 
 
 def largest_distance(a: Atoms, b: Atoms) -> float:
-    """Largest distance in Å between the same atoms of two structures, laid over."""
-    b = b.copy()
-    if not a.pbc.any() and not a.constraints:
-        minimize_rotation_and_translation(a, b)
-    return float(np.linalg.norm(a.positions - b.positions, axis=1).max())
+    """Largest distance in Å between the same atoms of two structures, laid over.
+
+    Images, a common translation and, of molecules, rotations make no difference.
+    """
+    return float(np.linalg.norm(laid_over(a, b).positions - a.positions, axis=1).max())
+
+
+def _moved(start: Atoms, end: Atoms) -> float:
+    """Largest distance in Å that an atom has moved from one end to the other.
+
+    In a periodic structure an atom that hops to where its own image was has moved.
+    """
+    if not start.pbc.any():
+        return largest_distance(start, end)
+    moved = end.positions - start.positions
+    if not start.constraints:
+        moved = moved - moved.mean(axis=0)
+    return float(np.linalg.norm(moved, axis=1).max())
 
 
 def _minimum(frame: Atoms, saddle: Atoms, hessian: HessianFunction) -> Vibrations:
     start = frame.copy()
     start.calc = saddle.calc
-    atoms = relax(start, hessian).atoms
+    atoms = relax(start, hessian, fmax=RELAXED).atoms
     atoms.calc = saddle.calc
     return vibrations(atoms, hessian)

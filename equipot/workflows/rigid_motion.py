@@ -1,13 +1,96 @@
 """Motions of a structure that cost no energy, and the coordinates without them."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
 import numpy as np
-from ase import Atoms
+from ase import Atoms, units
 from ase.constraints import FixAtoms
 from jaxtyping import Float, Int
 from scipy.linalg import null_space
 
-SHORTEST = 1e-6
-"""A rotation that moves no atom by more than this share of its arm is none."""
+from equipot.workflows.bodies import Body, bodies, whole
+from equipot.workflows.second_derivatives import pair_cutoff
+
+CM_PER_ROOT: Final = units._hbar * 1e10 / np.sqrt(units._e * units._amu) / units.invcm
+"""Frequency in cm^-1 of sqrt(1 eV/Å^2/amu): 521.47."""
+
+UNRESOLVED: Final = 10.0
+"""Frequency in cm^-1 up to which a motion is taken for one that costs no energy."""
+
+UNRESOLVED_SHARE: Final = 0.005
+"""The same in units of the highest frequency: what differences of forces leave."""
+
+NEGLIGIBLE_MOMENT: Final = 0.03
+"""Moment of inertia in amu Å^2 of an axis about which nothing turns: a quantum of that
+rotation, 16.86 cm^-1 amu Å^2 over the moment, would be one of a bend, 500 cm^-1, or
+more, and the atoms are as far off the axis as the zero-point motion of that bend."""
+
+SLENDER: Final = 0.05
+"""Smallest in units of the largest moment of inertia of a molecule that may be linear
+but for the softness of its bends; then the curvature of the rotation decides."""
+
+ASSUMED_RANGE: Final = 6.0
+"""Range in Å of a calculator that does not say how far its atoms interact."""
+
+FREE_FORCE: Final = 1e-3
+"""Largest force in eV/Å along a motion that may cost no energy."""
+
+
+@dataclass(frozen=True)
+class RigidMotions:
+    """Translations and rotations, of the whole or of parts that do not interact.
+
+    Attributes:
+        displacements: Independent columns over all 3N coordinates; those of fixed
+            atoms are zero.
+        translations: How many of them shift a body.
+        molecule: The structure put together across the boundary and without a cell,
+            if it is one molecule that interacts with nothing; None otherwise.
+        bodies: Parts that do not interact with each other and may move.
+        error: Largest frequency in cm^-1 by which second derivatives contradict that
+            the energy does not change, forces accounted for; zero for an exact Hessian
+            of an invariant energy, at any structure.
+        tolerance: What `error` may be, in cm^-1.
+        offender: What motion `error` is that of.
+    """
+
+    displacements: Float[np.ndarray, "coordinates motions"]
+    translations: int
+    molecule: Atoms | None
+    bodies: int
+    error: float
+    tolerance: float
+    offender: str
+
+    @property
+    def rotations(self) -> int:
+        """How many of the motions turn a body."""
+        return self.displacements.shape[1] - self.translations
+
+    def weighted(
+        self, weights: Float[np.ndarray, " atoms"]
+    ) -> Float[np.ndarray, "coordinates motions"]:
+        """Orthonormal columns of positions times the roots of weights of the atoms."""
+        root = np.repeat(np.sqrt(weights), 3)
+        return np.linalg.qr(root[:, None] * self.displacements)[0]
+
+    def described(self) -> str:
+        """Such as ``3 translations, 2 rotations``."""
+        counts = {"translation": self.translations, "rotation": self.rotations}
+        texts = [f"{n} {name}{'s' * (n > 1)}" for name, n in counts.items() if n]
+        return ", ".join(texts) or "none"
+
+
+@dataclass(frozen=True)
+class _Motion:
+    """A displacement of the atoms of a body, by a rotation if there is an axis."""
+
+    vector: Float[np.ndarray, " coordinates"]
+    axis: Float[np.ndarray, " 3"]
+    indices: Int[np.ndarray, " body"]
+    name: str
 
 
 def free_atoms(atoms: Atoms) -> Int[np.ndarray, " free"]:
@@ -32,50 +115,253 @@ def free_atoms(atoms: Atoms) -> Int[np.ndarray, " free"]:
     return free
 
 
-def rigid_motions(
-    atoms: Atoms, weights: Float[np.ndarray, " atoms"]
-) -> Float[np.ndarray, "coordinates motions"]:
-    """Translations and rotations as orthonormal vectors of weighted coordinates.
+def rigid_motions(atoms: Atoms, matrix: Float[np.ndarray, "n n"]) -> RigidMotions:
+    r"""Motions that cost no energy: of a molecule six, of a linear one five.
 
-    With the masses as weights these are the Eckart conditions; with ones, the rigid
-    motions of Cartesian coordinates. A molecule has six, a linear one five, an atom
-    three; a structure with a periodic direction has its three translations; a
-    structure with fixed atoms has none.
+    Parts without a pair between them within the range of the potential move
+    independently. A part that is connected to its own images in one direction, a
+    wire, turns about that direction only; in two or three, not at all. Fixed atoms
+    stay where they are: a molecule with one fixed atom turns about it.
+
+    A potential of this package says how far its atoms interact. For other
+    calculators a range of 6 Å is assumed, and motions of a part count only if forces
+    and second derivatives agree with all of them. An energy that is invariant under a
+    rotation about :math:`\omega` has, at any structure with forces F,
+
+    .. math:: \sum_j H_{ij} (\omega \times r_j) = -\omega \times F_i
 
     Args:
-        atoms: Structure.
-        weights: Of the atoms; coordinates are positions times their square root.
+        atoms: Structure with a calculator.
+        matrix: Its second derivatives in eV/Å^2, symmetric.
 
     Returns:
-        Columns over all 3N coordinates.
+        The motions, and how far the second derivatives contradict them.
     """
-    if atoms.constraints:
-        return np.zeros((3 * len(atoms), 0))
-    root = np.sqrt(weights)[:, None]
-    motions = [(root * axis).ravel() for axis in np.eye(3)]
-    if not atoms.pbc.any():
-        arms = atoms.positions - weights @ atoms.positions / weights.sum()
-        size = np.linalg.norm(root * arms)
-        # Principal axes, so that the axis of a linear molecule is one of them.
-        axes = np.linalg.svd(root * arms, full_matrices=True)[2]
-        rotations = [(root * np.cross(axis, arms)).ravel() for axis in axes]
-        motions += [r for r in rotations if np.linalg.norm(r) > SHORTEST * size]
-    return np.linalg.qr(np.stack(motions, axis=1))[0]
+    free = free_atoms(atoms)
+    forces = atoms.get_forces(apply_constraint=False)
+    cutoff = pair_cutoff(atoms)
+    parts = bodies(atoms, ASSUMED_RANGE if cutoff is None else cutoff)
+    tolerance = _tolerance(matrix, atoms)
+    kept: list[_Motion] = []
+    errors: list[float] = []
+    if cutoff is None and len(free) == len(atoms):
+        kept += _motions(whole(atoms), atoms, free, matrix)
+        errors += [_error(m, matrix, forces, atoms, free) for m in kept]
+    for part in parts:
+        moves = list(_motions(part, atoms, free, matrix))
+        wrong = [_error(m, matrix, forces, atoms, free) for m in moves]
+        unforced = all(_is_unforced(m, forces, free) for m in moves)
+        if cutoff is not None or (max(wrong, default=0.0) < tolerance and unforced):
+            kept += moves
+            errors += wrong
+    displacements, translations = _independent(kept, atoms)
+    worst = int(np.argmax(errors)) if errors else 0
+    motions = RigidMotions(
+        displacements=displacements,
+        translations=translations,
+        molecule=None,
+        bodies=translations // 3,
+        error=max(errors, default=0.0),
+        tolerance=tolerance,
+        offender=kept[worst].name if kept else "",
+    )
+    return _with_molecule(motions, atoms, parts, matrix, free)
 
 
 def internal_basis(
-    atoms: Atoms, weights: Float[np.ndarray, " atoms"]
+    atoms: Atoms, weights: Float[np.ndarray, " atoms"], motions: RigidMotions
 ) -> Float[np.ndarray, "coordinates internal"]:
     """Orthonormal weighted coordinates of the free atoms without rigid motions.
 
     Args:
         atoms: Structure; its `FixAtoms` say which atoms are fixed.
-        weights: As for `rigid_motions`.
+        weights: Of the atoms; coordinates are positions times their square roots.
+        motions: To leave out.
 
     Returns:
         Columns over all 3N coordinates; those of fixed atoms are zero.
     """
     free = (3 * free_atoms(atoms)[:, None] + np.arange(3)).ravel()
-    if len(free) < 3 * len(atoms):
-        return np.eye(3 * len(atoms))[:, free]
-    return null_space(rigid_motions(atoms, weights).T)
+    across = np.eye(3 * len(atoms))[:, free]
+    if not motions.displacements.shape[1]:
+        return across
+    return across @ null_space(motions.weighted(weights)[free].T)
+
+
+def turning_axes(
+    positions: Float[np.ndarray, "body 3"], masses: Float[np.ndarray, " body"]
+) -> int:
+    """Axes about which a free molecule turns: 3, of a linear one 2, of an atom 0.
+
+    Args:
+        positions: Of its atoms, in Å.
+        masses: In amu.
+    """
+    arms = positions - masses @ positions / masses.sum()
+    moments = np.linalg.eigvalsh(_inertia(arms, masses, np.eye(3)))
+    return int((moments > NEGLIGIBLE_MOMENT).sum())
+
+
+def _motions(
+    body: Body,
+    atoms: Atoms,
+    free: Int[np.ndarray, " free"],
+    matrix: Float[np.ndarray, "n n"],
+) -> Iterator[_Motion]:
+    """Of one body; whether they cost energy is another question."""
+    moves = np.isin(body.indices, free)
+    if not moves.any():
+        return
+    masses = atoms.get_masses()[body.indices]
+    name = "the structure" if len(body.indices) == len(atoms) else _named(body, atoms)
+    if moves.all():
+        pivot = masses @ body.positions / masses.sum()
+        for axis in np.eye(3):
+            shift = np.tile(axis, (len(body.indices), 1))
+            yield _motion(body, atoms, shift, np.zeros(3), f"a translation of {name}")
+        held = np.zeros((0, 3))
+    else:
+        pivot = body.positions[~moves][0]
+        held = body.positions[~moves] - pivot
+    axes = _allowed_axes(np.concatenate([body.repeats, held]))
+    arms = body.positions - pivot
+    moments, turns = np.linalg.eigh(_inertia(arms, masses, axes))
+    largest = float(np.linalg.eigvalsh(_inertia(arms, masses, np.eye(3))).max())
+    for moment, turn in zip(moments, turns.T, strict=True):
+        axis = turn @ axes
+        if moment < NEGLIGIBLE_MOMENT:
+            continue
+        if moment < SLENDER * largest and _is_bend(body, arms, axis, masses, matrix):
+            continue
+        yield _motion(body, atoms, np.cross(axis, arms), axis, f"a rotation of {name}")
+
+
+def _named(body: Body, atoms: Atoms) -> str:
+    formula = atoms[body.indices].get_chemical_formula()
+    return f"the {formula} of atom {body.indices[0]}"
+
+
+def _motion(
+    body: Body,
+    atoms: Atoms,
+    displacement: Float[np.ndarray, "body 3"],
+    axis: Float[np.ndarray, " 3"],
+    name: str,
+) -> _Motion:
+    vector = np.zeros((len(atoms), 3))
+    vector[body.indices] = displacement
+    return _Motion(vector.ravel(), axis, body.indices, name)
+
+
+def _allowed_axes(
+    directions: Float[np.ndarray, "directions 3"],
+) -> Float[np.ndarray, "axes 3"]:
+    """Orthonormal axes of rotations that leave given directions as they are."""
+    longest = np.linalg.norm(directions, axis=1).max(initial=0.0)
+    if longest < 1e-6:
+        return np.eye(3)
+    _, sizes, rows = np.linalg.svd(directions, full_matrices=True)
+    return rows[:1] if (sizes > 1e-6 * longest).sum() == 1 else np.zeros((0, 3))
+
+
+def _inertia(
+    arms: Float[np.ndarray, "body 3"],
+    masses: Float[np.ndarray, " body"],
+    axes: Float[np.ndarray, "axes 3"],
+) -> Float[np.ndarray, "axes axes"]:
+    """Moments of inertia in amu Å^2 for rotations about given axes."""
+    moves = np.cross(axes[:, None], arms[None])
+    return np.einsum("aik,bik,i->ab", moves, moves, masses)
+
+
+def _is_bend(
+    body: Body,
+    arms: Float[np.ndarray, "body 3"],
+    axis: Float[np.ndarray, " 3"],
+    masses: Float[np.ndarray, " body"],
+    matrix: Float[np.ndarray, "n n"],
+) -> bool:
+    """Whether turning atoms about an axis is one of two equal bends off that axis.
+
+    The atoms move by the same distances when they turn about the axis and when they
+    move away from it. At a linear structure both cost the same; at a bent one that is
+    stationary the first costs nothing.
+    """
+    off = arms - np.outer(arms @ axis, axis)
+    turn = np.cross(axis, arms)
+    coordinates = (3 * body.indices[:, None] + np.arange(3)).ravel()
+    block = matrix[np.ix_(coordinates, coordinates)]
+    across, away = (d.ravel() @ block @ d.ravel() for d in (turn, off))
+    return bool(abs(across) > abs(away) / 2)
+
+
+def _error(
+    motion: _Motion,
+    matrix: Float[np.ndarray, "n n"],
+    forces: Float[np.ndarray, "atoms 3"],
+    atoms: Atoms,
+    free: Int[np.ndarray, " free"],
+) -> float:
+    """Frequency in cm^-1 by which second derivatives contradict a rigid motion."""
+    masses = atoms.get_masses()
+    change = (matrix @ motion.vector).reshape(-1, 3)
+    change[motion.indices] += np.cross(motion.axis, forces[motion.indices])
+    change, root = change[free], np.sqrt(masses[free])[:, None]
+    size = np.linalg.norm(root * motion.vector.reshape(-1, 3)[free])
+    return CM_PER_ROOT * float(np.sqrt(np.linalg.norm(change / root) / size))
+
+
+def _is_unforced(
+    motion: _Motion,
+    forces: Float[np.ndarray, "atoms 3"],
+    free: Int[np.ndarray, " free"],
+) -> bool:
+    vector = motion.vector.reshape(-1, 3)[free]
+    along = float((vector * forces[free]).sum() / np.linalg.norm(vector))
+    return abs(along) < FREE_FORCE
+
+
+def _tolerance(matrix: Float[np.ndarray, "n n"], atoms: Atoms) -> float:
+    root = np.repeat(np.sqrt(atoms.get_masses()), 3)
+    largest = float((np.abs(np.diag(matrix)) / root**2).max(initial=0.0))
+    return max(UNRESOLVED, UNRESOLVED_SHARE * CM_PER_ROOT * np.sqrt(largest))
+
+
+def _independent(
+    motions: list[_Motion], atoms: Atoms
+) -> tuple[Float[np.ndarray, "coordinates motions"], int]:
+    """Orthonormal columns with the same span, and how many are translations."""
+    n = 3 * len(atoms)
+    shifts = [m.vector for m in motions if not m.axis.any()]
+    turns = [m.vector for m in motions if m.axis.any()]
+    columns = np.zeros((n, 0))
+    for group in (shifts, turns):
+        for vector in group:
+            rest = vector - columns @ (columns.T @ vector)
+            rest = rest - columns @ (columns.T @ rest)
+            if np.linalg.norm(rest) > 1e-6 * np.linalg.norm(vector):
+                rest = rest / np.linalg.norm(rest)
+                columns = np.concatenate([columns, rest[:, None]], axis=1)
+        if group is shifts:
+            translations = columns.shape[1]
+    return columns, translations
+
+
+def _with_molecule(
+    motions: RigidMotions,
+    atoms: Atoms,
+    parts: tuple[Body, ...],
+    matrix: Float[np.ndarray, "n n"],
+    free: Int[np.ndarray, " free"],
+) -> RigidMotions:
+    """The same with the molecule, if all is one that translates and turns as one."""
+    if len(free) < len(atoms) or (atoms.pbc.any() and len(parts) > 1):
+        return motions
+    body = parts[0] if atoms.pbc.any() else whole(atoms)
+    expected = len(list(_motions(body, atoms, free, matrix)))
+    if len(body.repeats) or motions.displacements.shape[1] != expected:
+        return motions
+    molecule = Atoms(
+        numbers=atoms.numbers, positions=body.positions, masses=atoms.get_masses()
+    )
+    return replace(motions, molecule=molecule)

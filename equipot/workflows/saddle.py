@@ -9,7 +9,7 @@ from ase import Atoms
 from jaxtyping import Float
 from scipy.optimize import brentq
 
-from equipot.workflows.rigid_motion import internal_basis
+from equipot.workflows.rigid_motion import internal_basis, rigid_motions
 from equipot.workflows.second_derivatives import HessianFunction, hessian_matrix
 from equipot.workflows.vibrations import bare
 
@@ -143,8 +143,10 @@ def find_saddle(
 
 def _surface(atoms: Atoms, hessian: HessianFunction) -> _Surface:
     forces = atoms.get_forces()
-    basis = internal_basis(atoms, np.ones(len(atoms)))
-    inside = basis.T @ hessian_matrix(hessian, atoms) @ basis
+    matrix = hessian_matrix(hessian, atoms)
+    rigid = rigid_motions(atoms, matrix)
+    basis = internal_basis(atoms, np.ones(len(atoms)), rigid)
+    inside = basis.T @ matrix @ basis
     curvatures, vectors = np.linalg.eigh(inside)
     return _Surface(
         energy=float(atoms.get_potential_energy()),

@@ -1,6 +1,7 @@
 """Second derivatives as functions of a structure, and what they must be like."""
 
 from collections.abc import Callable
+from typing import Final
 
 import numpy as np
 import torch
@@ -9,7 +10,7 @@ from jaxtyping import Float
 
 from equipot.calculators import EquipotCalculator
 from equipot.graph import AtomicGraph
-from equipot.hessians import hessian_vector_products
+from equipot.hessians import hessian, hessian_vector_products
 from equipot.neighbors import build_graph
 
 HessianFunction = Callable[[Atoms], np.ndarray]
@@ -20,9 +21,38 @@ ProductFunction = Callable[[Atoms, np.ndarray], np.ndarray]
 that they cause, to first order, in eV/Å: Hessian-vector products ``(k, N, 3)``."""
 
 
-def model_hessian(calculator: EquipotCalculator) -> HessianFunction:
-    """Hessian of a potential by differentiation, for what wants a function."""
-    return calculator.get_hessian
+Progress = Callable[[int, int], None]
+"""Is told how many atoms are done, and of how many."""
+
+ROWS: Final = 8
+"""Atoms whose rows of a Hessian are differentiated between two reports of progress."""
+
+
+def model_hessian(
+    calculator: EquipotCalculator, progress: Progress | None = None
+) -> HessianFunction:
+    """Hessian of a potential by differentiation, for what wants a function.
+
+    Args:
+        calculator: Of the potential.
+        progress: Is told of the start and whenever the rows of some atoms are done.
+    """
+    if progress is None:
+        return calculator.get_hessian
+
+    def in_parts(atoms: Atoms) -> Float[np.ndarray, "atoms 3 atoms 3"]:
+        calculator.get_forces(atoms)  # refuses what the potential does not know
+        graph, count = model_graph(calculator, atoms), len(atoms)
+        parts = []
+        progress(0, count)
+        for first in range(0, count, ROWS):
+            rows = range(first, min(first + ROWS, count))
+            part = hessian(calculator.potential, graph, atoms=rows)
+            parts.append(part.double().cpu().numpy())
+            progress(rows.stop, count)
+        return np.concatenate(parts)
+
+    return in_parts
 
 
 def model_products(calculator: EquipotCalculator) -> ProductFunction:
@@ -54,6 +84,20 @@ def interaction_range(calculator: EquipotCalculator) -> float:
     """
     potential = calculator.potential
     return 2 * potential.cutoff * potential.num_layers
+
+
+def pair_cutoff(atoms: Atoms) -> float | None:
+    """Distance in Å within which pairs of atoms enter the energy of a structure.
+
+    Args:
+        atoms: Structure with a calculator.
+
+    Returns:
+        That of a potential of this package; None for any other calculator.
+    """
+    if isinstance(atoms.calc, EquipotCalculator):
+        return float(atoms.calc.potential.cutoff)
+    return None
 
 
 def difference_step(calculator: EquipotCalculator) -> float:

@@ -4,26 +4,33 @@ from itertools import product
 
 import numpy as np
 from ase import Atoms
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 TOLERANCE = 0.02
 """Distance in Å within which an atom is in the place of another."""
 
 
-def rotational_symmetry_number(atoms: Atoms, tolerance: float = TOLERANCE) -> int:
+def rotational_symmetry_number(
+    atoms: Atoms, tolerance: float = TOLERANCE, *, linear: bool = False
+) -> int:
     """Number of proper rotations that map a molecule onto itself.
 
     A rotation is known by where it takes two atoms, so all pairs are tried that two
-    well-chosen atoms could be taken to.
+    well-chosen atoms could be taken to. Isotopes of an element are different atoms.
 
     Args:
         atoms: A molecule.
         tolerance: Distance in Å between an atom and the place it should be in.
+        linear: Whether it is linear, its atoms off the axis by softness only.
 
     Returns:
         1 without symmetry; for linear molecules 1 or 2, by their ends.
     """
     places = atoms.positions - atoms.get_center_of_mass()
+    if linear:
+        axis = np.linalg.svd(places, full_matrices=False)[2][0]
+        places = np.outer(places @ axis, axis)
+    kinds = _kinds(atoms)
     radii = np.linalg.norm(places, axis=1)
     if radii.max() < tolerance:
         return 1
@@ -31,15 +38,14 @@ def rotational_symmetry_number(atoms: Atoms, tolerance: float = TOLERANCE) -> in
     axis = places[first] / radii[first]
     aside = np.linalg.norm(np.cross(places, axis), axis=1)
     if aside.max() < tolerance:
-        return 2 if _same(atoms.numbers, places, -places, tolerance) else 1
+        return 2 if _same(kinds, places, -places, tolerance) else 1
     second = int(np.argmax(aside))
     frame = _frame(places[first], places[second])
     likes = [
         [
             j
             for j in range(len(atoms))
-            if atoms.numbers[j] == atoms.numbers[i]
-            and abs(radii[j] - radii[i]) < tolerance
+            if kinds[j] == kinds[i] and abs(radii[j] - radii[i]) < tolerance
         ]
         for i in (first, second)
     ]
@@ -49,8 +55,15 @@ def rotational_symmetry_number(atoms: Atoms, tolerance: float = TOLERANCE) -> in
         if i == j or abs(np.linalg.norm(places[i] - places[j]) - distance) > tolerance:
             continue
         rotation = _frame(places[i], places[j]).T @ frame
-        found += _same(atoms.numbers, places @ rotation.T, places, tolerance)
+        found += _same(kinds, places @ rotation.T, places, tolerance)
     return found
+
+
+def _kinds(atoms: Atoms) -> Int[np.ndarray, " atoms"]:
+    """Numbers that are equal for atoms of one element and mass."""
+    masses = np.round(atoms.get_masses(), 2)
+    pairs = np.stack([atoms.numbers, masses], axis=1)
+    return np.unique(pairs, axis=0, return_inverse=True)[1].reshape(-1)
 
 
 def _frame(
@@ -64,15 +77,15 @@ def _frame(
 
 
 def _same(
-    numbers: np.ndarray,
+    kinds: Int[np.ndarray, " atoms"],
     places: Float[np.ndarray, "atoms 3"],
     others: Float[np.ndarray, "atoms 3"],
     tolerance: float,
 ) -> bool:
-    """Whether each atom is in the place of one of its element."""
+    """Whether each atom is in the place of one of its kind."""
     distances = np.linalg.norm(places[:, None] - others[None], axis=2)
-    distances[numbers[:, None] != numbers[None]] = np.inf
+    distances[kinds[:, None] != kinds[None]] = np.inf
     nearest = distances.argmin(axis=1)
-    distinct = len(set(nearest.tolist())) == len(numbers)
+    distinct = len(set(nearest.tolist())) == len(kinds)
     # A frame from two places adds their errors, so its atoms get twice the tolerance.
     return distinct and bool(distances.min(axis=1).max() < 2 * tolerance)

@@ -22,7 +22,7 @@ from ase.io.trajectory import Trajectory
 
 WRITTEN = (
     "aims", "cfg", "cif", "crystal", "cube", "dlp4", "dmol-car",
-    "eon", "gaussian-in", "gen", "gpumd", "gromacs", "gromos",
+    "eon", "gaussian-in", "gen",
     "jsv", "lammps-data", "magres", "onetep-in", "proteindatabank",
     "res", "rmc6f", "runnerdata", "struct", "sys", "turbomole", "v-sim", "vasp",
     "vasp-xdatcar", "xsd", "xsf", "castep-geom", "castep-md", "dmol-arc",
@@ -40,9 +40,10 @@ def structure_seeds() -> dict[str, tuple[str, bytes]]:
         warnings.simplefilter("ignore")
         for name in WRITTEN:
             path = Path(folder, f"case.{name}")
+            options = {"masses": True} if name == "lammps-data" else {}
             for atoms in (_crystal(), _labeled_crystal(), _water()):
                 try:
-                    write(path, atoms, format=name)
+                    write(path, atoms, format=name, **options)
                 except Exception:  # this format needs another structure
                     path.unlink(missing_ok=True)
                     continue

@@ -419,7 +419,12 @@ def test_structures_of_the_training_set_pass(small):
 @pytest.fixture
 def model_file(tmp_path):
     config = ModelConfig(
-        cutoff=4.0, lmax=1, channels=4, num_layers=1, radial_hidden=(8,)
+        cutoff=4.0,
+        lmax=1,
+        channels=4,
+        num_layers=1,
+        radial_hidden=(8,),
+        backend="clebsch_gordan",
     )
     statistics = statistics_of((14,), 4.0)
     statistics.minimum_distances["Si-Si"] = 2.2

@@ -111,7 +111,12 @@ def test_warnings_come_once_for_each_kind(small):
 
 def test_a_domain_of_a_file_is_that_of_its_statistics_and_features(tmp_path):
     config = ModelConfig(
-        cutoff=4.0, lmax=1, channels=4, num_layers=1, radial_hidden=(8,)
+        cutoff=4.0,
+        lmax=1,
+        channels=4,
+        num_layers=1,
+        radial_hidden=(8,),
+        backend="clebsch_gordan",
     )
     statistics = statistics_of((1, 8), 4.0)
     statistics.neighbor_ranges["O"] = (2, 3)

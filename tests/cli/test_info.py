@@ -15,7 +15,9 @@ from tests.potentials import statistics_of
 
 @pytest.fixture
 def path(tmp_path):
-    config = ModelConfig(cutoff=4.0, lmax=1, channels=4, num_layers=2, zbl=True)
+    config = ModelConfig(
+        cutoff=4.0, lmax=1, channels=4, num_layers=2, zbl=True, backend="clebsch_gordan"
+    )
     statistics = statistics_of((8, 14), 4.0)
     path = tmp_path / "model.safetensors"
     extra = {"provenance": {"data": {"train.xyz": "0123456789abcdef" * 4}}}

@@ -14,7 +14,14 @@ from equipot.tensor_products import BACKENDS
 from tests.broken_backends import Wrapped, WrongSecondDerivative
 from tests.potentials import statistics_of
 
-CONFIG = ModelConfig(cutoff=4.0, lmax=1, channels=4, num_layers=2, radial_hidden=(8,))
+CONFIG = ModelConfig(
+    cutoff=4.0,
+    lmax=1,
+    channels=4,
+    num_layers=2,
+    radial_hidden=(8,),
+    backend="clebsch_gordan",
+)
 
 
 @pytest.fixture(autouse=True)

@@ -333,9 +333,44 @@ def test_labels_under_another_name_are_pointed_out(metals, write_frames):
     assert "say --forces-key dft_forces" in found(report, "keys")
 
 
+def test_a_virial_is_not_called_a_stress(metals, write_frames):
+    def rename(atoms):
+        atoms.info["virial"] = -atoms.info.pop("REF_stress") * atoms.get_volume()
+
+    report = examine([write_frames(changed(metals[:5], rename))])
+
+    assert "say --virials-key virial" in found(report, "keys", "warning")
+
+
+def test_labels_are_found_in_any_case_and_structures_of_weight_zero_left_out(
+    metals, write_frames
+):
+    def rename(atoms):
+        atoms.info["ref_ENERGY"] = atoms.info.pop("REF_energy")
+
+    frames = changed(metals[:6], rename)
+    frames[3].info.update(config_weight=0, ref_ENERGY=1e4)
+
+    report = examine([write_frames(frames)])
+
+    assert report.files[0].structures == 5
+    assert "energy" not in found(report, "keys") + found(report, "labels", "warning")
+
+
+def test_atoms_without_a_force_are_counted(metals, write_frames):
+    frames = [atoms.copy() for atoms in metals[:6]]
+    frames[2].arrays["REF_forces"][:3] = np.nan
+    frames[2].info["config_weight"] = 2
+
+    report = examine([write_frames(frames)])
+
+    assert "3 atoms in 1 structures have no force" in found(report, "labels", "info")
+    assert found(report, "keys", "info") == ""
+
+
 def test_unreadable_frames_are_counted_and_the_rest_examined(metals, write_frames):
     frames = [atoms.copy() for atoms in metals[:6]]
-    frames[2].info["REF_energy"] = np.nan
+    frames[2].info["REF_energy"] = np.inf
     frames[4].positions[0] = np.inf
 
     report = examine([write_frames(frames)])

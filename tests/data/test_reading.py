@@ -168,8 +168,28 @@ def infinite_energy(atoms):
     atoms.info["REF_energy"] = np.inf
 
 
-def nan_force(atoms):
-    atoms.arrays["REF_forces"][2, 0] = np.nan
+def infinite_force(atoms):
+    atoms.arrays["REF_forces"][2, 0] = -np.inf
+
+
+def nan_stress_component(atoms):
+    atoms.info["REF_stress"] = np.where(np.eye(3), 0.1, np.nan)
+
+
+def mask_of_forces(atoms):
+    atoms.arrays["force_mask"] = np.ones(len(atoms), dtype=bool)
+
+
+def other_unit(atoms):
+    atoms.info["energy_unit"] = "Hartree"
+
+
+def negative_weight(atoms):
+    atoms.info["config_weight"] = -1
+
+
+def word_weight(atoms):
+    atoms.info["config_weight"] = "high"
 
 
 def species_zero(atoms):
@@ -216,9 +236,14 @@ def isolated_pair(atoms):
     ("change", "message"),
     [
         (nan_position, "#1: the position of atom 3 is not finite"),
-        (infinite_energy, "#1: REF_energy holds values that are not finite"),
-        (nan_force, "#1: REF_forces holds values that are not finite"),
-        (species_zero, "#1: atom 1 has the atomic number 0"),
+        (infinite_energy, "#1: REF_energy holds values that are infinite"),
+        (infinite_force, "#1: REF_forces holds values that are infinite"),
+        (nan_stress_component, "#1: REF_stress is nan in some components"),
+        (mask_of_forces, "#1: the column force_mask is not understood: write nan"),
+        (other_unit, "#1: energy_unit='Hartree', but labels are read in eV"),
+        (negative_weight, "#1: config_weight must be a number that is not negative"),
+        (word_weight, "#1: config_weight must hold numbers, got 'high'"),
+        (species_zero, "#1, line 19: atom 1 is 'X', a dummy atom"),
         (flat_cell, "#1: repeats along 3 lattice vectors"),
         (two_energies, "#1: REF_energy must be one number"),
         (logical_energy, "#1: REF_energy must hold numbers, got 'True'"),
@@ -249,13 +274,13 @@ def test_nonsense_is_refused_with_file_frame_and_key(
     [
         ("two\n\nH 0 0 0\n", "#0, line 1: expected a number of atoms, got 'two'"),
         ("1\n\nH 0 0 0\n2\n\nH 0 0 0\n", "#1, line 4: announces 2 atoms, got 1"),
-        ("1\n\nH 0 0\n", "#0, line 1: is not extxyz"),
-        ("1\n\nQq 0 0 0\n", "#0, line 1: is not extxyz: KeyError"),
+        ("1\n\nH 0 0\n", "#0, line 1: plain XYZ needs 4 columns, atom 0 has 3"),
+        ("1\n\nQq 0 0 0\n", "#0, line 1: atom 0 is 'Qq', which is no element"),
         ("", "is empty"),
         ("\n \n", "holds no structure"),
     ],
 )
-def test_errors_of_ase_become_one_that_names_the_line(tmp_path, content, message):
+def test_errors_of_frames_name_the_line(tmp_path, content, message):
     path = tmp_path / "bad.extxyz"
     path.write_text(content)
 

@@ -54,7 +54,7 @@ WIDE = "Properties=species:S:1:pos:R:3"
         (extxyz(WIDE, ["H 0 0 0", "H 0 0 1 5"]), "atom 1 has 5"),
         (extxyz(f"{WIDE}:Z:I:1", ["H 0 0 0 119"]), "atomic number 119"),
         (extxyz(f"{WIDE}:Z:I:1", ["H 0 0 0 0"]), "atomic number 0"),
-        (extxyz(WIDE, ["X 0 0 0"]), "atomic number 0"),
+        (extxyz(WIDE, ["X 0 0 0"]), "atom 0 is 'X', a dummy atom"),
         (extxyz(WIDE, ["H nan 0 0"]), "position of atom 0 is not finite"),
         (extxyz(WIDE, ["H 1e30 0 0"]), "position of atom 0 is not finite, or more"),
         (extxyz(f"{WIDE}:momenta:R:3", ["H 0 0 0 nan 0 0"]), "momenta are not finite"),

@@ -1,17 +1,27 @@
 """Elastic constants: a published potential, differences of stress, and symmetry."""
 
+from dataclasses import replace
+
 import ase.units
 import numpy as np
 import pytest
 import torch
 from ase import Atoms
 from ase.build import bulk
+from ase.cell import Cell
 from torch.testing import assert_close
 
 from equipot.graph import collate
-from equipot.hessians import elastic_constants, elastic_moduli, strain_derivatives
+from equipot.hessians import (
+    elastic_constants,
+    elastic_moduli,
+    from_derivatives,
+    strain_derivatives,
+    turned_stiffness,
+)
 from equipot.hessians.strain import VOIGT, symmetric_strain
 from equipot.neighbors import build_graph
+from equipot.workflows.standard_axes import standard_axes
 from tests.closed_form_models import LennardJones, StillingerWeber
 from tests.potentials import random_potential
 
@@ -227,3 +237,61 @@ def test_elastic_refusals(ethanol):
         constants(model, lone)
     with pytest.raises(ValueError, match="must be finite"):
         elastic_moduli(np.full((6, 6), np.nan))
+
+
+def turned_and_standard(model, atoms):
+    found = constants(model, atoms)
+    axes = standard_axes(atoms)
+    return found, turned_stiffness(found.birch, axes.rotation)
+
+
+@pytest.mark.parametrize("case", ["left-handed", "cellpar", "supercell", "skewed"])
+def test_standard_axes_give_the_same_constants_for_every_cell(case):
+    pytest.importorskip("spglib", reason="needs equipot[phonons]")
+    model = StillingerWeber()
+    crystal = bulk("Si", a=LATTICE)
+    expected = constants(model, crystal).birch
+    other = crystal.copy()
+    if case == "left-handed":
+        other.set_cell(crystal.cell.array[[1, 0, 2]])
+    elif case == "cellpar":
+        other.set_cell(Cell.new(crystal.cell.cellpar()), scale_atoms=True)
+    elif case == "supercell":
+        other = crystal.repeat((2, 1, 1))
+    else:
+        other.set_cell([[1, 0, 0], [2, 1, 0], [0, 1, 1]] @ crystal.cell.array)
+    if case != "cellpar":
+        other.rotate(33, (1, 2, 3), rotate_cell=True)
+
+    found, standard = turned_and_standard(model, other)
+
+    assert np.abs(found.birch - expected).max() > 1
+    np.testing.assert_allclose(standard, expected, atol=1e-9)
+
+
+def test_a_left_handed_twin_has_the_same_constants():
+    model = StillingerWeber()
+    crystal = bulk("Si", a=LATTICE)
+    twin = crystal.copy()
+    twin.set_cell(-crystal.cell.array)
+    assert twin.cell.handedness == -1
+
+    a, b = (constants(model, atoms) for atoms in (crystal, twin))
+
+    np.testing.assert_allclose(a.birch, b.birch, atol=1e-9)
+    np.testing.assert_allclose(a.clamped_birch, b.clamped_birch, atol=1e-9)
+    np.testing.assert_allclose(a.stress, b.stress, atol=1e-9)
+
+
+def test_an_energy_that_depends_on_the_place_is_noticed():
+    crystal = bulk("Si", a=LATTICE)
+    model = StillingerWeber()
+    derivatives = strain_derivatives(model, build_graph(crystal, model.cutoff))
+    assert from_derivatives(derivatives).invariant
+
+    held = torch.eye(6, dtype=torch.float64).view(2, 3, 2, 3)
+    pinned = replace(derivatives, hessian=derivatives.hessian + held)
+
+    found = from_derivatives(pinned)
+    assert not found.invariant
+    assert found.translation == pytest.approx(1.0)

@@ -26,12 +26,12 @@ ENSEMBLES = {
 }
 
 
-def configuration(ensemble: str, **changes: object) -> MDConfig:
-    """Short run at 400 K."""
+def configuration(ensemble: str | dict, **changes: object) -> MDConfig:
+    """Short run at 400 K, of an ensemble by its name here, or as a section."""
     values = {
         "model": "none",
         "structure": {"file": "none"},
-        "ensemble": ENSEMBLES[ensemble],
+        "ensemble": ENSEMBLES[ensemble] if isinstance(ensemble, str) else ensemble,
         "steps": 120,
         "timestep": 4.0,
         "temperature": 400,
@@ -83,7 +83,7 @@ def run(
 
 def run_quietly(
     atoms: Atoms,
-    ensemble: str,
+    ensemble: str | dict,
     output: Path,
     interrupted: Callable[[], bool] = lambda: False,
     **changes: object,

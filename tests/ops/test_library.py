@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -115,7 +116,55 @@ def test_installed_package_has_no_sources_to_compare(tree):
     shutil.rmtree(tree / "cuda_ext")
 
     assert library._load("cpu").problem is None
-    assert library._load("cpu").command.startswith("pip install --no-build-isolation")
+
+
+@pytest.mark.parametrize(
+    ("origin", "expected"),
+    [
+        (None, "FOLDER_OF_THE_SOURCES"),
+        ('{"url": "file:///nowhere/equipot", "dir_info": {}}', "FOLDER_OF_THE_SOURCES"),
+        ("sources", "'{}'"),
+        (
+            '{"url": "https://x/e.git", "vcs_info": {"vcs": "git", "commit_id": "a1"}}',
+            "'git+https://x/e.git@a1'",
+        ),
+    ],
+)
+def test_the_command_of_an_installed_package_names_its_sources(
+    tree, tmp_path, monkeypatch, origin, expected
+):
+    shutil.rmtree(tree / "cuda_ext")
+    sources = tmp_path / "my sources"
+    (sources / "cuda_ext").mkdir(parents=True)
+    (sources / "cuda_ext" / "build.py").touch()
+    if origin == "sources":
+        origin = json.dumps({"url": sources.as_uri(), "dir_info": {}})
+    distribution = type("D", (), {"read_text": lambda self, name: origin})
+    monkeypatch.setattr("importlib.metadata.distribution", lambda name: distribution())
+
+    command = library._load("cpu").command
+
+    assert command.endswith(f"--force-reinstall {expected.format(sources)}")
+    assert "EQUIPOT_BUILD=cpu pip install --no-build-isolation" in command
+
+
+def test_the_command_holds_in_any_folder(tmp_path, monkeypatch):
+    problem = Library("cpu", "are not built", {})
+    monkeypatch.chdir(tmp_path)
+    assert problem.command == f"python {ROOT}/cuda_ext/build.py cpu"
+    monkeypatch.chdir(ROOT)
+    assert problem.command == "python cuda_ext/build.py cpu"
+
+
+def test_no_message_tells_to_install_a_package_of_our_name_from_an_index():
+    pattern = re.compile(r"pip install[^\n]*\bequipot\b(?!/)")
+    texts = [*ROOT.glob("equipot/**/*.py"), *ROOT.glob("docs/*.md"), ROOT / "README.md"]
+    found = [
+        f"{path}: {match[0]}"
+        for path in texts
+        for match in pattern.finditer(path.read_text(encoding="utf-8"))
+    ]
+    assert found == []
 
 
 def test_a_problem_is_told_with_the_command_that_mends_it(monkeypatch):

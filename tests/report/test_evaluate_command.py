@@ -22,6 +22,7 @@ CONFIG = ModelConfig(
     radial_hidden=(8,),
     readout_hidden=4,
     dtype="float64",
+    backend="clebsch_gordan",
 )
 
 
@@ -153,3 +154,62 @@ def test_a_model_that_is_not_there_is_an_error(tmp_path, data):
 
     assert result.exit_code == 1
     assert "no file" in result.output
+
+
+@pytest.fixture
+def other_model(tmp_path):
+    """A model that learned from labels of other names."""
+    path = tmp_path / "other.safetensors"
+    statistics = statistics_of((1, 8, 14), CUTOFF)
+    keys = {"energy": "dft_energy", "forces": "dft_forces", "virials": "dft_virial"}
+    extra = {"provenance": {"data": {}, "config": {"data": {"keys": keys}}}}
+    potential = build_potential(CONFIG, statistics)
+    save_potential(path, potential, CONFIG, statistics, extra)
+    return path
+
+
+@pytest.fixture
+def other_data(tmp_path, data):
+    frames = read(data, ":")
+    for atoms in frames:
+        atoms.info["dft_energy"] = atoms.info.pop("REF_energy")
+        atoms.arrays["dft_forces"] = atoms.arrays.pop("REF_forces")
+    path = tmp_path / "other.xyz"
+    write(path, frames, format="extxyz")
+    return path
+
+
+def test_keys_are_those_of_the_training(tmp_path, model, data, other_model, other_data):
+    files = [tmp_path / "expected.json", tmp_path / "found.json"]
+    run(model, data, "--json", files[0])
+
+    result = run(other_model, other_data, "--json", files[1])
+
+    assert result.exit_code == 0, result.output
+    errors = [json.loads(file.read_text())["errors"] for file in files]
+    for name in ("energy", "forces"):
+        assert errors[1][name]["overall"] == errors[0][name]["overall"]
+
+
+def test_given_keys_go_before_those_of_the_training(other_model, data):
+    result = run(
+        other_model, data, "--energy-key=REF_energy", "--forces-key=REF_forces"
+    )
+
+    assert result.exit_code == 0, result.output
+    missing = run(other_model, data, "--energy-key=nothing")
+    assert missing.exit_code == 1
+    assert "no structure has energy under 'nothing'" in missing.output
+
+
+@pytest.mark.parametrize("option", [None, "--output", "--report", "--json"])
+def test_labels_of_other_names_are_never_no_labels(tmp_path, model, other_data, option):
+    written = tmp_path / "written"
+
+    result = run(model, other_data, *([option, written] if option else []))
+
+    assert result.exit_code == 1
+    text = " ".join(result.output.split())
+    assert "looked for REF_energy, REF_forces, REF_stress" in text
+    assert "dft_energy" in text
+    assert written.exists() == (option == "--output")

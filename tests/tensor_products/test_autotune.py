@@ -2,16 +2,18 @@
 
 import json
 import logging
+import time
 import warnings
 from dataclasses import replace
 
 import pytest
 import torch
 
-from equipot.tensor_products import ClebschGordan, TensorProductSpec, autotune
+from equipot.tensor_products import ClebschGordan, TensorProductSpec, autotune, trial
 from equipot.tensor_products.autotune import BackendExcludedWarning, choose_backend
 from equipot.tensor_products.trial import Problem
-from tests.broken_backends import BROKEN, Wrapped
+from equipot.user_cache import remember
+from tests.broken_backends import BROKEN, Wrapped, WrongWhere
 
 PROBLEM = Problem(
     specs=(TensorProductSpec(0, 1, 1), TensorProductSpec(1, 1, 1)),
@@ -289,3 +291,144 @@ def test_products_of_any_size_are_bounded():
     assert huge.num_edges / huge.num_nodes == pytest.approx(100, rel=1)
     assert none.num_edges >= 1
     assert none.num_nodes >= 1
+
+
+@pytest.fixture
+def slices(monkeypatch):
+    """Times of the passes of a backend in order; the last one holds for all others."""
+
+    def run(**of_backends):
+        given = {
+            {"fast": Fast, "slow": Slow, "clebsch_gordan": ClebschGordan}[name]: list(t)
+            for name, t in of_backends.items()
+        }
+        passes = []
+
+        def seconds(products, problem, inputs):
+            kind = type(next(iter(products.values())))
+            passes.append(kind)
+            left = given[kind]
+            return left.pop(0) if len(left) > 1 else left[0]
+
+        monkeypatch.setattr(autotune, "seconds", seconds)
+        monkeypatch.setattr(autotune, "affordable", lambda problem, *rest: problem)
+        return passes
+
+    return run
+
+
+@pytest.mark.parametrize("unlucky", [0, 1, 2])
+def test_one_unlucky_slice_prunes_no_candidate(install, slices, unlucky):
+    install(fast=Fast)
+    times = [0.001] * 6
+    times[1 + unlucky] = 0.5  # the first fills caches
+    passes = slices(fast=times, clebsch_gordan=[0.002])
+
+    choice = choose_backend(PROBLEM)
+
+    assert choice.backend == "fast"
+    assert choice.milliseconds == {"clebsch_gordan": 2.0, "fast": 1.0}
+    assert passes.count(Fast) == 1 + autotune.ROUNDS
+    assert choose_backend(PROBLEM).remembered
+
+
+def test_hopeless_candidates_are_measured_three_times(install, slices):
+    install(slow=Slow)
+    passes = slices(slow=[0.1], clebsch_gordan=[0.002])
+
+    choose_backend(PROBLEM)
+
+    assert passes.count(Slow) == 1 + 3
+
+
+def test_a_choice_under_noise_is_not_remembered(install, slices, folder):
+    install(fast=Fast)
+    noise = [0.001, 0.001, *[0.009] * 20]
+    slices(fast=noise, clebsch_gordan=[0.002])
+
+    choice = choose_backend(PROBLEM)
+
+    assert choice.backend == "fast"
+    assert choice.spread == pytest.approx(8)
+    assert "not remembered, as times of the same differ by 800%" in str(choice)
+    assert not folder.exists()
+    assert not choose_backend(PROBLEM).remembered
+
+
+def test_noise_of_a_hopeless_candidate_does_not_matter(install, slices):
+    install(slow=Slow)
+    slices(slow=[0.1, 0.1, 0.9, 0.9], clebsch_gordan=[0.002])
+
+    assert choose_backend(PROBLEM).spread == 0
+    assert choose_backend(PROBLEM).remembered
+
+
+@pytest.mark.parametrize(
+    "poison",
+    [
+        {"backend": "clebsch_gordan"},
+        {"backend": 5},
+        {"milliseconds": "fast"},
+        {"milliseconds": {"fast": "1"}},
+        {"milliseconds": {"fast": 1.0}},
+        {"milliseconds": {"fast": -1.0, "clebsch_gordan": 2.0}},
+        {"milliseconds": {}},
+        {"excluded": ["fast"]},
+        {"excluded": {"fast": "wrong"}},
+        {"skipped": 1},
+        {"spread": 3.0},
+        {"spread": "none"},
+        {"remarks": 1},
+    ],
+)
+def test_a_poisoned_choice_is_measured_anew(install, folder, poison, caplog):
+    """Its hash is right: it was written by the function that writes all."""
+    install(fast=Fast)
+    choose_backend(PROBLEM)
+    (file,) = folder.iterdir()
+    entry = json.loads(file.read_text())
+    remember("autotune", entry["question"], {**entry["answer"], **poison})
+
+    with caplog.at_level(logging.WARNING, "equipot"):
+        choice = choose_backend(PROBLEM)
+
+    assert choice.backend == "fast"
+    assert not choice.remembered
+    assert "anew" in caplog.text
+    assert choose_backend(PROBLEM).remembered
+
+
+@pytest.mark.parametrize("limits", [{"nodes": 64}, {"edges": 5_000}, {"edges": 20_000}])
+def test_a_backend_that_is_wrong_at_large_size_is_left_out(install, limits, many_edges):
+    install(large=type("Large", (WrongWhere,), limits))
+
+    with pytest.warns(BackendExcludedWarning, match=r"of \d+ edges differ from"):
+        choice = choose_backend(PROBLEM)
+
+    assert choice.backend == "clebsch_gordan"
+
+
+def test_waiting_does_not_count_where_one_thread_computes(monkeypatch):
+    """A product that sleeps as long as another process would take the processor."""
+    if torch.get_num_threads() > 1:
+        pytest.skip("PyTorch has several threads here")
+    products = {spec: Sleeping(spec) for spec in PROBLEM.specs}
+    inputs = trial.random_inputs(PROBLEM)
+    start = time.perf_counter()
+
+    taken = trial.seconds(products, PROBLEM, inputs)
+
+    waited = sum(product.waited for product in products.values())
+    assert waited > 0.1
+    assert taken <= time.perf_counter() - start - waited
+
+
+class Sleeping(Wrapped):
+    """The reference, after a while."""
+
+    waited = 0.0
+
+    def spoil(self, messages):
+        time.sleep(0.06)
+        self.waited += 0.06
+        return messages

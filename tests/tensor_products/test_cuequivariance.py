@@ -35,7 +35,7 @@ def absent(monkeypatch):
 @pytest.mark.parametrize("name", ["cuequivariance", "cuequivariance_torch"])
 def test_without_the_package_the_command_that_installs_it_is_named(absent, name):
     absent(name)
-    command = r"pip install 'equipot\[cuequivariance\]'"
+    command = r"pip install 'cuequivariance>=0\.13,<0\.14' 'cuequivariance-torch>="
 
     assert "not installed" in unavailable("cuequivariance", CPU)
     with pytest.raises(BackendUnavailableError, match=command):

@@ -50,6 +50,7 @@ def config_tree(crystal_folder) -> dict:
             "radial_hidden": [4],
             "readout_hidden": 4,
             "dtype": "float64",
+            "backend": "clebsch_gordan",
         },
         "data": {
             "root": str(crystal_folder),

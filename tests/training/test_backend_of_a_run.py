@@ -10,7 +10,7 @@ import equipot.training.run
 from equipot.checkpoint import load_potential, read_header, read_samples
 from equipot.config.load import load_config
 from equipot.config.train import TrainConfig
-from equipot.generations import Generations
+from equipot.generations import Generations, StateError
 from equipot.tensor_file import read_tensor_file
 from equipot.tensor_products import BACKENDS
 from equipot.training.run import run_training
@@ -106,13 +106,35 @@ def test_a_resume_keeps_the_backend_that_the_run_began_with(train, choose, monke
     )
 
     assert len(asked) == count
-    assert "backend fused, which auto chose when the run began" in printed
+    assert "backend fused, with which the run began" in printed
     assert read_header(resumed.best)["backend_used"] == "fused"
     one, other = (
         load_potential(files.last, backend="clebsch_gordan").state_dict()
         for files in (through, resumed)
     )
     assert all((one[k] == other[k]).all() for k in one)
+
+
+def test_a_run_with_a_backend_of_its_own_keeps_it_under_the_default(train, monkeypatch):
+    """The default was the reference once; who relied on it can go on."""
+    monkeypatch.setitem(BACKENDS, "fused", Wrapped)
+    constant = "training.schedule={kind: constant}"
+    train("model.backend=fused", constant, "training.epochs=1")
+
+    resumed, printed = train(AUTO, constant, "training.epochs=2", resume=True)
+
+    assert "backend fused, with which the run began" in printed
+    assert read_header(resumed.best)["backend_used"] == "fused"
+    with pytest.raises(StateError, match=r"model\.backend: 'auto' in the run, 'so2'"):
+        train("model.backend=so2", constant, "training.epochs=2", resume=True)
+
+
+def test_the_last_and_the_best_model_hold_their_own_golden_outputs(train):
+    files, _ = train("training.epochs=2")
+
+    for path in (files.last, files.best):
+        assert read_header(path)["golden"]["values"]["energy"]
+        assert load_potential(path, device="cpu", dtype="float32")
 
 
 def test_states_of_earlier_versions_resume(train, tmp_path):

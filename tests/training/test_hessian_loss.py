@@ -108,6 +108,22 @@ def test_full_is_the_mean_square_of_all_labelled_entries(
     assert_close(number(found), float(np.mean(entries**2)), rtol=1e-12, atol=0)
 
 
+@pytest.mark.parametrize("mode", ["full", "subspace"])
+def test_a_weight_multiplies_the_errors_of_a_hessian(potential, batch, mode):
+    loss = loss_of(mode=mode, samples=9)
+    first = torch.tensor([[1, 1, 1, 1.0], [1, 1, 1, 1], [1, 1, 1, 0]]).double()
+
+    def total(weights):
+        labels = replace(batch.labels, weights=weights)
+        return number(mean_penalty(loss, potential, replace(batch, labels=labels)))
+
+    whole, part = total(None), total(first)
+    rest = total(1 - first)
+    assert 0 < part < whole
+    assert_close(part + rest, whole, rtol=1e-12, atol=0)
+    assert_close(total(2.5 * first), 2.5 * part, rtol=1e-12, atol=0)
+
+
 @pytest.mark.parametrize(
     ("mode", "penalty"),
     [("probes", torch.square), ("rows", torch.square), ("rows", torch.abs)],

@@ -82,6 +82,7 @@ def tree(folder):
             "radial_hidden": [4],
             "readout_hidden": 4,
             "dtype": "float64",
+            "backend": "clebsch_gordan",
             "direct_hessian": {"cutoff": 4.0, "channels": 2, "hidden": [4]},
         },
         "data": {

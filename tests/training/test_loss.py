@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -184,3 +185,70 @@ def test_mistakes_are_named(case):
         EnergyForcesStressLoss({"forces": constant(0.0)})
     with pytest.raises(ValueError, match="weights must start at epoch 0"):
         LossTerm(((1, 1.0),))
+
+
+ALL = {"energy": constant(2.0), "forces": constant(3.0), "stress": constant(5.0)}
+
+
+def test_weights_multiply_the_penalties_of_a_structure(case):
+    prediction, graph, labels = case
+    weights = torch.tensor([[2.0, 3, 4, 1], [1, 1, 1, 1], [0.5, 0.25, 0, 1]]).double()
+    atoms = torch.tensor([1.0, 2.0, 4.0])
+    of_atoms = weights[:, 1].repeat_interleave(atoms.long())[:, None]
+
+    found = value(
+        EnergyForcesStressLoss(ALL),
+        (prediction, graph, replace(labels, weights=weights)),
+    )
+
+    squares = ((prediction.stress - labels.stress) ** 2).sum(dim=(1, 2))
+    expected = (
+        2 * (weights[:, 0] * ((prediction.energy - labels.energy) / atoms) ** 2).mean()
+        + 3 * (of_atoms * (prediction.forces - labels.forces) ** 2).mean()
+        # the third structure does not count
+        + 5 * (weights[:2, 2] * squares[:2]).sum() / 18
+    )
+    assert_close(found, expected, rtol=1e-14, atol=0)
+
+
+def test_weights_of_one_change_nothing(case):
+    prediction, graph, labels = case
+    loss = EnergyForcesStressLoss(ALL)
+    ones = replace(labels, weights=torch.ones(3, 4, dtype=torch.float64))
+
+    assert value(loss, (prediction, graph, ones)) == value(loss, case)
+
+
+def test_atoms_without_a_force_count_nowhere(case):
+    prediction, graph, labels = case
+    forces = labels.forces.clone()
+    forces[[1, 4]] = NAN
+    loss = EnergyForcesStressLoss({"forces": constant(1.0)})
+    predicted = prediction.forces.clone().requires_grad_()
+    masked = (
+        replace(prediction, forces=predicted),
+        graph,
+        replace(labels, forces=forces),
+    )
+
+    found = value(loss, masked)
+    found.backward()
+
+    kept = [0, 2, 3, 5, 6]
+    expected = ((predicted.detach() - labels.forces)[kept] ** 2).mean()
+    assert_close(found.detach(), expected, rtol=1e-14, atol=0)
+    assert predicted.grad[[1, 4]].abs().max() == 0
+    assert predicted.grad[kept].abs().min() > 0
+
+
+def test_force_errors_of_elements_have_factors(case):
+    prediction, graph, labels = case
+    numbers = torch.tensor([1, 8, 1, 6, 1, 8, 6])
+    graph = replace(graph, atomic_numbers=numbers)
+    term = replace(constant(1.0), elements=((1, 0.5), (8, 0.0)))
+
+    found = value(EnergyForcesStressLoss({"forces": term}), (prediction, graph, labels))
+
+    squares = ((prediction.forces - labels.forces) ** 2).sum(dim=1)
+    expected = (0.5 * squares[numbers == 1].sum() + squares[numbers == 6].sum()) / 15
+    assert_close(found, expected, rtol=1e-14, atol=0)

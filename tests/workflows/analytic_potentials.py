@@ -32,8 +32,10 @@ class Analytic(Calculator):
             -energy, (positions, strain), materialize_grads=True
         )
         self.results = {"energy": energy.item(), "forces": forces.numpy()}
-        if self.atoms.pbc.all():
+        if self.atoms.pbc.any() and self.atoms.cell.rank == 3:
             sigma = -(virial + virial.T).numpy() / 2 / self.atoms.get_volume()
+            plane = np.linalg.qr(self.atoms.cell.array[self.atoms.pbc].T)[0]
+            sigma = plane @ plane.T @ sigma @ plane @ plane.T
             self.results["stress"] = sigma.ravel()[[0, 4, 8, 5, 2, 1]]
 
     def hessian(self, atoms: Atoms) -> np.ndarray:
@@ -83,6 +85,36 @@ def valence(bonds: dict, angles: dict) -> Analytic:
         return total
 
     return Analytic(lambda atoms: energy)
+
+
+def torsion(bonds: dict, angles: dict, dihedral: tuple, height: float) -> Analytic:
+    """Springs, and a barrier in eV at 0 and at 180 degrees of one dihedral angle."""
+    springs = valence(bonds, angles).energy_of(Atoms())
+    a, b, c, d = dihedral
+
+    def energy(r, strain):
+        first = torch.linalg.cross(r[a] - r[b], r[c] - r[b])
+        second = torch.linalg.cross(r[b] - r[c], r[d] - r[c])
+        cosine = (first @ second) / first.norm() / second.norm()
+        return springs(r, strain) + height * cosine**2
+
+    return Analytic(lambda atoms: energy)
+
+
+def nearest_images(energy: Callable[[Tensor], Tensor], reach: float) -> Analytic:
+    """Pairs of atoms within a distance in Å, in all images of a periodic structure."""
+
+    def energy_of(atoms):
+        i, j, shift = neighbor_list("ijS", atoms, reach)
+        offsets = torch.tensor(shift @ atoms.cell.array)
+
+        def total(r, strain):
+            vectors = r[j] - r[i] + offsets
+            return energy((vectors + vectors @ strain).norm(dim=1)).sum() / 2
+
+        return total
+
+    return Analytic(energy_of)
 
 
 def mueller_brown(scale: float = 0.01) -> Analytic:

@@ -2,11 +2,20 @@
 
 import numpy as np
 import pytest
+import torch
 from ase import Atoms, units
 from ase.build import bulk
+from ase.constraints import FixAtoms
 
+from equipot.report.phonon_page import doubts, phonon_page
 from equipot.workflows.phonons import force_constants, phonons, supercell_around
-from tests.workflows.analytic_potentials import lennard_jones, stillinger_weber_silicon
+from equipot.workflows.vibrations import THZ_PER_ROOT
+from tests.workflows.analytic_potentials import (
+    Analytic,
+    SiliconBonds,
+    lennard_jones,
+    stillinger_weber_silicon,
+)
 
 pytest.importorskip("phonopy", reason="needs equipot[phonons]")
 
@@ -142,3 +151,122 @@ def test_a_molecule_has_no_phonons():
 
     with pytest.raises(ValueError, match="for a molecule use vibrations"):
         force_constants(dimer, (1, 1, 1))
+
+
+def twin(silicon, change):
+    other = silicon.copy()
+    other.set_cell(np.array(change) @ silicon.cell.array)
+    other.calc = silicon.calc
+    return other
+
+
+@pytest.mark.parametrize(
+    "change",
+    [-np.eye(3), [[0, 1, 0], [1, 0, 0], [0, 0, 1]], [[1, 0, 0], [1, 1, 0], [0, 0, 1]]],
+    ids=["inverted", "swapped", "skewed"],
+)
+@pytest.mark.parametrize("method", ["derivatives", "displacements"])
+def test_other_vectors_of_the_same_lattice_have_the_same_phonons(change, method):
+    primitive = bulk("Si", "diamond", a=LATTICE_CONSTANT)
+    primitive.calc = stillinger_weber_silicon()
+    other = twin(primitive, change)
+
+    found, given = (
+        phonons(
+            force_constants(atoms, (3, 3, 3), atoms.calc.products, method=method),
+            mesh=25.0,
+            band_points=5,
+        )
+        for atoms in (other, primitive)
+    )
+
+    # The supercell of skewed vectors is another one, of the same range.
+    tolerance = 1e-2 if np.abs(change).sum() > 3 else 1e-6
+    np.testing.assert_allclose(found.free_energy, given.free_energy, rtol=tolerance)
+    assert found.stable
+    assert found.bands.labels == given.bands.labels
+
+
+def test_a_supercell_has_the_phonons_of_its_primitive_cell(silicon, exact):
+    primitive = bulk("Si", "diamond", a=LATTICE_CONSTANT)
+    primitive.calc = silicon.calc
+    other = phonons(
+        force_constants(primitive, (4, 4, 4), silicon.calc.products), mesh=30.0
+    )
+    found = phonons(exact, mesh=30.0)
+
+    assert found.primitive.atoms == other.primitive.atoms == 2
+    assert found.primitive.text == "Si2: 2 atoms, 2 formula units of Si"
+    assert found.volume == pytest.approx(LATTICE_CONSTANT**3 / 4)
+    np.testing.assert_allclose(found.free_energy, other.free_energy, rtol=2e-3)
+
+
+def test_thermal_properties_name_the_primitive_cell(exact):
+    record = phonons(exact, mesh=20.0).record()
+
+    assert record["primitive_cell"]["formula"] == "Si2"
+    assert record["primitive_cell"]["atoms"] == 2
+    per = [key for key in record if key.endswith("_per_primitive_cell")]
+    assert len(per) == 4
+    assert not {"free_energy_ev", "entropy_ev_per_k"} & set(record)
+
+
+def test_isotopes_are_told_apart(silicon):
+    mixed = silicon.copy()
+    masses = mixed.get_masses()
+    masses[[0, 3]] = 60.0
+    mixed.set_masses(masses)
+    mixed.calc = silicon.calc
+
+    constants = force_constants(mixed, (1, 1, 1), silicon.calc.products)
+
+    (found,) = at(constants, (0, 0, 0))
+    root = np.repeat(np.sqrt(masses), 3)
+    matrix = silicon.calc.hessian(mixed).reshape(24, 24) / root[:, None] / root
+    values = np.linalg.eigvalsh(matrix)
+    expected = THZ_PER_ROOT * np.sign(values) * np.sqrt(np.abs(values))
+    np.testing.assert_allclose(found[3:], expected[3:], rtol=1e-4)
+    assert phonons(constants, mesh=20.0).primitive.atoms == 8
+
+
+def test_fixed_atoms_are_refused(silicon):
+    held = silicon.copy()
+    held.set_constraint(FixAtoms([0]))
+    held.calc = silicon.calc
+
+    with pytest.raises(ValueError, match="has fixed atoms"):
+        force_constants(held, (1, 1, 1))
+
+
+def test_an_energy_that_depends_on_the_place_is_noticed():
+    crystal = bulk("Si", "diamond", a=LATTICE_CONSTANT)
+
+    def pinned(atoms):
+        energy = SiliconBonds()(atoms)
+        start = torch.tensor(atoms.positions)
+        return lambda r, strain: energy(r, strain) + ((r - start.detach()) ** 2).sum()
+
+    crystal.calc = Analytic(pinned)
+    found = phonons(
+        force_constants(
+            crystal, (2, 2, 2), crystal.calc.products, method="derivatives"
+        ),
+        mesh=20.0,
+    )
+
+    assert not found.invariant
+    assert np.abs(found.translations).min() > 1
+    (doubt,) = doubts(found)
+    assert "moving all atoms alike has a frequency" in doubt
+    assert "moving all atoms alike has a frequency" in phonon_page(found, "Si")
+
+
+def test_imaginary_modes_do_not_leave_heat_in_silence(silicon, exact):
+    stretched = bulk("Si", "diamond", a=7.2)
+    stretched.calc = silicon.calc
+    found = phonons(
+        force_constants(stretched, (2, 2, 2), silicon.calc.products), mesh=20.0
+    )
+
+    assert any("leave out the imaginary modes" in text for text in doubts(found))
+    assert doubts(phonons(exact, mesh=20.0)) == ()

@@ -8,7 +8,7 @@ from ase import Atoms
 
 from equipot.workflows import find_saddle, reaction_through
 from equipot.workflows.reaction import largest_distance
-from tests.workflows.analytic_potentials import lennard_jones
+from tests.workflows.analytic_potentials import lennard_jones, torsion
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +66,86 @@ def test_what_is_wrong_is_named(inversion):
     assert "the end is not a minimum: 1 imaginary" in saddle_as_end.problems
     assert "the end is not below the saddle" in saddle_as_end.problems
     assert moving.problems == ("forces of 0.500 eV/Å are left at the saddle",)
+
+
+def soft_torsion(symbol, height, degrees=1.0):
+    """Four atoms whose dihedral angle meets a barrier in eV at 0 and 180 degrees."""
+    cosine, middle, end = -1 / 3, 1.5, 1.4
+    sine, angle = np.sqrt(1 - cosine**2), np.radians(degrees)
+    top = np.array([sine * np.cos(angle), sine * np.sin(angle), -cosine]) * end
+    positions = [
+        np.array([sine, 0, cosine]) * end,
+        np.zeros(3),
+        np.array([0, 0, middle]),
+        np.array([0, 0, middle]) + top,
+    ]
+    atoms = Atoms([symbol, "C", "C", symbol], positions)
+    bonds = {(0, 1): (30.0, end), (1, 2): (28.0, middle), (2, 3): (30.0, end)}
+    angles = {(0, 1, 2): (6.0, cosine), (1, 2, 3): (6.0, cosine)}
+    atoms.calc = torsion(bonds, angles, (0, 1, 2, 3), height)
+    return atoms
+
+
+def through_torsion(symbol, height, **options):
+    guess = soft_torsion(symbol, height)
+    found = find_saddle(guess, guess.calc.hessian, fmax=1e-5)
+    found.atoms.calc = guess.calc
+    return reaction_through(found.atoms, guess.calc.hessian, **options)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "height"), [("Cl", 0.018), ("H", 0.018), ("H", 2e-3)]
+)
+def test_the_path_of_a_soft_torsion_reaches_its_minima(symbol, height):
+    """All forces on the way are below 0.02 eV/Å, the saddle point's among them."""
+    reaction = through_torsion(symbol, height, step=0.3)
+
+    assert reaction.problems == ()
+    assert reaction.barriers == pytest.approx((height,) * 2, rel=1e-3)
+    drop = reaction.saddle.energy - reaction.path.energies[[0, -1]]
+    np.testing.assert_allclose(drop, height, rtol=0.01)
+    assert (np.diff(reaction.path.energies[reaction.path.saddle :]) < 0).all()
+
+
+def test_a_path_that_stops_on_the_way_is_not_verified():
+    reaction = through_torsion("Cl", 0.018, max_steps=5)
+
+    start, end = reaction.problems
+    assert start.startswith("the path does not arrive at the start: it stops 16.8")
+    assert "of a drop of 18 meV, as it needs more than 5 steps of 0.1" in start
+    assert end.startswith("the path does not arrive at the end")
+    record = reaction.record()
+    assert record["verified"] is False
+    assert record["path"]["ends_above_minima_ev"][0] == pytest.approx(0.0168, abs=1e-4)
+
+
+def test_a_path_that_ends_above_its_minimum_is_not_verified(inversion):
+    path = dataclasses.replace(
+        inversion.path, energies=np.maximum(inversion.path.energies, -5.9)
+    )
+    short = dataclasses.replace(inversion, path=path)
+    lenient = dataclasses.replace(short, tolerance=0.2)
+
+    assert [p.split(":")[0] for p in short.problems] == [
+        "the path does not arrive at the start",
+        "the path does not arrive at the end",
+    ]
+    assert lenient.problems == ()
+
+
+def test_the_tolerance_of_a_path_is_a_share():
+    with pytest.raises(ValueError, match="a tolerance between 0 and 1"):
+        through_torsion("H", 0.018, tolerance=2.0)
+
+
+def test_a_tighter_tolerance_walks_further():
+    loose, tight = (
+        through_torsion("H", 0.018, tolerance=share) for share in (0.1, 1e-3)
+    )
+
+    assert max(tight.gaps) < 1e-3 * 0.018 < max(loose.gaps)
+
+
+def test_energies_of_a_reaction_say_what_they_are_per(inversion):
+    assert inversion.per == "per molecule of Ar4"
+    assert inversion.record()["per"] == "per molecule of Ar4"

@@ -1,0 +1,85 @@
+"""`equipot analyse`: what a trajectory tells."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from equipot.cli.errors import explain_errors
+
+TRAJECTORIES = ("trajectory.extxyz", "trajectory.traj")
+"""What a run of dynamics leaves in its folder."""
+FS_PER_PS = 1000
+
+
+@explain_errors
+def analyse(
+    trajectory: Annotated[
+        Path,
+        typer.Argument(help="File with frames, or the folder of a run of equipot md."),
+    ],
+    output: Annotated[Path, typer.Option(help="Folder for all files.")] = Path(
+        "analysis"
+    ),
+    discard: Annotated[
+        float, typer.Option(help="Time at the beginning to leave out, in ps.", min=0.0)
+    ] = 0.0,
+    interval: Annotated[
+        float | None,
+        typer.Option(help="Time between frames in fs; that of the file by default."),
+    ] = None,
+    reach: Annotated[
+        float | None,
+        typer.Option(
+            help="Largest distance of the radial distribution in Å; 10, or half of "
+            "the smallest height of the cell, by default."
+        ),
+    ] = None,
+    bins: Annotated[
+        int, typer.Option(help="Of the radial distribution.", min=1, max=100_000)
+    ] = 200,
+    wrapped: Annotated[
+        bool | None,
+        typer.Option(
+            "--wrapped/--unwrapped",
+            help="Whether atoms that leave the cell come back on its other side; "
+            "found by default.",
+        ),
+    ] = None,
+) -> None:
+    """Averages, radial distribution, diffusion and vibrations of a trajectory."""
+    from equipot.md.analysis import analyze, read_trajectory
+    from equipot.report.analysis_page import write_analysis
+
+    if interval is not None and interval <= 0:
+        raise ValueError(f"--interval must be greater than 0 fs, got {interval:g}")
+    if reach is not None and reach <= 0:
+        raise ValueError(f"--reach must be greater than 0 Å, got {reach:g}")
+    file, log = _files(trajectory)
+    frames = read_trajectory(
+        file,
+        interval=None if interval is None else interval / FS_PER_PS,
+        discard=discard,
+        wrapped=wrapped,
+    )
+    analysis = analyze(frames, log=log, discard=discard, reach=reach, bins=bins)
+    for note in analysis.notes:
+        typer.secho(f"note: {note}", fg="yellow", err=True)
+    for line in analysis.lines():
+        typer.echo(line)
+    write_analysis(output, analysis)
+    typer.echo(f"written: {output}/report.html, analysis.json")
+
+
+def _files(path: Path) -> tuple[Path, Path | None]:
+    """Trajectory, and the log beside it if a folder was given."""
+    if not path.is_dir():
+        return path, None
+    found = [path / name for name in TRAJECTORIES if (path / name).is_file()]
+    if len(found) != 1:
+        raise ValueError(
+            f"{path} holds {len(found)} of the files {' and '.join(TRAJECTORIES)}; "
+            "name the trajectory itself"
+        )
+    log = path / "log.csv"
+    return found[0], log if log.is_file() else None

@@ -1,0 +1,124 @@
+"""`equipot eos`: energy against volume, and the equation of state that fits it."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from equipot.cli.errors import explain_errors
+from equipot.cli.relaxing import Hessian, Progress, relaxed_first
+from equipot.cli.structures import (
+    Backend,
+    Device,
+    Dtype,
+    Extrapolate,
+    Force,
+    collected_warnings,
+    explain_calculations,
+    load_calculator,
+    read_structure,
+)
+
+
+class Kind(StrEnum):
+    """Equations of state that ASE fits."""
+
+    birchmurnaghan = "birchmurnaghan"
+    sj = "sj"
+    taylor = "taylor"
+    murnaghan = "murnaghan"
+    birch = "birch"
+    pouriertarantola = "pouriertarantola"
+    vinet = "vinet"
+    anton_schmidt = "anton-schmidt"
+    p3 = "p3"
+
+
+class Relaxed(StrEnum):
+    """What relaxes at each volume."""
+
+    nothing = "nothing"
+    atoms = "atoms"
+    shape = "shape"
+
+
+@explain_errors
+@explain_calculations
+def eos(
+    model: Annotated[Path, typer.Argument(help="Model, a .safetensors file.")],
+    structure: Annotated[
+        str, typer.Argument(help="File with the crystal, or FILE@INDEX.")
+    ],
+    output: Annotated[Path, typer.Option(help="Folder for all files.")] = Path("eos"),
+    kind: Annotated[Kind, typer.Option(help="Equation.")] = Kind.birchmurnaghan,
+    points: Annotated[int, typer.Option(help="Volumes.", min=5)] = 11,
+    span: Annotated[
+        float,
+        typer.Option(help="Largest change of the volume, as a share of that given."),
+    ] = 0.06,
+    relaxed: Annotated[
+        Relaxed,
+        typer.Option(
+            "--relax",
+            help="What relaxes at each volume; with the shape of the cell, the atoms "
+            "too.",
+        ),
+    ] = Relaxed.shape,
+    cell: Annotated[
+        bool,
+        typer.Option("--cell", help="Relax atoms and cell first, to center the scan."),
+    ] = False,
+    fmax: Force = 1e-3,
+    hessian: Hessian = None,
+    device: Device = "auto",
+    dtype: Dtype = "float64",
+    backend: Backend = None,
+    extrapolate: Extrapolate = False,
+) -> None:
+    """Scan volumes of a crystal and fit an equation of state.
+
+    A fit whose minimum lies outside of the scan is an error.
+    """
+    from equipot.report.eos_page import summary
+    from equipot.report.workflow_files import write_equation_of_state
+    from equipot.workflows import model_hessian
+    from equipot.workflows.crystal import check_crystal
+    from equipot.workflows.equation_of_state import equation_of_state
+
+    atoms = read_structure(structure)
+    calculator = load_calculator(model, device, dtype, backend, extrapolate)
+    check_crystal(
+        atoms,
+        "equations of state",
+        cutoff=calculator.potential.cutoff,
+        needs_volume=True,
+    )
+    atoms.calc = calculator
+    if cell:
+        atoms = relaxed_first(atoms, calculator, cell=True, fmax=fmax, hessian=hessian)
+    progress = Progress()
+    with collected_warnings() as warnings:
+        found = equation_of_state(
+            atoms,
+            None if hessian is False else model_hessian(calculator),
+            kind=kind.value,
+            points=points,
+            span=span,
+            relaxed=relaxed.value,
+            fmax=fmax,
+            hessian_up_to=len(atoms) if hessian else None,
+            observer=lambda done, *_: progress.volume(done, points),
+        )
+    typer.echo(f"per cell of {found.cell.text}:")
+    typer.echo("  volume/Å^3         energy/eV    pressure/GPa")
+    pressures = found.pressures.tolist() or [float("nan")] * points
+    for row in zip(found.volumes, found.energies, pressures, strict=True):
+        typer.echo("{:12.4f}{:18.6f}{:16.4f}".format(*row))
+    typer.echo(f"{found.kind}, relaxed: {found.relaxed}")
+    typer.echo(summary(found))
+    for text in found.doubts:
+        typer.secho(f"warning: {text}", fg="yellow", err=True)
+    title = atoms.get_chemical_formula(empirical=True)
+    write_equation_of_state(output, found, title, tuple(warnings))
+    typer.echo(f"written: {output}/report.html, eos.json, scan.xyz")

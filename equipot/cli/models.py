@@ -1,0 +1,41 @@
+"""Models as commands take them: a file, a run, or the runs of a committee."""
+
+from pathlib import Path
+
+MODEL = "model.safetensors"
+MODEL_HELP = (
+    "Model, a .safetensors file; or the folder of a run; or a folder with the runs "
+    "member_1, member_2, ... of a committee."
+)
+
+
+def model_files(model: Path) -> list[Path]:
+    """Files of a model, or of the members of a committee.
+
+    Args:
+        model: A file, which need not exist; the folder of a run, with
+            ``model.safetensors``; or a folder with folders ``member_*`` of runs.
+
+    Raises:
+        ValueError: If a folder holds neither, or a single member, or a member has not
+            finished.
+    """
+    if not model.is_dir():
+        return [model]
+    if (model / MODEL).is_file():
+        return [model / MODEL]
+    members = sorted(
+        (path for path in model.glob("member_*") if path.is_dir()),
+        key=lambda path: (len(path.name), path.name),
+    )
+    if unfinished := [path for path in members if not (path / MODEL).is_file()]:
+        raise ValueError(
+            f"{unfinished[0]} has no {MODEL}: finish its training, or move it away to "
+            "use the other members"
+        )
+    if len(members) < 2:
+        raise ValueError(
+            f"{model} is a folder without {MODEL}, and without the folders member_1, "
+            "member_2, ... of a committee; name the file of a model"
+        )
+    return [path / MODEL for path in members]

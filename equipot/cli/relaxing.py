@@ -1,0 +1,177 @@
+"""Relaxations as the commands run them: with progress, and in words."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+    from equipot.calculators import EquipotCalculator
+    from equipot.workflows import Relaxation
+    from equipot.workflows.relax import RelaxationStep
+
+SECONDS = 3.0
+"""Between two lines of progress."""
+
+MANY = 50
+"""Atoms whose Hessian takes long enough to be announced."""
+
+DRIFT = 1e-4
+"""Net force for each atom in eV/Å beyond which the energy depends on where the
+structure is."""
+
+Hessian = Annotated[
+    bool | None,
+    typer.Option(
+        "--hessian/--no-hessian",
+        help="Whether relaxing starts from the Hessian of the model.",
+        show_default="up to 100 atoms; beyond, L-BFGS without it",
+    ),
+]
+
+
+class Progress:
+    """Lines on standard error, not more than one every few seconds."""
+
+    def __init__(self) -> None:
+        self._start = self._last = time.monotonic()
+
+    def hessian(self, done: int, of: int) -> None:
+        """Say how far a Hessian is."""
+        if done == 0:
+            self._start = time.monotonic()
+            if of > MANY:
+                self._say(f"Hessian of {of} atoms: {3 * of} derivatives of the forces")
+        elapsed = time.monotonic() - self._start
+        if 0 < done < of and self._due():
+            left = elapsed * (of - done) / done
+            self._say(f"Hessian: {done} of {of} atoms, about {left:.0f} s left")
+
+    def step(self, step: "RelaxationStep") -> None:
+        """Say how far a relaxation is."""
+        if self._due():
+            self._say(
+                f"step {step.number}: energy {step.energy:.6f} eV, largest force "
+                f"{step.max_force:.2g} eV/Å"
+            )
+
+    def volume(self, done: int, of: int) -> None:
+        """Say how far a scan of volumes is."""
+        if self._due():
+            self._say(f"{done} of {of} volumes")
+
+    def _due(self) -> bool:
+        return time.monotonic() - self._last >= SECONDS
+
+    def _say(self, text: str) -> None:
+        self._last = time.monotonic()
+        typer.secho(text, dim=True, err=True)
+
+
+def run_relaxation(
+    atoms: "Atoms",
+    calculator: "EquipotCalculator",
+    *,
+    hessian: bool | None,
+    trajectory: Path | None = None,
+    **options: Any,
+) -> "Relaxation":
+    """Relax a structure, saying how far that is.
+
+    Args:
+        atoms: Start.
+        calculator: Of the model.
+        hessian: Whether to start from its Hessian; if None, unless there are many
+            atoms.
+        trajectory: File for all steps, extended XYZ.
+        options: Of `equipot.workflows.relax`.
+    """
+    from equipot.workflows import model_hessian, relax
+
+    progress = Progress()
+    write = None if trajectory is None else _Trajectory(trajectory)
+
+    def observe(step: "RelaxationStep") -> None:
+        progress.step(step)
+        if write is not None:
+            write(step)
+
+    if hessian:
+        options["hessian_up_to"] = len(atoms)
+    second = None if hessian is False else model_hessian(calculator, progress.hessian)
+    start = atoms.copy()
+    start.calc = calculator
+    result = relax(start, second, observer=observe, **options)
+    for note in result.notes:
+        typer.secho(f"note: {note}", dim=True, err=True)
+    if result.net_force > DRIFT:
+        typer.secho(f"warning: {_drifts(result)}", fg="yellow", err=True)
+    return result
+
+
+def relaxed_first(
+    atoms: "Atoms",
+    calculator: "EquipotCalculator",
+    *,
+    cell: bool,
+    fmax: float,
+    hessian: bool | None = None,
+) -> "Atoms":
+    """Go to the minimum before its properties are computed, and say where it is.
+
+    Raises:
+        ValueError: If it is not reached.
+    """
+    from equipot.workflows.per_what import per_what
+
+    result = run_relaxation(atoms, calculator, hessian=hessian, cell=cell, fmax=fmax)
+    if not result.converged:
+        raise ValueError(
+            f"the structure is not relaxed after {result.steps} steps: the largest "
+            f"force is {result.max_force:.2g} eV/Å, expected less than {fmax:g}; relax "
+            "it with `equipot relax` first, or use --no-relax"
+        )
+    typer.echo(
+        f"relaxed in {result.steps} steps: {result.energy:.6f} eV {per_what(atoms)}"
+    )
+    relaxed = result.atoms
+    relaxed.calc = calculator
+    return relaxed
+
+
+def _drifts(result: "Relaxation") -> str:
+    return (
+        f"forces sum up to {result.net_force:.2g} eV/Å for each atom, so the energy "
+        "changes when all atoms move alike: this is no minimum of a potential that is "
+        "the same everywhere; see `equipot verify`"
+    )
+
+
+class _Trajectory:
+    """Extended XYZ that grows by a frame at each step."""
+
+    def __init__(self, path: Path) -> None:
+        if path.suffix.lower() not in {".xyz", ".extxyz"}:
+            raise ValueError(
+                f"a trajectory is extended XYZ: expected a name that ends in .xyz or "
+                f".extxyz, got {path}"
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._begun = False
+
+    def __call__(self, step: "RelaxationStep") -> None:
+        from equipot.atomic_file import append_whole, write_atomically
+        from equipot.frame_file import extxyz
+
+        frame = step.atoms
+        frame.info["step"] = step.number
+        content = extxyz(frame)
+        if self._begun:
+            append_whole(self._path, content)
+        else:
+            write_atomically(self._path, content)
+            self._begun = True

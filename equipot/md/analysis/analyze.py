@@ -1,0 +1,247 @@
+"""All analyses of one trajectory, and what could not be done and why."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase.units import fs, kB
+from jaxtyping import Float
+
+from equipot.md.analysis.blocks import Average, average
+from equipot.md.analysis.diffusion import CM2_PER_S, Diffusion, diffusion
+from equipot.md.analysis.radial import Radial, radial_distribution
+from equipot.md.analysis.spectrum import CM_PER_THZ, Spectrum, spectrum
+from equipot.md.analysis.trajectory import Trajectory
+from equipot.units import GPA_PER_EV_PER_A3
+
+G_PER_CM3 = 1.66053906892
+"""Of 1 u/Å^3."""
+EQUILIBRATES = 4.0
+"""Standard errors between both halves from which a mean is a moving target."""
+LOGGED = {
+    "temperature": ("temperature_K", "K"),
+    "potential energy per cell": ("potential_energy_eV", "eV"),
+    "pressure": ("pressure_GPa", "GPa"),
+    "volume of the cell": ("volume_A3", "Å^3"),
+}
+"""Columns of the log of a run."""
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What a trajectory tells."""
+
+    trajectory: Trajectory
+    averages: dict[str, tuple[Average, str]]
+    """By quantity, with the unit."""
+    radial: Radial | None
+    diffusion: list[Diffusion]
+    spectrum: Spectrum | None
+    notes: tuple[str, ...]
+    """What was done to the data, and what could not be computed and why."""
+
+    def lines(self) -> list[str]:
+        """For a terminal."""
+        trajectory = self.trajectory
+        times = "" if trajectory.interval is None else f", {self.duration:g} ps"
+        lines = [f"{len(trajectory)} frames of {len(trajectory.numbers)} atoms{times}"]
+        for name, (value, unit) in self.averages.items():
+            lines.append(f"{name:26} {shown(value)} {unit}")
+        if self.radial is not None:
+            for pair in self.radial.functions:
+                place, height = self.radial.first_peak(pair)
+                lines.append(f"g(r) {pair:21} highest {height:.3g} at {place:.3f} Å")
+        for entry in self.diffusion:
+            name = f"diffusion of {entry.element}"
+            lines.append(f"{name:26} {coefficient(entry)}")
+        if self.spectrum is not None:
+            peak = self.spectrum.frequencies[self.spectrum.total.argmax()]
+            lines.append(
+                f"{'density of states':26} highest at {peak:.2f} THz = "
+                f"{peak * CM_PER_THZ:.0f} cm-1, resolution "
+                f"{self.spectrum.resolution:.2g} THz"
+            )
+        return lines
+
+    @property
+    def duration(self) -> float:
+        """From first to last frame, in ps; 0 if it is not known."""
+        return (self.trajectory.interval or 0.0) * (len(self.trajectory) - 1)
+
+    def record(self) -> dict[str, Any]:
+        """JSON values; every unit is in the name of its key."""
+        trajectory = self.trajectory
+        return {
+            "trajectory": trajectory.source,
+            "frames": len(trajectory),
+            "atoms": len(trajectory.numbers),
+            "interval_ps": trajectory.interval,
+            "degrees_of_freedom": trajectory.degrees_of_freedom,
+            "averages": {
+                name: {"unit": unit, **value.record()}
+                for name, (value, unit) in self.averages.items()
+            },
+            "radial_distribution": _radial_record(self.radial),
+            "diffusion": [
+                _diffusion_record(entry, trajectory.interval or 0.0)
+                for entry in self.diffusion
+            ],
+            "spectrum": _spectrum_record(self.spectrum),
+            "notes": list(self.notes),
+        }
+
+
+def analyze(
+    trajectory: Trajectory,
+    *,
+    log: Path | None = None,
+    discard: float = 0.0,
+    reach: float | None = None,
+    bins: int = 200,
+) -> Analysis:
+    """Averages, radial distribution, diffusion and spectrum.
+
+    Args:
+        trajectory: To analyze.
+        log: ``log.csv`` of the run, which has more rows than there are frames.
+        discard: Time in ps left out at the beginning of the log; the trajectory was
+            cut when it was read.
+        reach: Largest distance of the radial distribution in Å.
+        bins: Of the radial distribution.
+
+    Raises:
+        ValueError: If `reach` is beyond what the cell allows.
+    """
+    notes = list(trajectory.notes)
+    radial = None
+    if trajectory.pbc.all():
+        radial = radial_distribution(trajectory, reach=reach, bins=bins)
+    else:
+        notes.append("no radial distribution: it needs three periodic directions")
+    moving: list[Diffusion] = []
+    if trajectory.interval is not None and len(trajectory) > 1:
+        moving, more = diffusion(trajectory)
+        notes += more
+    states = None
+    try:
+        states = spectrum(trajectory)
+    except ValueError as error:  # the other results stand; the page says why
+        notes.append(f"no density of states: {error}")
+    averages = _averages(trajectory, log, discard)
+    for name, (value, _) in averages.items():
+        if value.change is not None and abs(value.change) > EQUILIBRATES:
+            notes.append(
+                f"the {name} still changes: the halves differ by "
+                f"{abs(value.change):.1f} standard errors; --discard more of the "
+                "beginning"
+            )
+    return Analysis(trajectory, averages, radial, moving, states, tuple(notes))
+
+
+def shown(value: Average) -> str:
+    """Mean and error, such as ``300.2 ± 1.4``."""
+    if value.error is None:
+        return f"{value.mean:.6g} (too short for an error)"
+    return f"{value.mean:.6g} ± {value.error:.2g}"
+
+
+def coefficient(entry: Diffusion) -> str:
+    """Diffusion coefficient with its error and unit, or why there is none."""
+    if entry.coefficient is None or entry.error is None:
+        return entry.remark
+    return (
+        f"{entry.coefficient:.3g} ± {entry.error:.2g} Å²/ps = "
+        f"{entry.coefficient * CM2_PER_S:.3g} cm²/s"
+    )
+
+
+def _averages(
+    trajectory: Trajectory, log: Path | None, discard: float
+) -> dict[str, tuple[Average, str]]:
+    series = _series(trajectory)
+    if log is not None:
+        series.update(_logged(log, discard))
+    if (volumes := trajectory.volumes) is not None:
+        mass = float(trajectory.masses.sum())
+        series["density"] = (mass / volumes * G_PER_CM3, "g/cm^3")
+    return {
+        name: (average(values), unit)
+        for name, (values, unit) in series.items()
+        if len(values)
+    }
+
+
+def _series(
+    trajectory: Trajectory,
+) -> dict[str, tuple[Float[np.ndarray, " frames"], str]]:
+    """Quantities of the frames."""
+    series = {}
+    heat = None
+    if trajectory.velocities is not None and trajectory.degrees_of_freedom:
+        speeds = (trajectory.velocities / fs) ** 2
+        heat = np.einsum("a,tai->t", trajectory.masses, speeds)
+        series["temperature"] = (heat / (trajectory.degrees_of_freedom * kB), "K")
+    if trajectory.energies is not None:
+        series["potential energy per cell"] = (trajectory.energies, "eV")
+    volumes = trajectory.volumes
+    if volumes is not None:
+        series["volume of the cell"] = (volumes, "Å^3")
+        if trajectory.pressures is not None and heat is not None:
+            pressure = trajectory.pressures + heat / (3 * volumes)
+            series["pressure"] = (pressure * GPA_PER_EV_PER_A3, "GPa")
+    return series
+
+
+def _logged(
+    path: Path, discard: float
+) -> dict[str, tuple[Float[np.ndarray, " rows"], str]]:
+    """Columns of the log of a run."""
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    kept = [row for row in rows if float(row["time_ps"]) >= discard - 1e-9]
+    series = {}
+    for name, (column, unit) in LOGGED.items():
+        cells = [row.get(column, "") for row in kept]
+        if cells and all(cells):
+            series[name] = (np.array([float(cell) for cell in cells]), unit)
+    return series
+
+
+def _radial_record(radial: Radial | None) -> dict[str, Any] | None:
+    if radial is None:
+        return None
+    return {
+        "distance_A": radial.distances.tolist(),
+        "g": {name: g.tolist() for name, g in radial.functions.items()},
+        "coordination_number": {n: c.tolist() for n, c in radial.coordination.items()},
+        "half_of_smallest_height_A": radial.limit,
+        "frames": radial.frames,
+    }
+
+
+def _diffusion_record(entry: Diffusion, interval: float) -> dict[str, Any]:
+    return {
+        "element": entry.element,
+        "coefficient_A2_per_ps": entry.coefficient,
+        "error_A2_per_ps": entry.error,
+        "exponent": entry.exponent,
+        "fitted_lags_ps": entry.window,
+        "remark": entry.remark,
+        "lag_ps": (np.arange(len(entry.displacement)) * interval).tolist(),
+        "mean_square_displacement_A2": entry.displacement.sum(axis=1).tolist(),
+        "mean_square_displacement_xyz_A2": entry.displacement.tolist(),
+    }
+
+
+def _spectrum_record(found: Spectrum | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {
+        "frequency_THz": found.frequencies.tolist(),
+        "density_of_states_per_THz": {n: s.tolist() for n, s in found.states.items()},
+        "resolution_THz": found.resolution,
+        "lag_ps": found.lags.tolist(),
+        "velocity_autocorrelation": found.correlation.tolist(),
+    }

@@ -1,0 +1,89 @@
+"""Parts of a structure that do not interact, each put together across the boundary."""
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+from ase.neighborlist import neighbor_list
+from jaxtyping import Float, Int
+
+
+@dataclass(frozen=True)
+class Body:
+    """Atoms that are connected by pairs.
+
+    Attributes:
+        indices: Of its atoms in the structure, in ascending order.
+        positions: In Å, of those images of the atoms that are next to each other.
+        repeats: Orthonormal rows that span the directions in which it is connected
+            to its own images: none for a molecule, one for a wire, two for a slab.
+    """
+
+    indices: Int[np.ndarray, " body"]
+    positions: Float[np.ndarray, "body 3"]
+    repeats: Float[np.ndarray, "directions 3"]
+
+
+def bodies(atoms: Atoms, reach: float) -> tuple[Body, ...]:
+    """Connected parts of a structure.
+
+    Args:
+        atoms: Structure; atoms of one molecule may be in different images.
+        reach: Distance in Å within which two atoms are connected.
+
+    Returns:
+        One body for each part, in the order of their first atoms.
+    """
+    i, j, shifts = neighbor_list("ijS", atoms, float(reach))
+    offsets, labels = _unwrap(len(atoms), i, j, shifts)
+    positions = atoms.positions + offsets @ atoms.cell.array
+    # A closed walk that ends in another image says along which direction it repeats.
+    closed = (offsets[i] + shifts - offsets[j]) @ atoms.cell.array
+    parts = []
+    for label in range(labels.max(initial=-1) + 1):
+        inside = np.flatnonzero(labels == label)
+        parts.append(Body(inside, positions[inside], _span(closed[labels[i] == label])))
+    return tuple(parts)
+
+
+def whole(atoms: Atoms) -> Body:
+    """A structure as one body that repeats along all its periodic directions."""
+    return Body(
+        np.arange(len(atoms)), atoms.positions.copy(), _span(atoms.cell[atoms.pbc])
+    )
+
+
+def _unwrap(
+    count: int,
+    i: Int[np.ndarray, " pairs"],
+    j: Int[np.ndarray, " pairs"],
+    shifts: Int[np.ndarray, "pairs 3"],
+) -> tuple[Int[np.ndarray, "atoms 3"], Int[np.ndarray, " atoms"]]:
+    """Image of each atom that is next to the rest of its part, and the part."""
+    order = np.argsort(i, kind="stable")
+    begins = np.searchsorted(i[order], np.arange(count + 1))
+    offsets = np.zeros((count, 3), dtype=int)
+    labels = np.full(count, -1)
+    for seed in range(count):
+        if labels[seed] >= 0:
+            continue
+        labels[seed] = labels.max() + 1
+        queue = deque([seed])
+        while queue:
+            here = queue.popleft()
+            for pair in order[begins[here] : begins[here + 1]]:
+                there = j[pair]
+                if labels[there] < 0:
+                    labels[there] = labels[here]
+                    offsets[there] = offsets[here] + shifts[pair]
+                    queue.append(there)
+    return offsets, labels
+
+
+def _span(vectors: Float[np.ndarray, "vectors 3"]) -> Float[np.ndarray, "directions 3"]:
+    """Orthonormal rows that span given vectors."""
+    if not len(vectors):
+        return np.zeros((0, 3))
+    _, sizes, rows = np.linalg.svd(np.unique(vectors, axis=0), full_matrices=False)
+    return rows[sizes > 1e-8 * max(float(sizes.max()), 1.0)]

@@ -1,0 +1,210 @@
+"""Formats in which elements could be guessed, or sites are shared."""
+
+import numpy as np
+import pytest
+from ase.build import bulk, molecule
+from ase.io import write
+
+from equipot.cli.structures import read_structure
+from equipot.data.errors import DataError
+from equipot.data.frames import read_frame
+from equipot.data.reading import read_structures
+
+CIF = """data_a
+_cell_length_a 5.45
+_cell_length_b 5.45
+_cell_length_c 5.45
+_cell_angle_alpha 90
+_cell_angle_beta 90
+_cell_angle_gamma 90
+_symmetry_space_group_name_H-M 'P 1'
+_symmetry_Int_Tables_number 1
+{extra}
+loop_
+{columns}
+{rows}
+"""
+BASIC = ("label", "type_symbol", "fract_x", "fract_y", "fract_z")
+
+
+def cif(rows, columns=BASIC, extra=""):
+    names = "\n".join(f"_atom_site_{name}" for name in columns)
+    return CIF.format(columns=names, rows="\n".join(rows), extra=extra)
+
+
+DUMP = """ITEM: TIMESTEP
+0
+{units}ITEM: NUMBER OF ATOMS
+2
+ITEM: BOX BOUNDS{bounds}
+0 9
+0 9
+0 9
+ITEM: ATOMS id type {columns}
+1 1 {first}
+2 2 {second}
+"""
+
+
+def dump(columns="element x y z", rows=("Si 1 1 1", "O 1 1 2.2"), **changes):
+    parts = {"units": "", "bounds": " pp pp pp", **changes}
+    return DUMP.format(columns=columns, first=rows[0], second=rows[1], **parts)
+
+
+LAMMPS = """made by hand{units}
+
+2 atoms
+2 atom types
+
+0 9 xlo xhi
+0 9 ylo yhi
+0 9 zlo zhi
+
+{types}
+
+Atoms # atomic
+
+1 1 1 1 1
+2 2 1 1 2.2
+"""
+MASSES = "Masses\n\n1 28.0855 # Si\n2 15.999 # O\n"
+
+
+def lammps(types=MASSES, units=""):
+    return LAMMPS.format(types=types, units=units)
+
+
+POSCAR = "{title}\n1\n5 0 0\n0 5 0\n0 0 5\n{names}{counts}\nDirect\n0 0 0\n.5 .5 .5\n"
+PDB = (
+    "ATOM      1 {name:<4}{alt:1}MOL     1       0.000   0.000{z:8.3f}{occ:6.2f}"
+    "  0.00          {el:>2}\n"
+)
+
+
+def pdb(*atoms):
+    lines = [
+        PDB.format(**{"name": "C1", "alt": "", "z": 2.0 * n, "occ": 1, "el": "C", **a})
+        for n, a in enumerate(atoms)
+    ]
+    return "".join(lines) + "END\n"
+
+
+OCCUPIED = (*BASIC, "occupancy")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.cif", cif(["A Si 0 0 0 .6", "B Ge 0 0 0 .4"], OCCUPIED), "occupancy 0.6"),
+        ("a.cif", cif(["A Si 0 0 0 0.5"], OCCUPIED), "disordered"),
+        ("a.cif", cif(["A Si 0 0 0 0.95(2)"], OCCUPIED), "disordered"),
+        ("a.cif", cif(["A Si 0 0 0 2"], (*BASIC, "disorder_group")), "group 2"),
+        ("a.cif", cif(["A O 0 0 0 2"], (*BASIC, "attached_hydrogens")), "2 hydrogen"),
+        ("a.cif", cif(["A X 0 0 0"]), "dummy atom"),
+        ("a.cif", cif(["A Si 0 0 0", "B Ge 0 0 1"]), "shares its place"),
+        ("a.cif", cif(["CA1 0 0 0"], ("label", *BASIC[2:])), "is not clear"),
+        ("a.cif", cif(["Wat1 0 0 0"], ("label", *BASIC[2:])), "is not clear"),
+        ("a.cif", cif(["A CU 0 0 0"]), "not CU"),
+        (
+            "a.cif",
+            cif(["A C 0 0 0"], extra="_chemical_formula_sum 'C6 H6'"),
+            "no atoms of H",
+        ),
+        ("a.lammpstrj", dump("x y z", ("1 1 1", "1 1 2")), "no column 'element'"),
+        ("a.lammpstrj", dump("mass x y z", ("28 1 1 1", "16 1 1 2")), "no column"),
+        ("a.lammpstrj", dump(bounds=""), "which directions repeat"),
+        ("a.lammpstrj", dump(units="ITEM: UNITS\nlj\n"), "units 'lj'"),
+        ("a.lammpstrj", dump(rows=("C1 1 1 1", "O 1 1 2")), "C1"),
+        ("a.lammps-data", lammps(""), "types of atoms are no elements"),
+        ("a.lammps-data", lammps("Masses\n\n1 28.0855\n2 15.999\n"), "are no elements"),
+        ("a.lammps-data", lammps("Masses\n\n1 28.1 # Ge\n2 16 # O"), "called Ge"),
+        ("a.lammps-data", lammps("Masses\n\n1 28.1 # SiO\n2 16 # O"), "no element"),
+        ("a.lammps-data", lammps(units=", units = electron"), "units 'electron'"),
+        ("POSCAR", POSCAR.format(title="Si O", names="", counts="1 1"), "VASP 4"),
+        ("POSCAR", POSCAR.format(title="a", names="Si O\n", counts="2"), "2 symbols"),
+        ("POSCAR", POSCAR.format(title="a", names="A B\n", counts="1 1"), "no element"),
+        ("a.pdb", pdb({"el": ""}), "no element in columns 77 and 78"),
+        ("a.pdb", pdb({"el": "X"}), "dummy atom"),
+        ("a.pdb", pdb({"el": "D"}), "the element D"),
+        ("a.pdb", pdb({"occ": 0.5}), "occupancy 0.5"),
+        ("a.pdb", pdb({"alt": "A"}, {"alt": "B"}, {}), "alternative locations"),
+        ("a.gro", "a\n 1\n    1MOL    CA    1   0.0   0.0   0.0\n 1 1 1\n", "extxyz"),
+    ],
+)
+def test_what_is_no_structure_is_refused_with_what_to_do(name, text, message, tmp_path):
+    path = tmp_path / name
+    path.write_text(text)
+
+    with pytest.raises(DataError, match=message) as caught:
+        read_structures(path)
+    with pytest.raises(DataError, match=message):
+        read_structure(str(path))
+
+    assert str(caught.value).startswith(str(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "symbols"),
+    [
+        ("a.cif", cif(["A Si 0 0 0 1", "B O .5 .5 .5 1.0"], OCCUPIED), "SiO"),
+        ("a.cif", cif(["A Si 0 0 0 .", "B O .5 .5 .5 ?"], OCCUPIED), "SiO"),
+        ("a.cif", cif(["A Cu1+ 0 0 0", "B O2- .5 .5 .5"]), "CuO"),
+        ("a.cif", cif(["Si1 0 0 0", "O 0.5 0 0"], ("label", *BASIC[2:])), "SiO"),
+        ("a.lammpstrj", dump(), "SiO"),
+        ("a.lammpstrj", dump(units="ITEM: UNITS\nmetal\n", bounds=" pp pp ff"), "SiO"),
+        ("a.lammps-data", lammps(), "SiO"),
+        ("a.lammps-data", lammps("Atom Type Labels\n\n1 Si\n2 O\n"), "SiO"),
+        ("a.lammps-data", lammps("Masses\n\n1 2.014 # D\n2 15.999 # O"), "HO"),
+        ("POSCAR", POSCAR.format(title="a", names="Si_pv O\n", counts="1 1"), "SiO"),
+        ("a.pdb", pdb({"el": "CL"}, {"el": "C"}), "ClC"),
+        ("a.pdb", pdb({"occ": 0}, {"occ": 0}), "C2"),
+    ],
+)
+def test_elements_that_a_file_names_are_read(name, text, symbols, tmp_path):
+    path = tmp_path / name
+    path.write_text(text)
+
+    assert str(read_frame(path, 0).symbols) == symbols
+
+
+def test_deuterium_of_a_crystal_has_the_mass_of_the_atom(tmp_path):
+    path = tmp_path / "a.cif"
+    path.write_text(cif(["D1 D 0 0 0", "O1 O .2 .2 .2"]))
+
+    atoms = read_structure(str(path))
+
+    assert atoms.numbers.tolist() == [1, 8]
+    np.testing.assert_allclose(atoms.get_masses(), [2.0141, 15.999], atol=1e-4)
+
+
+def test_forces_and_velocities_without_a_unit_are_left_out(tmp_path):
+    path = tmp_path / "a.lammpstrj"
+    columns = "element x y z fx fy fz vx vy vz"
+    path.write_text(dump(columns, ("Si 1 1 1 1 2 3 4 5 6", "O 1 1 2 1 2 3 4 5 6")))
+
+    atoms = read_frame(path, 0)
+
+    assert atoms.calc is None
+    assert not atoms.has("momenta")
+
+
+@pytest.mark.parametrize("name", ["a.cif", "POSCAR", "a.pdb", "a.traj", "a.json"])
+def test_what_ase_writes_is_read(name, tmp_path):
+    crystal = bulk("NaCl", "rocksalt", a=5.6, cubic=True)
+    write(tmp_path / name, crystal)
+
+    atoms = read_structure(str(tmp_path / name))
+
+    assert sorted(atoms.symbols) == sorted(crystal.symbols)
+    assert abs(atoms.cell.volume - crystal.cell.volume) < 1e-3
+
+
+def test_a_drawing_is_no_structure(tmp_path):
+    write(tmp_path / "a.sdf", molecule("H2O"))
+    text = (tmp_path / "a.sdf").read_text().splitlines()
+    assert len(read_structures(tmp_path / "a.sdf")) == 1
+    text[1] = f"{'':20}2D"
+    (tmp_path / "a.sdf").write_text("\n".join(text) + "\n")
+
+    with pytest.raises(DataError, match="two dimensions"):
+        read_structures(tmp_path / "a.sdf")
