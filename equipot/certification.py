@@ -110,6 +110,7 @@ def verify_model(
     device: str = "auto",
     dtype: str | None = None,
     described: str | None = None,
+    level: str = "standard",
 ) -> ModelCertificate:
     """Verify a model: symmetries, derivatives, limits, arithmetic, and backends.
 
@@ -124,6 +125,8 @@ def verify_model(
         device: ``"auto"`` takes CUDA where there is one, else the CPU.
         dtype: ``"float32"`` or ``"float64"``; by default what it was trained in.
         described: Where the structures are from, in words.
+        level: ``"quick"``, as after training; ``"standard"``; or ``"thorough"``, which
+            takes minutes.
 
     Raises:
         FileNotFoundError: If there is no file.
@@ -131,7 +134,8 @@ def verify_model(
             does not compute what it did when it was saved.
         BackendUnavailableError: If a backend that was asked for cannot run here.
         ValueError: If there is no structure with atoms, or one with an unknown element;
-            if device, dtype or a backend are unknown, or it cannot compute the model.
+            if device, dtype, level or a backend are unknown, or the backend cannot
+            compute the model.
 
     Example::
 
@@ -140,6 +144,7 @@ def verify_model(
             raise SystemExit(str(certificate))
     """
     limits: Limits | None = None
+    statistics: Statistics | None = None
     if isinstance(model, Potential):
         potential, name = model, ""
         identity = digest(model.state_dict())
@@ -147,7 +152,8 @@ def verify_model(
         header = read_header(model)
         potential = load_potential(model, device=device, dtype=dtype, backend=REFERENCE)
         name, identity = str(model), header["sha256"]
-        limits = domain_limits(read_statistics(header))
+        statistics = read_statistics(header)
+        limits = domain_limits(statistics)
         if structures is None:
             structures = read_samples(header)
             described = _origin(header, structures)
@@ -171,7 +177,9 @@ def verify_model(
         device=str(potential.device),
         backends=tuple(verify_backend(expected, backend) for backend in names),
         skipped=skipped,
-        potential=certify_potential(potential, structures, closest=limits),
+        potential=certify_potential(
+            potential, structures, closest=limits, statistics=statistics, level=level
+        ),
     )
 
 

@@ -34,6 +34,12 @@ def verify(
     dtype: Annotated[
         str | None, typer.Option(help="float32 or float64; as trained by default.")
     ] = None,
+    thorough: Annotated[
+        bool,
+        typer.Option(
+            "--thorough", help="Look at more of everything; takes many minutes."
+        ),
+    ] = False,
 ) -> None:
     """Probe a model, compare backends with the reference, derivatives with differences.
 
@@ -49,6 +55,7 @@ def verify(
         report_file=report,
         device=device,
         dtype=dtype,
+        level="thorough" if thorough else "standard",
     )
     if not certificate.passed:
         raise typer.Exit(1)

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 from ase import Atoms
 from rich.console import Console, RenderableType
 from rich.markup import escape
@@ -18,9 +17,6 @@ from equipot.report.verification_page import verification_page
 from equipot.tensor_products import get_backend
 from equipot.verify.table import certificate_report, report
 
-MAX_FRAMES = 4
-"""Structures of the user's files that are taken, evenly spaced."""
-
 
 def run_verification(
     model: Path,
@@ -31,6 +27,7 @@ def run_verification(
     report_file: Path | None = None,
     device: str = "auto",
     dtype: str | None = None,
+    level: str = "standard",
     console: Console | None = None,
 ) -> ModelCertificate:
     """Verify a model and its backends, print the numbers, and write what is wanted.
@@ -43,6 +40,7 @@ def run_verification(
         report_file: Where to write a page for people.
         device: ``"auto"`` takes CUDA where there is one, else the CPU.
         dtype: ``"float32"`` or ``"float64"``; by default what it was trained in.
+        level: How much is looked at: ``"standard"`` or ``"thorough"``.
         console: Where to print; standard output by default.
 
     Returns:
@@ -68,6 +66,7 @@ def run_verification(
             device=device,
             dtype=dtype,
             described=described,
+            level=level,
         )
     for item in _printed(certificate):
         screen.print(item, highlight=False)
@@ -95,9 +94,8 @@ def _printed(certificate: ModelCertificate) -> Iterator[RenderableType]:
 
 
 def _structures(files: Sequence[Path]) -> tuple[list[Atoms], str]:
-    """Some structures of files, and in words where they are from."""
+    """All structures of files, and in words where they are from."""
     frames = [atoms for file in files for atoms in iterate_frames(file)]
-    chosen = np.unique(np.linspace(0, len(frames) - 1, MAX_FRAMES).round().astype(int))
     names = ", ".join(str(file) for file in files)
-    described = f"{len(chosen)} of {len(frames)} structures of {names}"
-    return [frames[n] for n in chosen], described
+    what = "structure" if len(frames) == 1 else "structures"
+    return frames, f"{len(frames)} {what} of {names}"
