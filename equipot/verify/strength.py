@@ -178,8 +178,8 @@ def cluster_check(
         pairs = _of_pairs(atoms, bonds) / len(atoms)
         bound = np.maximum(pairs, -MOST_OF_PAIRS * bonds.factor)
         own = (energies.double().numpy() - free) / len(atoms)
-        excess = np.minimum(bonds.lowest, bound) - own
-        found.append((float(excess[np.argmax(excess)]), atoms.get_chemical_formula()))
+        beyond = np.minimum(bonds.lowest, bound) - own
+        found.append((float(beyond[np.argmax(beyond)]), atoms.get_chemical_formula()))
     excess, where = max(found, key=_rank)
     return Check(
         quantity="binding",
