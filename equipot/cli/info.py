@@ -8,11 +8,14 @@ from typing import Annotated, Any
 import typer
 
 from equipot.cli.errors import explain_errors
+from equipot.cli.models import model_files
 
 
 @explain_errors
 def info(
-    model: Annotated[Path, typer.Argument(help="Model, a .safetensors file.")],
+    model: Annotated[
+        Path, typer.Argument(help="Model, a .safetensors file; or the folder of a run.")
+    ],
     everything: Annotated[
         bool, typer.Option("--json", help="Print all that the file says, as JSON.")
     ] = False,
@@ -25,6 +28,14 @@ def info(
     from equipot.checkpoint import read_header
     from equipot.terminal import in_columns
 
+    if model.is_dir():
+        files = model_files(model)
+        if len(files) > 1:
+            raise ValueError(
+                f"{model} holds a committee of {len(files)}: name one model, such as "
+                f"{files[0]}"
+            )
+        model = files[0]
     header = read_header(model)
     if backend is not None:
         from equipot.report.backends import describe_backend
