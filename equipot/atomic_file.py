@@ -155,16 +155,24 @@ def check_replaceable(path: Path) -> None:
         raise _not_regular(path)
 
 
-def check_can_be_made(path: Path) -> None:
+def check_can_be_made(path: Path, *, folder: bool) -> None:
     """Refuse a file or folder that cannot be made, before hours of computing.
 
     Args:
         path: It need not exist, and nor need the folders around it.
+        folder: Whether a folder will be made, or a file.
 
     Raises:
-        OSError: If the nearest folder that exists cannot be written to.
+        OSError: If the nearest folder that exists cannot be written to, or `path` is
+            a file where a folder is wanted, or the other way around.
     """
     _check_not_of_the_system(path)
+    if folder and path.is_file():
+        raise NotADirectoryError(
+            f"cannot write {path}: it is a file; name a folder, which will be made"
+        )
+    if not folder and path.is_dir():
+        raise IsADirectoryError(f"cannot write {path}: it is a folder; name a file")
     around = path.absolute()
     if not around.is_dir():
         around = around.parent

@@ -1,5 +1,6 @@
 """`equipot analyse`: what a trajectory tells."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -52,10 +53,11 @@ def analyse(
     from equipot.origin import Origin, file_sha256, named_models
     from equipot.report.analysis_page import write_analysis
 
-    if interval is not None and interval <= 0:
-        raise ValueError(f"--interval must be greater than 0 fs, got {interval:g}")
-    if reach is not None and reach <= 0:
-        raise ValueError(f"--reach must be greater than 0 Å, got {reach:g}")
+    for name, value, unit in (("interval", interval, "fs"), ("reach", reach, "Å")):
+        if value is not None and not 0 < value < math.inf:
+            raise ValueError(
+                f"--{name} must be a number greater than 0 {unit}, got {value:g}"
+            )
     file, log = _files(trajectory)
     frames = read_trajectory(
         file,
@@ -84,8 +86,9 @@ def _files(path: Path) -> tuple[Path, Path | None]:
     found = [path / name for name in TRAJECTORIES if (path / name).is_file()]
     if len(found) != 1:
         raise ValueError(
-            f"{path} holds {len(found)} of the files {' and '.join(TRAJECTORIES)}; "
-            "name the trajectory itself"
+            f"{path} holds {'both' if found else 'neither'} {TRAJECTORIES[0]} "
+            f"{'and' if found else 'nor'} {TRAJECTORIES[1]}; name the file of the "
+            "trajectory, or the folder of a run of equipot md"
         )
     log = path / "log.csv"
     return found[0], log if log.is_file() else None

@@ -84,7 +84,10 @@ def compiled_ops() -> Iterator[tuple[str, str]]:
 
     for device, library in LIBRARIES.items():
         if library.problem is not None:
-            yield device, f"{library.problem}: run `{library.command}`"
+            yield (
+                device,
+                f"{library.problem.removeprefix('are ')}: run `{library.command}`",
+            )
             continue
         yield (
             device,

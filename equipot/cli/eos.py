@@ -54,7 +54,10 @@ def eos(
         str, typer.Argument(help="File with the crystal, or FILE@INDEX.")
     ],
     output: Annotated[Path, typer.Option(help="Folder for all files.")] = Path("eos"),
-    kind: Annotated[Kind, typer.Option(help="Equation.")] = Kind.birchmurnaghan,
+    kind: Annotated[
+        Kind,
+        typer.Option(metavar="NAME", help=f"Equation of state: {', '.join(Kind)}."),
+    ] = Kind.birchmurnaghan,
     points: Annotated[int, typer.Option(help="Volumes.", min=5)] = 11,
     span: Annotated[
         float,

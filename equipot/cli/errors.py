@@ -18,6 +18,9 @@ from equipot.atomic_file import check_can_be_made
 OUTPUTS = ("output", "report", "report_file", "json", "json_file")
 """Options that name a file or folder to write; checked before a command begins."""
 
+WRITE_A_FILE = ("relax", "evaluate", "convert")
+"""Functions whose ``output`` is a file; that of the others is a folder."""
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -54,7 +57,8 @@ def explain_errors(command: Callable[P, R]) -> Callable[P, R]:
             with _plain_warnings(wanted=not debug), _notes():
                 for option in OUTPUTS:
                     if isinstance(path := kwargs.get(option), Path):
-                        check_can_be_made(path)
+                        file = option != "output" or command.__name__ in WRITE_A_FILE
+                        check_can_be_made(path, folder=not file)
                 return command(*args, **kwargs)
         except EXPECTED as error:
             if debug:

@@ -133,9 +133,19 @@ def _print(result: "Relaxation", *, cell: bool) -> None:
 
 
 def _check_files(structure: str, output: Path, trajectory: Path | None) -> None:
+    if output.suffix.lower() not in {".xyz", ".extxyz"}:
+        raise ValueError(
+            "the relaxed structure is written as extended XYZ: expected an --output "
+            f"that ends in .xyz or .extxyz, got {output}"
+        )
+    start = (Path(structure), Path(structure.rpartition("@")[0] or structure))
+    if any(output.resolve() == path.resolve() for path in start):
+        raise ValueError(
+            f"--output {output} would replace the file of the start; name another"
+        )
     if trajectory is None:
         return
-    others = (output, Path(structure), Path(structure.rpartition("@")[0] or structure))
+    others = (output, *start)
     if any(trajectory.resolve() == other.resolve() for other in others):
         raise ValueError(
             f"--trajectory {trajectory} is also the structure or the output: give it "

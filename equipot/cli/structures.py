@@ -135,6 +135,11 @@ def read_structure(source: str) -> "Atoms":
     from equipot.data.unlabeled import without_labels
 
     path, index = _split_index(Path(source))
+    if path.suffix == ".safetensors":
+        raise ValueError(
+            f"{path} is a model, expected a file with a structure: the order is MODEL "
+            "STRUCTURE"
+        )
     found = read_frame(path, index)
     if found is None:
         raise ValueError(

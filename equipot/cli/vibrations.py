@@ -51,7 +51,7 @@ def vibrations(
         float, typer.Option(help="Temperature of the thermochemistry, in K.", min=1e-3)
     ] = 298.15,
     pressure: Annotated[
-        float, typer.Option(help="Pressure of the ideal gas, in Pa.", min=1e-300)
+        float, typer.Option(help="Pressure of the ideal gas, in Pa.", min=1e-9)
     ] = BAR,
     symmetry_number: Annotated[
         int | None,
@@ -124,11 +124,11 @@ def vibrations(
 def _relaxed(atoms: "Atoms", hessian: "HessianFunction") -> "Atoms":
     """At the minimum next to a structure, with the same calculator."""
     from equipot.workflows import relax
+    from equipot.workflows.per_what import per_what
 
     result = relax(atoms, hessian, fmax=RELAXED)
     typer.echo(
-        f"relaxed in {result.steps} steps: {result.energy:.6f} eV for all "
-        f"{len(atoms)} atoms"
+        f"relaxed in {result.steps} steps: {result.energy:.6f} eV {per_what(atoms)}"
     )
     if not result.converged:
         warn(

@@ -71,9 +71,9 @@ def analysis_page(analysis: Analysis, origin: Origin | None = None) -> str:
 def _averages(analysis: Analysis) -> Markup:
     rows = [
         (
-            f"{name[0].upper()}{name[1:]} / {unit}",
-            number(value.mean),
-            "" if value.error is None else number(value.error),
+            f"{name[0].upper()}{name[1:]} / {unit.replace('^3', '³')}",
+            f"{value.mean:.6g}".replace("-", "−"),
+            "too short" if value.error is None else number(value.error),
             number(value.deviation),
             str(value.samples),
         )

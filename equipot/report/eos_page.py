@@ -6,13 +6,26 @@ import numpy as np
 
 from equipot.report.figure import figure, grid
 from equipot.report.made import UNKNOWN, Made
-from equipot.report.markup import Markup, number, tag
+from equipot.report.markup import Markup, tag
 from equipot.report.movie import notices
 from equipot.report.page import page
 from equipot.report.sections import section
 from equipot.report.tables import facts, table
 from equipot.report.workflow_plots import draw_energy_volume, draw_pressure_volume
 from equipot.workflows.equation_of_state import EquationOfStateResult
+
+EQUATIONS = {
+    "birchmurnaghan": "Birch-Murnaghan",
+    "sj": "stabilized jellium (sj)",
+    "taylor": "Taylor series of third order",
+    "murnaghan": "Murnaghan",
+    "birch": "Birch",
+    "pouriertarantola": "Poirier-Tarantola",
+    "vinet": "Vinet",
+    "anton-schmidt": "Anton-Schmidt",
+    "p3": "polynomial of third order (p3)",
+}
+"""Names of the equations in words."""
 
 RELAXED = {
     "nothing": "nothing: cell and atoms are scaled",
@@ -39,8 +52,8 @@ def eos_page(
         "curve",
         partial(draw_energy_volume, found=found),
         "Energy against volume",
-        f"Dots are computed, the line is the fit of {found.kind}; per cell of "
-        f"{found.cell.formula}, from the minimum of the fit.",
+        f"Dots are computed, the line is the fit ({EQUATIONS[found.kind]}); per "
+        f"cell of {found.cell.formula}, from the minimum of the fit.",
     )
     pressure = figure(
         "pressure",
@@ -85,7 +98,7 @@ def _minimum(found: EquationOfStateResult) -> Markup:
     derivative = found.bulk_derivative
     return facts(
         [
-            ("Equation", found.kind),
+            ("Equation", EQUATIONS[found.kind]),
             ("Relaxed", RELAXED[found.relaxed]),
             ("Cell", found.cell.text),
             *((f"V0 per {name}", f"{found.volume / n:.4f} Å³") for name, n in per),
@@ -97,12 +110,19 @@ def _minimum(found: EquationOfStateResult) -> Markup:
     )
 
 
+def _fixed(pressure: float) -> str:
+    """Three decimals, or a dash where there is no pressure."""
+    if np.isnan(pressure):
+        return "–"
+    return f"{pressure:.3f}".replace("-", "−")
+
+
 def _scan(found: EquationOfStateResult) -> Markup:
     pressures = found.pressures
     if not len(pressures):
         pressures = np.full(len(found.volumes), np.nan)
     rows = [
-        (f"{v:.4f}", f"{e:.6f}".replace("-", "−"), number(float(p)))
+        (f"{v:.4f}", f"{e:.6f}".replace("-", "−"), _fixed(float(p)))
         for v, e, p in zip(found.volumes, found.energies, pressures, strict=True)
     ]
     head = ("Volume / Å³", "Energy / eV", "Pressure / GPa")

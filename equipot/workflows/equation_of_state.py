@@ -249,7 +249,7 @@ def fit_equation_of_state(
     except (RuntimeError, ValueError, RuntimeWarning, OptimizeWarning) as error:
         raise ValueError(
             f"the equation of state {kind} cannot be fitted to these energies: "
-            f"{error}; scan a smaller range around the minimum, or choose another kind"
+            f"{error}; scan another range (--span), or choose another equation (--kind)"
         ) from error
     if not (np.isfinite([volume, energy, bulk]).all() and bulk > 0):
         raise ValueError(

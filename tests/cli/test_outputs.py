@@ -9,7 +9,16 @@ from typer.testing import CliRunner
 from equipot.cli.main import app
 from equipot.cli.train import app as train_app
 
-FOLDERS = ("train", "md", "vibrations", "saddle", "phonons", "bench tensor-products")
+FOLDERS = (
+    "train",
+    "md",
+    "analyse",
+    "vibrations",
+    "saddle",
+    "phonons",
+    "eos",
+    "bench tensor-products",
+)
 """Commands with --output for a folder."""
 FILES = (
     ("evaluate", "--report"),
@@ -20,6 +29,7 @@ FILES = (
     ("relax", "--output"),
     ("elastic", "--json"),
     ("data check", "--json"),
+    ("data convert", "--output"),
 )
 OPTIONS = [*FILES, *((command, "--output") for command in FOLDERS)]
 FORBIDDEN = ("/proc/out/x", "/proc/out", "/dev/full", "/sys/x", "/dev/null/x")
@@ -34,7 +44,7 @@ def invoke(tmp_path, monkeypatch):
 
     def run(command, option, path):
         names = command.split()
-        files = {"saddle": 3, "data": 1, "train": 1, "md": 1, "bench": 0}
+        files = {"saddle": 3, "data": 1, "train": 1, "md": 1, "analyse": 1, "bench": 0}
         inputs = ["in.yaml"] * files.get(names[0], 2)
         result = CliRunner().invoke(app, [*names, *inputs, option, str(path)])
         return result, " ".join(result.output.split())
@@ -68,9 +78,25 @@ def test_a_file_in_the_way_is_named(invoke, tmp_path, command, option):
 def test_a_folder_is_no_file(invoke, tmp_path, command, option):
     (tmp_path / "folder").mkdir()
 
-    result, _ = invoke(command, option, tmp_path / "folder")
+    result, text = invoke(command, option, tmp_path / "folder")
 
     assert result.exit_code == 1
+    assert text == (
+        f"error: cannot write {tmp_path}/folder: it is a folder; name a file"
+    )
+
+
+@pytest.mark.parametrize("command", FOLDERS)
+def test_a_file_is_no_folder(invoke, tmp_path, command):
+    (tmp_path / "file").touch()
+
+    result, text = invoke(command, "--output", tmp_path / "file")
+
+    assert result.exit_code == 1
+    assert text == (
+        f"error: cannot write {tmp_path}/file: it is a file; name a folder, which "
+        "will be made"
+    )
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
@@ -97,6 +123,41 @@ def test_a_new_folder_within_new_folders_is_fine(invoke, tmp_path):
 
     assert result.exit_code == 1
     assert "cannot write" not in text  # the model is what it cannot read
+
+
+@pytest.mark.parametrize(
+    ("output", "told"),
+    [
+        ("out.cif", "ends in .xyz or .extxyz, got out.cif"),
+        ("start.xyz", "would replace the file of the start"),
+    ],
+)
+def test_a_relaxed_structure_has_a_file_of_its_own_and_extended_xyz(
+    invoke, output, told
+):
+    arguments = ["relax", "model.safetensors", "start.xyz@0", "--output", output]
+
+    result = CliRunner().invoke(app, arguments)
+
+    assert result.exit_code == 1
+    assert told in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--reach", "nan"], ["--interval", "inf"], ["--reach", "-1"]]
+)
+def test_lengths_and_times_of_an_analysis_are_positive_numbers(invoke, arguments):
+    result = CliRunner().invoke(app, ["analyse", "run", *arguments])
+
+    assert result.exit_code == 1
+    assert f"{arguments[0]} must be a number greater than 0" in result.output
+
+
+def test_a_model_in_the_place_of_the_structure_is_named(invoke):
+    result = CliRunner().invoke(app, ["relax", "a.xyz", "model.safetensors"])
+
+    assert result.exit_code == 1
+    assert "the order is MODEL STRUCTURE" in " ".join(result.output.split())
 
 
 @pytest.mark.parametrize(

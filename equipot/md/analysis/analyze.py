@@ -46,7 +46,11 @@ class Analysis:
         """For a terminal."""
         trajectory = self.trajectory
         times = "" if trajectory.interval is None else f", {self.duration:g} ps"
-        lines = [f"{len(trajectory)} frames of {len(trajectory.numbers)} atoms{times}"]
+        frames, atoms = len(trajectory), len(trajectory.numbers)
+        lines = [
+            f"{frames} frame{'s' * (frames != 1)} of {atoms} atom{'s' * (atoms != 1)}"
+            f"{times}"
+        ]
         for name, (value, unit) in self.averages.items():
             lines.append(f"{name:26} {shown(value)} {unit}")
         if self.radial is not None:
@@ -115,6 +119,11 @@ def analyze(
         ValueError: If `reach` is beyond what the cell allows.
     """
     notes = list(trajectory.notes)
+    if len(trajectory) == 1:
+        notes.append(
+            "a single frame: no diffusion and no spectrum; write frames more often "
+            "(record.trajectory), run for longer, or --discard less"
+        )
     radial = None
     if trajectory.pbc.all():
         radial = radial_distribution(trajectory, reach=reach, bins=bins)
@@ -125,10 +134,11 @@ def analyze(
         moving, more = diffusion(trajectory)
         notes += more
     states = None
-    try:
-        states = spectrum(trajectory)
-    except ValueError as error:  # the other results stand; the page says why
-        notes.append(f"no density of states: {error}")
+    if len(trajectory) > 1:
+        try:
+            states = spectrum(trajectory)
+        except ValueError as error:  # the other results stand; the page says why
+            notes.append(f"no density of states: {error}")
     averages = _averages(trajectory, log, discard)
     for name, (value, _) in averages.items():
         if value.change is not None and abs(value.change) > EQUILIBRATES:
