@@ -18,11 +18,12 @@ from equipot.data.statistics import Statistics
 from equipot.domain import Domain
 from equipot.environment import describe_environment
 from equipot.models.build import unsupported
+from equipot.models.committee import Committee
 from equipot.models.potential import Potential
 from equipot.tensor_file import digest
 from equipot.tensor_products import BACKENDS, REFERENCE, unavailable
 from equipot.verify import Verification, expect, verify_backend
-from equipot.verify.certificate import Certificate, certify_potential
+from equipot.verify.certificate import Certificate, certify, certify_potential
 from equipot.verify.dimers import Limits
 
 
@@ -110,6 +111,7 @@ def verify_model(
     device: str = "auto",
     dtype: str | None = None,
     described: str | None = None,
+    level: str = "standard",
 ) -> ModelCertificate:
     """Verify a model: symmetries, derivatives, limits, arithmetic, and backends.
 
@@ -124,6 +126,8 @@ def verify_model(
         device: ``"auto"`` takes CUDA where there is one, else the CPU.
         dtype: ``"float32"`` or ``"float64"``; by default what it was trained in.
         described: Where the structures are from, in words.
+        level: ``"quick"``, as after training; ``"standard"``; or ``"thorough"``, which
+            takes minutes.
 
     Raises:
         FileNotFoundError: If there is no file.
@@ -131,7 +135,8 @@ def verify_model(
             does not compute what it did when it was saved.
         BackendUnavailableError: If a backend that was asked for cannot run here.
         ValueError: If there is no structure with atoms, or one with an unknown element;
-            if device, dtype or a backend are unknown, or it cannot compute the model.
+            if device, dtype, level or a backend are unknown, or the backend cannot
+            compute the model.
 
     Example::
 
@@ -140,6 +145,7 @@ def verify_model(
             raise SystemExit(str(certificate))
     """
     limits: Limits | None = None
+    statistics: Statistics | None = None
     if isinstance(model, Potential):
         potential, name = model, ""
         identity = digest(model.state_dict())
@@ -147,7 +153,8 @@ def verify_model(
         header = read_header(model)
         potential = load_potential(model, device=device, dtype=dtype, backend=REFERENCE)
         name, identity = str(model), header["sha256"]
-        limits = domain_limits(read_statistics(header))
+        statistics = read_statistics(header)
+        limits = domain_limits(statistics)
         if structures is None:
             structures = read_samples(header)
             described = _origin(header, structures)
@@ -171,8 +178,84 @@ def verify_model(
         device=str(potential.device),
         backends=tuple(verify_backend(expected, backend) for backend in names),
         skipped=skipped,
-        potential=certify_potential(potential, structures, closest=limits),
+        potential=certify_potential(
+            potential, structures, closest=limits, statistics=statistics, level=level
+        ),
     )
+
+
+def verify_committee(
+    models: Sequence[Path],
+    structures: Sequence[Atoms] | None = None,
+    *,
+    device: str = "auto",
+    described: str | None = None,
+    level: str = "standard",
+) -> ModelCertificate:
+    """Verify the mean of a committee, as dynamics and workflows use it.
+
+    Members, and the backends of each, are verified by `verify_model`.
+
+    Args:
+        models: Files of the members.
+        structures: What to verify on; those that the first file carries if left out.
+        device: ``"auto"`` takes CUDA where there is one, else the CPU.
+        described: Where the structures are from, in words.
+        level: As in `verify_model`.
+
+    Returns:
+        What was measured of the mean, computed by the reference backend in float64.
+
+    Raises:
+        FileNotFoundError: If there is no file.
+        CheckpointError: If one does not hold a potential that this version can use.
+        ValueError: If the members do not fit together, or as in `verify_model`.
+    """
+    headers = [read_header(model) for model in models]
+    members = [
+        load_potential(model, device=device, dtype="float64", backend=REFERENCE)
+        for model in models
+    ]
+    committee = Committee(members)
+    known = [read_statistics(header) for header in headers]
+    if structures is None:
+        structures = read_samples(headers[0])
+        described = f"{_origin(headers[0], structures)} (the first member)"
+    check_elements(
+        committee.elements,
+        ((f"structure {n}", a.numbers.tolist()) for n, a in enumerate(structures)),
+    )
+    limits = [domain_limits(statistics) for statistics in known]
+    lowest = [s.energy_range[0] for s in known if s.energy_range is not None]
+    found = certify(
+        committee.eval(),
+        structures,
+        committee.elements,
+        reflections=all(_has_mirrors(member) for member in members),
+        reference_energies={
+            z: sum(m.reference_energies[z] for m in members) / len(members)
+            for z in committee.elements
+        },
+        closest=lambda a, b: max(limit(a, b) or 0.0 for limit in limits),
+        typical_force=sum(s.energy_scale for s in known) / len(known),
+        lowest_energy=min(lowest) if lowest else None,
+        level=level,
+    )
+    return ModelCertificate(
+        model=f"mean of {len(models)} members: {', '.join(map(str, models))}",
+        sha256=" ".join(header["sha256"] for header in headers),
+        structures=described or _counted(structures),
+        environment=describe_environment(),
+        device=str(committee.device),
+        backends=(),
+        skipped={},
+        potential=found,
+    )
+
+
+def _has_mirrors(potential: Potential) -> bool:
+    """Whether a potential claims that mirror images are equivalent."""
+    return all(spec.symmetry == "O(3)" for spec in potential.backbone.specs)
 
 
 def domain_limits(statistics: Statistics) -> Limits:

@@ -8,10 +8,15 @@ import typer
 from equipot.cli.errors import explain_errors
 from equipot.cli.options import (
     EnergyKey,
+    EnergyUnit,
     ForcesKey,
+    ForcesUnit,
+    LengthUnit,
     StressKey,
+    StressUnit,
     VirialsKey,
     keys_config,
+    units_config,
 )
 
 app = typer.Typer(
@@ -39,6 +44,10 @@ def check(
         str | None,
         typer.Option(help="Name of the group.", show_default="config_type"),
     ] = None,
+    energy_unit: EnergyUnit = None,
+    forces_unit: ForcesUnit = None,
+    length_unit: LengthUnit = None,
+    stress_unit: StressUnit = None,
     pooled: Annotated[
         bool,
         typer.Option(
@@ -67,9 +76,14 @@ def check(
         virials=virials_key,
         config_type=config_type_key,
     )
+    units = units_config(
+        energy=energy_unit, forces=forces_unit, length=length_unit, stress=stress_unit
+    )
     console = Console()
     with console.status("reading") as status:
-        report = examine(files, keys, pooled=pooled, progress=status.update)
+        report = examine(
+            files, keys, units=units, pooled=pooled, progress=status.update
+        )
     print_report(report, console)
     if json is not None:
         make_folder(json.parent)

@@ -9,10 +9,15 @@ from equipot.cli.errors import explain_errors
 from equipot.cli.models import MODEL_HELP, model_files
 from equipot.cli.options import (
     EnergyKey,
+    EnergyUnit,
     ForcesKey,
+    ForcesUnit,
+    LengthUnit,
     StressKey,
+    StressUnit,
     VirialsKey,
     keys_config,
+    units_config,
 )
 
 
@@ -53,6 +58,10 @@ def evaluate(
     forces_key: ForcesKey = None,
     stress_key: StressKey = None,
     virials_key: VirialsKey = None,
+    energy_unit: EnergyUnit = None,
+    forces_unit: ForcesUnit = None,
+    length_unit: LengthUnit = None,
+    stress_unit: StressUnit = None,
 ) -> None:
     """Compare predictions with labels: tables here, a report with --report.
 
@@ -69,6 +78,12 @@ def evaluate(
             forces=forces_key,
             stress=stress_key,
             virials=virials_key,
+        ),
+        units=units_config(
+            energy=energy_unit,
+            forces=forces_unit,
+            length=length_unit,
+            stress=stress_unit,
         ),
         wanted=Wanted(report=report, json=json_file, predictions=output),
         device=device,

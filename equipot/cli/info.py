@@ -88,6 +88,12 @@ def describe(header: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "carries", f"{carried}, for equipot verify"
     yield "golden outputs", _golden(header["golden"])
     yield "units", ", ".join(f"{k} {v}" for k, v in header["units"].items())
+    data = header.get("provenance", {}).get("config", {}).get("data", {})
+    if stated := data.get("units"):
+        from equipot.config.label_units import UnitsConfig
+
+        if text := UnitsConfig.model_validate(stated).describe():
+            yield "labels", f"converted on reading: {text} in the files"
     yield "written by", f"equipot {header['equipot_version']}"
     yield "sha256", header["sha256"]
 

@@ -6,6 +6,7 @@ import typer
 
 if TYPE_CHECKING:
     from equipot.config.data import KeysConfig
+    from equipot.config.label_units import UnitsConfig
 
 INTERRUPTED = 130
 """Exit status of a run that was stopped by a signal and can be resumed."""
@@ -38,6 +39,43 @@ VirialsKey = Annotated[
     str | None,
     typer.Option(help="Name of the virials, if they take the place of the stress."),
 ]
+EnergyUnit = Annotated[
+    str | None,
+    typer.Option(help="Unit of energies in the files, such as Ha.", show_default="eV"),
+]
+ForcesUnit = Annotated[
+    str | None,
+    typer.Option(help="Unit of forces, such as Ha/bohr.", show_default="eV/Å"),
+]
+LengthUnit = Annotated[
+    str | None,
+    typer.Option(help="Unit of positions and cells: Å, bohr, nm.", show_default="Å"),
+]
+StressUnit = Annotated[
+    str | None,
+    typer.Option(help="Unit of stress, such as GPa.", show_default="eV/Å^3"),
+]
+
+
+def units_config(**units: str | None) -> "UnitsConfig":
+    """Units of labels, with defaults for those that were not given.
+
+    Raises:
+        ValueError: If a unit is unknown, or that of the forces is missing.
+    """
+    from pydantic import ValidationError
+
+    from equipot.config.label_units import UnitsConfig
+
+    given = {label: unit for label, unit in units.items() if unit}
+    try:
+        return UnitsConfig.model_validate(given)
+    except ValidationError as error:
+        texts = [
+            f"--{e['loc'][0]}-unit: {e['msg']}" if e["loc"] else e["msg"]
+            for e in error.errors()
+        ]
+        raise ValueError("; ".join(texts)) from error
 
 
 def keys_config(**keys: str | None) -> "KeysConfig":

@@ -1,16 +1,17 @@
 """`equipot verify`: whether a model is computed right on this machine."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from equipot.cli.errors import explain_errors
+from equipot.cli.models import MODEL_HELP, model_files
 
 
 @explain_errors
 def verify(
-    model: Annotated[Path, typer.Argument(help="Model, a .safetensors file.")],
+    model: Annotated[Path, typer.Argument(help=MODEL_HELP)],
     structures: Annotated[
         list[Path] | None,
         typer.Argument(
@@ -20,7 +21,7 @@ def verify(
     ] = None,
     backend: Annotated[
         str | None,
-        typer.Option(help="Whom to verify; all that can compute the model by default."),
+        typer.Option(help="Backend to verify; by default all that support the model."),
     ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the numbers to this JSON file.")
@@ -34,21 +35,33 @@ def verify(
     dtype: Annotated[
         str | None, typer.Option(help="float32 or float64; as trained by default.")
     ] = None,
+    thorough: Annotated[
+        bool,
+        typer.Option(
+            "--thorough", help="Look at more of everything; takes many minutes."
+        ),
+    ] = False,
 ) -> None:
     """Probe a model, compare backends with the reference, derivatives with differences.
 
     The exit status is 0 if everything agrees and 1 if anything does not.
     """
-    from equipot.report.verification import run_verification
+    from equipot.report import verification
 
-    certificate = run_verification(
-        model,
-        structures or (),
-        backend=backend,
-        json_file=json_file,
-        report_file=report,
-        device=device,
-        dtype=dtype,
+    models = model_files(model)
+    options: dict[str, Any] = {
+        "backend": backend,
+        "json_file": json_file,
+        "report_file": report,
+        "device": device,
+        "dtype": dtype,
+        "level": "thorough" if thorough else "standard",
+    }
+    files = structures or ()
+    passed = (
+        verification.run_verification(models[0], files, **options).passed
+        if len(models) == 1
+        else verification.run_committee_verification(models, files, **options)
     )
-    if not certificate.passed:
+    if not passed:
         raise typer.Exit(1)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Container, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import yaml
 from pydantic import (
     AliasChoices,
     Field,
@@ -15,11 +16,20 @@ from pydantic import (
 )
 
 from equipot.config.base import Config
+from equipot.config.label_units import UnitsConfig
 
 Key = Annotated[str, Field(min_length=1)] | None
 Number = Annotated[int, Field(ge=0, strict=True)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 LABELS = ("energy", "forces", "stress", "virials", "hessian")
+
+
+REFERENCE_NAMES = {
+    "isolatedatom": "isolated_atoms",
+    "isolated": "isolated_atoms",
+    "average": "least_squares",
+}
+"""What other programs call the sources of reference energies."""
 
 
 class KeysConfig(Config):
@@ -124,6 +134,8 @@ class DataConfig(Config):
     """Files to test on by name of the set; a list gives a set per file."""
     keys: KeysConfig = KeysConfig()
     """Names of the labels in the files."""
+    units: UnitsConfig = UnitsConfig()
+    """Units of the files, where they are not those of the package."""
     hessians: dict[str, str] = Field(default_factory=dict)
     """File of NumPy (.npz) with the Hessians of a file of structures, by the latter.
 
@@ -179,6 +191,20 @@ class DataConfig(Config):
                 "train, valid or test"
             )
         return self
+
+    @field_validator("reference_energies", mode="before")
+    @classmethod
+    def _reference_forms(cls, value: Any) -> Any:
+        """Accept atomic numbers for symbols, a dictionary as text, other names."""
+        if isinstance(value, str):
+            text = value.strip()
+            if text.startswith("{"):
+                value = yaml.safe_load(text)
+            else:
+                return REFERENCE_NAMES.get(text.lower(), value)
+        if not isinstance(value, dict):
+            return value
+        return {str(key): energy for key, energy in value.items()}
 
     @field_validator("train", "valid", mode="before")
     @classmethod

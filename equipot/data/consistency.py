@@ -22,12 +22,16 @@ SCALE = 8.0
 """Factor between energies and forces that a pair potential cannot be wrong by."""
 
 
-def check_consistency(model: PairModel, facts: Sequence[Facts]) -> Iterator[Finding]:
+def check_consistency(
+    model: PairModel, facts: Sequence[Facts], *, by_pairs: bool = True
+) -> Iterator[Finding]:
     """Findings about labels that do not belong together.
 
     Args:
         model: Pair potential fitted to the forces.
         facts: All structures in the order of their files.
+        by_pairs: Whether to judge sign and scale of the forces, too, for want of
+            anything better.
 
     Yields:
         Columns or rows of forces in another order, labels of a neighboring frame,
@@ -42,11 +46,13 @@ def check_consistency(model: PairModel, facts: Sequence[Facts]) -> Iterator[Find
             f"the forces instead of {model.explained:.0%}",
         )
         return
-    doubts = list(_check_energies(model, facts))
+    doubts = list(_check_energies(model, facts, by_pairs=by_pairs))
     yield from doubts or check_energy_order(model, facts)
 
 
-def _check_energies(model: PairModel, facts: Sequence[Facts]) -> Iterator[Finding]:
+def _check_energies(
+    model: PairModel, facts: Sequence[Facts], *, by_pairs: bool
+) -> Iterator[Finding]:
     common = Counter(f.composition for f in model.facts)
     members = [
         n
@@ -85,6 +91,8 @@ def _check_energies(model: PairModel, facts: Sequence[Facts]) -> Iterator[Findin
                 f"({correlation:.2f}): is the column shifted?",
             )
             return
+    if not by_pairs:
+        return
     if correlation < min(OPPOSITE, -5 / len(members) ** 0.5):
         yield Finding(
             "error",

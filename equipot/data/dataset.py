@@ -12,11 +12,17 @@ from ase.data import chemical_symbols
 
 from equipot.config.data import DataConfig
 from equipot.data.errors import DataError
+from equipot.data.facts import gather_facts
+from equipot.data.label_judgment import check_stated_units, judge_labels
 from equipot.data.labels import WEIGHTED, Example
 from equipot.data.reading import Structure, keys_of, read_structures
 from equipot.graph import edge_vectors
 from equipot.neighbors import build_graph
 
+SAME_ATOM = 0.02
+"""Difference in eV up to which energies of a free atom are the same."""
+MOST_JUDGED = 300
+"""Structures, about, that stated units are judged by."""
 COINCIDENT = 0.05
 """Distance in Å below which two atoms are taken for one that was written twice."""
 
@@ -74,6 +80,7 @@ def load_dataset(
                 config.path(file),
                 config.keys,
                 None if hessians is None else config.path(hessians),
+                config.units,
             )
             _check_labels(file, files[file], config)
     _check_named_keys([s for structures in files.values() for s in structures], config)
@@ -83,20 +90,45 @@ def load_dataset(
     if not isinstance(config.valid, list):
         split_seed = seed if config.split_seed is None else config.split_seed
         train, valid = split(train, config.valid, split_seed)
+    if config.units.stated:
+        _check_units(train, config)
     test = {name: _structures(names, files) for name, names in config.test.items()}
     _check_elements(train, {"valid": valid, **test})
     if progress is not None:
         progress("finding neighbors")
+    learned = [make_example(s, cutoff) for s in train]
+    selected = [make_example(s, cutoff) for s in valid]
+    apart = [
+        s
+        for s, e in zip((*train, *valid), (*learned, *selected), strict=True)
+        if not e.graph.num_edges
+    ]
     return Dataset(
-        train=[make_example(s, cutoff) for s in train],
-        valid=[make_example(s, cutoff) for s in valid],
+        train=_with_pairs(learned, "train"),
+        valid=_with_pairs(selected, None),
         test={name: [make_example(s, cutoff) for s in test[name]] for name in test},
-        isolated=isolated_energies([s for group in files.values() for s in group]),
+        isolated=free_atom_energies(
+            [s for group in files.values() for s in group], apart
+        ),
         hashes={
             file: sha256(config.path(file))
             for file in (*files, *config.hessians.values())
         },
     )
+
+
+def _with_pairs(examples: Sequence[Example], name: str | None) -> list[Example]:
+    """Examples that a potential can learn from: those with a pair of neighbors.
+
+    The others are free atoms, whose energies are reference energies.
+    """
+    found = [e for e in examples if e.graph.num_edges]
+    if name is not None and examples and not found:
+        raise DataError(
+            f"no structure of {name} has two atoms within the cutoff: raise "
+            "model.cutoff, or are lengths in another unit than Å?"
+        )
+    return found
 
 
 def make_example(structure: Structure, cutoff: float) -> Example:
@@ -158,6 +190,65 @@ def split(
         )
     rest = [s for n, s in enumerate(structures) if n not in taken]
     return rest, [structures[n] for n in sorted(taken)]
+
+
+def free_atom_energies(
+    isolated: Iterable[Structure], apart: Sequence[Structure] = ()
+) -> dict[int, float]:
+    """Reference energies in eV by atomic number, from free atoms.
+
+    Args:
+        isolated: Structures; of these, those marked as isolated atoms count.
+        apart: Structures in which no atom has a neighbor, whatever they are called.
+            Single atoms count like marked ones; of the others, those that determine
+            elements which nothing else does.
+
+    Returns:
+        One energy per element that is determined.
+
+    Raises:
+        DataError: If two energies of an element contradict each other.
+    """
+    found = {z: (e, "") for z, e in isolated_energies(isolated).items()}
+    for s in apart:
+        if len(s.atoms) > 1 or "energy" not in s.has:
+            continue
+        z, energy = int(s.atoms.numbers[0]), float(s.labels.energy)
+        known, source = found.setdefault(z, (energy, s.source))
+        if abs(known - energy) > SAME_ATOM:
+            raise DataError(
+                f"two energies of the free atom {chemical_symbols[z]}: {known} eV "
+                f"{f'in {source}' if source else 'in an IsolatedAtom row'} and "
+                f"{energy} eV in {s.source}, which has no neighbor either; keep one"
+            )
+    energies = {z: energy for z, (energy, _) in found.items()}
+    several = [s for s in apart if len(s.atoms) > 1 and "energy" in s.has]
+    return dict(sorted({**_determined(several, energies), **energies}.items()))
+
+
+def _determined(
+    structures: Sequence[Structure], known: dict[int, float]
+) -> dict[int, float]:
+    """Energies of further elements that sums over free atoms determine."""
+    numbers = [s.atoms.numbers for s in structures]
+    unknown = sorted({int(z) for row in numbers for z in row} - set(known))
+    if not unknown:
+        return {}
+    counts = np.array([[(row == z).sum() for z in unknown] for row in numbers], float)
+    energies = np.array(
+        [
+            float(s.labels.energy)
+            - sum(known.get(int(z), 0.0) for z in s.atoms.numbers)
+            for s in structures
+        ]
+    )
+    solution = np.linalg.lstsq(counts, energies, rcond=None)[0]
+    spans = np.linalg.pinv(counts) @ counts
+    return {
+        z: float(solution[n])
+        for n, z in enumerate(unknown)
+        if abs(spans[n, n] - 1) < 1e-9
+    }
 
 
 def isolated_energies(
@@ -253,6 +344,17 @@ def _check_files(names: Iterable[str], config: DataConfig) -> None:
             f"data.root, which is {config.root or 'not set'}, and that to the folder "
             f"that the command is started in, {Path.cwd()}"
         )
+
+
+def _check_units(structures: Sequence[Structure], config: DataConfig) -> None:
+    """Refuse stated units that the labels contradict."""
+    every = max(1, len(structures) // MOST_JUDGED)
+    facts = [gather_facts(s, 0) for s in structures[::every] if len(s.atoms) > 1]
+    if not facts:
+        return
+    found = list(judge_labels(facts, config.keys))
+    for finding in check_stated_units(found, config.units):
+        raise DataError(f"data.units: {finding.message}")
 
 
 def _check_labels(

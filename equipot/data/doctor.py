@@ -1,15 +1,15 @@
 """Examines labeled files for what would silently spoil a training."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from ase.data import chemical_symbols, covalent_radii
 
 from equipot.config.data import KeysConfig
-from equipot.data.consistency import check_consistency
-from equipot.data.dataset import isolated_energies
+from equipot.config.label_units import UnitsConfig
+from equipot.data.dataset import free_atom_energies
 from equipot.data.duplicates import check_duplicates
 from equipot.data.energy_checks import check_energies
 from equipot.data.errors import DataError
@@ -23,7 +23,7 @@ from equipot.data.findings import (
     sort_findings,
 )
 from equipot.data.force_checks import check_forces, check_stress_values
-from equipot.data.pair_model import fit_pair_model
+from equipot.data.label_judgment import check_stated_units, judge_labels
 from equipot.data.pairs import overall_minimum, parse_pair
 from equipot.data.presence import check_presence
 from equipot.data.reading import (
@@ -32,7 +32,7 @@ from equipot.data.reading import (
     iterate_sources,
     parse_structure,
 )
-from equipot.data.stress_convention import check_stress
+from equipot.data.total_energies import check_binding
 from equipot.units import GPA_PER_EV_PER_A3
 
 TOO_CLOSE = 0.35
@@ -45,6 +45,7 @@ def examine(
     paths: Sequence[Path | str],
     keys: KeysConfig | None = None,
     *,
+    units: UnitsConfig | None = None,
     pooled: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> DoctorReport:
@@ -55,6 +56,7 @@ def examine(
     Args:
         paths: Files in any format of ASE but pickles.
         keys: Names of the labels.
+        units: Units of the files; those of the package by default.
         pooled: The files are parts of one set; a structure in two of them is no leak.
         progress: Called with a message before each step.
 
@@ -66,7 +68,7 @@ def examine(
     """
     if len({Path(p).resolve() for p in paths}) < len(paths):
         raise ValueError("a file is given twice; each would be a duplicate of itself")
-    keys = keys or KeysConfig()
+    keys, units = keys or KeysConfig(), units or UnitsConfig()
     say = progress or (lambda _: None)
     available: Counter[str] = Counter()
     findings: list[Finding] = []
@@ -74,22 +76,27 @@ def examine(
     facts: list[Facts] = []
     for n, path in enumerate(paths):
         say(f"reading {path}")
-        structures, unreadable = _read(Path(path), keys, available)
+        structures, unreadable = _read(Path(path), keys, units, available)
         findings.extend(unreadable)
         files.append(structures)
         facts.extend(gather_facts(s, n) for s in structures if not s.isolated)
     isolated = [s for group in files for s in group if s.isolated]
-    findings.extend(_check_isolated(isolated, facts))
+    free = [f for f in facts if f.free]
+    facts = [f for f in facts if not (f.free and f.num_atoms == 1)]
+    references = _read_references(isolated, free, findings)
+    findings.extend(_check_isolated(references, len(isolated), facts))
     if facts:
         say("comparing labels and structures")
         findings.extend(check_presence(facts, keys, available))
-        findings.extend(check_energies(facts, _elements(isolated)))
+        findings.extend(check_energies(facts, references))
+        findings.extend(check_binding(facts, references))
         findings.extend(check_forces(facts))
         findings.extend(check_stress_values(facts))
         findings.extend(_check_distances(facts))
         findings.extend(check_duplicates(facts, pooled=pooled))
         say("fitting a pair potential to the forces")
-        findings.extend(_check_with_pair_model(facts, keys))
+        found = list(judge_labels(facts, keys))
+        findings.extend([*found, *check_stated_units(found, units)])
     return DoctorReport(
         files=tuple(
             _summary(str(path), files[n], [f for f in facts if f.file == n])
@@ -97,11 +104,12 @@ def examine(
         ),
         minimum_distances=overall_minimum(f.minimum_distances for f in facts),
         findings=sort_findings(findings),
+        units=units.stated,
     )
 
 
 def _read(
-    path: Path, keys: KeysConfig, available: Counter[str]
+    path: Path, keys: KeysConfig, units: UnitsConfig, available: Counter[str]
 ) -> tuple[list[Structure], list[Finding]]:
     """Structures of a file, and one finding for all frames that make no sense."""
     structures: list[Structure] = []
@@ -117,7 +125,7 @@ def _read(
             break
         atoms, source = frame
         try:
-            structure = parse_structure(atoms, keys, source)
+            structure = parse_structure(atoms, keys, source, units)
         except DataError as error:
             errors.append(error)
         else:
@@ -133,28 +141,43 @@ def _read(
     ]
 
 
-def _check_isolated(
-    structures: Sequence[Structure], facts: Sequence[Facts]
-) -> Iterator[Finding]:
+def _read_references(
+    isolated: Sequence[Structure], free: Sequence[Facts], findings: list[Finding]
+) -> dict[int, float]:
+    """Energies of free atoms, marked or not; what contradicts is a finding."""
+    apart = [f.structure for f in free]
+    single = [s for s in apart if len(s.atoms) == 1]
+    if single:
+        findings.append(
+            Finding(
+                "info",
+                "references",
+                f"{counted(len(single), 'single atom')} without neighbors, not marked "
+                "as IsolatedAtom, fix reference energies and are not learned from",
+                some([s.source for s in single]),
+            )
+        )
     try:
-        energies = isolated_energies(structures)
+        return free_atom_energies(isolated, apart)
     except DataError as error:
-        yield Finding("error", "references", str(error))
-        return
+        findings.append(Finding("error", "references", str(error)))
+        return {}
+
+
+def _check_isolated(
+    references: Mapping[int, float], rows: int, facts: Sequence[Facts]
+) -> Iterator[Finding]:
     present = {z for f in facts for z in f.composition}
-    missing = sorted(present - set(energies))
-    if energies and missing:
+    missing = sorted(present - set(references))
+    if references and missing:
         symbols = ", ".join(chemical_symbols[z] for z in missing)
+        kind = "IsolatedAtom rows" if rows else "free atoms"
         yield Finding(
             "error",
             "references",
-            f"there are IsolatedAtom rows, but none for {symbols}: add them, or set "
+            f"there are {kind}, but none for {symbols}: add them, or set "
             'reference_energies to "least_squares"',
         )
-
-
-def _elements(structures: Sequence[Structure]) -> set[int]:
-    return {z for s in structures for z in s.atoms.numbers.tolist()}
 
 
 def _check_distances(facts: Sequence[Facts]) -> Iterator[Finding]:
@@ -178,30 +201,6 @@ def _check_distances(facts: Sequence[Facts]) -> Iterator[Finding]:
 
 def _fraction(pair: str, distance: float) -> float:
     return distance / sum(covalent_radii[z] for z in parse_pair(pair))
-
-
-def _check_with_pair_model(
-    facts: Sequence[Facts], keys: KeysConfig
-) -> Iterator[Finding]:
-    model = fit_pair_model(facts)
-    stressed = any("stress" in f.structure.has for f in facts)
-    if model is None:
-        if stressed:
-            yield Finding(
-                "info",
-                "stress-convention",
-                "sign, unit and order of the stress undecided: too few structures with "
-                "forces",
-            )
-        return
-    doubts = list(check_consistency(model, facts))
-    yield from doubts
-    if doubts and stressed:
-        yield Finding(
-            "info", "stress-convention", "not judged: first correct energies and forces"
-        )
-    elif stressed:
-        yield from check_stress(model, keys.virials or keys.stress or "stress")
 
 
 def _summary(

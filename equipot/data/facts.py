@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from ase.data import covalent_radii
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy import ndarray
 
 from equipot.data.fingerprint import fingerprint, orientation
@@ -20,6 +20,8 @@ MOLECULE_CUTOFF = 25.0
 """The same for structures that do not repeat."""
 LARGEST_MOLECULE = 400
 """Atoms up to which all pairs of a molecule are looked at."""
+BONDED = 1.25
+"""Distance over the sum of covalent radii up to which two atoms count as bonded."""
 ASYMMETRY = 0.02
 """Size of the sum of weighted unit vectors above which nothing makes a force vanish."""
 
@@ -48,8 +50,18 @@ class Facts:
     """Shortest distance in Å of each pair of elements."""
     closeness: float
     """Shortest distance as a fraction of the sum of covalent radii."""
+    nearest: Float[ndarray, " atoms"]
+    """Distance of each atom to its nearest neighbor, as a fraction of the sum of the
+    covalent radii; infinite if there is none."""
+    bonds: Int[ndarray, " atoms"]
+    """Neighbors of each atom within `BONDED` times the sum of the covalent radii."""
     unexplained_zeros: int
     """Atoms with a force of exactly zero that no symmetry makes vanish."""
+
+    @property
+    def free(self) -> bool:
+        """Whether no atom has a neighbor: the energy is that of free atoms."""
+        return bool(np.isinf(self.nearest).all())
 
     @property
     def source(self) -> str:
@@ -88,6 +100,9 @@ def gather_facts(structure: Structure, file: int) -> Facts:
     distance = np.linalg.norm(vectors, axis=1)
     ends = graph.atomic_numbers.numpy()[graph.edge_index.numpy()]
     radii = covalent_radii[ends].sum(axis=0)
+    nearest = np.full(len(atoms), math.inf)
+    np.minimum.at(nearest, graph.edge_index.numpy()[1], distance / radii)
+    bonded = graph.edge_index.numpy()[1][distance < BONDED * radii]
     around, edges, radius = _surroundings(structure, graph, vectors)
     volume = float(atoms.get_volume()) if atoms.pbc.all() else 0.0
     return Facts(
@@ -103,6 +118,8 @@ def gather_facts(structure: Structure, file: int) -> Facts:
         orientation=orientation(around, radius),
         minimum_distances=pair_distances([graph]),
         closeness=float((distance / radii).min()) if len(distance) else math.inf,
+        nearest=nearest,
+        bonds=np.bincount(bonded, minlength=len(atoms)),
         unexplained_zeros=_unexplained_zeros(
             labels.forces.numpy(), graph, vectors, distance
         ),

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 Severity = Literal["error", "warning", "info"]
@@ -61,6 +61,8 @@ class DoctorReport:
     """Shortest distance in Å of each pair of elements, such as ``"H-O"``."""
     findings: tuple[Finding, ...]
     """Findings, errors first."""
+    units: dict[str, str] = field(default_factory=dict)
+    """Units of the files that were stated and converted, by label."""
 
     @property
     def passed(self) -> bool:

@@ -69,4 +69,5 @@ def orientation(
 def _sum_over_edges(
     values: Float[ndarray, " edges"], receivers: Int[ndarray, " edges"], num_atoms: int
 ) -> Float[ndarray, " atoms"]:
-    return np.bincount(receivers, weights=values, minlength=num_atoms)
+    # Without edges NumPy counts in integers, whatever the weights
+    return np.bincount(receivers, weights=values, minlength=num_atoms).astype(float)

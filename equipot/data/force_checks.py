@@ -6,11 +6,16 @@ import numpy as np
 
 from equipot.data.facts import Facts
 from equipot.data.findings import Finding, counted, some
+from equipot.data.near_frames import group_frames
 
 NET_FORCE = 1e-3
 """Net force in eV/Å per atom above which it bounds the accuracy that can be reached."""
 TORQUE = 1e-2
 """Torque of a molecule, as a fraction of the sum of its parts, that is too large."""
+FEWEST_FRAMES = 6
+"""Frames with the same atoms that tell atoms that were held fixed."""
+SPOILT = 0.1
+"""Share of structures with forces set to zero above which they are no exceptions."""
 FORCE = 50.0
 """Force in eV/Å that is rarely meant."""
 
@@ -108,16 +113,54 @@ def _zero_forces(facts: Sequence[Facts]) -> Iterator[Finding]:
             "instead",
             some([f.source for f in entirely]),
         )
+    held = [] if partly else always_zero(facts)
+    if held:
+        yield Finding(
+            "error",
+            "zero-forces",
+            f"the same atoms have a force of exactly zero in each of {len(held)} "
+            "frames, although their surroundings change: were they held fixed? Their "
+            "true forces are needed (write nan where they are not known)",
+            some([f.source for f in held]),
+        )
     if partly:
         count = sum(f.unexplained_zeros for f in partly)
+        many = len(partly) > 2 and len(partly) > SPOILT * len(facts)
         yield Finding(
-            "warning",
+            "error" if many else "warning",
             "zero-forces",
             f"{counted(count, 'atom')} in {counted(len(partly), 'structure')} with a "
             "force of exactly zero that no symmetry explains: were they held fixed? "
-            "Their true forces are needed",
+            "Their true forces are needed (write nan where they are not known)",
             some([f.source for f in partly]),
         )
+
+
+def always_zero(facts: Sequence[Facts]) -> list[Facts]:
+    """Frames with atoms whose force is exactly zero in every frame of their kind.
+
+    Where frames differ, as those of dynamics do, no symmetry does that.
+
+    Args:
+        facts: Structures of all files.
+
+    Returns:
+        Those frames; none of kinds with fewer than `FEWEST_FRAMES`.
+    """
+    found: list[Facts] = []
+    for group in group_frames(facts):
+        frames = [facts[n] for n in group]
+        forces = np.array([f.forces for f in frames])
+        if len(frames) < FEWEST_FRAMES or not np.isfinite(forces).all():
+            continue
+        moving = [f for f in frames if f.forces.any()]
+        if len(moving) < FEWEST_FRAMES:
+            continue
+        zero = np.array([(f.forces == 0).all(axis=1) for f in moving]).all(axis=0)
+        distances = np.array([f.nearest for f in moving])[:, zero]
+        if zero.any() and (distances.max(axis=0) > 1.001 * distances.min(axis=0)).any():
+            found.extend(moving)
+    return found
 
 
 def _torque(f: Facts) -> float:

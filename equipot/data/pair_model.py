@@ -47,6 +47,8 @@ class PairModel:
     """What energies of pairs are linear in, with whatever coefficients."""
     stress: Float[np.ndarray, "structures 3 3"]
     """Stress in eV/Å^3 that belongs to the forces; NaN without a volume."""
+    forces: list[Float[np.ndarray, "atoms 3"]]
+    """Forces of the fit in eV/Å."""
     explained: float
     """Fraction of the square of the forces that the fit explains."""
     alternatives: dict[str, float]
@@ -76,7 +78,7 @@ def fit_pair_model(facts: Sequence[Facts]) -> PairModel | None:
     hypotheses = _alternative_forces(facts)
     right = torch.zeros(size, 1 + len(hypotheses), dtype=torch.float64)
     square = torch.zeros(1 + len(hypotheses), dtype=torch.float64)
-    energies, virials = [], []
+    energies, virials, gradients = [], [], []
     for f, graph in zip(chosen, graphs, strict=True):
         energy, gradient, virial = basis.design(graph)
         forces = torch.from_numpy(f.forces)
@@ -90,6 +92,7 @@ def fit_pair_model(facts: Sequence[Facts]) -> PairModel | None:
         square += weight * columns.square().sum(dim=1)
         energies.append(energy)
         virials.append(virial)
+        gradients.append(gradient.float())
     gram += (RIDGE * gram.trace() / size + 1e-300) * torch.eye(
         size, dtype=torch.float64
     )
@@ -102,6 +105,7 @@ def fit_pair_model(facts: Sequence[Facts]) -> PairModel | None:
         energy=(torch.stack(energies) @ c).numpy(),
         features=torch.stack(energies).numpy(),
         stress=(torch.stack(virials) @ c).numpy() / volume[:, None, None],
+        forces=[(g @ c.float()).reshape(-1, 3).double().numpy() for g in gradients],
         explained=explained[0],
         alternatives=dict(zip(hypotheses, explained[1:], strict=True)),
     )

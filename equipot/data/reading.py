@@ -13,11 +13,13 @@ from ase import Atoms
 from jaxtyping import Float
 
 from equipot.config.data import KeysConfig
+from equipot.config.label_units import UnitsConfig
 from equipot.data.errors import DataError
 from equipot.data.frames import iterate_frames
 from equipot.data.geometry import check_geometry
 from equipot.data.hessians import attach_hessians, in_text
 from equipot.data.labels import WEIGHTED, Labels
+from equipot.data.unit_conversion import converted_geometry, size_of
 
 ISOLATED = "IsolatedAtom"
 LONGEST_NAME = 200
@@ -64,7 +66,10 @@ class Structure:
 
 
 def read_structures(
-    path: Path | str, keys: KeysConfig | None = None, hessians: Path | None = None
+    path: Path | str,
+    keys: KeysConfig | None = None,
+    hessians: Path | None = None,
+    units: UnitsConfig | None = None,
 ) -> list[Structure]:
     """Read all structures of a file with their labels.
 
@@ -73,6 +78,7 @@ def read_structures(
         keys: Names of the labels; names that the file lacks leave the label absent.
         hessians: File of NumPy (.npz) with Hessians of some or all of the structures;
             see `equipot.config.data.DataConfig.hessians`.
+        units: Units of the file; those of the package by default.
 
     Returns:
         The structures in the order of the file, isolated atoms among them.
@@ -82,7 +88,7 @@ def read_structures(
     """
     keys = keys or KeysConfig()
     structures = [
-        parse_structure(atoms, keys, source)
+        parse_structure(atoms, keys, source, units)
         for atoms, source in iterate_sources(Path(path))
     ]
     entries = [lookup(s.atoms, keys.hessian) for s in structures]
@@ -104,25 +110,32 @@ def iterate_sources(path: Path) -> Iterator[tuple[Atoms, str]]:
         yield atoms, f"{path}#{n}"
 
 
-def parse_structure(atoms: Atoms, keys: KeysConfig, source: str) -> Structure:
+def parse_structure(
+    atoms: Atoms, keys: KeysConfig, source: str, units: UnitsConfig | None = None
+) -> Structure:
     """Check a structure and pick out its labels.
 
     Args:
         atoms: Structure as ASE reads it.
         keys: Names of the labels.
         source: File and frame for messages.
+        units: Units of positions and labels; those of the package by default.
 
     Returns:
-        The structure; keys that differ from the names in case alone are renamed in
-        `atoms`. A stress of nothing but zeros on a structure that does not repeat
-        in three directions, which some programs write, counts as absent.
+        The structure, in the units of the package; keys that differ from the names in
+        case alone are renamed in `atoms`. A stress of nothing but zeros on a structure
+        that does not repeat in three directions, which some programs write, counts as
+        absent.
 
     Raises:
         DataError: If positions, cell, species or a label do not make sense.
     """
+    units = units or UnitsConfig()
+    atoms = converted_geometry(atoms, units)
     check_geometry(atoms, source)
     _adopt_spelling(atoms, keys, source)
-    _check_units(atoms, source)
+    if not units.stated:
+        _check_units(atoms, source)
     labels = Labels(
         energy=torch.tensor([_energy(atoms, keys.energy, source)], dtype=torch.float64),
         forces=torch.from_numpy(_forces(atoms, keys.forces, source)),
@@ -132,6 +145,8 @@ def parse_structure(atoms: Atoms, keys: KeysConfig, source: str) -> Structure:
         ),
         weights=_weights(atoms, keys, source),
     )
+    if units.stated:
+        labels = _converted(labels, keys, units, source)
     structure = _without_ignored_labels(
         Structure(
             atoms, labels, _config_type(lookup(atoms, keys.config_type), source), source
@@ -148,6 +163,33 @@ def parse_structure(atoms: Atoms, keys: KeysConfig, source: str) -> Structure:
             f"{keys.energy!r}; it has {', '.join(available_keys(atoms)) or 'none'}"
         )
     return structure
+
+
+def _converted(
+    labels: Labels, keys: KeysConfig, units: UnitsConfig, source: str
+) -> Labels:
+    """Labels in eV, eV/Å and eV/Å^3, of a structure in Å."""
+    if labels.hessian is not None:
+        raise DataError(
+            f"{source}: has a Hessian, which data.units does not convert: write it in "
+            "eV/Å^2 with the other labels in the units of the package, or set "
+            "keys.hessian to null"
+        )
+    by_virials = keys.virials is not None
+    changed = sorted({"energy", "length"} & set(units.stated))
+    silent = "stress" not in units.model_fields_set and not by_virials
+    if changed and silent and not labels.stress.isnan().all():
+        raise DataError(
+            f"{source}: data.units states the unit of {' and '.join(changed)}, not "
+            "that of the stress, which is there: state stress as well, such as "
+            "stress: eV/Å^3"
+        )
+    return replace(
+        labels,
+        energy=labels.energy * size_of(units.energy),
+        forces=labels.forces * size_of(units.forces),
+        stress=labels.stress * size_of(units.energy if by_virials else units.stress),
+    )
 
 
 def lookup(atoms: Atoms, key: str | None) -> Any:
@@ -172,7 +214,8 @@ def _check_units(atoms: Atoms, source: str) -> None:
         if unit_of_label and not str(value).strip().lower().startswith("ev"):
             raise DataError(
                 f"{source}: {key}={str(value)[:40]!r}, but labels are read in eV, eV/Å "
-                "and eV/Å^3; convert them, and correct or remove the key"
+                "and eV/Å^3; convert them, and correct or remove the key, or state "
+                "data.units"
             )
 
 

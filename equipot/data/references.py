@@ -67,7 +67,7 @@ def reference_energies_of(
         )
     counts = composition_matrix([e.graph.atomic_numbers for e in labeled], elements)
     energies = np.array([float(e.labels.energy) for e in labeled])
-    return fit_reference_energies(counts, energies, elements)
+    return fit_reference_energies(counts, energies, elements, isolated)
 
 
 def composition_matrix(
@@ -81,6 +81,7 @@ def fit_reference_energies(
     counts: Float[np.ndarray, "structures elements"],
     energies: Float[np.ndarray, " structures"],
     elements: tuple[int, ...],
+    fixed: Mapping[int, float] | None = None,
 ) -> ReferenceEnergies:
     """Least-squares fit of energies per atom; of all solutions that of least norm.
 
@@ -88,27 +89,40 @@ def fit_reference_energies(
         counts: Atoms of each element in each structure.
         energies: Energies of the structures in eV.
         elements: Atomic numbers of the columns of `counts`.
+        fixed: Energies in eV of free atoms, which are not fitted.
 
     Returns:
-        The energies of the elements, with a warning if they are not determined.
+        The energies of the elements, with a warning if they are not determined, or
+        only some are those of free atoms.
     """
+    known = {z: float(e) for z, e in (fixed or {}).items() if z in elements}
+    open_ = [n for n, z in enumerate(elements) if z not in known]
+    given = np.array([known.get(z, 0.0) for z in elements])
     size = counts.sum(axis=1)
     solution, _, rank, _ = np.linalg.lstsq(
-        counts / size[:, None], energies / size, rcond=1e-8
+        counts[:, open_] / size[:, None], (energies - counts @ given) / size, rcond=1e-8
     )
-    warnings: tuple[str, ...] = ()
-    if rank < len(elements):
-        warnings = (
-            f"the compositions determine {rank} of {len(elements)} reference energies "
+    given[open_] = solution
+    warnings: list[str] = []
+    if rank < len(open_):
+        warnings.append(
+            f"the compositions determine {rank} of {len(open_)} reference energies "
             "(rank of the fit), the others are a choice: energies of other "
             "compositions, such as atomization energies, will mean nothing; add "
-            "IsolatedAtom rows if you need them",
+            "IsolatedAtom rows if you need them"
         )
+    free = ", ".join(chemical_symbols[z] for z in known)
+    if known and open_:
+        warnings.append(
+            f"only the reference energies of {free} are those of free atoms, the "
+            "others are fitted: atomization energies mean nothing"
+        )
+    source = f"least_squares (rank {rank} of {len(open_)})"
     return ReferenceEnergies(
-        energies=dict(zip(elements, solution.tolist(), strict=True)),
-        source=f"least_squares (rank {rank} of {len(elements)})",
-        rank=int(rank),
-        warnings=warnings,
+        energies=dict(zip(elements, given.tolist(), strict=True)),
+        source=f"{source}, free atoms of {free}" if known else source,
+        rank=int(rank) + len(known),
+        warnings=tuple(warnings),
     )
 
 
@@ -126,7 +140,9 @@ def _complete(
     )
 
 
-def _number(symbol: str) -> int:
-    if atomic_numbers.get(symbol, 0) < 1:
-        raise DataError(f"reference_energies: {symbol!r} is not an element")
-    return atomic_numbers[symbol]
+def _number(name: str) -> int:
+    """Atomic number of an element that is named by its symbol or by the number."""
+    number = int(name) if name.isdigit() else atomic_numbers.get(name, 0)
+    if not 1 <= number < len(chemical_symbols):
+        raise DataError(f"reference_energies: {name!r} is not an element")
+    return number

@@ -30,6 +30,9 @@ def print_report(report: DoctorReport, console: Console) -> None:
     for file in report.files:
         for line in _describe(file):
             console.print(line, highlight=False)
+    if report.units:
+        stated = ", ".join(f"{name} in {unit}" for name, unit in report.units.items())
+        console.print(f"converted on reading: {stated}", highlight=False)
     console.print()
     if report.minimum_distances:
         console.print(f"[bold]Shortest distances[/] (Å)  {_distances(report)}\n")

@@ -20,9 +20,12 @@ from equipot.data.references import (
     composition_matrix,
     reference_energies_of,
 )
+from equipot.data.total_energies import STRONGEST, binding_energy
 from equipot.graph import AtomicGraph, edge_vectors
 from equipot.neighbors import dimensionality
 
+UNBINDING = 100.0
+"""Energy per atom in eV beyond free atoms that even colliding atoms do not have."""
 FLOATS = (
     "energy_scale",
     "energy_shift",
@@ -124,7 +127,8 @@ def compute_statistics(
         The statistics; their `warnings` tell of a reference fit without full rank.
 
     Raises:
-        DataError: If there is no structure, or an element has no reference energy.
+        DataError: If there is no structure, an element has no reference energy, or
+            structures would be bound to free atoms as nothing is.
     """
     if not examples:
         raise DataError("there is no structure to learn from")
@@ -134,6 +138,9 @@ def compute_statistics(
     references = reference_energies_of(
         examples, elements, reference_energies, isolated or {}
     )
+    impossible = _impossible_binding(examples, references)
+    if impossible is not None and references.source == "isolated_atoms":
+        raise DataError(impossible)
     residual = _residual_energies(examples, elements, references)
     scale, warning = _scale(examples, residual)
     edges = sum(_edges_within_cutoff(e.graph) for e in examples)
@@ -163,7 +170,25 @@ def compute_statistics(
         density_range=_density_range([e.graph for e in examples]),
         energy_range=_extremes(residual),
         largest_force=_largest_force(examples),
-        warnings=tuple(w for w in (*references.warnings, warning) if w is not None),
+        warnings=tuple(
+            w
+            for w in (
+                *references.warnings,
+                impossible,
+                _without_energies(examples),
+                warning,
+            )
+            if w is not None
+        ),
+    )
+
+
+def _without_energies(examples: Sequence[Example]) -> str | None:
+    if any(not e.labels.energy.isnan() for e in examples):
+        return None
+    return (
+        "no structure has an energy: those of the potential have an arbitrary zero for "
+        "each composition and mean nothing but differences along the forces"
     )
 
 
@@ -242,6 +267,33 @@ def _residual_energies(
     energy = np.array([float(e.labels.energy) for e in labeled])
     offset = counts @ np.array([references.energies[z] for z in elements])
     return (energy - offset) / counts.sum(axis=1)
+
+
+def _impossible_binding(
+    examples: Sequence[Example], references: ReferenceEnergies
+) -> str | None:
+    """What is wrong with free atoms that structures are bound to as nothing is."""
+    if references.source not in ("isolated_atoms", "given"):
+        return None
+    if not any(references.energies.values()):
+        return None  # a choice of zero, no energies of atoms
+    for e in examples:
+        numbers = e.graph.atomic_numbers
+        if e.labels.energy.isnan() or not e.graph.num_edges:
+            continue
+        bound = binding_energy(
+            numbers.tolist(), float(e.labels.energy), references.energies
+        )
+        if not STRONGEST < bound < UNBINDING:
+            return (
+                f"{e.source}: with these reference energies ({references.source}) the "
+                f"energy is {bound:.4g} eV per atom beyond free atoms; nothing is "
+                f"below {STRONGEST:g} (tungsten has -8.9) or above {UNBINDING:g}: free "
+                "atoms and structures are of different codes, pseudopotentials or "
+                "units. Correct one of them, or set reference_energies to "
+                '"least_squares"'
+            )
+    return None
 
 
 def _scale(

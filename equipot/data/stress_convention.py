@@ -9,6 +9,7 @@ from numpy import ndarray
 
 from equipot.data.findings import Finding
 from equipot.data.pair_model import ORDERS, PairModel
+from equipot.data.work import Ratio
 from equipot.units import GPA_PER_EV_PER_A3
 
 FEWEST = 8
@@ -27,6 +28,14 @@ NEAR = 0.7
 """Logarithm of the factor within which another unit is recognized."""
 ALIKE = 0.4
 """Difference of these logarithms up to which two units are both possible."""
+SCALED = 1.33
+"""Factor from the work that energies show that a stress cannot have."""
+SCALED_PAIRS = 1.5
+"""Factor from the pair potential that it cannot have where pairs describe it well."""
+PRECISE = 0.97
+"""Correlation with the pair potential that this needs."""
+PRECISE_FORCES = 0.9
+"""Share of the forces that the pair potential must explain for it."""
 UNITS = {
     "eV/Å^3": 1.0,
     "GPa": GPA_PER_EV_PER_A3,
@@ -148,23 +157,82 @@ def _effective_number(values: ndarray) -> float:
     return float(squares.sum() ** 2 / ((squares**2).sum() + 1e-300))
 
 
-def check_stress(model: PairModel, key: str) -> Iterator[Finding]:
+def check_stress(
+    model: PairModel, key: str, ratio: Ratio, odd: Sequence[int] = ()
+) -> Iterator[Finding]:
     """Findings about the convention of stress labels, over all and in each group.
 
     Args:
         model: Pair potential fitted to the forces.
         key: Name of the labels, for messages.
+        ratio: Energies, less the work of the forces, over the work of the stress.
+        odd: Positions of frames that are left aside.
 
     Yields:
-        An error if labels follow another convention, otherwise what was seen.
+        An error if labels follow another convention or are scaled, otherwise what was
+        seen.
     """
     usable = [
         n
         for n, f in enumerate(model.facts)
-        if np.isfinite(f.stress).all() and np.isfinite(model.stress[n]).all()
+        if n not in set(odd)
+        and np.isfinite(f.stress).all()
+        and np.isfinite(model.stress[n]).all()
     ]
     if not usable:
         return
+    found = list(_check_convention(model, key, usable))
+    yield from found
+    if not any(f.severity == "error" for f in found):
+        yield from _check_scale(model, key, usable, ratio)
+
+
+def _check_scale(
+    model: PairModel, key: str, usable: Sequence[int], ratio: Ratio
+) -> Iterator[Finding]:
+    """Findings about the size of the stress, by its work or by the pair potential."""
+    if ratio.trusted:
+        low, high = sorted((abs(ratio.low), abs(ratio.high)))
+        seen = (
+            f"where cells change, energies differ by {ratio.value:.3g} times the work "
+            f"of {key} (correlation {ratio.correlation:.2f})"
+        )
+        if ratio.value < 0 or low > SCALED or high < 1 / SCALED:
+            yield Finding(
+                "error",
+                "stress-scale",
+                f"{seen}: expected 1; is it scaled, of the other sign, a virial, or in "
+                "another unit than eV/Å^3?",
+            )
+        else:
+            yield Finding("info", "stress-scale", seen)
+        return
+    verdict = _judge(model, usable)
+    known = verdict is not None and (
+        verdict.correlation > PRECISE and model.explained > PRECISE_FORCES
+    )
+    if verdict is None:
+        return
+    if known and not 1 / SCALED_PAIRS < verdict.factor < SCALED_PAIRS:
+        yield Finding(
+            "error",
+            "stress-scale",
+            f"{key} is {verdict.factor:.2g} times what a pair potential says, which "
+            f"explains {model.explained:.0%} of the forces: is it scaled?",
+        )
+    elif not known:
+        yield Finding(
+            "info",
+            "stress-scale",
+            f"undecided whether {key} is scaled by less than a factor of {SLACK:g}: no "
+            "near frames with different cells, and pairs of atoms do not describe the "
+            "forces well enough",
+        )
+
+
+def _check_convention(
+    model: PairModel, key: str, usable: Sequence[int]
+) -> Iterator[Finding]:
     verdict = _judge(model, usable)
     if verdict is None:
         yield Finding(

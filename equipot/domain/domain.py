@@ -62,7 +62,7 @@ class Domain:
         density: Lowest and highest number of atoms per Å^3 of structures that pairs
             within the cutoff connect with their images in three directions. That of a
             slab, a wire or a molecule depends on the vacuum and is not compared.
-        energy: Lowest and highest energy in eV per atom beyond free atoms.
+        energy: Lowest and highest energy in eV per atom beyond reference energies.
         reference_energies: Energy in eV of free atoms by atomic number; zero if left
             out.
         largest_force: In eV/Å.
@@ -250,9 +250,9 @@ class Domain:
             (),
             energy,
             low if energy < low else high,
-            f"the energy is {energy:.4f} eV per atom beyond free atoms, of the "
-            f"training set {_span(self.energy, '.4f')} ({low:.4f} to {high:.4f} is "
-            "allowed)",
+            f"the energy is {energy:.4f} eV per atom beyond the reference energies, "
+            f"of the training set {_span(self.energy, '.4f')} ({low:.4f} to "
+            f"{high:.4f} is allowed)",
         )
 
     def _force_too_large(

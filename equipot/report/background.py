@@ -57,13 +57,24 @@ def ranges(statistics: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "Neighbors", ", ".join(parts)
     spans = (
         ("Density", "density_range", ".4f", "atoms/Å^3"),
-        ("Energy", "energy_range", ".3f", "eV/atom beyond free atoms"),
+        ("Energy", "energy_range", ".3f", f"eV/atom {_zero_of_energy(statistics)}"),
     )
     for name, key, form, unit in spans:
         if (span := statistics.get(key)) is not None:
             yield name, f"{span[0]:{form}} to {span[1]:{form}} {unit}"
     if (force := statistics.get("largest_force")) is not None:
         yield "Largest force", f"{force:.3g} eV/Å"
+
+
+def _zero_of_energy(statistics: Mapping[str, Any]) -> str:
+    """What energies are counted from: free atoms only where references are theirs."""
+    source = str(statistics.get("reference_source", ""))
+    names = {
+        "isolated_atoms": "beyond free atoms",
+        "given": "beyond the reference energies of the configuration",
+        "none": "in total",
+    }
+    return names.get(source, "beyond fitted reference energies, not free atoms")
 
 
 def verification(about: Provenance) -> Markup:

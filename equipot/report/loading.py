@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from equipot.config.data import KeysConfig
+from equipot.config.label_units import UnitsConfig
 from equipot.data.errors import DataError
 from equipot.data.reading import Structure, keys_of, read_structures
 
@@ -16,7 +17,10 @@ OURS = "equipot_"
 
 
 def load_structures(
-    files: Sequence[Path], keys: KeysConfig, hessians: Path | None = None
+    files: Sequence[Path],
+    keys: KeysConfig,
+    hessians: Path | None = None,
+    units: UnitsConfig | None = None,
 ) -> list[Structure]:
     """Read files and check that they have what was asked for.
 
@@ -24,6 +28,7 @@ def load_structures(
         files: Files in any format of ASE but pickles.
         keys: Names of the labels; names that were given must be in the files.
         hessians: File (.npz) with the Hessians of the structures of a single file.
+        units: Units of the files; those of the package by default.
 
     Returns:
         The structures in the order of the files, isolated atoms among them.
@@ -39,7 +44,9 @@ def load_structures(
             f"{hessians} holds the Hessians of one file, but {len(files)} are given; "
             "evaluate them one by one"
         )
-    structures = [s for file in files for s in read_structures(file, keys, hessians)]
+    structures = [
+        s for file in files for s in read_structures(file, keys, hessians, units)
+    ]
     present = keys_of(structures)
     if missing := keys.absent(present):
         wanted = ", ".join(f"{label} under {key!r}" for label, key in missing.items())

@@ -12,6 +12,7 @@ from rich.progress import Progress, track
 from equipot.atomic_file import make_folder, write_json
 from equipot.checkpoint import load_potential, read_header, read_statistics
 from equipot.config.data import KeysConfig
+from equipot.config.label_units import UnitsConfig
 from equipot.data.dataset import make_example
 from equipot.data.elements import check_elements
 from equipot.data.reading import ISOLATED, Structure
@@ -54,6 +55,7 @@ def run_evaluation(
     dtype: str | None = None,
     backend: str | None = None,
     hessians: Path | None = None,
+    units: UnitsConfig | None = None,
 ) -> Evaluation:
     """Evaluate a model on files, print the errors, and write what is wanted.
 
@@ -68,6 +70,7 @@ def run_evaluation(
         dtype: ``"float32"`` or ``"float64"``; by default what it was trained in.
         backend: Who computes the tensor products; by default as configured.
         hessians: File (.npz) with the Hessians of the structures of a single file.
+        units: Units of the labels in the files; those of the package by default.
 
     Returns:
         The evaluation.
@@ -85,7 +88,7 @@ def run_evaluation(
     ]
     potential = members[0] if len(members) == 1 else Committee(members)
     keys = with_keys_of_training(keys, header)
-    everything = load_structures(data, keys, hessians)
+    everything = load_structures(data, keys, hessians, units)
     structures = [s for s in everything if not s.isolated]
     if wanted.report or wanted.json or not wanted.predictions:
         check_labels(structures, keys)
@@ -113,7 +116,10 @@ def run_evaluation(
         data,
         potential,
         backend=potential.backend,
-        notes=_notes(len(everything) - len(structures)),
+        notes=(
+            *_notes(len(everything) - len(structures)),
+            *_unit_notes(units or UnitsConfig()),
+        ),
         members={str(file): read_header(file)["sha256"] for file in files[1:]},
     )
     for item in console.summary(evaluation, header, about.notes):
@@ -155,6 +161,12 @@ def _record(evaluation: Evaluation, about: Provenance) -> dict[str, Any]:
         **({"hessians": evaluation.hessians} if evaluation.hessians else {}),
         "warnings": [*warnings(evaluation, about.header), *about.notes],
     }
+
+
+def _unit_notes(units: UnitsConfig) -> tuple[str, ...]:
+    if not units.stated:
+        return ()
+    return (f"labels were converted on reading: {units.describe()} in the files.",)
 
 
 def _committee(evaluation: Evaluation, about: Provenance) -> dict[str, Any]:

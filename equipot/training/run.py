@@ -417,6 +417,7 @@ class _Run:
             self.files.best,
             backends=[self.model.backend],
             device=str(self.device),
+            level="quick",
         )
         write_json(self.files.certificate, certificate.as_dict())
         report = self.journal.say if certificate.passed else self.journal.warn

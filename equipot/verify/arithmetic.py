@@ -1,6 +1,6 @@
 """What depends on the machine: precision, order of sums, and searches for neighbors."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -8,53 +8,127 @@ from ase import Atoms
 from torch import Tensor
 
 from equipot.agreement import Difference
+from equipot.derivatives import hessian_vector_product
 from equipot.models.build import with_backend
+from equipot.models.differentiable import differentiable_forces
 from equipot.models.energy_model import EnergyModel
 from equipot.models.potential import Potential
 from equipot.neighbors import neighbor_list
-from equipot.verify.physics import largest_force, predict, worst
+from equipot.verify.physics import (
+    SMALLEST_FORCE,
+    Predicted,
+    Quantity,
+    described,
+    graph_of,
+    largest_force,
+    predict,
+    size_of_forces,
+    worst,
+)
+from equipot.verify.quantities import given
 from equipot.verify.result import Check
 
 SINGLE_TOLERANCE = 1e-4
 """Of the largest force, in float32."""
+SINGLE_REASON = (
+    "of the largest or the typical force, over 1 Å for each atom, per volume, or of "
+    "the largest product; rounding of 1e-7, which layers let grow by 1e3"
+)
+TOTAL = "total energy"
+TOTAL_TOLERANCE = 5e-6
+TOTAL_FACTOR = 10.0
+TOTAL_REASON = (
+    "of the typical force over 1 Å for each atom; ten times the rounding of the "
+    "network, as references are added in double precision"
+)
 REPETITION_TOLERANCE = 1e-12
 """Of energies and of the largest force, where sums on a GPU may run in any order."""
 BRUTE_FORCE_ATOMS = 300
 """Structures up to this size are searched by brute force, larger ones by cells."""
 
 
-def precision_check(potential: Potential, structures: Sequence[Atoms]) -> Check:
-    """Forces in float32 and in float64, of the network alone.
+def precision_checks(
+    potential: Potential, structures: Sequence[Atoms], *, typical: float = 0.0
+) -> list[Check]:
+    """Energy, forces, stress and curvature in float32 and in float64.
 
     Args:
         potential: In any arithmetic.
         structures: With atoms.
+        typical: Force in eV/Å of atoms that are not on sites of a lattice.
+
+    Returns:
+        A line for each quantity of the network alone, and one for the energy with
+        references and repulsion, which are added in double precision.
     """
     network = potential.network_alone()
-    single, double = (
-        [
-            predict(with_backend(network, potential.backend, dtype), a)
-            for a in structures
+    found: dict[str, list[Quantity]] = {}
+    for atoms in structures:
+        single, double = (
+            _measured(with_backend(network, potential.backend, dtype), atoms)
+            for dtype in (torch.float32, torch.float64)
+        )
+        size = size_of_forces(double[0], atoms, typical)
+        where = described(atoms)
+        for quantity in _rounding(single, double, size, atoms):
+            found.setdefault(quantity.name, []).append(quantity)
+        whole = [
+            predict(with_backend(potential, potential.backend, dtype), atoms)
+            for dtype in (torch.float32, torch.float64)
         ]
-        for dtype in (torch.float32, torch.float64)
+        off = _largest(whole[0].energy - whole[1].energy)
+        total = size * len(atoms)
+        found.setdefault(TOTAL, []).append(Quantity(TOTAL, "eV", off, total, where))
+    checks = []
+    for name, quantities in found.items():
+        tolerance = SINGLE_TOLERANCE
+        if name == TOTAL:
+            own = [q.difference / q.size for q in found["energy"]]
+            tolerance = max(TOTAL_TOLERANCE, TOTAL_FACTOR * max(own))
+        checks.append(
+            worst(
+                quantities,
+                against="float64",
+                tolerance=tolerance,
+                reason=SINGLE_REASON if name != TOTAL else TOTAL_REASON,
+                dtype="float32",
+            )
+        )
+    return checks
+
+
+def _measured(model: Potential, atoms: Atoms) -> tuple[Predicted, Tensor]:
+    """Predictions, and the product of the Hessian with a random direction."""
+    forces, positions = differentiable_forces(model, graph_of(model, [atoms]))
+    generator = torch.Generator().manual_seed(0)
+    direction = torch.randn(positions.shape, generator=generator).double()
+    product = hessian_vector_product(
+        forces, positions, (direction / direction.norm()).to(positions.device)
     )
-    size = largest_force(double)
-    difference = max(
-        _largest(a.forces - b.forces) for a, b in zip(single, double, strict=True)
-    )
-    return Check(
-        quantity="forces",
-        unit="eV/Å",
-        against="float64",
-        dtype="float32",
-        difference=Difference(difference, size, SINGLE_TOLERANCE),
-        reason="of the largest force; rounding of 1e-7, which layers let grow by 1e3",
-    )
+    return predict(model, atoms), product.double().cpu()
+
+
+def _rounding(
+    single: tuple[Predicted, Tensor],
+    double: tuple[Predicted, Tensor],
+    size: float,
+    atoms: Atoms,
+) -> Iterator[Quantity]:
+    (a, first), (b, second) = single, double
+    where = described(atoms)
+    total = size * len(atoms)
+    yield Quantity("energy", "eV", _largest(a.energy - b.energy), total, where)
+    yield Quantity("forces", "eV/Å", _largest(a.forces - b.forces), size, where)
+    if a.stress is not None and b.stress is not None:
+        density = len(atoms) / float(atoms.get_volume())
+        off = _largest(a.stress - b.stress)
+        yield Quantity("stress", "eV/Å^3", off, size * density, where)
+    off, largest = _largest(first - second), max(size, _largest(second))
+    yield Quantity("Hessian-vector", "eV/Å^2", off, largest, where)
 
 
 def repetition_check(model: EnergyModel, structures: Sequence[Atoms]) -> Check:
     """The same call twice, to the bit; on GPUs to rounding."""
-    exact = model.device.type == "cpu"
     first, second = ([predict(model, atoms) for atoms in structures] for _ in range(2))
     size = largest_force(first)
     quantities = []
@@ -64,9 +138,46 @@ def repetition_check(model: EnergyModel, structures: Sequence[Atoms]) -> Check:
             ("energy", "eV", float((a.energy - b.energy).abs()), energy),
             ("forces", "eV/Å", _largest(a.forces - b.forces), size),
         ]
+    return _repeated(model, quantities, "the same call again")
+
+
+def many_calls_check(model: EnergyModel, element: int, calls: int) -> Check:
+    """The same cheap call many times: errors of one call in hundreds.
+
+    Args:
+        model: In float64.
+        element: Atomic number of the two atoms.
+        calls: How many.
+    """
+    pair = Atoms([element] * 2, [[0, 0, 0], [0.1, 0.2, 0.6 * model.cutoff]])
+    graph = graph_of(model, [pair])
+    first = model(graph, {"energy", "forces"}, create_graph=False)
+    forces = given(first.forces, "forces")
+    size = max(SMALLEST_FORCE, _largest(forces))
+    energy = max(1.0, _largest(first.energy))
+    worst_energy, worst_force = 0.0, 0.0
+    for _ in range(calls):
+        again = model(graph, {"energy", "forces"}, create_graph=False)
+        energies = _largest(again.energy - first.energy)
+        off = _largest(given(again.forces, "forces") - forces)
+        worst_energy = energies if not energies <= worst_energy else worst_energy
+        worst_force = off if not off <= worst_force else worst_force
+    quantities = [
+        ("energy", "eV", worst_energy, energy),
+        ("forces", "eV/Å", worst_force, size),
+    ]
+    return _repeated(model, quantities, "many calls")
+
+
+def _repeated(
+    model: EnergyModel,
+    quantities: Sequence[tuple[str, str, float, float]],
+    against: str,
+) -> Check:
+    exact = model.device.type == "cpu"
     return worst(
         quantities,
-        against="the same call again",
+        against=against,
         tolerance=0.0 if exact else REPETITION_TOLERANCE,
         reason="the same bits" if exact else "of its size; sums in any order",
     )

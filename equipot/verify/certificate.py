@@ -1,24 +1,29 @@
 """Everything that is known about whether a potential is what it should be."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
+import numpy as np
 import torch
 from ase import Atoms
 
+from equipot.agreement import Difference
+from equipot.data.statistics import Statistics
 from equipot.models.build import with_backend
+from equipot.models.differentiable import constant_weights
 from equipot.models.energy_model import EnergyModel
 from equipot.models.potential import Potential
 from equipot.verify.arithmetic import (
+    many_calls_check,
     neighbor_check,
-    precision_check,
+    precision_checks,
     repetition_check,
 )
-from equipot.verify.backend import make_probes, quick_choice
-from equipot.verify.conservation import conservation_checks
-from equipot.verify.consistency import consistency_checks
+from equipot.verify.backend import make_probes
+from equipot.verify.conservation import conservation_checks, expansion_check
+from equipot.verify.consistency import consistency_of_each
 from equipot.verify.cutoff_scan import CutoffScan, smoothness_check
 from equipot.verify.dimers import (
     HOLE_TOLERANCE,
@@ -28,14 +33,60 @@ from equipot.verify.dimers import (
     scan_dimers,
 )
 from equipot.verify.dynamics import Drift, drift_check, measure_drift
-from equipot.verify.invariance import invariance_checks
+from equipot.verify.generated import Generated, generate
+from equipot.verify.invariance import (
+    MIRROR,
+    invariance_checks,
+    reflection_difference,
+)
+from equipot.verify.kinks import kink_check, lines_of_pairs, lines_of_structures
 from equipot.verify.limits import free_atom_check, separation_check
-from equipot.verify.physics import SMALLEST_FORCE
+from equipot.verify.outputs import output_checks
+from equipot.verify.periodicity import vacuum_check
+from equipot.verify.physics import SMALLEST_FORCE, predict
 from equipot.verify.result import Check
-from equipot.verify.scans import choose_pairs, pair_label
+from equipot.verify.scans import Scan, choose_pairs, pair_label
+from equipot.verify.strength import (
+    bond_checks,
+    cluster_check,
+    compressed_cluster_check,
+    hidden_pulls,
+    measure_bonds,
+)
+from equipot.verify.subject import ModelFailureError, Subject
 
 MOST_NAMED = 4
 """Pairs of elements that a note names."""
+UNUSUAL_SCALE = 100.0
+"""Times the forces that the model has: a stated typical force is not believed then."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """How much is looked at."""
+
+    calls: int
+    """Times that one cheap call is repeated."""
+    atoms: int
+    """Atoms of what structures are repeated to."""
+    thoroughly: int
+    """Structures of those given that are looked at in every way; the others are turned,
+    renumbered, and differentiated."""
+    crowded: bool
+    """Whether a compressed crystal is looked at, whose repetition has 20,000 edges."""
+    kinks: bool
+    """Whether slopes are looked at inside of the cutoff, and paths of structures."""
+    hessians: int
+    """Structures whose whole Hessian is compared."""
+    seeds: int = 1
+    """How often all random choices are made."""
+
+
+LEVELS: Final[dict[str, Level]] = {
+    "quick": Level(50, 72, 2, crowded=False, kinks=False, hessians=1),
+    "standard": Level(550, 136, 4, crowded=True, kinks=True, hessians=3),
+    "thorough": Level(20_000, 520, 1000, True, True, hessians=1000, seeds=3),
+}
 
 
 @dataclass(frozen=True)
@@ -98,55 +149,60 @@ def certify(
     reference_energies: Mapping[int, float] | None = None,
     closest: Limits | None = None,
     seed: int = 0,
+    typical_force: float | None = None,
+    lowest_energy: float | None = None,
+    level: str = "standard",
 ) -> Certificate:
     """Probe any potential-energy surface; nothing of how it is made is believed.
 
     Args:
         model: In float64.
-        structures: Where to evaluate it; one or two small ones are enough.
+        structures: Where to evaluate it, besides structures that are generated: all of
+            them are looked at.
         elements: Atomic numbers that it is for.
         reflections: Whether mirror images have to be equivalent.
         reference_energies: Energies in eV of free atoms that it states, if it does.
         closest: Distance in Å below which pairs are refused where it is used.
         seed: Of all random choices.
+        typical_force: Root mean square of forces of the training set in eV/Å, by which
+            rounding errors are judged where symmetry makes all forces vanish; that of
+            generated structures if left out.
+        lowest_energy: Lowest energy of the training set in eV per atom relative to free
+            atoms; that of the structures if left out.
+        level: ``"quick"``, ``"standard"`` or ``"thorough"``.
+
+    Returns:
+        What was found. What the model raises is a failure of a check.
 
     Raises:
-        ValueError: If there is no atom.
+        ValueError: If there is no atom, or no such level.
     """
     start = time.perf_counter()
-    chosen = quick_choice(
-        [len(atoms) for atoms in structures],
-        [bool(atoms.pbc.all()) for atoms in structures],
-    )
-    few = [structures[n] for n in chosen]
-    if not few:
+    if level not in LEVELS:
+        raise ValueError(f"unknown level {level!r}; choose among {', '.join(LEVELS)}")
+    given = [atoms for atoms in structures if len(atoms)]
+    if not given:
         raise ValueError("there is no atom to verify on; give structures with atoms")
-    pairs = choose_pairs(elements)
-    smoothness, at_cutoff = smoothness_check(model, pairs)
-    drift = measure_drift(model, _moving(few), seed=seed)
-    dimers = scan_dimers(model, pairs, closest)
-    checks = [
-        *invariance_checks(model, few, reflections=reflections, seed=seed),
-        *consistency_checks(model, make_probes(model, few, 2, seed), SMALLEST_FORCE),
-        *conservation_checks(model, few, seed=seed),
-        drift_check(drift),
-        smoothness,
-        separation_check(model, pairs),
-    ]
-    if reference_energies is not None:
-        checks.append(free_atom_check(model, elements, reference_energies))
-    checks += [
-        hole_check(dimers),
-        neighbor_check(model, few),
-        repetition_check(model, few),
-    ]
+    with constant_weights(model):
+        inspection = _Inspection(
+            subject=Subject(model, elements[0]),
+            given=given,
+            elements=tuple(elements),
+            reflections=reflections,
+            closest=closest,
+            level=LEVELS[level],
+            seed=seed,
+            stated_force=typical_force,
+        )
+        checks, curves, pulls = inspection.run(reference_energies, lowest_energy)
+        notes = inspection.notes(curves.dimers, pulls, level)
     return Certificate(
-        structures=len(few),
-        atoms=sum(len(atoms) for atoms in few),
+        structures=len(given),
+        atoms=sum(len(atoms) for atoms in given),
         checks=tuple(checks),
         seconds=time.perf_counter() - start,
-        curves=Curves(dimers, at_cutoff, drift),
-        notes=_notes(few, elements, dimers, reflections=reflections),
+        curves=curves,
+        notes=notes,
     )
 
 
@@ -155,6 +211,8 @@ def certify_potential(
     structures: Sequence[Atoms],
     *,
     closest: Limits | None = None,
+    statistics: Statistics | None = None,
+    level: str = "standard",
 ) -> Certificate:
     """Probe a potential, in float64 and in its own arithmetic.
 
@@ -162,26 +220,322 @@ def certify_potential(
         potential: Stays as it is.
         structures: Where to evaluate it.
         closest: Distance in Å below which pairs are refused where it is used.
+        statistics: Of its training set: how large its forces are, and its energies.
+        level: How much is looked at, see `certify`.
 
     Raises:
-        ValueError: If there is no atom.
+        ValueError: If there is no atom, or no such level.
     """
     start = time.perf_counter()
-    symmetries = {spec.symmetry for spec in potential.backbone.specs}
+    # without a layer there is nothing that a mirror could change
+    handed = "SO(3)" in {spec.symmetry for spec in potential.backbone.specs}
+    energies = None if statistics is None else statistics.energy_range
+    scale = None if statistics is None else statistics.energy_scale
     found = certify(
         with_backend(potential, potential.backend, torch.float64),
         structures,
         potential.elements,
-        reflections=symmetries == {"O(3)"},
+        reflections=not handed,
         reference_energies=potential.reference_energies,
         closest=closest,
+        typical_force=scale,
+        lowest_energy=None if energies is None else energies[0],
+        level=level,
     )
-    precision = precision_check(potential, structures)
+    made = generate(potential.elements, potential.cutoff, closest)
+    precision = precision_checks(
+        potential,
+        [*(a for a in structures if len(a)), made.crystal, made.boxed],
+        typical=abs(scale or potential.scale),
+    )
     return replace(
         found,
-        checks=(*found.checks, precision),
+        checks=(*found.checks, *precision),
         seconds=time.perf_counter() - start,
     )
+
+
+@dataclass(frozen=True)
+class _Inspection:
+    """A model, and all that it is looked at with."""
+
+    subject: Subject
+    given: Sequence[Atoms]
+    elements: tuple[int, ...]
+    reflections: bool
+    closest: Limits | None
+    level: Level
+    seed: int
+    stated_force: float | None
+
+    def run(
+        self, reference_energies: Mapping[int, float] | None, lowest: float | None
+    ) -> tuple[list[Check], Curves, list[str]]:
+        """All checks, what some were made from, and pulls beyond the domain."""
+        checks: list[Check] = []
+        for seed in range(self.seed, self.seed + self.level.seeds):
+            checks += self._structures(seed)
+        checks = _worst_of_each(checks)
+        more, curves, pulls = self._scans(lowest)
+        checks += more
+        if reference_energies is not None:
+            checks += _attempt(
+                "stated energy of free atoms",
+                lambda: [
+                    free_atom_check(self.subject, self.elements, reference_energies)
+                ],
+            )
+        return checks + self._repetitions(), curves, pulls
+
+    def _structures(self, seed: int) -> list[Check]:
+        """Symmetries, derivatives and outputs, on structures of all kinds."""
+        made = self._generated(seed)
+        given = self.given[: self.level.thoroughly]
+        rest = self.given[self.level.thoroughly :]
+        partly = [made.slab, made.wire, made.cluster]
+        kinds = [made.crystal, made.one_atom, *partly]
+        crowded = [made.compressed] if self.level.crowded else []
+        typical = self._typical(made)
+        model, every = self.subject, [*given, *kinds, *crowded]
+        groups: list[tuple[str, Callable[[], list[Check]]]] = [
+            (
+                "translation",
+                lambda: invariance_checks(
+                    model,
+                    every,
+                    reflections=self.reflections,
+                    seed=seed,
+                    typical=typical,
+                    many=self.level.atoms,
+                ),
+            ),
+            (
+                "a box with vacuum",
+                lambda: [vacuum_check(model, [*given, *partly], typical=typical)],
+            ),
+            (
+                "differences of its energy",
+                lambda: consistency_of_each(
+                    model,
+                    make_probes(model, [*every, made.boxed, made.left_handed], 2, seed),
+                    typical,
+                ),
+            ),
+            (
+                "energy along a path",
+                lambda: conservation_checks(
+                    model,
+                    [*given, made.crystal, made.boxed, *crowded],
+                    seed=seed,
+                    typical=typical,
+                ),
+            ),
+            ("other outputs asked for", lambda: self._outputs(made, typical)),
+        ]
+        if crowded and "stress" in model.gives:
+            groups.append(
+                (
+                    "energy along an expansion",
+                    lambda: [expansion_check(model, made.compressed, typical=typical)],
+                )
+            )
+        if rest:
+            groups += [
+                (
+                    "translation",
+                    lambda: invariance_checks(
+                        model, rest, seed=seed, typical=typical, lightly=True
+                    ),
+                ),
+                (
+                    "differences of its energy",
+                    lambda: consistency_of_each(
+                        model, make_probes(model, rest, 1, seed), typical
+                    ),
+                ),
+            ]
+        if self.level.kinks:
+            moving = [
+                atoms
+                for atoms in (*given, made.crystal, made.cluster)
+                if len(atoms) > 1
+            ]
+            pairs = choose_pairs(self.elements)
+            lines = [
+                *lines_of_pairs(pairs, model.cutoff, self.closest),
+                *lines_of_structures(moving, seed),
+            ]
+            groups.append(
+                (
+                    "its limits inside of the cutoff",
+                    lambda: [kink_check(model, lines, typical=typical)],
+                )
+            )
+        return [check for name, make in groups for check in _attempt(name, make)]
+
+    def _outputs(self, made: Generated, typical: float) -> list[Check]:
+        """What is asked for alone and with others; Hessians of small structures."""
+        small = [made.cluster, made.crystal, made.slab, made.boxed, made.left_handed]
+        small += sorted(self.given, key=len)[: self.level.hessians]
+        return output_checks(
+            self.subject, small[: self.level.hessians], typical=typical
+        )
+
+    def _scans(self, lowest: float | None) -> tuple[list[Check], Curves, list[str]]:
+        """Pairs, triples and clusters at all distances, and dynamics."""
+        model, closest = self.subject, self.closest
+        pairs = choose_pairs(self.elements)
+        checks: list[Check] = []
+        pulls: list[str] = []
+        at_cutoff, dimers, drift = _nothing_seen(pairs, model.cutoff)
+        try:
+            drift = measure_drift(model, _moving(self.given), seed=self.seed)
+            checks.append(drift_check(drift))
+            smooth, at_cutoff = smoothness_check(model, pairs)
+            checks += [smooth, separation_check(model, pairs)]
+            dimers = scan_dimers(model, pairs, closest)
+            bonds = measure_bonds(model, pairs, closest, self.given, lowest)
+            pulls = hidden_pulls(bonds)
+            checks += [
+                hole_check(dimers),
+                compressed_cluster_check(model, dimers, self.elements),
+                *bond_checks(bonds),
+                cluster_check(model, self.elements, closest, bonds, seed=self.seed),
+            ]
+        except ModelFailureError as error:
+            checks.append(_failure("the other side of the cutoff", error))
+        return checks, Curves(dimers, at_cutoff, drift), pulls
+
+    def _repetitions(self) -> list[Check]:
+        """Searches for neighbors, and the same calls again."""
+        model = self.subject
+        made = self._generated(self.seed)
+        every = [*self.given, made.crystal, made.one_atom, made.slab, made.compressed]
+        return [
+            neighbor_check(model, every),
+            *_attempt(
+                "the same call again",
+                lambda: [
+                    repetition_check(model, [*self.given, made.crystal]),
+                    many_calls_check(model, self.elements[0], self.level.calls),
+                ],
+            ),
+        ]
+
+    def _generated(self, seed: int) -> Generated:
+        molecules = [a for a in self.given if not a.pbc.any() and len(a) > 1]
+        crystals = [a for a in self.given if a.pbc.all()]
+        return generate(
+            self.elements,
+            self.subject.cutoff,
+            self.closest,
+            molecule=min(molecules, key=len, default=None),
+            crystal=min(crystals, key=len, default=None),
+            seed=seed,
+        )
+
+    def _typical(self, made: Generated) -> float:
+        """Root mean square of forces in eV/Å where no symmetry makes them vanish."""
+        try:
+            forces = torch.cat(
+                [
+                    predict(self.subject, atoms).forces
+                    for atoms in (made.crystal, made.cluster, made.boxed)
+                ]
+            )
+        except ModelFailureError:
+            return SMALLEST_FORCE  # which the checks will tell of
+        measured = float(forces.square().mean().sqrt())
+        if not np.isfinite(measured):
+            return SMALLEST_FORCE
+        stated = abs(self.stated_force or 0.0)
+        believed = stated if stated <= UNUSUAL_SCALE * measured else 0.0
+        return max(SMALLEST_FORCE, measured, believed)
+
+    def notes(
+        self, dimers: Sequence[DimerScan], pulls: Sequence[str], level: str
+    ) -> tuple[str, ...]:
+        """What was not looked at, and what is no failure but should be known."""
+        notes = []
+        if level == "quick":
+            notes.append(
+                "a quick look, as after training: no structure of 20,000 edges, no "
+                "slopes inside of the cutoff, and no call repeated more than "
+                f"{self.level.calls} times; equipot verify looks at them"
+            )
+        if not self.reflections:
+            notes.append(self._mirror_note())
+        if "stress" not in self.subject.gives:
+            notes.append("stress is not compared: the model gives none")
+        total = len(self.elements) * (len(self.elements) + 1) // 2
+        if len(dimers) < total:
+            notes.append(f"{len(dimers)} of {total} pairs of elements were looked at")
+        if pulls:
+            more = len(pulls) - MOST_NAMED
+            notes.append(
+                "outside of its domain, closer than in training, atoms pull each other "
+                f"more than any bond does: {', '.join(pulls[:MOST_NAMED])}"
+                + (f" and {more} more pairs" if more > 0 else "")
+                + ". Calculators and dynamics refuse to go there"
+            )
+        return (*notes, *_hidden_holes(dimers))
+
+    def _mirror_note(self) -> str:
+        text = f"{MIRROR} need not be equivalent: the potential is SO(3) only"
+        try:
+            made = self._generated(self.seed)
+            largest = reflection_difference(
+                self.subject, [*self.given, made.cluster], seed=self.seed
+            )
+        except ModelFailureError:
+            return text
+        return f"{text}; their energies differ by up to {largest:.2g} eV per atom"
+
+
+def _attempt(name: str, make: Callable[[], list[Check]]) -> list[Check]:
+    """Checks, or a failure that tells what the model raised instead of a result."""
+    try:
+        return make()
+    except ModelFailureError as error:
+        return [_failure(name, error)]
+
+
+def _failure(name: str, error: ModelFailureError) -> Check:
+    return Check(
+        quantity="result",
+        unit="",
+        against=name,
+        dtype="float64",
+        difference=Difference(float("nan"), 1.0, 0.0),
+        reason=str(error),
+        where="no result",
+    )
+
+
+def _worst_of_each(checks: Sequence[Check]) -> list[Check]:
+    """One line for each kind of check, in the order in which they were made."""
+    found: dict[tuple[str, str], list[Check]] = {}
+    for check in checks:
+        quantity = check.quantity if check.against.startswith("differences") else ""
+        found.setdefault((check.against, quantity), []).append(check)
+    return [max(same, key=_used) for same in found.values()]
+
+
+def _used(check: Check) -> tuple[bool, float]:
+    """Share of what is allowed; a NaN is the worst of all."""
+    d = check.difference
+    return not check.passed, d.relative / d.tolerance if d.tolerance else d.relative
+
+
+def _nothing_seen(
+    pairs: Sequence[tuple[int, int]], cutoff: float
+) -> tuple[CutoffScan, tuple[DimerScan, ...], Drift]:
+    """Curves of a model that gave no result."""
+    nothing = np.full(2, np.nan)
+    distances = np.array([0.9, 1.1]) * cutoff
+    scan = Scan(distances, nothing, nothing)
+    drift = Drift(1, (1.0, 0.5), (np.zeros(1),) * 2, (np.full(1, np.nan),) * 2)
+    return CutoffScan(pairs[0], cutoff, scan, nothing), (), drift
 
 
 def _moving(structures: Sequence[Atoms]) -> Atoms:
@@ -190,23 +544,9 @@ def _moving(structures: Sequence[Atoms]) -> Atoms:
     return min(moving, key=len) if moving else structures[0]
 
 
-def _notes(
-    structures: Sequence[Atoms],
-    elements: Sequence[int],
-    dimers: Sequence[DimerScan],
-    *,
-    reflections: bool,
-) -> tuple[str, ...]:
+def _hidden_holes(dimers: Sequence[DimerScan]) -> list[str]:
+    """Where atoms attract each other beyond the domain."""
     notes = []
-    if not reflections:
-        notes.append("mirror images are not compared: the potential is SO(3) only")
-    if not any(atoms.pbc.all() for atoms in structures):
-        notes.append(
-            "stress is not compared: no structure has three periodic directions"
-        )
-    total = len(elements) * (len(elements) + 1) // 2
-    if len(dimers) < total:
-        notes.append(f"{len(dimers)} of {total} pairs of elements were looked at")
     hidden = [d for d in dimers if d.hidden_hole[0] > HOLE_TOLERANCE]
     if hidden:
         hidden.sort(key=lambda d: -d.hidden_hole[0])
@@ -223,4 +563,4 @@ def _notes(
             + ". Calculators and dynamics refuse to go there; model.zbl adds the "
             "repulsion of nuclei"
         )
-    return tuple(notes)
+    return notes

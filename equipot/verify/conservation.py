@@ -10,8 +10,11 @@ from jaxtyping import Float64
 from equipot.derivatives import hessian_vector_product
 from equipot.models.differentiable import differentiable_forces
 from equipot.models.energy_model import EnergyModel
+from equipot.models.prediction import Output
 from equipot.verify.physics import (
     SMALLEST_FORCE,
+    Quantity,
+    described,
     graph_of,
     predict_in_batches,
     worst,
@@ -25,10 +28,18 @@ PIECES = 12
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(4)
 """Of Gauss and Legendre, in each piece of a path: exact to eighth order."""
 WORK_TOLERANCE = 1e-5
+EXPANSION = 2.6
+"""Of a compressed crystal, to which it is expanded: by a factor of 18 in density."""
+EXPANSION_PIECES = 40
+EXPANSION_TOLERANCE = 1e-3
 
 
 def conservation_checks(
-    model: EnergyModel, structures: Sequence[Atoms], *, seed: int = 0
+    model: EnergyModel,
+    structures: Sequence[Atoms],
+    *,
+    seed: int = 0,
+    typical: float = SMALLEST_FORCE,
 ) -> list[Check]:
     """Work along paths, and symmetry of second derivatives.
 
@@ -36,12 +47,13 @@ def conservation_checks(
         model: In float64.
         structures: With atoms.
         seed: Of paths and directions.
+        typical: Force in eV/Å by which errors are judged at least.
     """
     rng = np.random.default_rng(seed)
     moving = [atoms for atoms in structures if len(atoms) > 1] or list(structures)
     return [
         worst(
-            [_work(model, atoms, rng) for atoms in moving],
+            [_work(model, atoms, rng, typical) for atoms in moving],
             against="energy along a path",
             tolerance=WORK_TOLERANCE,
             reason=(
@@ -50,16 +62,65 @@ def conservation_checks(
             ),
         ),
         worst(
-            [_curl(model, atoms, rng) for atoms in structures],
+            [_curl(model, atoms, rng, typical) for atoms in structures],
             against="its transpose",
             reason="of the largest product; rounding in second derivatives",
         ),
     ]
 
 
+def expansion_check(
+    model: EnergyModel, crystal: Atoms, *, typical: float = SMALLEST_FORCE
+) -> Check:
+    """Work of the stress while a compressed crystal expands, and the loss of energy.
+
+    On the way atoms lose most of their neighbors: an energy that jumps at some number
+    of them is found, whatever the number.
+
+    Args:
+        model: In float64, with a stress.
+        crystal: Periodic, compressed.
+        typical: Force in eV/Å by which errors are judged at least.
+    """
+    ends = np.geomspace(1.0, EXPANSION, EXPANSION_PIECES + 1)
+    steps = np.diff(ends)
+    inside = ends[:-1, None] + steps[:, None] * (1 + NODES) / 2
+    scales = [*ends.tolist(), *inside.ravel().tolist()]
+    expanded = []
+    for scale in scales:
+        larger = crystal.copy()
+        larger.set_cell(scale * crystal.cell.array, scale_atoms=True)
+        expanded.append(larger)
+    energies, slopes = [], []
+    outputs: set[Output] = {"energy", "stress"}
+    for batch, found in predict_in_batches(model, expanded, outputs):
+        volumes = torch.linalg.det(batch.cell).abs()
+        traces = given(found.stress, "stress").diagonal(dim1=1, dim2=2).sum(1)
+        energies.append(found.energy.double().cpu().numpy())
+        slopes.append((volumes * traces).double().cpu().numpy())
+    at_ends = np.concatenate(energies)[: len(ends)]
+    slope = np.concatenate(slopes)[len(ends) :].reshape(inside.shape) / inside
+    gains, work = np.diff(at_ends), steps * (slope @ WEIGHTS) / 2
+    quantities = []
+    for n, (gain, done) in enumerate(zip(gains.tolist(), work.tolist(), strict=True)):
+        near = slice(max(0, n - 1), n + 2)
+        size = max(float(np.abs(work[near]).max()), typical * float(steps[n]))
+        where = f"{described(crystal)} expanded by {ends[n]:.2f}"
+        quantities.append(Quantity("work", "eV", abs(gain - done), size, where))
+    return worst(
+        quantities,
+        against="energy along an expansion",
+        tolerance=EXPANSION_TOLERANCE,
+        reason=(
+            f"of the work done; {EXPANSION_PIECES} pieces of {len(NODES)} points, with "
+            "kinks in third derivatives where shells of neighbors leave the cutoff"
+        ),
+    )
+
+
 def _work(
-    model: EnergyModel, atoms: Atoms, rng: np.random.Generator
-) -> tuple[str, str, float, float]:
+    model: EnergyModel, atoms: Atoms, rng: np.random.Generator, typical: float
+) -> Quantity:
     """Work of the forces along a straight path, and the loss of energy."""
     direction = rng.normal(size=(len(atoms), 3))
     direction *= PATH / np.sqrt((direction**2).sum() / len(atoms))
@@ -70,7 +131,8 @@ def _work(
     weights = np.tile(WEIGHTS, PIECES) / 2 / PIECES
     work, effort = float(weights @ powers), float(weights @ np.abs(powers))
     loss = float(energies[0] - energies[-1])
-    return "work", "eV", abs(work - loss), max(effort, SMALLEST_FORCE * PATH)
+    size = max(effort, typical * PATH)
+    return Quantity("work", "eV", abs(work - loss), size, described(atoms))
 
 
 def _along(
@@ -95,8 +157,8 @@ def _along(
 
 
 def _curl(
-    model: EnergyModel, atoms: Atoms, rng: np.random.Generator
-) -> tuple[str, str, float, float]:
+    model: EnergyModel, atoms: Atoms, rng: np.random.Generator, typical: float
+) -> Quantity:
     """U H v and v H u: their difference is the circulation of the forces."""
     graph = graph_of(model, [atoms])
     forces, positions = differentiable_forces(model, graph)
@@ -105,5 +167,5 @@ def _curl(
     hu = hessian_vector_product(forces, positions, u).double()
     hv = hessian_vector_product(forces, positions, v).double()
     difference = float(((u * hv).sum() - (v * hu).sum()).abs())
-    size = max(SMALLEST_FORCE, float(hu.norm()), float(hv.norm()))
-    return "Hessian", "eV/Å^2", difference, size
+    size = max(typical, float(hu.norm()), float(hv.norm()))
+    return Quantity("Hessian", "eV/Å^2", difference, size, described(atoms))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -10,30 +11,40 @@ from jaxtyping import Float64, Int64
 from scipy.spatial.transform import Rotation
 
 from equipot.models.energy_model import EnergyModel
+from equipot.verify.generated import on_grid, tiled
 from equipot.verify.physics import (
     TOLERANCE,
     Predicted,
-    largest_force,
+    Quantity,
+    described,
     predict,
     predict_together,
+    size_of_energy,
+    size_of_forces,
     worst,
 )
 from equipot.verify.result import Check
 
-FAR = 100.0
-"""Å between copies of a molecule: beyond every cutoff."""
+FAR = 128.0
+"""Å between copies: beyond every cutoff. A power of two, see `on_grid`."""
+FARTHEST = 1024.0
+"""Å by which structures are moved."""
+MANY_ATOMS = 136
+"""Atoms of what a structure is repeated to."""
+IMAGES = 9
+"""Cells by which atoms are moved to other images."""
 LONGER = 0.25
 """Of the cutoff by which the graph reaches further than it has to."""
 REASON = (
-    "of the largest force; rounding of 1e-16, which layers and derivatives let grow by "
-    "less than 1e7"
+    "of the largest or the typical force; rounding of 1e-16, which layers and "
+    "derivatives let grow by less than 1e7"
 )
 ROUNDING_FACTOR = 30.0
 SMALLEST_TOLERANCE = 1e-12
 ROUNDING_REASON = (
-    f"of the largest force; {ROUNDING_FACTOR:g} times the rounding errors that a "
-    f"translation shows, at least {SMALLEST_TOLERANCE:g}: constants rounded to float32 "
-    "break symmetries by little more"
+    f"of the largest or the typical force; {ROUNDING_FACTOR:g} times the rounding "
+    f"errors that a translation shows, at least {SMALLEST_TOLERANCE:g}: constants "
+    "rounded to float32 break symmetries by little more"
 )
 EXTENSIVE = "; twice the energy is expected, and the same forces: size extensivity"
 
@@ -57,6 +68,9 @@ def invariance_checks(
     *,
     reflections: bool = True,
     seed: int = 0,
+    typical: float = 0.0,
+    many: int = MANY_ATOMS,
+    lightly: bool = False,
 ) -> list[Check]:
     """Compare predictions for structures and for the same ones, written otherwise.
 
@@ -65,34 +79,87 @@ def invariance_checks(
         structures: With atoms.
         reflections: Whether mirror images have to be equivalent, too.
         seed: Of rotations, translations and permutations.
+        typical: Force in eV/Å of atoms that are not on sites of a lattice.
+        many: Atoms of what structures are repeated to.
+        lightly: Only turned, renumbered, and with atoms in other images.
 
     Returns:
         A line for each way of writing a structure; the numbers are of the quantity and
         the structure that change most.
     """
     rng = np.random.default_rng(seed)
-    original = [predict(model, atoms) for atoms in structures]
-    changes = {k: v for k, v in CHANGES.items() if reflections or k != "mirror images"}
+    structures = [on_grid(atoms) for atoms in structures]
+    original = [_Original.of(model, atoms, typical) for atoms in structures]
+    changes = {k: v for k, v in CHANGES.items() if reflections or k != MIRROR}
+    if lightly:
+        changes = {name: changes[name] for name in LIGHTLY}
     checks: list[Check] = []
     for name, change in changes.items():
         # the first is the translation, which tells how large rounding errors are
         rounding = checks[0].difference.relative if checks else None
         found = [
-            (before, changed, predict(model, changed.atoms))
-            for atoms, before in zip(structures, original, strict=True)
-            if (changed := change(atoms, rng)) is not None
+            (before, changed)
+            for before in original
+            if (changed := change(before.atoms, rng)) is not None
         ]
         if found:
-            checks.append(_compare(name, found, rounding))
+            checks.append(_compare(model, name, found, rounding))
+    if lightly:
+        return checks
     rounding = checks[0].difference.relative
-    checks.append(_batch_check(model, structures, original, rounding))
-    checks.append(_padding_check(model, structures, original, rounding))
+    repeated = [
+        (before, _many(before.atoms, many, model.cutoff)) for before in original
+    ]
+    checks.append(_compare(model, "many copies", repeated, rounding))
+    checks.append(_batch_check(model, original, rounding))
+    checks.append(_padding_check(model, original, rounding))
     return checks
+
+
+def reflection_difference(
+    model: EnergyModel, structures: Sequence[Atoms], *, seed: int = 0
+) -> float:
+    """Largest change in eV per atom of an energy in the mirror.
+
+    Args:
+        model: In float64.
+        structures: With atoms.
+        seed: Of the mirrors.
+    """
+    rng = np.random.default_rng(seed)
+    return max(
+        float((predict(model, atoms).energy - predict(model, mirrored).energy).abs())
+        / len(atoms)
+        for atoms in structures
+        for mirrored in [_inverted(atoms, rng).atoms]
+    )
+
+
+@dataclass(frozen=True)
+class _Original:
+    """A structure, what is predicted for it, and how large its forces are."""
+
+    atoms: Atoms
+    found: Predicted
+    size: float
+
+    @classmethod
+    def of(cls, model: EnergyModel, atoms: Atoms, typical: float) -> "_Original":
+        found = predict(model, atoms)
+        return cls(atoms, found, size_of_forces(found, atoms, typical))
 
 
 def _translated(atoms: Atoms, rng: np.random.Generator) -> Change:
     moved = atoms.copy()
     moved.positions += rng.normal(size=3)
+    return Change(moved, np.arange(len(atoms)), np.eye(3))
+
+
+def _far_away(atoms: Atoms, rng: np.random.Generator) -> Change:
+    """Moved by powers of two: the differences of positions stay what they are."""
+    moved = atoms.copy()
+    distances = rng.permutation([FAR, -FARTHEST / 2, FARTHEST])
+    moved.positions += distances * rng.choice([-1.0, 1.0], 3)
     return Change(moved, np.arange(len(atoms)), np.eye(3))
 
 
@@ -120,21 +187,38 @@ def _in_other_images(atoms: Atoms, rng: np.random.Generator) -> Change | None:
     if not atoms.pbc.any():
         return None
     moved = atoms.copy()
-    steps = rng.integers(-2, 3, (len(atoms), 3)) * atoms.pbc
+    steps = rng.integers(-IMAGES, IMAGES + 1, (len(atoms), 3)) * atoms.pbc
     moved.positions += steps @ atoms.cell.array
     return Change(moved, np.arange(len(atoms)), np.eye(3))
 
 
 def _in_another_cell(atoms: Atoms, rng: np.random.Generator) -> Change | None:
-    """The same lattice in other vectors: a sum of two takes the place of one."""
+    """The same lattice in other vectors: twice a vector is added to the next ones."""
     directions = np.flatnonzero(atoms.pbc)
     if len(directions) < 2:
         return None
-    a, b = rng.permutation(directions)[:2]
+    order = rng.permutation(directions)
     changed = atoms.copy()
     cell = atoms.cell.array.copy()
-    cell[a] += cell[b]
+    for a, b in pairwise(order):
+        cell[b] += 2 * cell[a]
     changed.set_cell(cell)
+    return Change(changed, np.arange(len(atoms)), np.eye(3))
+
+
+def _other_handed(atoms: Atoms, rng: np.random.Generator) -> Change | None:
+    """Two vectors of the cell change places, or one its sign: a negative volume."""
+    if not atoms.pbc.any():
+        return None
+    changed = atoms.copy()
+    cell, pbc = atoms.cell.array.copy(), atoms.pbc.copy()
+    if rng.random() < 0.5:
+        a, b = rng.permutation(3)[:2]
+        cell[[a, b]], pbc[[a, b]] = cell[[b, a]], pbc[[b, a]]
+    else:
+        cell[rng.integers(3)] *= -1
+    changed.set_cell(cell)
+    changed.pbc = pbc
     return Change(changed, np.arange(len(atoms)), np.eye(3))
 
 
@@ -151,74 +235,83 @@ def _repeated(atoms: Atoms, rng: np.random.Generator) -> Change:
     return Change(doubled, np.tile(np.arange(count), 2), np.eye(3), copies=2)
 
 
+def _many(atoms: Atoms, many: int, cutoff: float) -> Change:
+    """So many atoms that a cell does not see its own image, or of many molecules."""
+    together = tiled(atoms, many, cutoff)
+    copies = len(together) // len(atoms)
+    order = np.tile(np.arange(len(atoms)), copies)
+    return Change(together, order, np.eye(3), copies=copies)
+
+
+MIRROR = "mirror images"
+LIGHTLY = ("translation", "rotation", "numbering of atoms", "periodic images")
 CHANGES: dict[str, Callable[[Atoms, np.random.Generator], Change | None]] = {
     "translation": _translated,
+    "a place far away": _far_away,
     "rotation": _turned,
-    "mirror images": _inverted,
+    MIRROR: _inverted,
     "numbering of atoms": _renumbered,
     "periodic images": _in_other_images,
     "choice of cell": _in_another_cell,
+    "left-handed cell": _other_handed,
     "two copies": _repeated,
 }
 
 
 def _compare(
+    model: EnergyModel,
     name: str,
-    found: Sequence[tuple[Predicted, Change, Predicted]],
+    found: Sequence[tuple[_Original, Change]],
     rounding: float | None,
 ) -> Check:
-    size = largest_force([before for before, _, _ in found])
     quantities = []
-    for before, change, after in found:
+    for before, change in found:
+        after = predict(model, change.atoms)
         turn = torch.from_numpy(change.turn)
+        order = torch.from_numpy(change.order)
+        old = before.found
         expected = Predicted(
-            change.copies * before.energy,
-            before.forces[torch.from_numpy(change.order)] @ turn.T,
-            None if before.stress is None else turn @ before.stress @ turn.T,
+            change.copies * old.energy,
+            old.forces[order] @ turn.T,
+            None if old.stress is None else turn @ old.stress @ turn.T,
+            old.energies[order],
+            None if old.features is None else old.features[order],
         )
-        quantities += _differences(after, expected, size, change.atoms)
-    extensive = any(change.copies > 1 for _, change, _ in found)
+        quantities += differences_of(after, expected, before.size, change.atoms)
+    extensive = any(change.copies > 1 for _, change in found)
     return _judge(quantities, name, rounding, EXTENSIVE if extensive else "")
 
 
 def _batch_check(
-    model: EnergyModel,
-    structures: Sequence[Atoms],
-    original: Sequence[Predicted],
-    rounding: float,
+    model: EnergyModel, original: Sequence[_Original], rounding: float
 ) -> Check:
     """Every structure, among the others, copies of itself, and a free atom."""
-    size = largest_force(original)
-    order = [*range(len(structures)), *reversed(range(len(structures)))]
-    company = [structures[n] for n in order]
-    alone = Atoms(structures[0].numbers[:1])
-    together = predict_together(model, [company[0], alone, *company[1:]])
+    company = [*original, *reversed(original)]
+    alone = Atoms(original[0].atoms.numbers[:1])
+    first, *others = (one.atoms for one in company)
+    together = predict_together(model, [first, alone, *others])
     del together[1]
     quantities = []
-    for n, after in zip(order, together, strict=True):
-        quantities += _differences(after, original[n], size, structures[n])
+    for before, after in zip(company, together, strict=True):
+        quantities += differences_of(after, before.found, before.size, before.atoms)
     return _judge(quantities, "company in a batch", rounding)
 
 
 def _padding_check(
-    model: EnergyModel,
-    structures: Sequence[Atoms],
-    original: Sequence[Predicted],
-    rounding: float,
+    model: EnergyModel, original: Sequence[_Original], rounding: float
 ) -> Check:
     """Every structure in a graph with pairs beyond the cutoff and with free atoms."""
-    size = largest_force(original)
-    alone = Atoms(structures[0].numbers[:1])
-    padded = [atoms for one in structures for atoms in (one, alone)]
+    alone = Atoms(original[0].atoms.numbers[:1])
+    padded = [atoms for one in original for atoms in (one.atoms, alone)]
     together = predict_together(model, padded, LONGER * model.cutoff)[::2]
     quantities = []
-    for atoms, before, after in zip(structures, original, together, strict=True):
-        quantities += _differences(after, before, size, atoms)
+    for before, after in zip(original, together, strict=True):
+        quantities += differences_of(after, before.found, before.size, before.atoms)
     return _judge(quantities, "longer pairs in the graph", rounding)
 
 
 def _judge(
-    quantities: Sequence[tuple[str, str, float, float]],
+    quantities: Sequence[Quantity],
     name: str,
     rounding: float | None,
     remark: str = "",
@@ -231,24 +324,38 @@ def _judge(
     )
 
 
-def _differences(
+def differences_of(
     found: Predicted, expected: Predicted, size: float, atoms: Atoms
-) -> list[tuple[str, str, float, float]]:
-    """Differences and sizes; energies per Å of force, stresses per volume."""
-    out = [
-        (
-            "energy",
-            "eV",
-            float((found.energy - expected.energy).abs()),
-            size * len(atoms),
-        ),
-        ("forces", "eV/Å", _largest(found.forces - expected.forces), size),
+) -> list[Quantity]:
+    """Differences between predictions, and their sizes.
+
+    Args:
+        found: For the atoms as they are written.
+        expected: For the same atoms in the same order.
+        size: Of forces in eV/Å; energies are compared with it over 1 Å for each atom,
+            stresses with that per volume.
+        atoms: The structure.
+    """
+    where = described(atoms)
+    total = size_of_energy(expected.energies, size)
+    each = size_of_energy(expected.energies, size / max(len(atoms), 1))
+    pairs = [
+        ("energy", "eV", found.energy, expected.energy, total),
+        ("forces", "eV/Å", found.forces, expected.forces, size),
+        ("energies", "eV", found.energies, expected.energies, each),
     ]
     if expected.stress is not None and found.stress is not None:
         density = len(atoms) / float(atoms.get_volume())
-        difference = _largest(found.stress - expected.stress)
-        out.append(("stress", "eV/Å^3", difference, size * density))
-    return out
+        pairs.append(
+            ("stress", "eV/Å^3", found.stress, expected.stress, size * density)
+        )
+    if expected.features is not None and found.features is not None:
+        largest = max(_largest(expected.features), 1e-3)
+        pairs.append(("features", "", found.features, expected.features, largest))
+    return [
+        Quantity(name, unit, _largest(one - other), scale, where)
+        for name, unit, one, other, scale in pairs
+    ]
 
 
 def _largest(values: torch.Tensor) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,13 +17,28 @@ from equipot.models.prediction import Output, Prediction
 from equipot.neighbors import build_graph
 from equipot.verify.quantities import given
 from equipot.verify.result import Check
+from equipot.verify.subject import abilities
 
 TOLERANCE = 1e-9
 """Relative to the largest force: what rounding of 1e-16 grows to in sums and layers."""
 SMALLEST_FORCE = 1e-3
 """eV/Å; smaller ones count as zero, as on the sites of a lattice."""
+ROUNDING = 1e-12
+"""Smallest tolerance of any comparison of energies."""
 MAX_EDGES = 50_000
 """Of what is predicted together: a few hundred megabytes of a small model."""
+
+
+class Quantity(NamedTuple):
+    """One number of a check."""
+
+    name: str
+    unit: str
+    difference: float
+    size: float
+    """What it is compared with, in its unit."""
+    where: str = ""
+    """Told if it is what fails."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +50,11 @@ class Predicted:
     forces: Float64[Tensor, "atoms 3"]
     """In eV/Å."""
     stress: Float64[Tensor, "3 3"] | None
-    """In eV/Å^3; None without a volume."""
+    """In eV/Å^3; None without a volume, and of models that give none."""
+    energies: Float64[Tensor, " atoms"]
+    """Of each atom, in eV."""
+    features: Float64[Tensor, "atoms channels"] | None = None
+    """Of models that give them."""
 
 
 def predict(model: EnergyModel, atoms: Atoms) -> Predicted:
@@ -54,8 +74,10 @@ def predict_together(
     """
     graph = graph_of(model, structures, longer)
     outputs: set[Output] = {"energy", "forces"}
-    if bool(graph.pbc.all(dim=1).any()):
+    if bool(graph.pbc.all(dim=1).any()) and "stress" in abilities(model):
         outputs.add("stress")
+    if "features" in abilities(model):
+        outputs.add("features")
     return _split(model(graph, outputs, create_graph=False), graph)
 
 
@@ -124,13 +146,53 @@ def largest_force(predictions: Sequence[Predicted]) -> float:
     return max(SMALLEST_FORCE, *sizes, 0.0)
 
 
+def size_of_forces(prediction: Predicted, atoms: Atoms, typical: float) -> float:
+    """Size in eV/Å by which errors in one structure are judged.
+
+    The forces of a perfect crystal vanish by symmetry, and so does its stress in
+    equilibrium; rounding errors do not, as they are those of the terms of a sum.
+
+    Args:
+        prediction: Of the structure.
+        atoms: The structure.
+        typical: Force in eV/Å between atoms that are not on sites of a lattice.
+
+    Returns:
+        The largest of: forces, stress per density over 1 Å, and the typical force.
+    """
+    sizes = [SMALLEST_FORCE, typical]
+    if prediction.forces.numel():
+        sizes.append(float(prediction.forces.abs().max()))
+    if prediction.stress is not None:
+        per_atom = float(prediction.stress.abs().max()) * atoms.get_volume()
+        sizes.append(float(per_atom) / len(atoms))
+    return max((size for size in sizes if np.isfinite(size)), default=SMALLEST_FORCE)
+
+
+def size_of_energy(energies: Float64[Tensor, " atoms"], size: float) -> float:
+    """Size in eV by which errors of an energy are judged: forces over 1 Å, per atom.
+
+    It is not below what float64 can tell of energies as large as those of all
+    electrons: the rounding of a sum over the atoms is a part of `ROUNDING` of it.
+
+    Args:
+        energies: Of the atoms.
+        size: Of forces in eV/Å.
+    """
+    count = len(energies)
+    rounding = (8 + count**0.5) * torch.finfo(torch.float64).eps
+    largest = float(energies.abs().sum()) if count else 0.0
+    return max(size * count, rounding * largest / ROUNDING)
+
+
 def worst(
-    quantities: Sequence[tuple[str, str, float, float]],
+    quantities: Sequence[tuple[str, str, float, float] | Quantity],
     *,
     against: str,
     reason: str,
     tolerance: float = TOLERANCE,
     where: str = "",
+    dtype: str = "float64",
 ) -> Check:
     """One line for several quantities: the one that differs most for its size.
 
@@ -140,30 +202,37 @@ def worst(
         reason: Why the tolerance is what it is.
         tolerance: Largest relative difference that passes.
         where: Which elements they are of.
+        dtype: Arithmetic that they were computed in.
     """
-    checks = [
-        Check(
-            name,
-            unit,
-            against,
-            "float64",
-            Difference(d, size, tolerance),
-            reason,
-            where,
-        )
-        for name, unit, d, size in quantities
-    ]
+    checks = []
+    for quantity in quantities:
+        name, unit, found, size, place = Quantity(*quantity)
+        difference = Difference(found, size, tolerance)
+        told = where or ("" if difference.passed else place)
+        checks.append(Check(name, unit, against, dtype, difference, reason, told))
     # a NaN is the worst of all
     return max(checks, key=lambda c: (not c.passed, c.difference.relative))
+
+
+def described(atoms: Atoms) -> str:
+    """Formula and periodic directions, such as ``Si8 TTF``."""
+    formula = atoms.get_chemical_formula()
+    return f"{formula} {''.join('FT'[int(p)] for p in atoms.pbc)}"
 
 
 def _split(prediction: Prediction, graph: AtomicGraph) -> list[Predicted]:
     sizes = torch.bincount(graph.batch, minlength=graph.num_graphs).tolist()
     forces = given(prediction.forces, "forces").double().cpu().split(sizes)
+    each = prediction.energies.detach().double().cpu().split(sizes)
     energies = prediction.energy.double().cpu()
     stresses: list[Tensor | None] = [None] * graph.num_graphs
-    for n in graph.pbc.all(dim=1).nonzero()[:, 0].tolist():
-        stresses[n] = given(prediction.stress, "stress")[n].double().cpu()
+    if prediction.stress is not None:
+        for n in graph.pbc.all(dim=1).nonzero()[:, 0].tolist():
+            stresses[n] = prediction.stress[n].double().cpu()
+    features: Sequence[Tensor | None] = [None] * graph.num_graphs
+    if prediction.features is not None:
+        features = prediction.features.double().cpu().split(sizes)
     return [
-        Predicted(e, f, s) for e, f, s in zip(energies, forces, stresses, strict=True)
+        Predicted(*one)
+        for one in zip(energies, forces, stresses, each, features, strict=True)
     ]

@@ -11,6 +11,7 @@ from equipot.derivatives import hessian_vector_product
 from equipot.graph import AtomicGraph
 from equipot.models.energy_model import EnergyModel
 from equipot.models.prediction import Output
+from equipot.verify.subject import abilities
 
 UNITS = {
     "energy": "eV",
@@ -94,7 +95,7 @@ def _evaluate(potential: EnergyModel, probe: Probe) -> dict[str, Tensor]:
     positions = probe.graph.positions.detach().requires_grad_()
     graph = replace(probe.graph, positions=positions)
     outputs: set[Output] = {"energy", "forces"}
-    if probe.periodic:
+    if probe.periodic and "stress" in abilities(potential):
         outputs.add("stress")
     prediction = potential(graph, outputs, create_graph=True)
     forces = given(prediction.forces, "forces")
@@ -107,6 +108,6 @@ def _evaluate(potential: EnergyModel, probe: Probe) -> dict[str, Tensor]:
         "forces": forces.detach(),
         "Hessian-vector": torch.stack(products),
     }
-    if probe.periodic:
+    if "stress" in outputs:
         values["stress"] = given(prediction.stress, "stress").detach()
     return values

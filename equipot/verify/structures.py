@@ -6,6 +6,7 @@ from itertools import product
 import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
+from jaxtyping import Float64, Int
 
 from equipot.data.pairs import pair_name
 from equipot.data.statistics import Statistics
@@ -38,15 +39,30 @@ def generate_structures(statistics: Statistics, seed: int = 0) -> list[Atoms]:
     elements = statistics.elements[:MAX_ATOMS]
     numbers = np.resize(np.array(elements), max(NUM_ATOMS, len(elements)))
     closest = _closest(statistics, elements)
+    cell, positions = place_atoms(numbers, closest, rng)
+    crystal = Atoms(numbers, positions, cell=cell, pbc=True)
+    return [crystal, Atoms(numbers, positions)]
+
+
+def place_atoms(
+    numbers: Int[np.ndarray, " atoms"],
+    closest: dict[tuple[int, int], float],
+    rng: np.random.Generator,
+) -> tuple[Float64[np.ndarray, "3 3"], Float64[np.ndarray, "atoms 3"]]:
+    """A tilted cell as small as random places are found for, and the places.
+
+    Args:
+        numbers: Atomic numbers.
+        closest: Distance in Å that pairs of elements keep.
+        rng: For the places.
+    """
     edge = 1.2 * max(closest.values())
     while True:
         cell = edge * np.array([[1.0, 0.0, 0.0], [0.15, 1.1, 0.0], [0.1, -0.2, 1.2]])
         positions = _place(numbers, cell, closest, rng)
         if positions is not None:
-            break
+            return cell, positions
         edge *= GROWTH
-    crystal = Atoms(numbers, positions, cell=cell, pbc=True)
-    return [crystal, Atoms(numbers, positions)]
 
 
 def _closest(

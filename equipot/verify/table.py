@@ -1,6 +1,7 @@
 """Numbers of a verification as a table for a terminal."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from rich.box import SIMPLE_HEAD
 from rich.console import RenderableType
@@ -11,6 +12,9 @@ from rich.table import Table
 from equipot.terminal import Fitted
 from equipot.verify.certificate import Certificate
 from equipot.verify.result import Check, Verification
+
+LONGEST_LABEL = 36
+"""Characters that are left of 80 columns."""
 
 
 def report(
@@ -72,13 +76,21 @@ def certificate_table(certificate: Certificate) -> Table:
     for check in c.checks:
         d = check.difference
         table.add_row(
-            escape(check_label(check, c.checks)),
+            escape(_short_label(check, c.checks)),
             f"{d.max_abs:.1e} {check.unit}".rstrip(),
             f"{d.relative:.1e}",
             f"{d.tolerance:.1e}",
             "[green]ok[/]" if check.passed else "[red]FAIL[/]",
         )
     return table
+
+
+def _short_label(check: Check, others: Sequence[Check]) -> str:
+    """The same, without what would not fit; it is told beside the failure."""
+    label = check_label(check, others)
+    if len(label) <= LONGEST_LABEL:
+        return label
+    return check_label(replace(check, where=""), others)
 
 
 def check_label(check: Check, others: Sequence[Check]) -> str:

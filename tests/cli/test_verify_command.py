@@ -106,15 +106,15 @@ def test_one_wrong_backend_among_others_is_a_failure(model, wrong):
 
 def test_structures_of_the_user_take_the_place_of_the_model_s(model, tmp_path, ethanol):
     file = tmp_path / "many.xyz"
-    write(file, [ethanol] * 9, format="extxyz")
+    write(file, [ethanol] * 5, format="extxyz")
 
     result = run(model, file, "--backend", "right", "--dtype", "float64")
 
     assert result.exit_code == 0, result.output
-    assert "on 4 of 9 structures of" in words(result)
+    assert "on 5 structures of" in words(result)
     assert "reference, float64" in words(result)
     assert "float32" not in words(result)
-    assert "stress is not compared: no structure has three periodic" in words(result)
+    assert "stress is not compared" not in words(result)
 
 
 def test_old_models_are_verified_on_generated_structures(tmp_path):

@@ -42,13 +42,16 @@ def strained_metals(count: int, seed: int = 0) -> list[Atoms]:
 
 
 def shaken_molecules(count: int, seed: int = 0) -> list[Atoms]:
-    """Methanol with random displacements, labeled by a smooth pair potential."""
+    """Methanol with random displacements, labeled by a smooth pair potential.
+
+    Its bonds are about as stiff as those of methanol, or units would be doubted.
+    """
     rng = np.random.default_rng(seed)
     frames = []
     for _ in range(count):
         atoms = molecule("CH3OH")
         atoms.positions += rng.normal(scale=0.05, size=atoms.positions.shape)
-        calculator = LennardJones(sigma=1.2, epsilon=0.5, rc=8.0, smooth=True)
+        calculator = LennardJones(sigma=1.2, epsilon=0.0135, rc=8.0, smooth=True)
         frames.append(label(atoms, calculator, stress=False))
     return frames
 

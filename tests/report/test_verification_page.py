@@ -25,7 +25,12 @@ def certificate():
     water = molecule("H2O")
     water.rattle(0.1, seed=2)
     potential = random_potential((1, 8, 14), lmax=0, num_layers=1, channels=2)
-    return verify_model(potential, [crystal, water], backends=["clebsch_gordan", "so2"])
+    return verify_model(
+        potential,
+        [crystal, water],
+        backends=["clebsch_gordan", "so2"],
+        level="quick",
+    )
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from equipot.graph import edge_vectors
 from equipot.models.build import with_backend
 from equipot.scatter import scatter_sum
 from equipot.verify import arithmetic
-from equipot.verify.arithmetic import neighbor_check, precision_check, repetition_check
+from equipot.verify.arithmetic import neighbor_check, precision_checks, repetition_check
 from equipot.verify.dimers import hole_check, scan_dimers
 from equipot.verify.dynamics import drift_check, measure_drift
 from equipot.verify.invariance import invariance_checks
@@ -169,8 +169,12 @@ def test_the_time_step_is_short_where_atoms_start_on_a_steep_slope():
 def test_single_precision_is_compared_with_double(potential, pair_of_structures):
     wrong = with_backend(potential, "wrong_in_float32")
 
-    assert precision_check(potential, pair_of_structures).passed
-    assert not precision_check(wrong, pair_of_structures).passed
+    right = precision_checks(potential, pair_of_structures, typical=1.0)
+    assert all(c.passed for c in right)
+    found = {
+        c.quantity for c in precision_checks(wrong, pair_of_structures) if not c.passed
+    }
+    assert "forces" in found
 
 
 def test_the_other_search_is_another_one(pair_of_structures, potential, monkeypatch):

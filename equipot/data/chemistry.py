@@ -1,0 +1,46 @@
+"""What bonds can be: how stiff, how long, and how much energy they are worth."""
+
+import math
+from typing import Final
+
+from ase.data import chemical_symbols
+
+NOBLE: Final = frozenset({2, 10, 18, 36, 54, 86})
+"""Atomic numbers of elements that need not be bound to anything."""
+NONMETALS: Final = frozenset({1, 5, 6, 7, 8, 9, 14, 15, 16, 17, 34, 35, 53})
+"""Atomic numbers of elements whose bonds to each other are covalent."""
+STRENGTHS: Final = {
+    4.0: "Li Na K Rb Cs Fr",
+    10.0: "Mg Ca Sr Ba Zn Cd Hg",
+    15.0: "Ga In Tl Sn Pb Bi La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu",
+    20.0: "Sc Y Cu Ag Au Th Pa U Np Pu",
+    25.0: "Be Al Sb Te",
+    40.0: "H F Cl Br I Ge As Se",
+    55.0: "Si P S",
+    70.0: "B",
+    90.0: "C N O",
+}
+"""Stiffness of a bond between two atoms of an element times the square of its length,
+in eV. Measured on labeled sets of molecules, metals, oxides and salts (stretching force
+constants of molecules are tabulated in Herzberg, Molecular Spectra and Molecular
+Structure): a factor of 2.5 is the spread."""
+OTHERS: Final = 35.0
+"""The same for the other elements, all of them transition metals."""
+_STRENGTH: Final = {
+    chemical_symbols.index(symbol): strength
+    for strength, symbols in STRENGTHS.items()
+    for symbol in symbols.split()
+}
+
+
+def expected_stiffness(z1: int, z2: int) -> float:
+    """Stiffness of a bond times the square of its length.
+
+    Args:
+        z1: Atomic number of one end.
+        z2: Atomic number of the other.
+
+    Returns:
+        Geometric mean of the two elements in eV, right within a factor of about 2.5.
+    """
+    return math.sqrt(_STRENGTH.get(z1, OTHERS) * _STRENGTH.get(z2, OTHERS))
