@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-FIXING = {"fix", "fixed", "fixed_atoms", "freeze", "frozen", "mobile", "movable"}
-"""Names of columns that may say which atoms are held, each in its own way."""
-
 Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: cuda if there is one.")]
 Dtype = Annotated[
     str, typer.Option(help="float32 or float64; second derivatives like float64.")
@@ -132,6 +129,7 @@ def read_structure(source: str) -> "Atoms":
 
     from equipot.data.frames import read_frame
     from equipot.data.geometry import check_geometry
+    from equipot.data.unclear import refuse_unclear
     from equipot.data.unlabeled import without_labels
 
     path, index = _split_index(Path(source))
@@ -151,12 +149,7 @@ def read_structure(source: str) -> "Atoms":
         raise ValueError(
             f"{source} has constraints other than fixed atoms; remove them first"
         )
-    fixing = [n for n in found.arrays if n.lower() in FIXING]
-    if fixing:
-        raise ValueError(
-            f"{source}: the column {fixing[0]} is not understood: write which atoms "
-            "may move as move_mask:L:1, T or F, or remove it"
-        )
+    refuse_unclear(found, source)
     return without_labels(found)
 
 
