@@ -181,9 +181,12 @@ def check_can_be_made(path: Path, *, folder: bool) -> None:
     if not around.is_dir():
         raise NotADirectoryError(f"cannot write {path}: {around} is a file")
     if not os.access(around, os.W_OK | os.X_OK):
+        read_only = os.statvfs(around).f_flag & os.ST_RDONLY
+        reason = (
+            "is on a read-only file system" if read_only else "cannot be written to"
+        )
         raise PermissionError(
-            f"cannot write {path}: the folder {around} cannot be written to; name "
-            "another place"
+            f"cannot write {path}: the folder {around} {reason}; name another place"
         )
     if not path.is_dir():
         check_replaceable(path)

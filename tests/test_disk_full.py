@@ -91,7 +91,7 @@ def test_a_read_only_disk_is_told_of_before_anything_is_computed(
 
         assert ended.code == 1
         assert ended.phase == "start"
-        assert f"Read-only file system: '{run.folder}" in ended.text
+        assert f"{run.folder} is on a read-only file system" in ended.text
         mount("-o", "remount,rw", disk)
         run.go(crash_server)
         assert run.differences(undisturbed) == []

@@ -169,7 +169,7 @@ def _print_constants(
     if axes is None:
         typer.echo(
             "standard axes are unknown: spglib finds no symmetry or is not installed "
-            "(pip install 'equipot[phonons]')"
+            "(pip install spglib)"
         )
     elif not axes.aligned:
         typer.echo(f"in standard axes of space group {axes.space_group}:")

@@ -389,7 +389,7 @@ def _may_be_isotope(symbol: str, mass: str) -> bool:
     """Whether a mass is near that of an element; many inputs say 1 for all of them."""
     try:
         expected = atomic_masses[chemical_symbols.index(symbol)]
-        return abs(float(mass) - expected) < FARTHEST_ISOTOPE
+        return bool(abs(float(mass) - expected) < FARTHEST_ISOTOPE)
     except ValueError:
         return False
 

@@ -37,8 +37,7 @@ def symmetry_failures() -> tuple[type[Exception], ...]:
         import spglib  # noqa: PLC0415 - optional
     except ImportError as error:
         raise ImportError(
-            "symmetry needs spglib, which is not installed: pip install "
-            "'equipot[phonons]'"
+            "symmetry needs spglib, which is not installed: pip install spglib"
         ) from error
     # Since spglib 2.7 a failure has a class of its own.
     return (OldSpglibError, getattr(spglib, "SpglibError", OldSpglibError))

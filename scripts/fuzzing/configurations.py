@@ -27,7 +27,7 @@ TRAIN = {
 }  # fmt: skip
 MD = {
     "model": "model.safetensors",
-    "structure": {"file": "a.xyz", "index": 0, "replicate": [1, 2, 1]},
+    "structure": {"file": "a.xyz", "index": 0, "replicate": [1, 1, 1]},
     "ensemble": {"name": "npt", "pressure": 0.1},
     "steps": 1000, "timestep": 0.5, "temperature": 300,
     "velocities": {"source": "file"}, "record": {"trajectory": 10},

@@ -144,7 +144,7 @@ def test_auto_says_whom_it_takes_and_verifies_it(model):
     [
         (["--backend", "warp"], "unknown tensor-product backend 'warp'; choose one of"),
         (["--backend", "spherical_grid"], "choose weighting='per_degree'"),
-        (["no.xyz"], "no.xyz: no such file"),
+        (["no.xyz"], "no such file: no.xyz"),
         (["--dtype", "half"], "must be float32 or float64, got 'half'"),
     ],
 )
