@@ -16,7 +16,7 @@ JUDGES_PIP := $(JUDGES)/bin/python -m pip install -qq --disable-pip-version-chec
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo data test lint types layers unit judges clean
+.PHONY: help setup demo data test test-all lint types layers unit judges clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -28,7 +28,7 @@ else echo FAILED; printf '%s\n' "$$output"; exit 1; fi
 endef
 
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
 setup: $(STAMP) $(CPU_OPS) ## make .venv with exactly the versions of constraints.txt
 
@@ -62,6 +62,16 @@ data: setup ## regenerate data/ from scratch (about ten minutes on one core)
 	OMP_NUM_THREADS=1 $(BIN)/python scripts/generate_reaction_data.py
 
 test: setup lint types layers unit ## run every check of the project
+
+# The widest sweeps need a trained model and, for the labels, the public sets of LABELED_SETS.
+LABELED_SETS ?= ../shared/data
+test-all: test runs/demo/model.safetensors ## test, and verify the galleries of faults (an hour)
+	@PYTHONPATH=. $(BIN)/python scripts/verify_gallery.py runs/demo/model.safetensors \
+		--honest runs/demo/model.safetensors
+	@$(BIN)/python scripts/attack_labels.py --shared $(LABELED_SETS)
+
+runs/demo/model.safetensors: setup
+	@test -f $@ || $(BIN)/train-potential configs/demo.yaml --output runs/demo
 
 lint: setup ## ruff: mistakes and formatting
 	$(call check,ruff check,$(BIN)/ruff check .)
