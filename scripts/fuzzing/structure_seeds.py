@@ -22,9 +22,9 @@ from ase.io.trajectory import Trajectory
 
 WRITTEN = (
     "aims", "cfg", "cif", "crystal", "cube", "dlp4", "dmol-car",
-    "eon", "gaussian-in", "gen",
+    "gaussian-in", "gen",
     "jsv", "lammps-data", "magres", "onetep-in", "proteindatabank",
-    "res", "rmc6f", "runnerdata", "struct", "sys", "turbomole", "v-sim", "vasp",
+    "res", "rmc6f", "runnerdata", "struct", "turbomole", "v-sim", "vasp",
     "vasp-xdatcar", "xsd", "xsf", "castep-geom", "castep-md", "dmol-arc",
 )  # fmt: skip
 """Formats of ASE that it writes and we let it read."""

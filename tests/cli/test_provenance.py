@@ -188,7 +188,8 @@ def test_what_a_file_names_is_replaced_by_what_made_the_new_one(
 ):
     _, out, _ = relaxed(committee, water, tmp_path)
 
-    _, again, _ = relaxed(model, out, tmp_path)
+    (tmp_path / "again").mkdir()
+    _, again, _ = relaxed(model, out, tmp_path / "again")
 
     check_frames(again, [model])
     assert "energy_spread" not in read(again).info

@@ -67,7 +67,7 @@ def test_all_backends_that_can_compute_the_model_are_verified(model):
     assert "Hessian-vector its forces" in text
     assert "not verified: spherical_grid: a product of functions" in text
     assert "clebsch_gordan: passed, 3 checks" in text
-    assert "right: passed, 11 checks" in text
+    assert "right: passed, 15 checks" in text
     assert "10 times the rounding error of the reference" in text
     assert max(map(len, result.output.splitlines()[1:])) <= 80
 

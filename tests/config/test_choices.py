@@ -73,9 +73,9 @@ def test_no_message_speaks_the_language_of_the_library(load, text, schema):
         ),
         ("data.valid=true", "--set: data.valid: give files, a fraction below 1 or a "),
         (
-            "data.E0s=average",
+            "data.E0s=mean",
             "--set: data.E0s: must be one of auto, isolated_atoms, least_squares, "
-            "none; or a section of names, each with a number, got 'average'",
+            "none; or a section of names, each with a number, got 'mean'",
         ),
         ("data.E0s={Cu: x}", "--set: data.E0s.Cu: must be a valid number"),
         (

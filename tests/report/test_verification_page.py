@@ -24,7 +24,7 @@ def certificate():
     crystal.rattle(0.1, seed=1)
     water = molecule("H2O")
     water.rattle(0.1, seed=2)
-    potential = random_potential((1, 8, 14), lmax=0, num_layers=1, channels=2)
+    potential = random_potential((1, 8, 14), lmax=0, num_layers=1, channels=2, zbl=True)
     return verify_model(
         potential,
         [crystal, water],

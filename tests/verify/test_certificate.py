@@ -36,7 +36,7 @@ def test_honest_potentials_pass(name, structures):
     found = certify_potential(potential, structures, closest=guarded, level="quick")
 
     assert failures(found) == set()
-    assert len(found.checks) == 37 - (name == "so3")
+    assert len(found.checks) == 38 - (name == "so3")
     assert {check.against for check in found.checks} <= set(MEANING)
     mirrors = [note for note in found.notes if "mirror images need not" in note]
     assert len(mirrors) == (name == "so3")
