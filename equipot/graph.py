@@ -161,10 +161,16 @@ def check_edges(graph: AtomicGraph) -> EdgePairs:
         ValueError: If an edge names an atom that is not there, joins two structures,
             has no reverse, is there twice, leads from an atom to itself, or crosses a
             boundary that is not periodic; if edges are not sorted by receiver, or atoms
-            not by structure.
+            not by structure, or are of a structure that is not there.
     """
     if graph.num_atoms and bool((graph.batch.diff() < 0).any()):
         raise ValueError("atoms of a graph must be sorted by structure (batch)")
+    if graph.num_atoms and (graph.batch[0] < 0 or graph.batch[-1] >= graph.num_graphs):
+        raise ValueError(
+            f"atoms are of the structures {int(graph.batch[0])} to "
+            f"{int(graph.batch[-1])} (batch), the graph has {graph.num_graphs}: number "
+            "them from 0"
+        )
     if graph.num_edges == 0:
         return single_edges(0, graph.edge_index.device)
     lowest, highest = (int(n) for n in graph.edge_index.aminmax())

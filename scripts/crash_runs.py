@@ -308,7 +308,7 @@ class Dynamics(Run):
         """Trajectory, log, state and summary."""
         record, tensors = self.states.load(_refuse)
         summary = json.loads((self.folder / "summary.json").read_text())
-        del summary["steps_per_second"], summary["ns_per_day"]
+        del summary["steps_per_second"], summary["ns_per_day"], summary["provenance"]
         names = [path.name for path in self.folder.glob("trajectory.*")]
         return {
             **{f"state: {name}": _bits(tensor) for name, tensor in tensors.items()},

@@ -9,7 +9,12 @@ from ase.build import bulk, molecule
 from potentials import random_potential
 
 from equipot.graph import AtomicGraph, check_edges, collate, edge_vectors
-from equipot.neighbors import IncompleteGraphError, build_graph, from_pyg
+from equipot.neighbors import (
+    IncompleteGraphError,
+    build_graph,
+    check_complete,
+    from_pyg,
+)
 
 torch_geometric_data = pytest.importorskip("torch_geometric.data")
 
@@ -326,3 +331,60 @@ def test_periodic_pyg_graphs_need_cell_and_shifts(name):
         ValueError, match="periodic PyG graph needs cell and edge_shift"
     ):
         from_pyg(data, CUTOFF)
+
+
+def test_pyg_fields_of_other_kinds_are_read_if_they_mean_the_same():
+    graph = parts()[2]
+    data = pyg_of(graph)
+    data.edge_index = data.edge_index.int()
+    data.z = data.z.double()
+    data.pbc, data.cell = graph.pbc[0].tolist(), graph.cell[0].numpy()
+
+    assert_same(from_pyg(data, CUTOFF), graph)
+
+
+@pytest.mark.parametrize(
+    ("field", "change", "message"),
+    [
+        ("z", lambda z: z + 0.5, "z must hold whole numbers"),
+        ("z", lambda z: z[:-1], r"z must have shape \("),
+        ("z", lambda z: z[:, None], r"z must have shape \("),
+        ("edge_index", lambda index: index.T, r"edge_index must have shape \(2, edges"),
+        ("edge_shift", lambda shift: shift[:-1], r"edge_shift must have shape \("),
+        ("pos", lambda positions: positions.long(), "pos must be real numbers"),
+        ("pbc", lambda pbc: pbc[0, :2], r"pbc must have shape \("),
+        ("cell", lambda cell: cell[0, 0], r"cell must have shape \("),
+        ("batch", lambda _: torch.tensor([-1, *[0] * 100]), r"batch must have shape"),
+    ],
+)
+def test_pyg_fields_of_other_shapes_are_refused(field, change, message):
+    data = pyg_of(parts()[2])
+    setattr(data, field, change(getattr(data, field, None)))
+
+    with pytest.raises(ValueError, match=message):
+        from_pyg(data, CUTOFF)
+
+
+@pytest.mark.parametrize("name", ["shifts", "unit_shifts", "cell_offsets"])
+def test_translations_of_edges_under_other_names_are_not_dropped(name):
+    data = pyg_of(parts()[2])
+    setattr(data, name, data.edge_shift)
+    del data.edge_shift, data.cell, data.pbc
+
+    with pytest.raises(ValueError, match="as edge_shift"):
+        from_pyg(data, CUTOFF, check=False)
+
+
+def test_atoms_of_a_structure_that_is_not_there_are_refused():
+    graph = parts()[0]
+
+    for step in (-1, 1):
+        with pytest.raises(ValueError, match="number them from 0"):
+            check_edges(replace(graph, batch=graph.batch + step))
+
+
+def test_rounding_that_hides_all_pairs_is_an_error():
+    graph = parts()[2].to(dtype=torch.float32)
+
+    with pytest.raises(ValueError, match="use float64"):
+        check_complete(replace(graph, positions=graph.positions + 1e7))

@@ -18,7 +18,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from equipot.calculators.canonical import CanonicalEdges, Edges
 from equipot.calculators.guard import Guard
 from equipot.calculators.self_check import Every, SelfCheck
-from equipot.checkpoint import load_domain, load_potential
+from equipot.checkpoint import load_domain, load_potential, read_header
 from equipot.domain import Domain, Excursion, Pairs
 from equipot.graph import AtomicGraph
 from equipot.hessians import hessian
@@ -26,6 +26,7 @@ from equipot.models.committee import Committee, CommitteePrediction
 from equipot.models.potential import Potential
 from equipot.models.prediction import Output, Prediction
 from equipot.neighbors.cell import SMALLEST_VOLUME, complete_rows
+from equipot.origin import ModelIdentity
 from equipot.tensor_file import digest
 
 Model = Path | str | Potential
@@ -128,6 +129,12 @@ class EquipotCalculator(Calculator):
         self.potential: Potential | Committee = (
             potentials[0] if len(potentials) == 1 else Committee(potentials)
         )
+        self._files = [
+            None
+            if isinstance(m, Potential)
+            else ModelIdentity(str(m), read_header(m)["sha256"])
+            for m in models
+        ]
         self.always = frozenset(always)
         self.excursions: tuple[Excursion, ...] = ()
         """How the last structure lies beyond the training set."""
@@ -140,6 +147,22 @@ class EquipotCalculator(Calculator):
     def fingerprint(self) -> str:
         """SHA-256 of the weights."""
         return digest(self.potential.state_dict())
+
+    @property
+    def models(self) -> tuple[ModelIdentity, ...]:
+        """Files of the members with the SHA-256 that they had when they were read.
+
+        Potentials in memory have the SHA-256 of their weights as they are now.
+        """
+        potentials = (
+            self.potential.potentials
+            if isinstance(self.potential, Committee)
+            else [self.potential]
+        )
+        return tuple(
+            file or ModelIdentity(None, digest(potential.state_dict()))
+            for file, potential in zip(self._files, potentials, strict=True)
+        )
 
     def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
         """What changed since the last calculation, by whatever little."""

@@ -50,6 +50,7 @@ def analyse(
 ) -> None:
     """Averages, radial distribution, diffusion and vibrations of a trajectory."""
     from equipot.md.analysis import analyze, read_trajectory
+    from equipot.origin import Origin, file_sha256, named_models
     from equipot.report.analysis_page import write_analysis
 
     for name, value, unit in (("interval", interval, "fs"), ("reach", reach, "Å")):
@@ -69,7 +70,12 @@ def analyse(
         typer.secho(f"note: {note}", fg="yellow", err=True)
     for line in analysis.lines():
         typer.echo(line)
-    write_analysis(output, analysis)
+    read = [file] if log is None else [file, log]
+    origin = Origin(
+        named_models(frames.models, file.parent),
+        {str(path): file_sha256(path) for path in read},
+    )
+    write_analysis(output, analysis, origin)
     typer.echo(f"written: {output}/report.html, analysis.json")
 
 

@@ -68,6 +68,7 @@ def check(
     from equipot.data.doctor import examine
     from equipot.data.findings import to_json
     from equipot.data.report_printing import print_report
+    from equipot.origin import Origin, file_sha256
 
     keys = keys_config(
         energy=energy_key,
@@ -87,7 +88,8 @@ def check(
     print_report(report, console)
     if json is not None:
         make_folder(json.parent)
-        write_atomically(json, to_json(report).encode())
+        origin = Origin(inputs={str(f): file_sha256(f) for f in files if f.exists()})
+        write_atomically(json, to_json(report, origin).encode())
     if not report.passed:
         raise typer.Exit(1)
 
@@ -132,6 +134,7 @@ def convert(
     """
     from equipot.data.conversion import Units, check_lengths, read_npz_set
     from equipot.frame_file import write_frames
+    from equipot.origin import Origin, file_sha256, stamp
 
     if output.exists():
         raise ValueError(f"{output} exists already; choose another name")
@@ -143,6 +146,9 @@ def convert(
     )
     check_lengths(converted, source)
     output.parent.mkdir(parents=True, exist_ok=True)
+    origin = Origin(inputs={str(source): file_sha256(source)})
+    for frame in converted.frames:
+        stamp(frame.info, origin.info())
     write_frames(output, converted.frames)
     used = converted.units
     typer.echo(

@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from equipot.cli.errors import explain_errors
+from equipot.cli.models import MODEL_HELP
 from equipot.cli.relaxing import Hessian, relaxed_first
 from equipot.cli.structures import (
     Backend,
     Device,
     Dtype,
     Extrapolate,
+    asked_committee,
     explain_calculations,
     load_calculator,
+    origin_of,
     read_structure,
 )
 
@@ -45,7 +48,7 @@ VOIGT = ("xx", "yy", "zz", "yz", "xz", "xy")
 @explain_errors
 @explain_calculations
 def elastic(
-    model: Annotated[Path, typer.Argument(help="Model, a .safetensors file.")],
+    model: Annotated[Path, typer.Argument(help=MODEL_HELP)],
     structure: Annotated[
         str, typer.Argument(help="File with the crystal, or FILE@INDEX.")
     ],
@@ -77,6 +80,7 @@ def elastic(
 
     atoms = read_structure(structure)
     calculator = load_calculator(model, device, dtype, backend, extrapolate)
+    origin = origin_of(calculator, structure)
     cutoff = calculator.potential.cutoff
     check_crystal(atoms, "elastic constants", cutoff=cutoff, needs_volume=True)
     atoms.calc = calculator
@@ -93,6 +97,7 @@ def elastic(
     typer.echo("stable" if constants.stable else "UNSTABLE")
     if not constants.invariant:
         typer.secho(f"warning: {_drifts(constants)}", fg="yellow", err=True)
+    made = asked_committee(origin, calculator, {"crystal": atoms})
     if json_file is not None:
         from equipot.atomic_file import make_folder, write_json
 
@@ -120,6 +125,7 @@ def elastic(
                 "stable": constants.stable,
                 "translation_ev_per_square_angstrom": constants.translation,
                 "translations_cost_nothing": constants.invariant,
+                **made.record(),
             },
         )
     if not (constants.stable and constants.invariant):

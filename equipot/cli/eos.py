@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from equipot.cli.errors import explain_errors
+from equipot.cli.models import MODEL_HELP
 from equipot.cli.relaxing import Hessian, Progress, relaxed_first
 from equipot.cli.structures import (
     Backend,
@@ -14,9 +15,11 @@ from equipot.cli.structures import (
     Dtype,
     Extrapolate,
     Force,
+    asked_committee,
     collected_warnings,
     explain_calculations,
     load_calculator,
+    origin_of,
     read_structure,
 )
 
@@ -46,7 +49,7 @@ class Relaxed(StrEnum):
 @explain_errors
 @explain_calculations
 def eos(
-    model: Annotated[Path, typer.Argument(help="Model, a .safetensors file.")],
+    model: Annotated[Path, typer.Argument(help=MODEL_HELP)],
     structure: Annotated[
         str, typer.Argument(help="File with the crystal, or FILE@INDEX.")
     ],
@@ -91,6 +94,7 @@ def eos(
 
     atoms = read_structure(structure)
     calculator = load_calculator(model, device, dtype, backend, extrapolate)
+    origin = origin_of(calculator, structure)
     check_crystal(
         atoms,
         "equations of state",
@@ -123,5 +127,7 @@ def eos(
     for text in found.doubts:
         typer.secho(f"warning: {text}", fg="yellow", err=True)
     title = atoms.get_chemical_formula(empirical=True)
-    write_equation_of_state(output, found, title, tuple(warnings))
+    lowest = found.frames[int(found.energies.argmin())]
+    made = asked_committee(origin, calculator, {"lowest structure of the scan": lowest})
+    write_equation_of_state(output, found, title, tuple(warnings), made)
     typer.echo(f"written: {output}/report.html, eos.json, scan.xyz")

@@ -8,14 +8,12 @@ from typing import Annotated, Any
 import typer
 
 from equipot.cli.errors import explain_errors
-from equipot.cli.models import model_files
+from equipot.cli.models import MODEL_HELP, model_files
 
 
 @explain_errors
 def info(
-    model: Annotated[
-        Path, typer.Argument(help="Model, a .safetensors file; or the folder of a run.")
-    ],
+    model: Annotated[Path, typer.Argument(help=MODEL_HELP)],
     everything: Annotated[
         bool, typer.Option("--json", help="Print all that the file says, as JSON.")
     ] = False,
@@ -26,28 +24,44 @@ def info(
 ) -> None:
     """Show what a model is, what it was trained on, and where it holds."""
     from equipot.checkpoint import read_header
-    from equipot.terminal import in_columns
 
-    if model.is_dir():
-        files = model_files(model)
-        if len(files) > 1:
-            raise ValueError(
-                f"{model} holds a committee of {len(files)}: name one model, such as "
-                f"{files[0]}"
-            )
-        model = files[0]
-    header = read_header(model)
+    headers = {str(path): read_header(path) for path in model_files(model)}
     if backend is not None:
         from equipot.report.backends import describe_backend
 
-        typer.echo(describe_backend(header, backend))
+        for name, header in headers.items():
+            of = f"{name}: " if len(headers) > 1 else ""
+            typer.echo(f"{of}{describe_backend(header, backend)}")
         return
     if everything:
-        typer.echo(json.dumps(header, indent=2, ensure_ascii=False))
+        (first, *others) = headers.values()
+        content = {"members": headers} if others else first
+        typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
         return
-    typer.secho(str(model), bold=True)
-    for line in in_columns(list(describe(header))):
+    if len(headers) > 1:
+        _show_committee(model, headers)
+        return
+    ((name, header),) = headers.items()
+    _show(name, list(describe(header)))
+
+
+def _show(title: str, lines: list[tuple[str, str]]) -> None:
+    from equipot.terminal import in_columns
+
+    typer.secho(title, bold=True)
+    for line in in_columns(lines):
         typer.echo(line)
+
+
+def _show_committee(folder: Path, headers: Mapping[str, Mapping[str, Any]]) -> None:
+    """What all members have in common, and in what each of them differs."""
+    members = {name: list(describe(header)) for name, header in headers.items()}
+    lists = list(members.values())
+    common = [line for line in lists[0] if all(line in other for other in lists)]
+    names = ", ".join(Path(name).parent.name for name in members)
+    _show(str(folder), [("committee", f"{len(members)} members: {names}"), *common])
+    for name, lines in members.items():
+        _show(name, [line for line in lines if line not in common])
 
 
 def describe(header: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from equipot.cli.errors import explain_errors
-from equipot.cli.models import model_files
+from equipot.cli.models import described_committee, model_files
 from equipot.cli.options import INTERRUPTED, Overrides, Resume
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ def md(
     from equipot.config.md import MDConfig
     from equipot.interrupt import watch_signals
     from equipot.md import MDStoppedError, read_start, run_md
+    from equipot.origin import Origin, file_sha256
     from equipot.runtime import compute_settings
 
     if config.suffix == ".safetensors":
@@ -60,6 +61,8 @@ def md(
         skin=run.skin,
         always=("forces", "stress"),
     )
+    if len(atoms.calc.models) > 1:
+        typer.echo(described_committee(atoms.calc.models))
     # States record who computed, not that it was left open.
     run = run.model_copy(update={"backend": atoms.calc.potential.backend})
     try:
@@ -73,6 +76,10 @@ def md(
                 output or run.output,
                 resume=resume,
                 fingerprint=atoms.calc.fingerprint,
+                origin=Origin(
+                    atoms.calc.models,
+                    {str(run.structure.file): file_sha256(run.structure.file)},
+                ),
                 interrupted=lambda: interruption.requested,
             )
     except MDStoppedError as error:

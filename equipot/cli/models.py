@@ -1,6 +1,11 @@
 """Models as commands take them: a file, a run, or the runs of a committee."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from equipot.origin import ModelIdentity
 
 MODEL = "model.safetensors"
 MODEL_HELP = (
@@ -39,3 +44,14 @@ def model_files(model: Path) -> list[Path]:
             "member_2, ... of a committee; name the file of a model"
         )
     return [path / MODEL for path in members]
+
+
+def described_committee(models: "Sequence[ModelIdentity]") -> str:
+    """Lines with the file and the hash of each member.
+
+    Args:
+        models: Of the members.
+    """
+    lines = [f"committee of {len(models)}; results are means of its members:"]
+    lines += [f"  {model.file}  {model.sha256[:16]}" for model in models]
+    return "\n".join(lines)

@@ -9,15 +9,18 @@ import typer
 from typer.core import TyperCommand
 
 from equipot.cli.errors import explain_errors
+from equipot.cli.models import MODEL_HELP
 from equipot.cli.relaxing import Hessian, relaxed_first
 from equipot.cli.structures import (
     Backend,
     Device,
     Dtype,
     Extrapolate,
+    asked_committee,
     collected_warnings,
     explain_calculations,
     load_calculator,
+    origin_of,
     read_structure,
 )
 
@@ -39,7 +42,7 @@ class Method(StrEnum):
 @explain_errors
 @explain_calculations
 def phonons(
-    model: Annotated[Path, typer.Argument(help="Model, a .safetensors file.")],
+    model: Annotated[Path, typer.Argument(help=MODEL_HELP)],
     structure: Annotated[
         str, typer.Argument(help="File with the unit cell, or FILE@INDEX.")
     ],
@@ -85,6 +88,7 @@ def phonons(
     wanted = None if supercell is None else parse_supercell(supercell)
     atoms = read_structure(structure)
     calculator = load_calculator(model, device, dtype, backend, extrapolate)
+    origin = origin_of(calculator, structure)
     check_crystal(atoms, "phonons", cutoff=calculator.potential.cutoff)
     atoms.calc = calculator
     if relax_first or cell:
@@ -113,7 +117,8 @@ def phonons(
     for text in doubts(result):
         typer.secho(f"warning: {text}", fg="yellow", err=True)
     title = atoms.get_chemical_formula(empirical=True)
-    write_phonons(output, result, title, tuple(warnings))
+    made = asked_committee(origin, calculator, {"crystal": atoms})
+    write_phonons(output, result, title, tuple(warnings), made)
     typer.echo(f"written: {output}/report.html, phonons.json, phonopy_params.yaml")
     if not result.invariant:
         raise typer.Exit(1)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from equipot.cli.errors import explain_errors
+from equipot.cli.models import MODEL_HELP
 from equipot.cli.relaxing import Hessian, run_relaxation
 from equipot.cli.structures import (
     Backend,
@@ -13,8 +14,10 @@ from equipot.cli.structures import (
     Dtype,
     Extrapolate,
     Force,
+    asked_committee,
     explain_calculations,
     load_calculator,
+    origin_of,
     read_structure,
 )
 
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
 @explain_errors
 @explain_calculations
 def relax(
-    model: Annotated[Path, typer.Argument(help="Model, a .safetensors file.")],
+    model: Annotated[Path, typer.Argument(help=MODEL_HELP)],
     structure: Annotated[
         str, typer.Argument(help="File with the structure, or FILE@INDEX.")
     ],
@@ -80,11 +83,13 @@ def relax(
     if cell_mask is not None and not strains:
         raise ValueError("--cell-mask expects names such as xx,yy,xy, got none")
     calculator = load_calculator(model, device, dtype, backend, extrapolate)
+    origin = origin_of(calculator, structure)
     result = run_relaxation(
         atoms,
         calculator,
         hessian=hessian,
         trajectory=trajectory,
+        origin=origin,
         cell=cell,
         strains=strains,
         pressure=pressure,
@@ -93,8 +98,9 @@ def relax(
         fmax=fmax,
         max_steps=max_steps,
     )
-    write_relaxation(output, result)
     _print(result, cell=cell)
+    made = asked_committee(origin, calculator, {"relaxed structure": result.atoms})
+    write_relaxation(output, result, made)
     written = [output] if trajectory is None else [output, trajectory]
     typer.echo(f"written: {', '.join(map(str, written))}")
     if not result.converged:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from equipot.calculators import EquipotCalculator
+    from equipot.origin import Origin
     from equipot.workflows import Relaxation
     from equipot.workflows.relax import RelaxationStep
 
@@ -77,6 +78,7 @@ def run_relaxation(
     *,
     hessian: bool | None,
     trajectory: Path | None = None,
+    origin: "Origin | None" = None,
     **options: Any,
 ) -> "Relaxation":
     """Relax a structure, saying how far that is.
@@ -87,12 +89,13 @@ def run_relaxation(
         hessian: Whether to start from its Hessian; if None, unless there are many
             atoms.
         trajectory: File for all steps, extended XYZ.
+        origin: What made them.
         options: Of `equipot.workflows.relax`.
     """
     from equipot.workflows import model_hessian, relax
 
     progress = Progress()
-    write = None if trajectory is None else _Trajectory(trajectory)
+    write = None if trajectory is None else _Trajectory(trajectory, origin)
 
     def observe(step: "RelaxationStep") -> None:
         progress.step(step)
@@ -153,7 +156,7 @@ def _drifts(result: "Relaxation") -> str:
 class _Trajectory:
     """Extended XYZ that grows by a frame at each step."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, origin: "Origin | None") -> None:
         if path.suffix.lower() not in {".xyz", ".extxyz"}:
             raise ValueError(
                 f"a trajectory is extended XYZ: expected a name that ends in .xyz or "
@@ -161,14 +164,17 @@ class _Trajectory:
             )
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
+        self._facts = {} if origin is None else origin.info()
         self._begun = False
 
     def __call__(self, step: "RelaxationStep") -> None:
         from equipot.atomic_file import append_whole, write_atomically
         from equipot.frame_file import extxyz
+        from equipot.origin import stamp
 
         frame = step.atoms
         frame.info["step"] = step.number
+        stamp(frame.info, self._facts)
         content = extxyz(frame)
         if self._begun:
             append_whole(self._path, content)

@@ -6,15 +6,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from equipot.cli.errors import explain_errors
+from equipot.cli.models import MODEL_HELP
 from equipot.cli.structures import (
     Backend,
     Device,
     Dtype,
     Extrapolate,
     Force,
+    asked_committee,
     collected_warnings,
     explain_calculations,
     load_calculator,
+    origin_of,
     read_structure,
 )
 
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
 @explain_errors
 @explain_calculations
 def saddle(
-    model: Annotated[Path, typer.Argument(help="Model, a .safetensors file.")],
+    model: Annotated[Path, typer.Argument(help=MODEL_HELP)],
     structure: Annotated[
         str,
         typer.Argument(
@@ -88,6 +91,7 @@ def saddle(
     guess.calc = calculator = load_calculator(
         model, device, dtype, backend, extrapolate
     )
+    origin = origin_of(calculator, structure, *(() if other is None else (other,)))
     hessian = model_hessian(calculator)
     minima, direction = [], None
     if other is not None:
@@ -122,8 +126,14 @@ def saddle(
             reaction = reaction.from_start(minima[0])
             _compare_ends(minima, [reaction.start.atoms, reaction.end.atoms])
     title = found.atoms.get_chemical_formula()
-    write_reaction(output, reaction, title, tuple(warnings))
     _print_reaction(verdict(reaction), reaction.zero_point_barriers, reaction.per)
+    points = {
+        "start": reaction.start.atoms,
+        "saddle point": reaction.saddle.atoms,
+        "end": reaction.end.atoms,
+    }
+    made = asked_committee(origin, calculator, points)
+    write_reaction(output, reaction, title, tuple(warnings), made)
     typer.echo(f"written: {output}/report.html, reaction.json, path.xyz, points.xyz")
     if reaction.problems:
         for problem in reaction.problems:

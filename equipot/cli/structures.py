@@ -1,7 +1,7 @@
 """Structures with a potential, as the commands on second derivatives take them."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, Annotated, ParamSpec, TypeVar
@@ -14,12 +14,11 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from equipot.calculators import EquipotCalculator
+    from equipot.origin import Origin
+    from equipot.report.made import Made
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-FIXING = {"fix", "fixed", "fixed_atoms", "freeze", "frozen", "mobile", "movable"}
-"""Names of columns that may say which atoms are held, each in its own way."""
 
 Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: cuda if there is one.")]
 Dtype = Annotated[
@@ -47,11 +46,14 @@ Force = Annotated[
 def load_calculator(
     model: "Path", device: str, dtype: str, backend: str | None, extrapolate: bool
 ) -> "EquipotCalculator":
-    """Calculator of a model or a committee, in float64 unless asked otherwise."""
-    from equipot.calculators import EquipotCalculator
-    from equipot.cli.models import model_files
+    """Calculator of a model or a committee, in float64 unless asked otherwise.
 
-    return EquipotCalculator(
+    Prints the members of a committee.
+    """
+    from equipot.calculators import EquipotCalculator
+    from equipot.cli.models import described_committee, model_files
+
+    calculator = EquipotCalculator(
         model_files(model),
         device=device,
         dtype=dtype,
@@ -59,6 +61,53 @@ def load_calculator(
         on_extrapolation="warn" if extrapolate else "error",
         always=("forces", "stress"),
     )
+    if len(calculator.models) > 1:
+        typer.echo(described_committee(calculator.models))
+    return calculator
+
+
+def origin_of(calculator: "EquipotCalculator", *sources: str) -> "Origin":
+    """What a result is made with from here on.
+
+    Args:
+        calculator: Of the model or committee.
+        sources: Structures as they were given to `read_structure`.
+    """
+    from pathlib import Path
+
+    from equipot.origin import Origin, file_sha256
+
+    files = [_split_index(Path(source))[0] for source in sources]
+    return Origin(calculator.models, {str(f): file_sha256(f) for f in files})
+
+
+def asked_committee(
+    origin: "Origin",
+    calculator: "EquipotCalculator",
+    structures: "Mapping[str, Atoms]",
+) -> "Made":
+    """Ask and print how far the members of a committee are apart.
+
+    Args:
+        origin: What the result is made with.
+        calculator: Of the model or committee.
+        structures: Where to ask, by what they are.
+
+    Returns:
+        The origin and, of a committee, its spread at each structure.
+    """
+    from equipot.report.made import Made
+    from equipot.workflows.committee import committee_spread
+
+    if len(origin.models) < 2:
+        return Made(origin)
+    found = [
+        committee_spread(calculator, atoms, name) for name, atoms in structures.items()
+    ]
+    spreads = tuple(spread for spread in found if spread is not None)
+    for spread in spreads:
+        typer.echo(spread.sentence())
+    return Made(origin, spreads)
 
 
 def read_structure(source: str) -> "Atoms":
@@ -80,6 +129,7 @@ def read_structure(source: str) -> "Atoms":
 
     from equipot.data.frames import read_frame
     from equipot.data.geometry import check_geometry
+    from equipot.data.unclear import refuse_unclear
     from equipot.data.unlabeled import without_labels
 
     path, index = _split_index(Path(source))
@@ -99,12 +149,7 @@ def read_structure(source: str) -> "Atoms":
         raise ValueError(
             f"{source} has constraints other than fixed atoms; remove them first"
         )
-    fixing = [n for n in found.arrays if n.lower() in FIXING]
-    if fixing:
-        raise ValueError(
-            f"{source}: the column {fixing[0]} is not understood: write which atoms "
-            "may move as move_mask:L:1, T or F, or remove it"
-        )
+    refuse_unclear(found, source)
     return without_labels(found)
 
 

@@ -7,14 +7,17 @@ from warnings import warn
 import typer
 
 from equipot.cli.errors import explain_errors
+from equipot.cli.models import MODEL_HELP
 from equipot.cli.structures import (
     Backend,
     Device,
     Dtype,
     Extrapolate,
+    asked_committee,
     collected_warnings,
     explain_calculations,
     load_calculator,
+    origin_of,
     read_structure,
 )
 
@@ -34,7 +37,7 @@ BAR = 1e5
 @explain_errors
 @explain_calculations
 def vibrations(
-    model: Annotated[Path, typer.Argument(help="Model, a .safetensors file.")],
+    model: Annotated[Path, typer.Argument(help=MODEL_HELP)],
     structure: Annotated[
         str, typer.Argument(help="File with the structure, or FILE@INDEX.")
     ],
@@ -89,6 +92,7 @@ def vibrations(
     atoms.calc = calculator = load_calculator(
         model, device, dtype, backend, extrapolate
     )
+    origin = origin_of(calculator, structure)
     hessian = model_hessian(calculator)
     thermal = None
     with collected_warnings() as warnings:
@@ -109,7 +113,8 @@ def vibrations(
     else:
         warnings.append(problem)
     title = atoms.get_chemical_formula()
-    write_vibrations(output, modes, thermal, title, tuple(warnings))
+    made = asked_committee(origin, calculator, {"stationary structure": modes.atoms})
+    write_vibrations(output, modes, thermal, title, tuple(warnings), made)
     typer.echo(f"written: {output}/report.html, vibrations.json, modes.xyz")
     if thermal is None:
         typer.secho(f"error: {problem}", fg="red", err=True)

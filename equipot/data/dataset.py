@@ -1,6 +1,5 @@
 """The sets of a training run: to learn from, to select by, to test on."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from equipot.data.labels import WEIGHTED, Example
 from equipot.data.reading import Structure, keys_of, read_structures
 from equipot.graph import edge_vectors
 from equipot.neighbors import build_graph
+from equipot.origin import file_sha256
 
 SAME_ATOM = 0.02
 """Difference in eV up to which energies of a free atom are the same."""
@@ -111,7 +111,7 @@ def load_dataset(
             [s for group in files.values() for s in group], apart
         ),
         hashes={
-            file: sha256(config.path(file))
+            file: file_sha256(config.path(file))
             for file in (*files, *config.hessians.values())
         },
     )
@@ -278,19 +278,6 @@ def isolated_energies(
                 f"in {source} and {energy} eV in {s.source}; keep one"
             )
     return {z: found[z][0] for z in sorted(found)}
-
-
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal; of a folder, of its files in order."""
-    digest = hashlib.sha256()
-    parts = (
-        sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    )
-    for part in parts:
-        with part.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _structures(

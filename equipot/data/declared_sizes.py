@@ -201,7 +201,8 @@ def _vasp(lines: list[str]) -> Iterator[int]:
     """Counts of elements, and counts that names such as ``H999999`` hide."""
     for number, line in enumerate(lines):
         words = line.split()
-        if number > 0:  # the first line is a comment
+        if number > 1 or (number == 1 and not line.strip().startswith("-")):
+            # the first line is a comment; a negative scale is a volume
             leading = takewhile(lambda word: bool(INTEGER.fullmatch(word)), words)
             yield sum(_integers(list(leading)))
         for word in words:

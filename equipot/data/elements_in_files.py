@@ -13,8 +13,11 @@ from typing import Any, Final
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_masses, chemical_symbols
-from ase.io.cif import parse_cif
+from ase.io.cif import parse_cif, rhombohedral_spacegroups
 from ase.io.formats import open_with_compression
+from ase.neighborlist import neighbor_list
+from ase.spacegroup import Spacegroup
+from ase.spacegroup.spacegroup import SpacegroupNotFoundError
 from jaxtyping import Int
 
 from equipot.data.chemical_symbols import ISOTOPES, SAME_MASS, read_symbols
@@ -29,8 +32,23 @@ NO_ELEMENTS: Final = {
 """Formats in which elements cannot be said, and what they say instead."""
 UNITS: Final = ("metal", "real")
 """Units of LAMMPS in which lengths are in Å."""
-COINCIDENT: Final = 0.05
-"""Distance in Å below which two elements share a site."""
+COINCIDENT: Final = 0.3
+"""Distance in Å below which two atoms share a site."""
+FULL: Final = 1e-3
+"""Difference from 1 up to which an occupancy is that of a site that is always taken."""
+OTHER_MASS: Final = 0.5
+"""Difference in u beyond which a mass is that of an isotope or of another element."""
+FARTHEST_ISOTOPE: Final = 6.0
+"""Difference in u up to which a mass may be that of an isotope."""
+LOSES_PERIODS: Final = ("eon", "sys")
+"""Formats whose readers keep a cell, but not that it repeats."""
+FIRST_ORTHORHOMBIC: Final = 16
+SETTING_TAG: Final = "_symmetry_space_group_setting"
+SYMMETRY_TAGS: Final = (
+    "_space_group_symop_operation_xyz",
+    "_space_group_symop.operation_xyz",
+    "_symmetry_equiv_pos_as_xyz",
+)
 DEUTERON: Final = 2.01355
 """Mass in u that the reader of CIF files takes for deuterium."""
 
@@ -52,12 +70,28 @@ def reader_options(path: Path, format_name: str) -> dict[str, Any]:
     if format_name == "cif":
         with open_with_compression(str(path), "rb") as file:
             for block in parse_cif(file):
+                _check_case(block)
                 if block.has_structure():
                     _check_cif(block)
     elif format_name in CHECKS:
         with open_with_compression(str(path), "r") as file:
             return CHECKS[format_name](file.read().splitlines())
     return {}
+
+
+def is_lammps_data(path: Path) -> bool:
+    """Whether a file of any name begins as data files of LAMMPS do.
+
+    Args:
+        path: File that exists.
+    """
+    with open_with_compression(str(path), "rb") as file:
+        head = file.read(2**12).decode("latin-1")
+    number = r"[-+.\deE]+"
+    return all(
+        re.search(rf"^\s*{pattern}", head, re.MULTILINE)
+        for pattern in (r"\d+\s+atoms\b", rf"{number}\s+{number}\s+xlo\s+xhi\b")
+    )
 
 
 def check_frame(atoms: Atoms, format_name: str) -> Atoms:
@@ -87,6 +121,18 @@ def check_frame(atoms: Atoms, format_name: str) -> Atoms:
             f"atom {bad} has the label {atoms.symbols[bad]}{labels[bad]}; write the "
             "element, or convert the file to extxyz"
         )
+    if format_name in LOSES_PERIODS and atoms.cell.rank == 3 and not atoms.pbc.any():
+        raise DataError(
+            f"the reader of {format_name} does not tell whether the cell repeats; "
+            "convert the file to extxyz with pbc"
+        )
+    if (
+        format_name == "proteindatabank"
+        and np.isin(atoms.cell.array, [np.eye(3), np.zeros((3, 3))]).all()
+    ):
+        _without_placeholder(atoms)
+    if format_name == "cif":
+        _check_distances(atoms)
     masses = atoms.arrays.get("masses")
     if format_name == "cif" and masses is not None:
         masses[(atoms.numbers == 1) & (masses == DEUTERON)] = ISOTOPES["D"]
@@ -105,17 +151,49 @@ def _check_occupancies(atoms: Atoms) -> None:
         numbers = np.asarray(values, dtype=np.float64)
         if not numbers.any():
             continue  # programs that do not know occupancies write zeros
-        if (np.abs(numbers - 1) > 1e-6).any():
-            n = int(np.flatnonzero(np.abs(numbers - 1) > 1e-6)[0])
+        if (np.abs(numbers - 1) > FULL).any():
+            n = int(np.flatnonzero(np.abs(numbers - 1) > FULL)[0])
             raise DataError(f"atom {n} has the occupancy {numbers[n]:g}{advice}")
     sites = atoms.info.get("occupancy")
     if isinstance(sites, dict):
         for site, shares in sites.items():
             if isinstance(shares, dict) and not (
-                len(shares) == 1 and set(shares.values()) <= {1, ".", "?"}
+                len(shares) == 1 and all(map(_is_full, shares.values()))
             ):
                 parts = ", ".join(f"{value} {key}" for key, value in shares.items())
                 raise DataError(f"site {site} is occupied by {parts[:80]}{advice}")
+
+
+def _is_full(share: Any) -> bool:
+    return share in (".", "?") or abs(float(share) - 1) <= FULL
+
+
+def _without_placeholder(atoms: Atoms) -> None:
+    """Remove the cell of 1 Å or 0 that PDB files of structures without a cell have."""
+    lengths = atoms.cell.lengths()
+    if np.allclose(lengths, 1) or np.allclose(lengths, 0):
+        atoms.pbc = False
+        atoms.cell = np.zeros((3, 3))
+
+
+def _check_distances(atoms: Atoms) -> None:
+    """Refuse images of a site that nearly coincide."""
+    first, second, distances = neighbor_list("ijd", atoms, COINCIDENT)
+    if len(first):
+        n = int(np.argmin(distances))
+        i, j = int(first[n]), int(second[n])
+        raise DataError(
+            f"{atoms.symbols[i]} and {atoms.symbols[j]} are {distances[n]:.3f} Å "
+            "apart: a site is there twice, or near a special position, which takes all "
+            "digits (0.333333, not 0.333); correct the coordinates"
+        )
+
+
+def _check_case(block: Any) -> None:
+    """Refuse symbols that make the reader fail."""
+    for symbol in _column(block, "_atom_site_type_symbol"):
+        if str(symbol)[:1].islower():
+            raise DataError(f"write symbols such as Cu, not {str(symbol)[:20]}")
 
 
 def _check_cif(block: Any) -> None:
@@ -124,7 +202,7 @@ def _check_cif(block: Any) -> None:
     labels = _column(block, "_atom_site_label") or symbols
     for n, share in enumerate(_column(block, "_atom_site_occupancy")):
         text = re.sub(r"\(.*\)", "", str(share))
-        if text not in (".", "?", "") and abs(float(text) - 1) > 1e-6:
+        if text not in (".", "?", "") and abs(float(text) - 1) > FULL:
             raise DataError(
                 f"site {labels[n]} has the occupancy {share}: the structure is "
                 "disordered; make an ordered one of it, with one atom on each "
@@ -150,7 +228,34 @@ def _check_cif(block: Any) -> None:
     _check_formula(block, set(numbers.tolist()))
     if numbers.tolist() != Atoms(block.get_symbols()).numbers.tolist():
         raise DataError("ASE reads other elements; write symbols such as Cu, not CU")
+    _check_origin(block)
     _check_shared_sites(block, numbers)
+
+
+def _check_origin(block: Any) -> None:
+    """Refuse a space group of two origins if nothing says which one it is."""
+    if any(tag in block for tag in (*SYMMETRY_TAGS, SETTING_TAG)):
+        return
+    group = block.get_spacegroup(subtrans_included=True)
+    if group.no in rhombohedral_spacegroups:
+        hexagonal = np.allclose(block.get_cell().angles(), [90, 90, 120], atol=0.01)
+        certain = hexagonal == (group.setting == 1)
+    else:
+        # monoclinic cells show which of their axes is the unique one
+        certain = group.no < FIRST_ORTHORHOMBIC or not _has_two_settings(group.no)
+    if not certain:
+        raise DataError(
+            f"the space group {group.symbol} has two settings, and the file does not "
+            "say which: add its symmetry operations (_space_group_symop_operation_xyz)"
+        )
+
+
+def _has_two_settings(number: int) -> bool:
+    try:
+        Spacegroup(number, 2)
+    except SpacegroupNotFoundError:
+        return False
+    return True
 
 
 def _check_shared_sites(block: Any, numbers: Int[np.ndarray, " sites"]) -> None:
@@ -213,8 +318,15 @@ def _column(block: Any, name: str) -> list[Any]:
 
 
 def _lammps_dump(lines: Sequence[str]) -> dict[str, Any]:
+    columns: list[str] = []
+    atoms: set[tuple[str, str]] = set()
     for line, following in pairwise([*lines, ""]):
         words = line.split()
+        if words[:1] == ["ITEM:"]:
+            columns = words[2:] if words[1:2] == ["ATOMS"] else []
+        elif columns and len(words) == len(columns):
+            known = dict(zip(columns, words, strict=True))
+            atoms.add((known["element"], known.get("mass", "")))
         if words[:2] == ["ITEM:", "ATOMS"] and "element" not in words:
             raise DataError(
                 "the dump has no column 'element', and types are no elements; write "
@@ -231,6 +343,71 @@ def _lammps_dump(lines: Sequence[str]) -> dict[str, Any]:
             )
         if words[:2] == ["ITEM:", "UNITS"]:
             _check_units(following.strip())
+    for symbol, mass in sorted(atoms):
+        _check_element(symbol, mass)
+    return {}
+
+
+def _check_element(symbol: str, mass: str) -> None:
+    """Refuse symbols that a reader of ASE does not know, and masses that it drops."""
+    numbers, isotopes = read_symbols([symbol])
+    expected = chemical_symbols[numbers[0]]
+    if isotopes is not None:
+        raise DataError(
+            f"the element {symbol} is read from extxyz and CIF only; convert the file"
+        )
+    if symbol != expected:
+        raise DataError(f"the element is written {symbol}; write {expected}")
+    try:
+        different = abs(float(mass) - atomic_masses[numbers[0]]) > OTHER_MASS
+    except ValueError:
+        return  # there is none
+    if different:
+        raise DataError(
+            f"{symbol} has the mass {mass[:20]} u, which is not read; convert the file "
+            "to extxyz with a column masses:R:1"
+        )
+
+
+def _espresso(lines: Sequence[str]) -> dict[str, Any]:
+    """Masses of species are not read, so they must be those of the elements."""
+    inside = False
+    for line in lines:
+        words = line.split("!")[0].split()
+        if words and words[0].upper() == "ATOMIC_SPECIES":
+            inside = True
+        elif len(words) != 3:
+            inside = False
+        elif inside and (found := re.match("[A-Za-z][a-z]?", words[0])):
+            symbol = found[0].capitalize()
+            if symbol in chemical_symbols and _may_be_isotope(symbol, words[1]):
+                _check_element(symbol, words[1])
+    return {}
+
+
+def _may_be_isotope(symbol: str, mass: str) -> bool:
+    """Whether a mass is near that of an element; many inputs say 1 for all of them."""
+    try:
+        expected = atomic_masses[chemical_symbols.index(symbol)]
+        return abs(float(mass) - expected) < FARTHEST_ISOTOPE
+    except ValueError:
+        return False
+
+
+def _turbomole(lines: Sequence[str]) -> dict[str, Any]:
+    """Only molecules in Bohr are read."""
+    for line in lines:
+        words = line.lower().split()
+        if words[:1] == ["$coord"] and set(words[1:]) & {"frac", "angs"}:
+            raise DataError(
+                f"{line.strip()[:40]!r}: coordinates are read in Bohr only; convert "
+                "the file to extxyz"
+            )
+        if words and words[0] in ("$periodic", "$cell", "$lattice"):
+            raise DataError(
+                f"{line.strip()[:40]!r} is not read, so the structure would not "
+                "repeat; convert the file to extxyz"
+            )
     return {}
 
 
@@ -301,7 +478,12 @@ def _vasp(lines: Sequence[str]) -> dict[str, Any]:
             f"there are {len(names)} symbols of elements ({' '.join(names)[:60]}) and "
             f"{len(counts)} numbers of atoms ({' '.join(counts)[:60]}); correct them"
         )
-    read_symbols([re.split("[_/.]", name)[0] for name in names])
+    _, isotopes = read_symbols([re.split("[_/]", name)[0] for name in names])
+    if isotopes is not None:
+        raise DataError(
+            "isotopes of hydrogen are read from extxyz and CIF only; write H and give "
+            "masses there, or convert the file"
+        )
     return {}
 
 
@@ -324,6 +506,13 @@ def _pdb(lines: Sequence[str]) -> dict[str, Any]:
                 f"the element {min(isotopes)} is read from extxyz and CIF only; "
                 "convert the file"
             )
+    groups = {line[55:66].strip() for line in lines if line.startswith("CRYST1")}
+    other = {g for g in groups if g.replace(" ", "").upper() not in ("", "P1")}
+    if other:
+        raise DataError(
+            f"the space group is {min(other)[:20]}, but its symmetry is not applied: "
+            "write all atoms of the cell and P 1"
+        )
     if len(alternatives) > 1:
         raise DataError(
             "atoms have alternative locations (column 17); keep one of each"
@@ -334,15 +523,22 @@ def _pdb(lines: Sequence[str]) -> dict[str, Any]:
 def _mol(lines: Sequence[str]) -> dict[str, Any]:
     if any(line[20:22] == "2D" for line in lines[1:2]):
         raise DataError("holds a drawing in two dimensions, not a structure")
+    if any(line.startswith("M  ISO") for line in lines):
+        raise DataError(
+            "names isotopes (M  ISO), which are not read; convert it to extxyz with a "
+            "column masses:R:1"
+        )
     return {}
 
 
 CHECKS: Final[dict[str, Callable[[Sequence[str]], dict[str, Any]]]] = {
+    "espresso-in": _espresso,
     "lammps-data": _lammps_data,
     "lammps-dump-text": _lammps_dump,
     "mol": _mol,
     "proteindatabank": _pdb,
     "sdf": _mol,
+    "turbomole": _turbomole,
     "vasp": _vasp,
 }
 """Formats whose readers guess, and what is checked before they do."""

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -22,8 +23,10 @@ from equipot.data.extxyz_header import LONGEST_LINE, parse_header
 
 PER_ATOM: Final = {"forces", "charges", "magmoms", "energies", "stresses"}
 """Results of a calculation that are columns; all other results are keys."""
-QUIP_MASS: Final = 103.6426957
-"""One u in eV fs^2/Å^2, in which QUIP writes masses."""
+MASS_UNITS: Final = {"eV fs^2/Å^2 (QUIP)": 103.6426957, "electron masses": 1822.888486}
+"""One u in other units of mass."""
+UNLIKELY_MASS: Final = 30.0
+"""Factor between the masses of a file and those of the elements that tells a unit."""
 
 
 def extxyz_frames(path: Path) -> Iterator[Atoms]:
@@ -39,7 +42,11 @@ def extxyz_frames(path: Path) -> Iterator[Atoms]:
         DataError: At a frame that is broken or not understood; the message names the
             file, the frame and its first line.
     """
-    with open_with_compression(str(path), "r") as file:
+    # comments may be in any encoding; what is read is ASCII
+    with (
+        open_with_compression(str(path), "rb") as binary,
+        TextIOWrapper(binary, encoding="utf-8-sig", errors="replace") as file,
+    ):
         line_number, count = 0, 0
         while header := _line(file.readline):
             line_number += 1
@@ -132,10 +139,12 @@ def _elements(
 def _set_masses(atoms: Atoms, masses: Float[np.ndarray, " atoms"]) -> None:
     with np.errstate(all="ignore"):
         ratio = np.median(masses / atomic_masses[np.clip(atoms.numbers, 0, 118)])
-    if QUIP_MASS / 2 < ratio < 2 * QUIP_MASS:
+    if UNLIKELY_MASS < ratio < np.inf or 0 < ratio < 1 / UNLIKELY_MASS:
+        near = [n for n, u in MASS_UNITS.items() if u / 2 < ratio < 2 * u]
+        advice = f", not {near[0]}" if near else ""
         raise DataError(
-            f"masses are {ratio:.4g} times those of the elements, expected u; QUIP "
-            f"writes eV fs^2/Å^2: divide by {QUIP_MASS}"
+            f"masses are {ratio:.4g} times those of the elements, expected u{advice}: "
+            "convert them"
         )
     atoms.set_array("masses", masses)
 

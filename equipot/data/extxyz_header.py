@@ -56,28 +56,41 @@ WORDS: Final = re.compile(r"[^\s,]+")
 STRUCTURAL: Final = {"lattice": "Lattice", "pbc": "pbc", "properties": "Properties"}
 COLUMN_LIST: Final = re.compile(r"[^\s:]+:[A-Za-z]:\d+(?::[^\s:]+:[A-Za-z]:\d+)*:?")
 
-PERIODS: Final = {
-    "periodic",
-    "periodicity",
-    "boundary",
-    "boundaries",
-    "boundarycondition",
-    "boundaryconditions",
-    "bc",
-    "pbcs",
-    "pbcflags",
-    "nonperiodic",
-    "aperiodic",
-    "isperiodic",
-    "periodicx",
-    "periodicy",
-    "periodicz",
-    "periodicboundaryconditions",
-}
+PERIODS: Final = re.compile(
+    r"(?:(?:is|use|has|with)?(?:pbcs?|periodic)(?:[abcxyz]|[xyz]{2,3}|flags?|conditions?"
+    r"|boundar\w*|bcs?|dim\w*|dir\w*|axes|axis|along|in|type)?|periodicity\w*"
+    r"|boundar(?:y|ies)(?:conditions?|types?)?|bcs?)"
+)
+"""Names, without signs, of keys that may say along what a structure repeats."""
+APERIODIC: Final = re.compile(r"(?:is)?(?:non|not|a)periodic")
+"""Names of keys that may say the opposite."""
 LENGTHS: Final = ({"a", "b", "c"}, {"lx", "ly", "lz"})
 """Keys that together may be meant for a cell."""
+CELL_NAMES: Final = re.compile(
+    r"latt|cell|box|cryst|^vec(?:tors?|s)?[abcxyz123]?$|^abc$|^hmat"
+)
+"""Parts of names of keys that may be meant for a cell."""
+OTHER_CELL: Final = re.compile(
+    r"super|forc|grad|stress|strain|veloc|moment|virial|mass|orig|init|ref|prim|conv"
+    r"|recip|inv|target|mismatch|repe|num|count|^n|shift|offset|scal|matmul|transf"
+    r"|dipole|label|index|grid|mesh|kpoint"
+)
+"""Parts of names that say that a value is of a cell, or another cell."""
+LENGTH_UNIT: Final = re.compile(
+    r"(?:length|pos|position|positions|distance|coord|coords|coordinate|coordinates"
+    r"|cell|lattice|xyz|geometry)?units?(?:system|style)?"
+    r"|units?(?:of|for)?(?:length|lengths|pos|position|positions|distance|distances"
+    r"|coord|coords|coordinate|coordinates|cell|lattice|xyz|geometry)"
+)
+"""Names, without signs, of keys that may say the unit of positions."""
+BOHR_FLAGS: Final = {"bohr", "inbohr", "atomicunits", "au", "isbohr", "usebohr"}
+FRACTIONAL: Final = re.compile(
+    r"fractional|frac|direct|scaled|reduced|crystal|relative", re.IGNORECASE
+)
+"""Values of keys on coordinates that are not Cartesian."""
+FRACTIONAL_FLAGS: Final = {"fractional", "isfractional"}
 FOREIGN_UNITS: Final = re.compile(
-    r"\b(?:bohrs?|a\.?u\.?|atomic(?:[ _]units?)?|hartrees?|ha|eh|ry|rydbergs?"
+    r"\b(?:bohrs?|a0|a\.?u\.?|atomic(?:[ _]units?)?|hartrees?|ha|eh|ry|rydbergs?"
     r"|kcal\S*|kj\S*|real|lj|nm|pm|nanomet\w*|picomet\w*|electron)(?:\b|$)",
     re.IGNORECASE,
 )
@@ -87,7 +100,14 @@ CELL_IN_TEXT: Final = re.compile(
     rf"[\"']?\s*[:=]?\s*[\"'\[(]*\s*(?:{NUMBER}|[TF])(?:[\s,;]+(?:{NUMBER}|[TF])){{2}}",
     re.IGNORECASE,
 )
-BOHR_IN_TEXT: Final = re.compile(r"\b(?:bohr|atomic[_ ]units?)\b", re.IGNORECASE)
+BOHR_IN_TEXT: Final = re.compile(
+    r"\b(?:bohr|atomic[_ ]units?)\b"
+    r"|\b(?:coord|pos|geom|length|distance|xyz)\w*\s*(?:in\s+|[(\[{]\s*)"
+    r"(?-i:a\.u|A\.U|au|AU|nm|pm)\b"
+    r"|\bunits?\s*(?:[:=]|are)?\s*(?:atomic|(?-i:a\.u|A\.U|au|AU|nm|pm))\b",
+    re.IGNORECASE,
+)
+"""Comments that speak of other units of positions."""
 
 
 class Value(NamedTuple):
@@ -147,7 +167,8 @@ def parse_header(line: str) -> Header:
     pbc = _three_logicals(periods) if periods is not None else (cell is not None,) * 3
     columns = structural.get("properties")
     for key, value in others.items():
-        _check_other_key(key, value, cell, pbc if periods is not None else None)
+        _check_other_key(key, value, cell)
+        _check_periods(key, value, pbc, stated=periods is not None)
         if columns is None and COLUMN_LIST.fullmatch(value.text):
             raise DataError(f"{key}={value.text[:80]} lists columns: write Properties=")
     names = {key.lower() for key in others}
@@ -353,18 +374,17 @@ def _check_other_key(
     key: str,
     value: Value,
     cell: Float[np.ndarray, "3 3"] | None,
-    pbc: tuple[bool, bool, bool] | None,
 ) -> None:
-    """Refuse a key that may be meant to say how the structure repeats."""
+    """Refuse a key that may be meant for a cell, or for what positions are."""
     plain = re.sub("[^a-z0-9]", "", key.lower())
-    cell_like = re.search("latt|cell|box|cryst|^vec|^abc$|^hmat", plain) or (
-        get_close_matches(plain, ["lattice"], cutoff=0.75)
+    cell_like = not OTHER_CELL.search(plain) and (
+        CELL_NAMES.search(plain) or get_close_matches(plain, ["lattice"], cutoff=0.75)
     )
     origin = plain in ("origin", "cellorigin")
     words = re.findall(r"[^\s,;\[\]{}()]+", value.text) if cell_like or origin else []
     numbers = _numbers(words)
     count = 0 if numbers is None else len(numbers)
-    if cell_like and "supercell" not in plain:
+    if cell_like:
         if cell is None and count in (3, 6, 9):
             raise DataError(
                 f"{key}={value.text[:60]!r} is not understood: if it is the cell, "
@@ -377,26 +397,43 @@ def _check_other_key(
             and not np.allclose(numbers, flat, rtol=0, atol=1e-6)
         ):
             raise DataError(f"{key} and Lattice are two different cells")
-    if plain in PERIODS or (plain.startswith("pbc") and len(plain) < 6):
-        try:
-            same = pbc is not None and _three_logicals(value) == pbc
-        except DataError:
-            same = False
-        if not same:
-            raise DataError(
-                f"{key}={value.text[:60]!r} is not understood: write which directions "
-                'repeat as pbc="T T F"'
-            )
     if origin and count != 3:
         raise DataError(f"{key} must be three numbers in Å, got {value.text[:60]!r}")
-    if re.fullmatch(
-        "(length|pos|position|positions|distance|coord|coords|coordinate|coordinates"
-        "|cell|lattice)?units?",
-        plain,
-    ) and FOREIGN_UNITS.search(value.text):
+    stated = INFO_LOGICALS.get(value.text) or value.text == "1"
+    if (LENGTH_UNIT.fullmatch(plain) and FOREIGN_UNITS.search(value.text)) or (
+        plain in BOHR_FLAGS and stated
+    ):
         raise DataError(
             f"{key}={value.text[:40]!r}: positions and cells are read in Å; convert "
             "them and remove the key"
+        )
+    if (plain in FRACTIONAL_FLAGS and stated) or (
+        plain.startswith(("coord", "position")) and FRACTIONAL.fullmatch(value.text)
+    ):
+        raise DataError(
+            f"{key}={value.text[:40]!r}: positions are read as Cartesian coordinates "
+            "in Å; convert them and remove the key"
+        )
+
+
+def _check_periods(
+    key: str, value: Value, pbc: tuple[bool, bool, bool], *, stated: bool
+) -> None:
+    """Refuse other names of periodicity, unless they agree with ``pbc``."""
+    plain = re.sub("[^a-z0-9]", "", key.lower())
+    opposite = APERIODIC.fullmatch(plain) is not None
+    if not opposite and PERIODS.fullmatch(plain) is None:
+        return
+    try:
+        a, b, c = _three_logicals(value)
+    except DataError:
+        agrees = stated  # pbc tells what it means
+    else:
+        agrees = pbc == ((not a, not b, not c) if opposite else (a, b, c))
+    if not agrees:
+        raise DataError(
+            f"{key}={value.text[:60]!r} is not understood: write which directions "
+            'repeat as pbc="T T F"'
         )
 
 

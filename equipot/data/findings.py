@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
+from equipot.origin import SECTION, Origin
+
 Severity = Literal["error", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 
@@ -75,9 +77,15 @@ def sort_findings(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     return tuple(sorted(findings, key=lambda f: SEVERITIES.index(f.severity)))
 
 
-def to_json(report: DoctorReport) -> str:
-    """A report as JSON, with the verdict."""
-    return json.dumps({"passed": report.passed, **asdict(report)}, indent=2)
+def to_json(report: DoctorReport, origin: Origin | None = None) -> str:
+    """A report as JSON, with the verdict.
+
+    Args:
+        report: What was found.
+        origin: Version, date and files.
+    """
+    made = {} if origin is None else {SECTION: origin.record()}
+    return json.dumps({"passed": report.passed, **asdict(report), **made}, indent=2)
 
 
 def counted(number: int, noun: str) -> str:

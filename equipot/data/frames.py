@@ -13,7 +13,12 @@ from ase.io.formats import filetype, ioformats
 
 from equipot.data.databases import database_rows
 from equipot.data.declared_sizes import refuse_impossible_sizes
-from equipot.data.elements_in_files import NO_ELEMENTS, check_frame, reader_options
+from equipot.data.elements_in_files import (
+    NO_ELEMENTS,
+    check_frame,
+    is_lammps_data,
+    reader_options,
+)
 from equipot.data.errors import DataError
 from equipot.data.extxyz import extxyz_frames
 from equipot.paths import located
@@ -150,6 +155,8 @@ def _format(path: Path) -> str:
         raise DataError(
             f"{path}: ASE knows no format for it; convert it to extxyz"
         ) from error
+    if name not in ioformats or name == "runnerdata":
+        name = "lammps-data" if is_lammps_data(path) else name
     if name not in ioformats or not ioformats[name].can_read:
         raise DataError(
             f"{path}: ASE reads no format {name[:40]!r}; convert it to extxyz"

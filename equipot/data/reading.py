@@ -20,10 +20,13 @@ from equipot.data.geometry import check_geometry
 from equipot.data.hessians import attach_hessians, in_text
 from equipot.data.labels import WEIGHTED, Labels
 from equipot.data.unit_conversion import converted_geometry, size_of
+from equipot.origin import ENERGY_SPREAD, FORCES_SPREAD, KEYS
 
 ISOLATED = "IsolatedAtom"
 LONGEST_NAME = 200
 STRUCTURAL = {"numbers", "positions"}
+NO_LABELS = {*KEYS, ENERGY_SPREAD, FORCES_SPREAD}
+"""What results of this package say beside labels: what made them, and committees."""
 UNIT_OF_LABEL = re.compile(
     "(energy|energies|force|forces|stress|stresses|virial|virials)_?units?"
     "|units?_?(of_)?(energy|energies|force|forces|stress|virial|virials)"
@@ -295,10 +298,10 @@ def _adopt_spelling(atoms: Atoms, keys: KeysConfig, source: str) -> None:
 
 
 def available_keys(atoms: Atoms) -> list[str]:
-    """Names that `lookup` finds, without those of the structure itself."""
+    """Names that `lookup` finds, without those that are no labels."""
     results = {} if atoms.calc is None else atoms.calc.results
     names = {*map(str, atoms.info), *atoms.arrays, *results}
-    return sorted(names - STRUCTURAL)
+    return sorted(names - STRUCTURAL - NO_LABELS)
 
 
 def keys_of(structures: Iterable[Structure]) -> list[str]:

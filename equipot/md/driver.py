@@ -49,6 +49,7 @@ from equipot.md.thermodynamics import (
 )
 from equipot.md.velocities import drift_energy, movable
 from equipot.models.committee import Committee
+from equipot.origin import SECTION, Origin, note_start, stamp
 from equipot.run_folder import CONFIG, claimed
 
 KIND = "state of a molecular dynamics run"
@@ -79,6 +80,7 @@ def run_md(
     *,
     resume: bool = False,
     fingerprint: str = "",
+    origin: Origin | None = None,
     console: Console | None = None,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> MDSummary:
@@ -94,6 +96,8 @@ def run_md(
         output: Folder for trajectory, log, states and summary.
         resume: Continue from the newest state in `output`, to the bit.
         fingerprint: Identity of the calculator; only the same can resume the run.
+        origin: Models and inputs, named in ``environment.json``, ``summary.json`` and
+            every frame.
         console: Where to show progress; standard output if left out.
         interrupted: Asked after every step; where it says yes the run ends with a state
             to resume from.
@@ -107,10 +111,12 @@ def run_md(
             it was another one.
     """
     console = console or Console()
-    simulation = Simulation(atoms, config, output, fingerprint)
+    simulation = Simulation(atoms, config, output, fingerprint, origin)
     with claimed(output, resume=resume), closing(simulation):
         for warning in simulation.begin(resume=resume):
             console.print(f"warning: {warning}", style="yellow", soft_wrap=True)
+        if origin is not None:  # after config.yaml, the mark of the folder
+            note_start(output, origin)
         console.print(simulation.introduction(), soft_wrap=True, markup=False)
         with simulation.show(console) as progress:
             summary = simulation.advance(progress, interrupted)
@@ -128,10 +134,16 @@ class Simulation:
         config: What to run.
         output: Folder for all files.
         fingerprint: Identity of the calculator.
+        origin: What frames and summary name.
     """
 
     def __init__(
-        self, atoms: Atoms, config: MDConfig, output: Path, fingerprint: str
+        self,
+        atoms: Atoms,
+        config: MDConfig,
+        output: Path,
+        fingerprint: str,
+        origin: Origin | None = None,
     ) -> None:
         if atoms.calc is None:
             raise ValueError("atoms need a calculator: set atoms.calc")
@@ -141,7 +153,9 @@ class Simulation:
                 "with atoms.set_constraint(), or use ase.constraints.FixAtoms"
             )
         self.atoms, self.config, self.output = atoms, config, output
-        self.fingerprint = fingerprint
+        self.fingerprint, self.origin = fingerprint, origin
+        # without a date: a resumed run has the same files, to the bit
+        self.facts = {} if origin is None else origin.lasting_info()
         self.step = 0
         self.rng = np.random.default_rng(config.seed)
         self.course = Course(len(atoms))
@@ -399,6 +413,7 @@ class Simulation:
             results["stress"] = self.atoms.get_stress()
         frame.calc = SinglePointCalculator(frame, **results)
         frame.info.update(step=row.step, time_ps=row.time_ps)
+        stamp(frame.info, self.facts)
         self.trajectory.write(frame)
 
     def _checkpoint(self) -> None:
@@ -432,7 +447,10 @@ class Simulation:
 
     def _stop(self, reason: str, progress: Progress) -> None:
         path = self.output / ALARM_FRAMES
-        write_frames(path, list(self.last_frames.frames()))
+        frames = list(self.last_frames.frames())
+        for frame in frames:
+            stamp(frame.info, self.facts)
+        write_frames(path, frames)
         message = (
             f"stopped at step {self.step}: {reason}\n"
             f"The last {self.config.alarms.frames} steps are in {path}; the trajectory "
@@ -474,7 +492,8 @@ class Simulation:
             else None,
         )
         summary = replace(summary, stopped=stopped)
-        write_json(self.output / SUMMARY, summary.as_dict())
+        made = {} if self.origin is None else {SECTION: self.origin.record()}
+        write_json(self.output / SUMMARY, {**summary.as_dict(), **made})
         return summary
 
 

@@ -12,6 +12,7 @@ from ase.data import atomic_masses, atomic_numbers
 from equipot.config.md import FixedConfig, StructureConfig, VelocitiesConfig
 from equipot.data.frames import read_frame
 from equipot.data.geometry import check_geometry
+from equipot.data.unclear import refuse_unclear
 from equipot.md.velocities import movable
 
 LABEL = re.compile(
@@ -74,7 +75,8 @@ def read_start(
 
     Raises:
         ValueError: If the file is missing or broken, has no such frame, holds atoms
-            that make no sense, constraints other than fixed atoms, or is to be
+            that make no sense, columns or keys that may fix atoms or be masses under an
+            unknown name, constraints other than fixed atoms, or is to be
             repeated along a direction without a period; or if all atoms are fixed.
     """
     where = f"{config.file}#{config.index}"
@@ -84,6 +86,7 @@ def read_start(
             f"{config.file} has no frame {config.index}; choose another structure.index"
         )
     check_geometry(found, where)
+    refuse_unclear(found, where)
     _check_copies(found, config)
     atoms, notes = _without_labels(found)
     atoms.set_constraint()

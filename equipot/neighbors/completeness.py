@@ -28,7 +28,8 @@ def check_complete(graph: AtomicGraph) -> None:
     Raises:
         IncompleteGraphError: If a pair closer than ``graph.cutoff`` is missing; names
             the first one.
-        ValueError: As `equipot.graph.check_edges`.
+        ValueError: As `equipot.graph.check_edges`, or if coordinates are so large that
+            rounding hides which pairs are within the cutoff.
     """
     check_edges(graph)
     index = graph.edge_index.cpu().numpy()
@@ -57,8 +58,12 @@ def _missing(
     cell = graph.cell[number].detach().double().cpu().numpy()
     largest = max(np.abs(positions).max(initial=0.0), np.abs(cell).max(initial=0.0))
     margin = ROUNDING * torch.finfo(graph.positions.dtype).eps * largest
-    if graph.cutoff <= margin:
-        return np.zeros((0, 5), np.int64)
+    if margin > graph.cutoff / 10:
+        raise ValueError(
+            f"coordinates up to {largest:.3g} Å in {graph.positions.dtype} are known "
+            f"to {margin:.3g} Å only, so pairs within {graph.cutoff:g} Å cannot be "
+            "told: move the structure to the origin, or use float64"
+        )
     # pairs at the cutoff, which rounding may put on either side, do not count
     found = neighbor_list(
         positions, cell, graph.pbc[number].cpu().numpy(), graph.cutoff - margin

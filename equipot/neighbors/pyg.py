@@ -1,11 +1,29 @@
 """Graphs from PyTorch Geometric."""
 
-from typing import Any
+from typing import Any, Final
 
 import torch
+from torch import Tensor
 
 from equipot.graph import AtomicGraph, check_edges
 from equipot.neighbors.completeness import check_complete
+
+OTHER_SHIFTS: Final = (
+    "shifts",
+    "unit_shifts",
+    "cell_offsets",
+    "cell_offset",
+    "cell_shift",
+    "edge_cell_shift",
+    "edge_offset",
+    "offsets",
+    "to_jimages",
+    "images",
+    "pbc_offset",
+    "pbc_offsets",
+    "pbc_shift",
+)
+"""Names that other packages give to translations of edges."""
 
 
 def from_pyg(data: Any, cutoff: float, *, check: bool = True) -> AtomicGraph:
@@ -36,43 +54,94 @@ def from_pyg(data: Any, cutoff: float, *, check: bool = True) -> AtomicGraph:
             f"a PyG graph needs pos, z and edge_index; {', '.join(missing)} missing"
         )
     positions = data.pos
-    batch = getattr(data, "batch", None)
-    if batch is None:
-        batch = torch.zeros(len(positions), dtype=torch.long, device=positions.device)
-    num_graphs = getattr(data, "num_graphs", 1)
-    order = torch.argsort(data.edge_index[1], stable=True)
+    if not positions.is_floating_point():
+        raise ValueError(f"pos must be real numbers in Å, got {positions.dtype}")
+    index = _whole("edge_index", data.edge_index, (2, None))
+    numbers = _whole("z", data.z, (len(positions),))
+    batch, num_graphs = _structures(data, len(positions))
+    order = torch.argsort(index[1], stable=True)
     cell, pbc = getattr(data, "cell", None), getattr(data, "pbc", None)
     shift = getattr(data, "edge_shift", None)
+    other = [name for name in OTHER_SHIFTS if getattr(data, name, None) is not None]
+    if shift is None and other:
+        raise ValueError(
+            f"a PyG graph with {other[0]}, but without edge_shift: give the lattice "
+            "translations of the senders, as whole numbers, as edge_shift"
+        )
     if pbc is None and (cell is not None or shift is not None):
         raise ValueError(
             "a PyG graph with cell or edge_shift needs pbc, which says along which "
             "lattice vectors it repeats"
         )
-    if pbc is not None and bool(pbc.any()) and (cell is None or shift is None):
+    pbc = _periods(pbc, num_graphs, positions.device)
+    if bool(pbc.any()) and (cell is None or shift is None):
         raise ValueError("a periodic PyG graph needs cell and edge_shift")
     if cell is None:
         cell = positions.new_zeros(num_graphs, 3, 3)
-    if pbc is None:
-        pbc = torch.zeros(num_graphs, 3, dtype=torch.bool, device=positions.device)
+    cell = torch.as_tensor(cell, dtype=positions.dtype, device=positions.device)
+    if cell.numel() != 9 * num_graphs:
+        raise ValueError(
+            f"cell must have shape ({num_graphs}, 3, 3), lattice vectors as rows, got "
+            f"{tuple(cell.shape)}"
+        )
     if shift is None:
         shift = torch.zeros_like(order)[:, None].expand(-1, 3)
-    if not torch.equal(shift, shift.round()):
-        raise ValueError(
-            "edge_shift must hold whole numbers of lattice vectors, not lengths in Å: "
-            "divide by the cell"
-        )
+    shift = _whole("edge_shift", shift, (len(order), 3))
     graph = AtomicGraph(
         positions=positions,
-        atomic_numbers=data.z.long(),
-        cell=cell.reshape(num_graphs, 3, 3).to(positions.dtype),
-        pbc=pbc.reshape(num_graphs, 3).bool(),
+        atomic_numbers=numbers,
+        cell=cell.reshape(num_graphs, 3, 3),
+        pbc=pbc,
         batch=batch,
-        edge_index=data.edge_index[:, order],
-        edge_shift=shift[order].long(),
-        cutoff=cutoff,
+        edge_index=index[:, order],
+        edge_shift=shift[order],
+        cutoff=float(cutoff),
     )
     if check:
         check_complete(graph)
     else:
         check_edges(graph)
     return graph
+
+
+def _whole(name: str, values: Tensor, shape: tuple[int | None, ...]) -> Tensor:
+    """Values of a field, which must be whole numbers, in a given shape."""
+    fits = values.ndim == len(shape) and all(
+        expected in (None, found)
+        for expected, found in zip(shape, values.shape, strict=True)
+    )
+    if not fits:
+        wanted = ", ".join("edges" if n is None else str(n) for n in shape)
+        raise ValueError(
+            f"{name} must have shape ({wanted}), got {tuple(values.shape)}"
+        )
+    if values.is_floating_point() and not torch.equal(values, values.round()):
+        hint = (
+            " of lattice vectors, not lengths in Å: divide by the cell"
+            if name == "edge_shift"
+            else ""
+        )
+        raise ValueError(f"{name} must hold whole numbers{hint}")
+    return values.long()
+
+
+def _structures(data: Any, num_atoms: int) -> tuple[Tensor, int]:
+    """Structure of each atom, and how many structures there are."""
+    batch = getattr(data, "batch", None)
+    if batch is None:
+        batch = torch.zeros(num_atoms, dtype=torch.long, device=data.pos.device)
+    batch = _whole("batch", batch, (num_atoms,))
+    found = int(batch.max()) + 1 if num_atoms else 1
+    stated = getattr(data, "num_graphs", None)
+    return batch, found if stated is None else int(stated)
+
+
+def _periods(pbc: Any, num_graphs: int, device: torch.device) -> Tensor:
+    """Periodic directions of every structure; three hold for all of them."""
+    values = torch.as_tensor(False if pbc is None else pbc, device=device)
+    if values.numel() not in (1, 3, 3 * num_graphs):
+        raise ValueError(
+            f"pbc must have shape ({num_graphs}, 3) or (3,), got {tuple(values.shape)}"
+        )
+    rows = values.bool().reshape(-1, 1 if values.numel() == 1 else 3)
+    return rows.expand(num_graphs, 3).contiguous()

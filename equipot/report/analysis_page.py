@@ -5,6 +5,7 @@ from pathlib import Path
 
 from equipot.atomic_file import write_atomically, write_json
 from equipot.md.analysis.analyze import Analysis, coefficient
+from equipot.origin import SECTION, Origin
 from equipot.report.analysis_plots import (
     draw_correlation,
     draw_displacements,
@@ -12,6 +13,7 @@ from equipot.report.analysis_plots import (
     draw_states,
 )
 from equipot.report.figure import figure, grid
+from equipot.report.made import footer
 from equipot.report.markup import Markup, number, tag
 from equipot.report.movie import notices
 from equipot.report.page import page
@@ -19,23 +21,30 @@ from equipot.report.sections import section
 from equipot.report.tables import facts, table
 
 
-def write_analysis(folder: Path, analysis: Analysis) -> None:
+def write_analysis(
+    folder: Path, analysis: Analysis, origin: Origin | None = None
+) -> None:
     """Write ``analysis.json`` and ``report.html``.
 
     Args:
         folder: Made if it is not there.
         analysis: What to write.
+        origin: Version, date, trajectory, and the models that it was made with.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "analysis.json", analysis.record())
-    write_atomically(folder / "report.html", analysis_page(analysis).encode())
+    record = analysis.record()
+    if origin is not None:
+        record[SECTION] = origin.record()
+    write_json(folder / "analysis.json", record)
+    write_atomically(folder / "report.html", analysis_page(analysis, origin).encode())
 
 
-def analysis_page(analysis: Analysis) -> str:
+def analysis_page(analysis: Analysis, origin: Origin | None = None) -> str:
     """A complete HTML document about one trajectory.
 
     Args:
         analysis: To show.
+        origin: For the footer.
     """
     name = Path(analysis.trajectory.source).name
     return page(
@@ -55,6 +64,7 @@ def analysis_page(analysis: Analysis) -> str:
             *_spectrum(analysis),
             section("method", "Method", _method(analysis)),
         ),
+        footer(origin),
     )
 
 

@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 
 from equipot.report.figure import figure, grid
+from equipot.report.made import UNKNOWN, Made
 from equipot.report.markup import Markup, tag
 from equipot.report.movie import notices
 from equipot.report.page import page
@@ -34,7 +35,10 @@ RELAXED = {
 
 
 def eos_page(
-    found: EquationOfStateResult, title: str, warnings: tuple[str, ...] = ()
+    found: EquationOfStateResult,
+    title: str,
+    warnings: tuple[str, ...] = (),
+    made: Made = UNKNOWN,
 ) -> str:
     """A complete HTML document about the equation of state of one crystal.
 
@@ -42,6 +46,7 @@ def eos_page(
         found: To show.
         title: What the crystal is.
         warnings: Sentences to show at the top.
+        made: What made it, for the footer, and what its committee says.
     """
     curve = figure(
         "curve",
@@ -63,6 +68,7 @@ def eos_page(
             tag("p", "equipot eos", class_="eyebrow"),
             tag("h1", title),
             tag("p", summary(found), class_="verdict"),
+            made.sentences(),
             notices((*warnings, *found.doubts)),
         ),
         tag(
@@ -71,6 +77,7 @@ def eos_page(
             section("minimum", "Minimum", _minimum(found)),
             section("scan", "Scan", _scan(found)),
         ),
+        made.footer(),
     )
 
 

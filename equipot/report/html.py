@@ -8,6 +8,7 @@ from equipot.report import background, figures, sections
 from equipot.report.evaluation import Evaluation
 from equipot.report.findings import committee_sentence, verdict, warnings
 from equipot.report.history import Row
+from equipot.report.made import footer
 from equipot.report.markup import Markup, join, tag
 from equipot.report.page import page
 from equipot.report.provenance import Provenance
@@ -32,7 +33,7 @@ def render_report(
         title,
         _header(evaluation, about),
         tag("main", *_sections(evaluation, about, history)),
-        tag("footer", _footer(about)),
+        footer(about.origin),
     )
 
 
@@ -106,8 +107,3 @@ def _sections(
         ),
         section("provenance", "Provenance", background.provenance(about)),
     ]
-
-
-def _footer(about: Provenance) -> Markup:
-    version = about.environment.get("equipot", "")
-    return tag("p", f"Written by equipot {version}.")

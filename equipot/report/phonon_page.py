@@ -5,6 +5,7 @@ from functools import partial
 import numpy as np
 
 from equipot.report.figure import figure, grid
+from equipot.report.made import UNKNOWN, Made
 from equipot.report.markup import Markup, number, tag
 from equipot.report.movie import notices
 from equipot.report.page import page
@@ -18,13 +19,19 @@ SHOWN = (0.0, 100.0, 200.0, 300.0, 500.0, 1000.0)
 """Temperatures in K of the table."""
 
 
-def phonon_page(phonons: Phonons, title: str, warnings: tuple[str, ...] = ()) -> str:
+def phonon_page(
+    phonons: Phonons,
+    title: str,
+    warnings: tuple[str, ...] = (),
+    made: Made = UNKNOWN,
+) -> str:
     """A complete HTML document about the phonons of one crystal.
 
     Args:
         phonons: To show.
         title: What the crystal is.
         warnings: Sentences to show at the top.
+        made: What made it, for the footer, and what its committee says.
     """
     bands = figure(
         "bands",
@@ -46,6 +53,7 @@ def phonon_page(phonons: Phonons, title: str, warnings: tuple[str, ...] = ()) ->
             tag("p", "equipot phonons", class_="eyebrow"),
             tag("h1", title),
             tag("p", stability(phonons), class_="verdict"),
+            made.sentences(),
             notices((*warnings, *doubts(phonons))),
         ),
         tag(
@@ -54,6 +62,7 @@ def phonon_page(phonons: Phonons, title: str, warnings: tuple[str, ...] = ()) ->
             section("heat", "Thermal properties", grid([thermal]), _table(phonons)),
             section("method", "Method", _method(phonons)),
         ),
+        made.footer(),
     )
 
 

@@ -10,11 +10,15 @@ from jaxtyping import Float
 from equipot.atomic_file import make_folder
 from equipot.data.reading import Structure
 from equipot.frame_file import write_frames
+from equipot.origin import ENERGY_SPREAD, FORCES_SPREAD, Origin, stamp
 from equipot.report.evaluation import Evaluation
 
 
 def write_predictions(
-    path: Path, structures: Sequence[Structure], evaluation: Evaluation
+    path: Path,
+    structures: Sequence[Structure],
+    evaluation: Evaluation,
+    origin: Origin | None = None,
 ) -> None:
     """Write an extxyz file with predictions and labels.
 
@@ -25,9 +29,12 @@ def write_predictions(
             and ``equipot_stress`` in eV and Å, labels under the same names with
             ``REF_``; what is absent is left out. Of a committee there are
             ``energy_spread`` (eV) and ``forces_spread`` (eV/Å, one number per atom).
+        origin: Named in ``info`` of every frame.
     """
     make_folder(path.parent)
     frames = [_frame(s, evaluation, n) for n, s in enumerate(structures)]
+    for frame in frames:
+        stamp(frame.info, {} if origin is None else origin.info())
     write_frames(path, frames)
 
 
@@ -42,8 +49,8 @@ def _frame(structure: Structure, evaluation: Evaluation, n: int) -> Atoms:
         _put(atoms.arrays, f"{prefix}_forces", forces)
         _put(atoms.info, f"{prefix}_stress", stress)
     if evaluation.spread is not None:
-        atoms.info["energy_spread"] = evaluation.spread.energy[n]
-        atoms.arrays["forces_spread"] = evaluation.spread.forces[rows]
+        atoms.info[ENERGY_SPREAD] = evaluation.spread.energy[n]
+        atoms.arrays[FORCES_SPREAD] = evaluation.spread.forces[rows]
     return atoms
 
 

@@ -3,14 +3,13 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from equipot.data.dataset import sha256
 from equipot.environment import describe_environment
 from equipot.models.committee import Committee
 from equipot.models.potential import Potential
+from equipot.origin import ModelIdentity, Origin, file_sha256, utc_now
 
 CERTIFICATE = ("passed", "model_sha256", "failures", "structures")
 """What a report needs of a certificate."""
@@ -36,6 +35,17 @@ class Provenance:
     """SHA-256 of the further members, by file, if the model is a committee."""
     certificate: Mapping[str, Any] | None = None
     """What a verification left beside the model, of whichever model it was."""
+
+    @property
+    def origin(self) -> Origin:
+        """In the form that all results have in common."""
+        hashes = {self.model: str(self.header["sha256"]), **self.members}
+        return Origin(
+            models=tuple(ModelIdentity(file, sha) for file, sha in hashes.items()),
+            inputs=self.data,
+            version=self.environment.get("equipot", ""),
+            date=self.environment.get("Date", ""),
+        )
 
 
 def collect(
@@ -63,13 +73,12 @@ def collect(
         The facts; reading them hashes the data files.
     """
     around = describe_environment()
-    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     return Provenance(
         model=str(model),
         header=header,
-        data={str(path): sha256(path) for path in data},
+        data={str(path): file_sha256(path) for path in data},
         environment={
-            "Date": now,
+            "Date": utc_now(),
             "equipot": around["equipot"],
             "Revision": around["revision"] or "unknown",
             **{name: str(version) for name, version in around["packages"].items()},

@@ -3,6 +3,7 @@
 from functools import partial
 
 from equipot.report.figure import figure
+from equipot.report.made import UNKNOWN, Made
 from equipot.report.markup import Markup, number, tag
 from equipot.report.movie import mode_movie, movie_script, notices, path_movie
 from equipot.report.page import page
@@ -14,7 +15,10 @@ from equipot.workflows.reaction import Reaction
 
 
 def reaction_page(
-    reaction: Reaction, title: str, warnings: tuple[str, ...] = ()
+    reaction: Reaction,
+    title: str,
+    warnings: tuple[str, ...] = (),
+    made: Made = UNKNOWN,
 ) -> str:
     """A complete HTML document about one transition state.
 
@@ -22,6 +26,7 @@ def reaction_page(
         reaction: To show.
         title: What reacts.
         warnings: Sentences to show at the top.
+        made: What made it, for the footer, and what its committee says.
     """
     path, saddle = reaction.path, reaction.saddle
     zero = reaction.start.energy
@@ -48,6 +53,7 @@ def reaction_page(
             tag("p", "equipot saddle", class_="eyebrow"),
             tag("h1", title),
             tag("p", verdict(reaction), class_="verdict"),
+            made.sentences(),
             notices((*reaction.problems, *warnings)),
         ),
         tag(
@@ -62,6 +68,7 @@ def reaction_page(
             ),
             section("energies", "Energies", _energies(reaction)),
         ),
+        made.footer(),
         movie_script(),
     )
 

@@ -17,6 +17,7 @@ from equipot.data.dataset import make_example
 from equipot.data.elements import check_elements
 from equipot.data.reading import ISOLATED, Structure
 from equipot.models.committee import Committee
+from equipot.origin import SECTION
 from equipot.report import console
 from equipot.report.evaluate import evaluate
 from equipot.report.evaluation import Evaluation
@@ -144,7 +145,7 @@ def _write(
         make_folder(wanted.json.parent)
         write_json(wanted.json, _record(evaluation, about))
     if wanted.predictions is not None:
-        write_predictions(wanted.predictions, structures, evaluation)
+        write_predictions(wanted.predictions, structures, evaluation, about.origin)
 
 
 def _record(evaluation: Evaluation, about: Provenance) -> dict[str, Any]:
@@ -160,6 +161,7 @@ def _record(evaluation: Evaluation, about: Provenance) -> dict[str, Any]:
         "errors": evaluation.metrics,
         **({"hessians": evaluation.hessians} if evaluation.hessians else {}),
         "warnings": [*warnings(evaluation, about.header), *about.notes],
+        SECTION: about.origin.record(),
     }
 
 

@@ -3,6 +3,7 @@
 from functools import partial
 
 from equipot.report.figure import figure
+from equipot.report.made import UNKNOWN, Made
 from equipot.report.markup import Markup, number, tag
 from equipot.report.movie import mode_movie, movie_script, notices
 from equipot.report.page import page
@@ -19,6 +20,7 @@ def vibration_page(
     thermochemistry: Thermochemistry | None,
     title: str,
     warnings: tuple[str, ...] = (),
+    made: Made = UNKNOWN,
 ) -> str:
     """A complete HTML document about the modes of one structure.
 
@@ -27,6 +29,7 @@ def vibration_page(
         thermochemistry: At one temperature; None where it is undefined.
         title: What the structure is.
         warnings: Sentences to show at the top.
+        made: What made it, for the footer, and what its committee says.
     """
     labels = [mode_label(n, nu) for n, nu in enumerate(vibrations.frequencies, start=1)]
     modes = (
@@ -43,6 +46,7 @@ def vibration_page(
             tag("p", "equipot vibrations", class_="eyebrow"),
             tag("h1", title),
             tag("p", summary(vibrations), class_="verdict"),
+            made.sentences(),
             notices(warnings),
         ),
         tag(
@@ -53,6 +57,7 @@ def vibration_page(
             ),
             section("thermochemistry", "Thermochemistry", _thermal(thermochemistry)),
         ),
+        made.footer(),
         movie_script(),
     )
 

@@ -10,9 +10,11 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from equipot.atomic_file import make_folder, write_atomically, write_json
 from equipot.frame_file import write_frames
 from equipot.report.eos_page import eos_page
+from equipot.report.made import UNKNOWN, Made, with_spread
 from equipot.report.phonon_page import phonon_page
 from equipot.report.reaction_page import reaction_page
 from equipot.report.vibration_page import vibration_page
+from equipot.workflows.committee import difference_spread
 from equipot.workflows.equation_of_state import EquationOfStateResult
 from equipot.workflows.phonons import Phonons
 from equipot.workflows.reaction import Reaction
@@ -22,6 +24,9 @@ from equipot.workflows.vibrations import Vibrations
 
 FRAMES = 20
 """Of one period of a mode."""
+
+POINTS = ("start", "saddle", "end")
+"""Of a reaction, in the order in which a committee is asked about them."""
 
 AMPLITUDE = 0.4
 """Of a mode that moves, in Å over all atoms."""
@@ -33,6 +38,7 @@ def write_vibrations(
     thermochemistry: Thermochemistry | None,
     title: str,
     warnings: tuple[str, ...] = (),
+    made: Made = UNKNOWN,
 ) -> None:
     """Write ``vibrations.json``, ``modes.xyz`` and ``report.html``.
 
@@ -42,6 +48,7 @@ def write_vibrations(
         thermochemistry: At one temperature; None where it is undefined.
         title: Of the page.
         warnings: To show in the page and to keep with the numbers.
+        made: What made it, and what its committee says.
     """
     make_folder(folder)
     thermal = None if thermochemistry is None else thermochemistry.record()
@@ -49,15 +56,20 @@ def write_vibrations(
         **vibrations.record(),
         "thermochemistry": thermal,
         "warnings": list(warnings),
+        **made.record(),
     }
     write_json(folder / "vibrations.json", record)
-    write_frames(folder / "modes.xyz", mode_frames(vibrations))
-    text = vibration_page(vibrations, thermochemistry, title, warnings)
+    write_frames(folder / "modes.xyz", made.stamped(mode_frames(vibrations)))
+    text = vibration_page(vibrations, thermochemistry, title, warnings, made)
     write_atomically(folder / "report.html", text.encode())
 
 
 def write_reaction(
-    folder: Path, reaction: Reaction, title: str, warnings: tuple[str, ...] = ()
+    folder: Path,
+    reaction: Reaction,
+    title: str,
+    warnings: tuple[str, ...] = (),
+    made: Made = UNKNOWN,
 ) -> None:
     """Write ``reaction.json``, ``path.xyz``, ``points.xyz`` and ``report.html``.
 
@@ -66,9 +78,16 @@ def write_reaction(
         reaction: With its path.
         title: Of the page.
         warnings: To show in the page and to keep with the numbers.
+        made: What made it, and what its committee says of start, saddle point and end.
     """
     make_folder(folder)
-    record = {**reaction.record(), "warnings": list(warnings)}
+    record = {**reaction.record(), "warnings": list(warnings), **made.record()}
+    spreads = dict(zip(POINTS, made.committee, strict=False))
+    if len(spreads) == len(POINTS):
+        start, saddle, end = (spreads[name] for name in POINTS)
+        record["barrier_spreads_ev"] = [
+            difference_spread(minimum, saddle) for minimum in (start, end)
+        ]
     write_json(folder / "reaction.json", record)
     path = reaction.path
     frames = [
@@ -77,18 +96,23 @@ def write_reaction(
             path.frames, path.energies.tolist(), path.lengths, strict=True
         )
     ]
-    write_frames(folder / "path.xyz", frames)
+    write_frames(folder / "path.xyz", made.stamped(frames))
     points = {"start": reaction.start, "saddle": reaction.saddle, "end": reaction.end}
-    write_frames(
-        folder / "points.xyz",
-        [_with_energy(v.atoms, v.energy, point=name) for name, v in points.items()],
-    )
-    text = reaction_page(reaction, title, warnings)
+    shown = [
+        with_spread(_with_energy(v.atoms, v.energy, point=name), spreads.get(name))
+        for name, v in points.items()
+    ]
+    write_frames(folder / "points.xyz", made.stamped(shown))
+    text = reaction_page(reaction, title, warnings, made)
     write_atomically(folder / "report.html", text.encode())
 
 
 def write_phonons(
-    folder: Path, phonons: Phonons, title: str, warnings: tuple[str, ...] = ()
+    folder: Path,
+    phonons: Phonons,
+    title: str,
+    warnings: tuple[str, ...] = (),
+    made: Made = UNKNOWN,
 ) -> None:
     """Write ``phonons.json``, ``phonopy_params.yaml`` and ``report.html``.
 
@@ -97,13 +121,15 @@ def write_phonons(
         phonons: With force constants, which the second file holds for phonopy.
         title: Of the page.
         warnings: To show in the page.
+        made: What made it, and what its committee says.
     """
     make_folder(folder)
-    write_json(folder / "phonons.json", phonons.record())
+    write_json(folder / "phonons.json", {**phonons.record(), **made.record()})
     phonopy = phonons.force_constants.phonopy
     described = str(phonopy.to_phonopy_yaml(settings={"force_constants": True}))
+    described = f"{made.comments()}{described}"
     write_atomically(folder / "phonopy_params.yaml", described.encode())
-    text = phonon_page(phonons, title, warnings)
+    text = phonon_page(phonons, title, warnings, made)
     write_atomically(folder / "report.html", text.encode())
 
 
@@ -112,6 +138,7 @@ def write_equation_of_state(
     found: EquationOfStateResult,
     title: str,
     warnings: tuple[str, ...] = (),
+    made: Made = UNKNOWN,
 ) -> None:
     """Write ``eos.json``, ``scan.xyz`` and ``report.html``.
 
@@ -120,21 +147,20 @@ def write_equation_of_state(
         found: Scan and fit.
         title: Of the page.
         warnings: To show in the page.
+        made: What made it, and what its committee says of the lowest structure.
     """
     make_folder(folder)
-    write_json(folder / "eos.json", found.record())
-    write_frames(
-        folder / "scan.xyz",
-        [
-            _with_energy(frame, energy)
-            for frame, energy in zip(found.frames, found.energies.tolist(), strict=True)
-        ],
-    )
-    text = eos_page(found, title, warnings)
+    write_json(folder / "eos.json", {**found.record(), **made.record()})
+    frames = [
+        _with_energy(frame, energy)
+        for frame, energy in zip(found.frames, found.energies.tolist(), strict=True)
+    ]
+    write_frames(folder / "scan.xyz", made.stamped(frames))
+    text = eos_page(found, title, warnings, made)
     write_atomically(folder / "report.html", text.encode())
 
 
-def write_relaxation(file: Path, relaxation: Relaxation) -> None:
+def write_relaxation(file: Path, relaxation: Relaxation, made: Made = UNKNOWN) -> None:
     """Write the relaxed structure with its energy as extended XYZ.
 
     Args:
@@ -142,13 +168,15 @@ def write_relaxation(file: Path, relaxation: Relaxation) -> None:
         relaxation: Its structure keeps what the start carried: masses, tags, magnetic
             moments, fixed atoms, and all of ``info`` that extended XYZ can hold; ASE
             warns of the rest.
+        made: What made it, and what its committee says of the relaxed structure.
     """
     make_folder(file.parent)
     frame = _with_energy(relaxation.atoms, relaxation.energy)
     if relaxation.pressure:
         frame.info["pressure_gpa"] = relaxation.pressure
         frame.info["enthalpy_ev"] = relaxation.enthalpy
-    write_frames(file, [frame])
+    with_spread(frame, made.committee[0] if made.committee else None)
+    write_frames(file, made.stamped([frame]))
 
 
 def mode_frames(vibrations: Vibrations) -> list[Atoms]:

@@ -1,10 +1,8 @@
 """The directory of a run: what each file is called."""
 
-import json
 from pathlib import Path
 
-from equipot.atomic_file import write_json
-from equipot.environment import describe_environment
+from equipot.origin import ENVIRONMENT, note_start
 from equipot.run_folder import CONFIG
 
 
@@ -39,17 +37,11 @@ class RunDirectory:
         self.metrics = path / "metrics.json"
         self.certificate = path / "certificate.json"
         self.log = path / "train.log"
-        self.environment = path / "environment.json"
+        self.environment = path / ENVIRONMENT
         self.data = path / "data.json"
         self.tensorboard = path / "tensorboard"
         self.bad_batch = path / "nonfinite_batch.extxyz"
 
     def note_environment(self) -> None:
         """Add this start to ``environment.json``; no run ends for a damaged note."""
-        starts = []
-        if self.environment.is_file():
-            try:
-                starts = list(json.loads(self.environment.read_text(encoding="utf-8")))
-            except (TypeError, ValueError) as error:
-                starts = [{"lost": f"earlier starts could not be read: {error}"}]
-        write_json(self.environment, [*starts, describe_environment()])
+        note_start(self.path)

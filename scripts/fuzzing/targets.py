@@ -30,7 +30,7 @@ from equipot.data.hessians import highest_frequency
 from equipot.data.reading import Structure, read_structures
 from equipot.domain import Domain
 from equipot.generations import Generations, StateError
-from equipot.md.build import read_structure as read_for_md
+from equipot.md.start import read_structure as read_for_md
 from equipot.neighbors import build_graph
 from equipot.tensor_products.base import BackendUnavailableError, UnsupportedSpecError
 from fuzzing.archives import STRUCTURES

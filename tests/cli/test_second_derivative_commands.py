@@ -232,6 +232,7 @@ def test_a_saddle_that_is_none_is_an_error(model, water, tmp_path):
 def mueller_and_brown(monkeypatch):
     """`equipot saddle` on a surface of two dimensions in place of a model."""
     calculator = mueller_brown()
+    calculator.models = ()
     monkeypatch.setattr("equipot.cli.saddle.load_calculator", lambda *_: calculator)
     monkeypatch.setattr("equipot.workflows.model_hessian", lambda c: c.hessian)
 
@@ -240,6 +241,7 @@ def mueller_and_brown(monkeypatch):
 def stillinger_and_weber(monkeypatch):
     """`equipot eos` with a potential in closed form in place of a model."""
     calculator = stillinger_weber_silicon()
+    calculator.models = ()
     calculator.potential = SimpleNamespace(cutoff=3.77)
     monkeypatch.setattr("equipot.cli.eos.load_calculator", lambda *_: calculator)
     monkeypatch.setattr("equipot.workflows.model_hessian", lambda c, *_: c.hessian)

@@ -208,3 +208,107 @@ def test_a_drawing_is_no_structure(tmp_path):
 
     with pytest.raises(DataError, match="two dimensions"):
         read_structures(tmp_path / "a.sdf")
+
+
+def with_group(rows, group):
+    return cif(rows).replace("'P 1'\n_symmetry_Int_Tables_number 1", group)
+
+
+ISO = """x
+  by hand
+
+  2  0  0  0  0  0            999 V2000
+    0.0000    0.0000    0.0000 O   0  0
+    0.0000    0.0000    0.9600 H   1  0
+M  ISO  1   2   2
+M  END
+"""
+PWI = """&system
+ ibrav=0, nat=1, ntyp=1
+/
+ATOMIC_SPECIES
+H {mass} a
+CELL_PARAMETERS angstrom
+5 0 0
+0 5 0
+0 0 5
+ATOMIC_POSITIONS angstrom
+H 0 0 0
+"""
+CRYST = "CRYST1{0:9.3f}{0:9.3f}{0:9.3f}  90.00  90.00  90.00 {1}\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.cif", cif(["A Si 0 0 0", "B Si .02 0 0"]), "0.109 Å apart"),
+        ("a.cif", cif(["A Si 0 0 0", "B Ge .02 0 0"]), "shares its place"),
+        ("a.cif", cif(["A si 0 0 0"]), "not si"),
+        (
+            "a.cif",
+            with_group(["A Si .333 .667 0"], "'P 63/m m c'"),
+            "all digits",
+        ),
+        ("a.cif", with_group(["A Si 0 0 0"], "'F d -3 m'"), "two settings"),
+        ("a.cif", with_group(["A Si 0 0 0"], "'R -3 m'"), "two settings"),
+        ("a.lammpstrj", dump(rows=("si 1 1 1", "O 1 1 2")), "write Si"),
+        ("a.lammpstrj", dump(rows=("D 1 1 1", "O 1 1 2")), "the element D"),
+        (
+            "a.lammpstrj",
+            dump("element mass x y z", ("H 2.014 1 1 1", "O 16 1 1 2")),
+            "H has the mass 2.014",
+        ),
+        ("POSCAR", POSCAR.format(title="a", names="O D\n", counts="1 1"), "isotopes"),
+        ("a.pdb", CRYST.format(20, "P 21 21 21") + pdb({}), "P 21 21 21"),
+        ("coord", "$coord\n0 0 0 si\n$periodic 3\n$end\n", "not repeat"),
+        ("coord", "$coord\n0 0 0 si\n$lattice\n9 0 0\n$end\n", "not repeat"),
+        ("coord", "$coord angs\n0 0 0 si\n$end\n", "in Bohr only"),
+        ("coord", "$coord frac\n0 0 0 si\n$end\n", "in Bohr only"),
+        ("a.mol", ISO, "isotopes"),
+        ("a.pwi", PWI.format(mass=2.014), "H has the mass 2.014"),
+    ],
+)
+def test_what_a_reader_would_drop_or_guess_is_refused(name, text, message, tmp_path):
+    path = tmp_path / name
+    path.write_text(text)
+
+    with pytest.raises(DataError, match=message):
+        read_frame(path, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "symbols", "lengths"),
+    [
+        ("a.cif", cif(["A Si 0 0 0 .9999"], OCCUPIED), "Si", [5.45] * 3),
+        ("data.si", lammps(), "SiO", [9] * 3),
+        ("a.data", lammps(), "SiO", [9] * 3),
+        ("a.lmp", lammps(), "SiO", [9] * 3),
+        ("a.pdb", CRYST.format(1, "P 1") + pdb({}), "C", [0] * 3),
+        ("a.pdb", CRYST.format(0, "P 1") + pdb({}), "C", [0] * 3),
+        ("a.pdb", CRYST.format(20, "P 1") + pdb({}), "C", [20] * 3),
+        ("a.pwi", PWI.format(mass=1.0), "H", [5] * 3),
+        ("coord", "$coord\n0 0 0 si\n$end\n", "Si", [0] * 3),
+        (
+            "POSCAR",
+            "x\n-125.0\n1 0 0\n0 1 0\n0 0 1\nO H\n1 1\nDirect\n0 0 0\n.5 .5 .5\n",
+            "OH",
+            [5] * 3,
+        ),
+    ],
+)
+def test_files_as_programs_write_them_are_read(name, text, symbols, lengths, tmp_path):
+    path = tmp_path / name
+    path.write_text(text)
+
+    atoms = read_frame(path, 0)
+
+    assert str(atoms.symbols) == symbols
+    np.testing.assert_allclose(atoms.cell.lengths(), lengths, atol=1e-6)
+    assert atoms.pbc.all() == (lengths[0] > 0)
+
+
+def test_a_crystal_of_a_format_without_periods_is_refused(tmp_path):
+    write(tmp_path / "a.con", bulk("Cu", cubic=True), format="eon")
+
+    with pytest.raises(DataError, match="whether the cell repeats"):
+        read_frame(tmp_path / "a.con", 0)

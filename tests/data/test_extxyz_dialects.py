@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 from ase.data import atomic_masses
 
+from equipot.cli.structures import read_structure
 from equipot.config.data import KeysConfig
+from equipot.config.md import StructureConfig
 from equipot.data.errors import DataError
 from equipot.data.frames import read_frame
 from equipot.data.reading import read_structures
+from equipot.md.start import read_start
 
 CUBE = 'Lattice="8 0 0 0 8 0 0 0 8"'
 COLUMNS = "Properties=species:S:1:pos:R:3"
@@ -378,3 +381,114 @@ def test_endless_lines_are_refused_at_once(tmp_path, text):
         read_structures(path)
 
     assert time.process_time() - start < 30
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        f"{CUBE} {COLUMNS} is_pbc=F",
+        f"{CUBE} {COLUMNS} use_pbc=F",
+        f'{CUBE} {COLUMNS} pbc_xyz="T T F"',
+        f'{CUBE} {COLUMNS} pbc_conditions="T T F"',
+        f"{CUBE} {COLUMNS} periodic_boundary=F",
+        f"{CUBE} {COLUMNS} periodic_dimensions=xy",
+        f'{CUBE} {COLUMNS} periodic_directions="T T F"',
+        f"{CUBE} {COLUMNS} periodicity_type=slab",
+        f'{CUBE} {COLUMNS} pbc="T T T" aperiodic=T',
+        f"{CUBE} {COLUMNS} unit_length=bohr",
+        f"{CUBE} {COLUMNS} units_positions=a0",
+        f"{CUBE} {COLUMNS} positions_unit=a0",
+        f"{CUBE} {COLUMNS} unit_system=atomic",
+        f"{CUBE} {COLUMNS} unit_style=electron",
+        f"{CUBE} {COLUMNS} bohr=T",
+        f"{CUBE} {COLUMNS} fractional=T",
+        f"{CUBE} {COLUMNS} coordinates=direct",
+        f"{CUBE} {COLUMNS} coordinate_type=fractional",
+        "XYZ file, coordinates in a.u.",
+        "units: atomic",
+        "geometry (au)",
+        "coordinates in nm",
+    ],
+)
+def test_other_names_of_periods_units_and_coordinates_are_refused(read, comment):
+    with pytest.raises(DataError, match=r"not understood|are read"):
+        read(comment)
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        f'{CUBE} {COLUMNS} cell_forces="1 0 0 0 1 0 0 0 1"',
+        f'{CUBE} {COLUMNS} cell_stress="1 0 0 0 1 0 0 0 1"',
+        f'{CUBE} {COLUMNS} original_cell="5 0 0 0 5 0 0 0 5"',
+        f'{CUBE} {COLUMNS} lattice_strain=".1 0 0 0 0 0 0 0 0"',
+        f'{CUBE} {COLUMNS} n_cells="2 2 2" vector_dipole="1 0 0"',
+        f'{CUBE} {COLUMNS} pbc="T T T" boundary="p p p" periodic_dimensions=3',
+        f'{CUBE} {COLUMNS} pbc="T T T" nonperiodic=F',
+        f"{CUBE} {COLUMNS} periodic=T",
+        f"{CUBE} {COLUMNS} length_unit=Angstrom coordinates=cartesian",
+    ],
+)
+def test_keys_about_cells_that_change_nothing_are_kept(read, comment):
+    atoms = read(comment)
+
+    assert atoms.pbc.all()
+    assert atoms.cell.lengths().tolist() == [8, 8, 8]
+
+
+@pytest.mark.parametrize(
+    "comment",
+    ["Geometry of Au cluster", "XYZ Au13", "positions (AuCu)", "pm6 geometry"],
+)
+def test_gold_is_no_atomic_unit(read, comment):
+    assert read(comment).info == {"comment": comment}
+
+
+def test_n_cells_of_a_molecule_are_no_cell(read):
+    assert not read(f'{COLUMNS} n_cells="2 2 2" vector_dipole="1 0 0"').pbc.any()
+
+
+@pytest.mark.parametrize("factor", [1822.888, 1e-3, 1.66e-27, 103.64])
+def test_masses_in_other_units_are_refused(read, factor):
+    rows = [f"O 0 0 0 {15.999 * factor}", f"H 0 0 1 {1.008 * factor}"]
+
+    with pytest.raises(DataError, match="times those of the elements, expected u"):
+        read(f"{COLUMNS}:masses:R:1", rows)
+
+
+@pytest.mark.parametrize("name", ["atomic_mass", "Atomic_Masses", "Particle_Mass"])
+def test_masses_are_read_under_longer_names(read, name):
+    atoms = read(f"{COLUMNS}:{name}:R:1", ["O 0 0 0 17.999", "H 0 0 1 2.014"])
+
+    assert atoms.get_masses().tolist() == [17.999, 2.014]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "latin-1", "cp1252"])
+def test_comments_may_be_in_any_encoding(tmp_path, encoding):
+    path = tmp_path / "a.xyz"
+    path.write_bytes(frame(f'{CUBE} {COLUMNS} note="5 Å"').encode(encoding))
+
+    assert read_frame(path, 0).cell.lengths().tolist() == [8, 8, 8]
+
+
+@pytest.mark.parametrize(
+    ("columns", "keys"),
+    [
+        *((f":{name}:I:1", "") for name in ("fix_atoms", "isotope", "constraints")),
+        *((f":{name}:L:1", "") for name in ("is_fixed", "move", "Moveable")),
+        ("", "fixed_atoms=0"),
+        ("", 'constraint="FixAtoms 0"'),
+        ("", 'masses="18 2"'),
+    ],
+)
+def test_commands_refuse_unknown_names_of_fixed_atoms_and_masses(
+    tmp_path, columns, keys
+):
+    rows = [f"{row} 1" for row in ROWS] if columns else ROWS
+    path = tmp_path / "a.xyz"
+    path.write_text(frame(f"{COLUMNS}{columns} {keys}", rows))
+
+    with pytest.raises(DataError, match=r"move_mask:L:1|masses:R:1"):
+        read_structure(str(path))
+    with pytest.raises(DataError, match=r"move_mask:L:1|masses:R:1"):
+        read_start(StructureConfig(file=path))

@@ -19,7 +19,7 @@ from equipot.config.md import StructureConfig
 from equipot.data.errors import DataError
 from equipot.data.frames import iterate_frames
 from equipot.data.reading import read_structures
-from equipot.md.build import read_structure as read_for_md
+from equipot.md.start import read_structure as read_for_md
 
 
 class Payload:

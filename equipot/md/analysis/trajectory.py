@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 
 from equipot.data.frames import iterate_frames
 from equipot.md.velocities import conserved_momenta, drift_energy, movable
+from equipot.origin import SHA256
 
 UNEQUAL = 1e-4
 """Relative difference of times between frames that is rounding."""
@@ -48,6 +49,8 @@ class Trajectory:
     """Momenta that carry heat."""
     notes: tuple[str, ...] = ()
     """What the user should know."""
+    models: tuple[str, ...] = ()
+    """SHA-256 of the models that its frames name."""
 
     def __len__(self) -> int:
         """Number of frames."""
@@ -120,7 +123,13 @@ def read_trajectory(
         interval=interval,
         degrees_of_freedom=_degrees_of_freedom(frames),
         notes=tuple(notes),
+        models=_models(frames),
     )
+
+
+def _models(frames: Sequence[Atoms]) -> tuple[str, ...]:
+    named = [str(f.info[SHA256]).split(",") for f in frames if SHA256 in f.info]
+    return tuple(dict.fromkeys(sha256 for names in named for sha256 in names))
 
 
 def unwrap(
