@@ -139,9 +139,10 @@ def _check_files(structure: str, output: Path, trajectory: Path | None) -> None:
             f"that ends in .xyz or .extxyz, got {output}"
         )
     start = (Path(structure), Path(structure.rpartition("@")[0] or structure))
-    if any(output.resolve() == path.resolve() for path in start):
+    if output.resolve() == start[1].resolve() != start[0].resolve():
         raise ValueError(
-            f"--output {output} would replace the file of the start; name another"
+            f"--output {output} would replace the file of which {structure} is one "
+            "frame; name another"
         )
     if trajectory is None:
         return

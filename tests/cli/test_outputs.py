@@ -129,7 +129,7 @@ def test_a_new_folder_within_new_folders_is_fine(invoke, tmp_path):
     ("output", "told"),
     [
         ("out.cif", "ends in .xyz or .extxyz, got out.cif"),
-        ("start.xyz", "would replace the file of the start"),
+        ("start.xyz", "would replace the file of which start.xyz@0 is one frame"),
     ],
 )
 def test_a_relaxed_structure_has_a_file_of_its_own_and_extended_xyz(
