@@ -12,7 +12,11 @@ from ase.data import chemical_symbols
 from equipot.config.data import DataConfig
 from equipot.data.errors import DataError
 from equipot.data.facts import gather_facts
-from equipot.data.label_judgment import check_stated_units, judge_labels
+from equipot.data.label_judgment import (
+    UNIT_CHECKS,
+    check_stated_units,
+    judge_labels,
+)
 from equipot.data.labels import WEIGHTED, Example
 from equipot.data.reading import Structure, keys_of, read_structures
 from equipot.graph import edge_vectors
@@ -22,7 +26,7 @@ from equipot.origin import file_sha256
 SAME_ATOM = 0.02
 """Difference in eV up to which energies of a free atom are the same."""
 MOST_JUDGED = 300
-"""Structures, about, that stated units are judged by."""
+"""Structures, about, that units are judged by."""
 COINCIDENT = 0.05
 """Distance in Å below which two atoms are taken for one that was written twice."""
 
@@ -41,6 +45,8 @@ class Dataset:
     """Energies of isolated atoms in eV by atomic number."""
     hashes: dict[str, str]
     """SHA-256 of every file, by its path in the configuration."""
+    warnings: tuple[str, ...] = ()
+    """What labels in eV and Å would not be like, if no units are stated."""
 
 
 def load_dataset(
@@ -90,8 +96,7 @@ def load_dataset(
     if not isinstance(config.valid, list):
         split_seed = seed if config.split_seed is None else config.split_seed
         train, valid = split(train, config.valid, split_seed)
-    if config.units.stated:
-        _check_units(train, config)
+    warnings = _check_units(train, config)
     test = {name: _structures(names, files) for name, names in config.test.items()}
     _check_elements(train, {"valid": valid, **test})
     if progress is not None:
@@ -114,6 +119,7 @@ def load_dataset(
             file: file_sha256(config.path(file))
             for file in (*files, *config.hessians.values())
         },
+        warnings=warnings,
     )
 
 
@@ -333,15 +339,22 @@ def _check_files(names: Iterable[str], config: DataConfig) -> None:
         )
 
 
-def _check_units(structures: Sequence[Structure], config: DataConfig) -> None:
-    """Refuse stated units that the labels contradict."""
+def _check_units(
+    structures: Sequence[Structure], config: DataConfig
+) -> tuple[str, ...]:
+    """Refuse stated units that the labels contradict, and warn of unstated ones."""
     every = max(1, len(structures) // MOST_JUDGED)
     facts = [gather_facts(s, 0) for s in structures[::every] if len(s.atoms) > 1]
     if not facts:
-        return
+        return ()
     found = list(judge_labels(facts, config.keys))
     for finding in check_stated_units(found, config.units):
         raise DataError(f"data.units: {finding.message}")
+    return tuple(
+        f"labels do not look like eV and Å: {finding.message}"
+        for finding in found
+        if finding.severity == "error" and finding.check in UNIT_CHECKS
+    )
 
 
 def _check_labels(

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -135,10 +135,13 @@ class _Run:
             check_same_data(state.record["data"], dataset.hashes)
         write_json(self.files.data, dataset.hashes)
         self.dataset = dataset
-        self.statistics = compute_statistics(
+        statistics = compute_statistics(
             dataset.train,
             reference_energies=self.config.data.reference_energies,
             isolated=dataset.isolated,
+        )
+        self.statistics = replace(
+            statistics, warnings=(*dataset.warnings, *statistics.warnings)
         )
         self.samples = choose_samples(dataset.valid or dataset.train)
         self.model = self._model(None if state is None else state.record)

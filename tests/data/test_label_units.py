@@ -369,6 +369,16 @@ def test_stated_units_that_the_labels_contradict_are_refused(metals, write_frame
     assert "contradict the labels" in found(report, "units")
 
 
+def test_training_warns_of_labels_that_are_not_in_ev(molecules, write_frames):
+    path = write_frames(scaled(molecules, KCAL, KCAL))
+
+    (warning,) = dataset(path).warnings
+
+    assert warning.startswith("labels do not look like eV and Å: bonds are ")
+    assert "kcal/mol" in warning
+    assert dataset(write_frames(molecules)).warnings == ()
+
+
 def test_the_command_converts_stated_units(molecules, write_frames):
     path = str(write_frames(scaled(molecules, KCAL, KCAL)))
     options = ["--energy-unit", "kcal/mol", "--forces-unit", "kcal/mol/Å"]
