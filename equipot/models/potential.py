@@ -238,25 +238,28 @@ class Potential(nn.Module):
         tabulate: bool,
     ) -> tuple[Float[Tensor, " atoms"], Float[Tensor, "atoms channels"]]:
         """Energy of every atom in eV, in double precision, and what it is read from."""
-        lengths = _safe_norm(vectors)
-        directions = (vectors / lengths).to(self.dtype)
-        lengths = lengths.to(self.dtype)
+        exact = _safe_norm(vectors)
+        directions = (vectors / exact).to(self.dtype)
+        lengths = exact.to(self.dtype)
         learned, features = self._learned(
             graph, elements, directions, lengths, tabulate=tabulate
         )
+        # The envelope is a difference of large terms, and the shift may be large: in
+        # float32 the mean energy of an atom would be known to 1e-5 of itself only.
         coordination = scatter_sum(
-            polynomial_envelope(lengths / self.cutoff, self.backbone.envelope_power)[
-                :, 0
-            ],
+            polynomial_envelope(
+                exact.double() / self.cutoff, self.backbone.envelope_power
+            )[:, 0],
             graph.edge_index[1],
             len(elements),
         )
-        interaction = self.scale * learned - self.shift * torch.expm1(-coordination)
+        interaction = (self.scale * learned).double() - self.shift * torch.expm1(
+            -coordination
+        )
         if self.repulsion is not None:
             interaction = interaction + self.repulsion(
                 graph.atomic_numbers, lengths, graph.edge_index
             )
-        interaction = interaction.double()
         return interaction + self._reference.like(interaction)[elements], features
 
     def _learned(

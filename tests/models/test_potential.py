@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 import torch
 from ase import Atoms
-from ase.build import molecule
+from ase.build import bulk, molecule
 from pydantic import ValidationError
 from torch.testing import assert_close
 
@@ -79,6 +79,18 @@ def test_float32_network_keeps_energies_in_float64():
     assert energy.dtype == torch.float64
     exact = precise(graph, {"energy"}).energy
     assert abs(energy - exact).item() < 1e-5
+
+
+def test_float32_keeps_the_mean_energy_of_atoms_with_neighbors_at_the_cutoff():
+    # 12 neighbors at 3.84 Å, where the envelope is a difference of terms of up to 50
+    atoms = bulk("Si", "fcc", a=5.43)
+    single = random_potential(lmax=1, num_layers=2, dtype="float32")
+    double = with_backend(single, single.backend, torch.float64)
+    graph = build_graph(atoms, single.cutoff)
+
+    energies = [float(model(graph, {"energy"}).energy) for model in (single, double)]
+
+    assert energies[0] == pytest.approx(energies[1], rel=0, abs=1e-6)
 
 
 def test_same_seed_gives_the_same_weights_and_leaves_the_generator_alone():
