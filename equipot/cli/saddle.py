@@ -123,8 +123,7 @@ def saddle(
             max_steps=path_steps,
         )
         if minima:
-            reaction = reaction.from_start(minima[0])
-            _compare_ends(minima, [reaction.start.atoms, reaction.end.atoms])
+            reaction = reaction.between(*minima)
     title = found.atoms.get_chemical_formula()
     _print_reaction(verdict(reaction), reaction.zero_point_barriers, reaction.per)
     points = {
@@ -175,22 +174,6 @@ def _between(minima: "list[Atoms]", images: int) -> "tuple[Atoms, np.ndarray]":
     typer.echo(f"band of {images} images: highest {height:.4f} eV above the start")
     guess.atoms.calc = start.calc
     return guess.atoms, guess.direction
-
-
-def _compare_ends(minima: "list[Atoms]", arrived: "list[Atoms]") -> None:
-    """Say so if the path does not connect what it was asked to connect."""
-    import warnings
-
-    from equipot.workflows.reaction import SAME, largest_distance
-
-    for name, wanted, found in zip(("start", "end"), minima, arrived, strict=True):
-        distance = largest_distance(wanted, found)
-        if distance > SAME:
-            warnings.warn(
-                f"the path leads to another {name} than the given one; an "
-                f"atom is {distance:.2f} Å away: there may be more than one barrier",
-                stacklevel=2,
-            )
 
 
 def _print_step(step: int, energy: float, force: float, negative: int) -> None:

@@ -40,8 +40,8 @@ OTHER_MASS: Final = 0.5
 """Difference in u beyond which a mass is that of an isotope or of another element."""
 FARTHEST_ISOTOPE: Final = 6.0
 """Difference in u up to which a mass may be that of an isotope."""
-LOSES_PERIODS: Final = ("eon", "sys")
-"""Formats whose readers keep a cell, but not that it repeats."""
+ALWAYS_PERIODIC: Final = ("eon", "sys")
+"""Formats of programs whose cells always repeat, which the readers do not say."""
 FIRST_ORTHORHOMBIC: Final = 16
 SETTING_TAG: Final = "_symmetry_space_group_setting"
 SYMMETRY_TAGS: Final = (
@@ -121,15 +121,9 @@ def check_frame(atoms: Atoms, format_name: str) -> Atoms:
             f"atom {bad} has the label {atoms.symbols[bad]}{labels[bad]}; write the "
             "element, or convert the file to extxyz"
         )
-    if format_name in LOSES_PERIODS and atoms.cell.rank == 3 and not atoms.pbc.any():
-        raise DataError(
-            f"the reader of {format_name} does not tell whether the cell repeats; "
-            "convert the file to extxyz with pbc"
-        )
-    if (
-        format_name == "proteindatabank"
-        and np.isin(atoms.cell.array, [np.eye(3), np.zeros((3, 3))]).all()
-    ):
+    if format_name in ALWAYS_PERIODIC and atoms.cell.rank == 3:
+        atoms.pbc = True
+    if format_name == "proteindatabank":
         _without_placeholder(atoms)
     if format_name == "cif":
         _check_distances(atoms)

@@ -30,6 +30,8 @@ class Reaction:
         start: Modes at the minimum that the first frame relaxes to.
         end: Modes at the minimum that the last frame relaxes to.
         tolerance: Share of the drop to a minimum that its side of the path may miss.
+        asked: Minima that the path was to connect, relaxed, if it was to connect given
+            ones.
     """
 
     saddle: Vibrations
@@ -37,6 +39,7 @@ class Reaction:
     start: Vibrations
     end: Vibrations
     tolerance: float = TOLERANCE
+    asked: tuple[Atoms, Atoms] | None = None
 
     @property
     def per(self) -> str:
@@ -87,6 +90,7 @@ class Reaction:
             if minimum.energy >= self.saddle.energy:
                 yield f"the {side} is not below the saddle"
         yield from self._gaps()
+        yield from self._other_ends()
         if _moved(self.start.atoms, self.end.atoms) < SAME:
             yield "both sides of the path lead to the same structure"
 
@@ -106,6 +110,29 @@ class Reaction:
                 f"above it, of a drop of {1e3 * drop:.3g} meV"
                 f"{'' if reason is None else f', as {reason}'}"
             )
+
+    def _other_ends(self) -> Iterator[str]:
+        """Ends that are not those that the path was asked to connect."""
+        ends = (self.start.atoms, self.end.atoms)
+        for side, wanted, found in zip(
+            ("start", "end"), self.asked or (), ends, strict=False
+        ):
+            distance = largest_distance(wanted, found)
+            if distance > SAME:
+                yield (
+                    f"the path leads to another {side} than the given one; an atom is "
+                    f"{distance:.2f} Å away: there may be more than one barrier, each "
+                    "with a saddle point of its own"
+                )
+
+    def between(self, start: Atoms, end: Atoms) -> "Reaction":
+        """The same in the direction from one given minimum to another.
+
+        Args:
+            start: Minimum, relaxed.
+            end: Minimum, relaxed; where the path leads to others, `problems` says so.
+        """
+        return replace(self.from_start(start), asked=(start, end))
 
     def from_start(self, start: Atoms) -> "Reaction":
         """The same reaction in the direction that begins nearer to a structure."""

@@ -111,6 +111,8 @@ def ideal_gas(
     if atoms is None:
         raise ValueError(_why_no_gas(vibrations))
     _positive(temperature=temperature, pressure=pressure, multiplicity=multiplicity)
+    if symmetry_number is not None:
+        _positive(symmetry_number=symmetry_number)
     rotations = (
         turning_axes(atoms.positions, atoms.get_masses())
         if vibrations.rigid is None
@@ -300,5 +302,5 @@ def _rotation(
 
 def _positive(**values: float | int) -> None:
     for name, value in values.items():
-        if not value > 0:
-            raise ValueError(f"{name} must be positive, got {value}")
+        if not (value > 0 and np.isfinite(value)):
+            raise ValueError(f"{name} must be positive and finite, got {value}")

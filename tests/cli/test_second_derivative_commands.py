@@ -290,7 +290,7 @@ def test_a_path_that_does_not_arrive_is_not_verified(mueller_and_brown, tmp_path
     assert "The path itself ends" in page
 
 
-def test_a_path_to_other_minima_than_the_given_ones_is_noticed(
+def test_a_path_to_other_minima_than_the_given_ones_is_not_verified(
     mueller_and_brown, tmp_path
 ):
     ends = tmp_path / "ends.xyz"
@@ -301,6 +301,10 @@ def test_a_path_to_other_minima_than_the_given_ones_is_noticed(
         "--output", tmp_path / "saddle",
     )  # fmt: skip
 
+    assert result.exit_code == 1
+    assert "This is not a verified transition state" in result.output
+    record = json.loads((tmp_path / "saddle" / "reaction.json").read_text("utf-8"))
+    assert record["verified"] is False
     assert "the path leads to another start than the given one" in result.output
     assert "there may be more than one barrier" in " ".join(result.output.split())
     page = (tmp_path / "saddle" / "report.html").read_text(encoding="utf-8")

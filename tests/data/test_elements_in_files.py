@@ -307,8 +307,11 @@ def test_files_as_programs_write_them_are_read(name, text, symbols, lengths, tmp
     assert atoms.pbc.all() == (lengths[0] > 0)
 
 
-def test_a_crystal_of_a_format_without_periods_is_refused(tmp_path):
-    write(tmp_path / "a.con", bulk("Cu", cubic=True), format="eon")
+@pytest.mark.parametrize(("name", "kind"), [("a.con", "eon"), ("a.sys", "sys")])
+def test_cells_of_programs_that_know_nothing_else_repeat(name, kind, tmp_path):
+    write(tmp_path / name, bulk("Cu", cubic=True), format=kind)
 
-    with pytest.raises(DataError, match="whether the cell repeats"):
-        read_frame(tmp_path / "a.con", 0)
+    atoms = read_frame(tmp_path / name, 0)
+
+    assert atoms.pbc.all()
+    np.testing.assert_allclose(atoms.cell.lengths(), 3.61, atol=1e-3)

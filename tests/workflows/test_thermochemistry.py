@@ -96,7 +96,7 @@ def test_the_reaction_coordinate_is_left_out():
 
 
 def test_arguments_must_be_positive():
-    with pytest.raises(ValueError, match="temperature must be positive, got 0"):
+    with pytest.raises(ValueError, match="temperature must be positive and finite"):
         ideal_gas(modes(molecule("H2O"), [1.0]), 0.0)
 
 
