@@ -72,6 +72,13 @@ def fingerprint(
         found["compiled ops"] = _hash(library_path(device.type))
         if device.type == "cpu":
             found["instructions"] = cpu_instruction_set()
+    return found | _versions()
+
+
+@cache
+def _versions() -> dict[str, str]:
+    """Versions of those packages that are installed."""
+    found = {}
     for package in PACKAGES:
         try:
             found[package] = metadata.version(package)
