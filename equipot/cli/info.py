@@ -139,7 +139,7 @@ def _training(header: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if training is None:
         return
     yield "training", _length(header, training)
-    epochs = f"epoch {training['best_epoch']:g} of {training['epochs']}"
+    epochs = f"the weights after {training['best_epoch']:.4g} epochs"
     yield "kept", f"{epochs}, {training['steps']} steps"
     for name, errors in training["errors"].items():
         overall = [(key, groups["overall"]) for key, groups in errors.items()]
