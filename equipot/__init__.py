@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from equipot.calculators import EquipotCalculator
-    from equipot.certification import ModelCertificate, verify_model
-    from equipot.checkpoint import load_potential, read_header, save_potential
-    from equipot.graph import AtomicGraph
+    from equipot.checkpoint.certificate import ModelCertificate, verify_model
+    from equipot.checkpoint.file import load_potential, read_header, save_potential
+    from equipot.graph.atomic_graph import AtomicGraph
     from equipot.models.build import with_backend
     from equipot.models.hessian_vector import hessian_vector_products
     from equipot.models.potential import Potential
@@ -29,21 +29,21 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
-    "AtomicGraph": "equipot.graph",
+    "AtomicGraph": "equipot.graph.atomic_graph",
     "BackendMismatchError": "equipot.verify",
     "EquipotCalculator": "equipot.calculators",
-    "ModelCertificate": "equipot.certification",
+    "ModelCertificate": "equipot.checkpoint.certificate",
     "Potential": "equipot.models.potential",
     "Prediction": "equipot.models.prediction",
     "build_graph": "equipot.neighbors",
     "check_complete": "equipot.neighbors",
     "from_pyg": "equipot.neighbors",
     "hessian_vector_products": "equipot.models.hessian_vector",
-    "load_potential": "equipot.checkpoint",
+    "load_potential": "equipot.checkpoint.file",
     "neighbor_list": "equipot.neighbors",
-    "read_header": "equipot.checkpoint",
-    "save_potential": "equipot.checkpoint",
-    "verify_model": "equipot.certification",
+    "read_header": "equipot.checkpoint.file",
+    "save_potential": "equipot.checkpoint.file",
+    "verify_model": "equipot.checkpoint.certificate",
     "with_backend": "equipot.models.build",
 }
 

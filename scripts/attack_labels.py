@@ -21,8 +21,8 @@ import numpy as np
 from ase import Atoms
 from ase.io import read, write
 
-from equipot.data.doctor import examine
-from equipot.data.findings import DoctorReport, Finding
+from equipot.data.checks.check import examine
+from equipot.data.checks.findings import DoctorReport, Finding
 from equipot.units import GPA_PER_EV_PER_A3
 
 ROOT = Path(__file__).parents[1]

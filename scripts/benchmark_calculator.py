@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from equipot.calculators import EquipotCalculator
-from equipot.checkpoint import load_potential
+from equipot.checkpoint.file import load_potential
 from equipot.config.md import MDConfig
 from equipot.config.model import ModelConfig
 from equipot.data.statistics import Statistics

@@ -34,13 +34,13 @@ from rich.table import Table
 from tensor_product_peers import Variant
 from tensor_product_targets import Verdict
 
-from equipot.atomic_file import write_json
 from equipot.bench.exactness import random_operands
 from equipot.bench.floors import step_seconds
 from equipot.bench.graphs import Edges, crystal
 from equipot.bench.steps import STEPS, Operands, bind, forward_backward
-from equipot.environment import describe_environment
 from equipot.so3 import num_components, spherical_harmonics
+from equipot.storage.atomic_file import write_json
+from equipot.system.environment import describe_environment
 from equipot.tensor_products import ClebschGordan, TensorProductSpec
 
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"

@@ -32,10 +32,10 @@ from equipot.config.data import KeysConfig
 from equipot.config.model import ModelConfig
 from equipot.data.dataset import make_example
 from equipot.data.labels import Example
-from equipot.data.reading import read_structures
+from equipot.data.reading.labeled import read_structures
 from equipot.data.statistics import Statistics, compute_statistics
+from equipot.evaluation.hessians import derivative_hessians, hessian_errors, label_of
 from equipot.models import Potential, build_potential, direct_hessian
-from equipot.report.hessians import derivative_hessians, hessian_errors, label_of
 from equipot.training.ema import WeightAverage
 from equipot.training.loss import EnergyForcesStressLoss, LossTerm
 from equipot.training.step import make_batch, train_step

@@ -31,15 +31,15 @@ from hessian_peers import SPECIES, equipot_hessian, status_bytes
 from rich.console import Console
 from rich.table import Table
 
-from equipot.atomic_file import write_json
 from equipot.bench.record import busy
 from equipot.config.model import ModelConfig
 from equipot.data.statistics import Statistics
-from equipot.environment import describe_environment
-from equipot.graph import collate
+from equipot.graph.atomic_graph import collate
 from equipot.hessians import hessian, hessians, sparse_hessian
 from equipot.models import Potential, build_potential
 from equipot.neighbors import build_graph
+from equipot.storage.atomic_file import write_json
+from equipot.system.environment import describe_environment
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "hessians_cpu.json"

@@ -41,7 +41,6 @@ from tensor_product_targets import (
 )
 from torch import Tensor
 
-from equipot.atomic_file import write_json
 from equipot.bench.exactness import random_operands
 from equipot.bench.floors import STEP_KERNELS, floor, step_seconds
 from equipot.bench.graphs import Edges, crystal, molecules
@@ -50,9 +49,10 @@ from equipot.bench.memory import peak_memory
 from equipot.bench.record import busy
 from equipot.bench.steps import STEPS, Operands, bind, forward_backward
 from equipot.bench.timing import summarize, take_turns
-from equipot.environment import describe_environment
 from equipot.ops import library
 from equipot.so3 import spherical_harmonics
+from equipot.storage.atomic_file import write_json
+from equipot.system.environment import describe_environment
 from equipot.tensor_products import ClebschGordan, TensorProductSpec
 
 RESULTS = Path(__file__).parents[1] / "benchmarks/results/tensor_products_cpu.json"

@@ -26,12 +26,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from equipot.atomic_file import write_json
 from equipot.bench.record import busy
 from equipot.config.load import load_config
 from equipot.config.train import TrainConfig
-from equipot.environment import describe_environment
 from equipot.models import Potential
+from equipot.storage.atomic_file import write_json
+from equipot.system.environment import describe_environment
 from equipot.tensor_products import REFERENCE
 from equipot.training import run
 from equipot.training.position import Row

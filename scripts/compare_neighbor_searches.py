@@ -17,8 +17,8 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from equipot.atomic_file import write_json
 from equipot.neighbors import neighbor_list
+from equipot.storage.atomic_file import write_json
 
 MARGIN = 1e-9
 MOST_IMAGES = 60_000

@@ -29,15 +29,15 @@ from crash_points import PHASES, Watch, follow
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import equipot.calculators  # noqa: F401 (imported by the command that it forks)
-from equipot.atomic_file import PARTIAL
-from equipot.checkpoint import KIND as POTENTIAL
+from equipot.checkpoint.file import KIND as POTENTIAL
 from equipot.cli.main import app as equipot_app
 from equipot.cli.train import app as train_app
-from equipot.generations import Generations
 from equipot.md import driver
 from equipot.md.recorder import EXCURSION_COLUMNS, TRAJECTORIES, ThermoLog
 from equipot.md.thermodynamics import COLUMNS
-from equipot.tensor_file import TensorFileError, read_tensor_file
+from equipot.storage.atomic_file import PARTIAL
+from equipot.storage.rotation import Generations
+from equipot.storage.tensor_file import TensorFileError, read_tensor_file
 from equipot.training import logs, run, state, trainer
 
 logging.getLogger("tensorboard").setLevel(logging.ERROR)

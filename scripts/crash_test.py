@@ -40,7 +40,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from equipot.atomic_file import write_json
+from equipot.storage.atomic_file import write_json
 
 KILLS_PER_RUN = 5
 STEPS = 36

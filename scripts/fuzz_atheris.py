@@ -24,13 +24,13 @@ with atheris.instrument_imports(
         "ase.io.jsonio",
         "yaml",
         "equipot.config.load",
-        "equipot.data.declared_sizes",
-        "equipot.data.frames",
-        "equipot.data.geometry",
-        "equipot.data.reading",
-        "equipot.model_header",
-        "equipot.checkpoint",
-        "equipot.tensor_file",
+        "equipot.data.reading.declared_sizes",
+        "equipot.data.reading.frames",
+        "equipot.data.reading.geometry",
+        "equipot.data.reading.labeled",
+        "equipot.checkpoint.header",
+        "equipot.checkpoint.file",
+        "equipot.storage.tensor_file",
     ]
 ):
     from fuzzing.configurations import config_seeds

@@ -18,7 +18,7 @@ from tensor_product_peers import (
 from torch import Tensor
 
 from equipot.bench.graphs import Edges
-from equipot.connectivity import Connectivity
+from equipot.graph.connectivity import Connectivity
 from equipot.tensor_products import TensorProductSpec, get_backend, unavailable
 
 

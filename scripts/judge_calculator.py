@@ -18,8 +18,8 @@ from pathlib import Path
 import torch
 from judges.verdict import Verdict, print_table
 
-from equipot.atomic_file import write_json
-from equipot.environment import describe_environment
+from equipot.storage.atomic_file import write_json
+from equipot.system.environment import describe_environment
 
 JUDGES = {"torch-sim": "molecules", "ml-peg": "molecules", "matcalc": "metal"}
 """And which model they judge. Each is imported only when it is asked for."""

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from equipot.calculators import EquipotCalculator
-from equipot.data.reading import read_structures
+from equipot.data.reading.labeled import read_structures
 from equipot.neighbors import build_graph
 
 

@@ -19,16 +19,16 @@ from ase import Atoms
 from ase.build import bulk, diamond100, fcc111, graphene, molecule, nanotube
 from ase.data import chemical_symbols, reference_states
 
-from equipot.certification import domain_limits
-from equipot.checkpoint import (
+from equipot.checkpoint.certificate import domain_limits
+from equipot.checkpoint.file import (
     load_potential,
     read_header,
     read_samples,
     read_statistics,
 )
 from equipot.data.statistics import Statistics
-from equipot.environment import describe_environment
 from equipot.models.potential import Potential
+from equipot.system.environment import describe_environment
 from equipot.verify.certificate import Certificate, certify, certify_potential
 from tests.potentials import ARCHITECTURES, random_potential
 from tests.verify.gallery import GALLERY

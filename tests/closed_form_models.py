@@ -5,9 +5,9 @@ from collections.abc import Collection
 import torch
 from torch import Tensor, nn
 
-from equipot.graph import AtomicGraph, edge_vectors
+from equipot.graph.atomic_graph import AtomicGraph, edge_vectors
+from equipot.graph.scatter import scatter_sum
 from equipot.models import Prediction
-from equipot.scatter import scatter_sum
 
 
 class _ClosedForm(nn.Module):

@@ -11,9 +11,9 @@ from equipot.bench.conclusions import conclusions
 from equipot.bench.growth import growths
 from equipot.bench.measure import Ability, Cost, Result
 from equipot.bench.steps import STEPS
-from equipot.report.markup import shown
+from equipot.report.parts.markup import shown
+from equipot.system.terminal import Fitted
 from equipot.tensor_products import Path
-from equipot.terminal import Fitted
 
 BELOW = (0, 0, 1, 0)
 """An empty line under a table."""

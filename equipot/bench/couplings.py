@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from equipot.connectivity import Connectivity
+from equipot.graph.connectivity import Connectivity
 from equipot.so3 import (
     degree_of_component,
     degree_slice,

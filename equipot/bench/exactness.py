@@ -7,7 +7,7 @@ from torch import Tensor
 
 from equipot.bench.graphs import exactly
 from equipot.bench.steps import bind
-from equipot.connectivity import Connectivity
+from equipot.graph.connectivity import Connectivity
 from equipot.so3 import num_components
 from equipot.tensor_products import ClebschGordan, TensorProduct, TensorProductSpec
 

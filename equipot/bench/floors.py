@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from equipot.bench.operations import edge_matrix_operations, so2_operations
-from equipot.connectivity import Connectivity
+from equipot.graph.connectivity import Connectivity
 from equipot.so3 import num_components
 from equipot.tensor_products import TensorProductSpec
 

@@ -9,7 +9,7 @@ from ase.build import bulk
 from jaxtyping import Float
 from torch import Tensor
 
-from equipot.connectivity import Connectivity
+from equipot.graph.connectivity import Connectivity
 from equipot.neighbors import build_graph
 
 CUTOFF = 5.0

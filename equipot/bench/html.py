@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from equipot.atomic_file import write_atomically
 from equipot.bench.conclusions import STEP, conclusions
 from equipot.bench.console import names_of
 from equipot.bench.families import FAMILIES
@@ -12,11 +11,12 @@ from equipot.bench.growth import growths
 from equipot.bench.measure import Ability, Cost, Result
 from equipot.bench.plots import draw_against_lmax
 from equipot.bench.steps import STEPS
-from equipot.report.figure import figure, grid
-from equipot.report.markup import Markup, count, join, number, tag
-from equipot.report.page import page
-from equipot.report.sections import section
-from equipot.report.tables import facts, table
+from equipot.report.parts.figure import figure, grid
+from equipot.report.parts.markup import Markup, count, join, number, tag
+from equipot.report.parts.page import page
+from equipot.report.parts.sections import section
+from equipot.report.parts.tables import facts, table
+from equipot.storage.atomic_file import write_atomically
 
 Curves = Mapping[str, Mapping[int, float]]
 

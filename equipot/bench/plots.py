@@ -6,7 +6,7 @@ from itertools import cycle
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from equipot.report.svg import INK, SERIES
+from equipot.report.parts.svg import INK, SERIES
 
 MARKERS = "os^Dvx"
 LINES = ("-", "--")

@@ -8,7 +8,7 @@ from typing import Any
 
 from equipot.bench.conclusions import conclusions
 from equipot.bench.measure import Ability, Result, Settings
-from equipot.environment import describe_environment
+from equipot.system.environment import describe_environment
 
 
 def facts(settings: Settings) -> dict[str, str]:

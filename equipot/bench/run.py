@@ -5,12 +5,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from equipot.atomic_file import make_folder, write_json
 from equipot.bench.console import summary
 from equipot.bench.html import write_page
 from equipot.bench.measure import Result, Settings, measure
 from equipot.bench.record import busy, facts, to_json
-from equipot.runtime import compute_settings
+from equipot.storage.atomic_file import make_folder, write_json
+from equipot.system.settings import compute_settings
 
 PAGE = "tensor_products.html"
 JSON = "tensor_products.json"

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from equipot.connectivity import Connectivity
+from equipot.graph.connectivity import Connectivity
 from equipot.tensor_products import TensorProduct
 
 Convolution = Callable[[Tensor, Tensor, Tensor], Tensor]

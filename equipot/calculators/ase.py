@@ -18,16 +18,16 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from equipot.calculators.canonical import CanonicalEdges, Edges
 from equipot.calculators.guard import Guard
 from equipot.calculators.self_check import Every, SelfCheck
-from equipot.checkpoint import load_domain, load_potential, read_header
+from equipot.checkpoint.file import load_domain, load_potential, read_header
 from equipot.domain import Domain, Excursion, Pairs
-from equipot.graph import AtomicGraph
+from equipot.graph.atomic_graph import AtomicGraph
 from equipot.hessians import hessian
 from equipot.models.committee import Committee, CommitteePrediction
 from equipot.models.potential import Potential
 from equipot.models.prediction import Output, Prediction
 from equipot.neighbors.cell import SMALLEST_VOLUME, complete_rows
-from equipot.origin import ModelIdentity
-from equipot.tensor_file import digest
+from equipot.storage.provenance import ModelIdentity
+from equipot.storage.tensor_file import digest
 
 Model = Path | str | Potential
 

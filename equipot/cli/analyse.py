@@ -50,8 +50,8 @@ def analyse(
 ) -> None:
     """Averages, radial distribution, diffusion and vibrations of a trajectory."""
     from equipot.md.analysis import analyze, read_trajectory
-    from equipot.origin import Origin, file_sha256, named_models
     from equipot.report.analysis_page import write_analysis
+    from equipot.storage.provenance import Origin, file_sha256, named_models
 
     for name, value, unit in (("interval", interval, "fs"), ("reach", reach, "Å")):
         if value is not None and not 0 < value < math.inf:

@@ -64,11 +64,11 @@ def check(
     """
     from rich.console import Console
 
-    from equipot.atomic_file import make_folder, write_atomically
-    from equipot.data.doctor import examine
-    from equipot.data.findings import to_json
-    from equipot.data.report_printing import print_report
-    from equipot.origin import Origin, file_sha256
+    from equipot.data.checks.check import examine
+    from equipot.data.checks.findings import to_json
+    from equipot.data.checks.report_printing import print_report
+    from equipot.storage.atomic_file import make_folder, write_atomically
+    from equipot.storage.provenance import Origin, file_sha256
 
     keys = keys_config(
         energy=energy_key,
@@ -132,9 +132,9 @@ def convert(
     F, forces. Units are never guessed: give them, unless the file tells them (e_unit,
     r_unit) or it is one of rMD17, which is in kcal/mol and Å.
     """
-    from equipot.data.conversion import Units, check_lengths, read_npz_set
-    from equipot.frame_file import write_frames
-    from equipot.origin import Origin, file_sha256, stamp
+    from equipot.data.reading.conversion import Units, check_lengths, read_npz_set
+    from equipot.storage.frame_file import write_frames
+    from equipot.storage.provenance import Origin, file_sha256, stamp
 
     if output.exists():
         raise ValueError(f"{output} exists already; choose another name")

@@ -27,7 +27,7 @@ PACKAGES = (
 @explain_errors
 def doctor() -> None:
     """Show versions, devices, threads and which backends can run here."""
-    from equipot.terminal import in_columns
+    from equipot.system.terminal import in_columns
 
     sections = {
         "Versions": versions(),
@@ -102,9 +102,9 @@ def tensor_products() -> Iterator[tuple[str, str]]:
     """Tensor-product backends of this installation, and what they lack."""
     import torch
 
+    from equipot.storage.user_cache import cache_folder
+    from equipot.system.terminal import plain
     from equipot.tensor_products import BACKENDS, unavailable
-    from equipot.terminal import plain
-    from equipot.user_cache import cache_folder
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     for name, backend in BACKENDS.items():

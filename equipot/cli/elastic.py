@@ -99,7 +99,7 @@ def elastic(
         typer.secho(f"warning: {_drifts(constants)}", fg="yellow", err=True)
     made = asked_committee(origin, calculator, {"crystal": atoms})
     if json_file is not None:
-        from equipot.atomic_file import make_folder, write_json
+        from equipot.storage.atomic_file import make_folder, write_json
 
         make_folder(json_file.parent)
         held = contents(atoms.get_chemical_symbols())

@@ -13,7 +13,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import typer
 
-from equipot.atomic_file import check_can_be_made
+from equipot.storage.atomic_file import check_can_be_made
 
 OUTPUTS = ("output", "report", "report_file", "json", "json_file")
 """Options that name a file or folder to write; checked before a command begins."""

@@ -23,11 +23,11 @@ def info(
     ] = None,
 ) -> None:
     """Show what a model is, what it was trained on, and where it holds."""
-    from equipot.checkpoint import read_header
+    from equipot.checkpoint.file import read_header
 
     headers = {str(path): read_header(path) for path in model_files(model)}
     if backend is not None:
-        from equipot.report.backends import describe_backend
+        from equipot.checkpoint.backends import describe_backend
 
         for name, header in headers.items():
             of = f"{name}: " if len(headers) > 1 else ""
@@ -46,7 +46,7 @@ def info(
 
 
 def _show(title: str, lines: list[tuple[str, str]]) -> None:
-    from equipot.terminal import in_columns
+    from equipot.system.terminal import in_columns
 
     typer.secho(title, bold=True)
     for line in in_columns(lines):
@@ -68,7 +68,7 @@ def describe(header: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """What a reader of a model wants to know first.
 
     Args:
-        header: What `equipot.checkpoint.read_header` returns.
+        header: What `equipot.checkpoint.file.read_header` returns.
 
     Yields:
         Title and text of each line.

@@ -32,10 +32,10 @@ def md(
     from equipot.calculators import EquipotCalculator
     from equipot.config.load import load_config
     from equipot.config.md import MDConfig
-    from equipot.interrupt import watch_signals
     from equipot.md import MDStoppedError, read_start, run_md
-    from equipot.origin import Origin, file_sha256
-    from equipot.runtime import compute_settings
+    from equipot.storage.provenance import Origin, file_sha256
+    from equipot.system.interrupt import watch_signals
+    from equipot.system.settings import compute_settings
 
     if config.suffix == ".safetensors":
         raise ValueError(

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from equipot.origin import ModelIdentity
+    from equipot.storage.provenance import ModelIdentity
 
 MODEL = "model.safetensors"
 MODEL_HELP = (

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from equipot.calculators import EquipotCalculator
-    from equipot.origin import Origin
+    from equipot.storage.provenance import Origin
     from equipot.workflows import Relaxation
     from equipot.workflows.relax import RelaxationStep
 
@@ -168,9 +168,9 @@ class _Trajectory:
         self._begun = False
 
     def __call__(self, step: "RelaxationStep") -> None:
-        from equipot.atomic_file import append_whole, write_atomically
-        from equipot.frame_file import extxyz
-        from equipot.origin import stamp
+        from equipot.storage.atomic_file import append_whole, write_atomically
+        from equipot.storage.frame_file import extxyz
+        from equipot.storage.provenance import stamp
 
         frame = step.atoms
         frame.info["step"] = step.number

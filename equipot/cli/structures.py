@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from ase import Atoms
 
     from equipot.calculators import EquipotCalculator
-    from equipot.origin import Origin
-    from equipot.report.made import Made
+    from equipot.report.parts.made import Made
+    from equipot.storage.provenance import Origin
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -75,7 +75,7 @@ def origin_of(calculator: "EquipotCalculator", *sources: str) -> "Origin":
     """
     from pathlib import Path
 
-    from equipot.origin import Origin, file_sha256
+    from equipot.storage.provenance import Origin, file_sha256
 
     files = [_split_index(Path(source))[0] for source in sources]
     return Origin(calculator.models, {str(f): file_sha256(f) for f in files})
@@ -96,7 +96,7 @@ def asked_committee(
     Returns:
         The origin and, of a committee, its spread at each structure.
     """
-    from equipot.report.made import Made
+    from equipot.report.parts.made import Made
     from equipot.workflows.committee import committee_spread
 
     if len(origin.models) < 2:
@@ -127,9 +127,9 @@ def read_structure(source: str) -> "Atoms":
 
     from ase.constraints import FixAtoms
 
-    from equipot.data.frames import read_frame
-    from equipot.data.geometry import check_geometry
-    from equipot.data.unclear import refuse_unclear
+    from equipot.data.reading.frames import read_frame
+    from equipot.data.reading.geometry import check_geometry
+    from equipot.data.reading.unclear import refuse_unclear
     from equipot.data.unlabeled import without_labels
 
     path, index = _split_index(Path(source))

@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 from equipot.config.choices import merge_choices
 from equipot.config.kinds import meant_for_another_command
 from equipot.config.plain_values import MERGE, TAG, PlainDumper, PlainLoader
-from equipot.paths import located
+from equipot.system.paths import located
 
 logger = logging.getLogger(__name__)
 

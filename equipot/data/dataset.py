@@ -10,18 +10,19 @@ import torch
 from ase.data import chemical_symbols
 
 from equipot.config.data import DataConfig
-from equipot.data.errors import DataError
-from equipot.data.facts import gather_facts
-from equipot.data.label_judgment import (
+from equipot.data.checks.facts import gather_facts
+from equipot.data.checks.label_judgment import (
     UNIT_CHECKS,
     check_stated_units,
     judge_labels,
 )
 from equipot.data.labels import WEIGHTED, Example
-from equipot.data.reading import Structure, keys_of, read_structures
-from equipot.graph import edge_vectors
+from equipot.data.reading.errors import DataError
+from equipot.data.reading.labeled import keys_of, read_structures
+from equipot.data.structure import Structure
+from equipot.graph.atomic_graph import edge_vectors
 from equipot.neighbors import build_graph
-from equipot.origin import file_sha256
+from equipot.storage.provenance import file_sha256
 
 SAME_ATOM = 0.02
 """Difference in eV up to which energies of a free atom are the same."""

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from equipot.data.ragged import RaggedMatrices
-from equipot.graph import AtomicGraph, collate
+from equipot.graph.atomic_graph import AtomicGraph, collate
 
 WEIGHTED: Final = ("energy", "forces", "stress", "hessian")
 """Labels in the order of their weights."""

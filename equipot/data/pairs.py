@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
 
-from equipot.graph import AtomicGraph, edge_vectors
+from equipot.graph.atomic_graph import AtomicGraph, edge_vectors
 
 
 def pair_name(z1: int, z2: int) -> str:

@@ -9,8 +9,8 @@ from ase.data import atomic_numbers, chemical_symbols
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from equipot.data.errors import DataError
 from equipot.data.labels import Example
+from equipot.data.reading.errors import DataError
 
 ReferenceChoice = (
     Literal["auto", "isolated_atoms", "least_squares", "none"]

@@ -7,7 +7,7 @@ import numpy as np
 from ase import Atoms
 
 from equipot.data.labels import Example
-from equipot.graph import AtomicGraph
+from equipot.graph.atomic_graph import AtomicGraph
 
 MAX_STRUCTURES = 4
 MAX_ATOMS = 200

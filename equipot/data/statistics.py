@@ -11,9 +11,9 @@ from ase.data import chemical_symbols
 from jaxtyping import Int
 from torch import Tensor
 
-from equipot.data.errors import DataError
 from equipot.data.labels import Example
 from equipot.data.pairs import pair_distances
+from equipot.data.reading.errors import DataError
 from equipot.data.references import (
     ReferenceChoice,
     ReferenceEnergies,
@@ -21,7 +21,7 @@ from equipot.data.references import (
     reference_energies_of,
 )
 from equipot.data.total_energies import STRONGEST, binding_energy
-from equipot.graph import AtomicGraph, edge_vectors
+from equipot.graph.atomic_graph import AtomicGraph, edge_vectors
 from equipot.neighbors import dimensionality
 
 UNBINDING = 100.0

@@ -8,9 +8,9 @@ import numpy as np
 from ase.data import chemical_symbols
 
 from equipot.data.atomic_energies import LAST_EXACT, sum_of_free_atoms
+from equipot.data.checks.facts import Facts
+from equipot.data.checks.findings import Finding, counted, some
 from equipot.data.chemistry import NOBLE
-from equipot.data.facts import Facts
-from equipot.data.findings import Finding, counted, some
 
 STRONGEST = -16.0
 """Energy per atom in eV, less free atoms, that nothing is below: tungsten has -8.9, and

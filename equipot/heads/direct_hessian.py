@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from equipot.constants import Constant
-from equipot.graph import AtomicGraph, edge_vectors
+from equipot.graph.atomic_graph import AtomicGraph, edge_vectors
 from equipot.heads.hessian_blocks import HessianBlocks
 from equipot.heads.sum_rule import with_sum_rule
 from equipot.nn import BesselBasis, DegreeLinear, RadialMLP, polynomial_envelope

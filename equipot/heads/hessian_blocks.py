@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
-from equipot.scatter import scatter_sum
+from equipot.graph.scatter import scatter_sum
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from equipot.scatter import scatter_sum
+from equipot.graph.scatter import scatter_sum
 
 
 def with_sum_rule(

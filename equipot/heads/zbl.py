@@ -8,8 +8,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from equipot.constants import Constant
+from equipot.graph.scatter import scatter_sum
 from equipot.nn import polynomial_envelope
-from equipot.scatter import scatter_sum
 
 COULOMB_EV_A = 14.399645478425668
 """e^2 / (4 pi eps0) in eV Å (CODATA 2018)."""

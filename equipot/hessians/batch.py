@@ -6,8 +6,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from equipot.derivatives import hessian_blocks
-from equipot.graph import AtomicGraph
+from equipot.autodiff.derivatives import hessian_blocks
+from equipot.graph.atomic_graph import AtomicGraph
 from equipot.models.differentiable import differentiable_forces
 from equipot.models.energy_model import EnergyModel
 

@@ -7,11 +7,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from equipot.derivatives import vector_jacobian_products
-from equipot.graph import AtomicGraph
+from equipot.autodiff.derivatives import vector_jacobian_products
+from equipot.autodiff.parallel_rows import for_each_row
+from equipot.graph.atomic_graph import AtomicGraph
 from equipot.models.differentiable import differentiable_forces
 from equipot.models.energy_model import EnergyModel
-from equipot.parallel_rows import for_each_row
 
 Columns = Literal["auto"] | int
 """How many rows of a Hessian are differentiated at once."""

@@ -7,7 +7,7 @@ import ase.units
 import numpy as np
 from jaxtyping import Float64
 
-from equipot.graph import AtomicGraph
+from equipot.graph.atomic_graph import AtomicGraph
 from equipot.hessians.moduli import Moduli, elastic_moduli
 from equipot.hessians.strain import VOIGT, StrainDerivatives, strain_derivatives
 from equipot.models.energy_model import EnergyModel

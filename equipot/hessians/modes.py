@@ -9,8 +9,8 @@ from jaxtyping import Float64
 from scipy.sparse import bsr_array
 from scipy.sparse.linalg import LinearOperator, eigsh
 
-from equipot.derivatives import hessian_vector_product
-from equipot.graph import AtomicGraph
+from equipot.autodiff.derivatives import hessian_vector_product
+from equipot.graph.atomic_graph import AtomicGraph
 from equipot.models.differentiable import differentiable_forces
 from equipot.models.energy_model import EnergyModel
 

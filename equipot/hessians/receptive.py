@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Int64
 from torch import Tensor
 
-from equipot.graph import AtomicGraph, edge_vectors, partial_graph
+from equipot.graph.atomic_graph import AtomicGraph, edge_vectors, partial_graph
 
 
 @dataclass(frozen=True)

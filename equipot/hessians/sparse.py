@@ -9,7 +9,7 @@ from jaxtyping import Float, Int64
 from scipy.sparse import bsr_array
 from torch import Tensor
 
-from equipot.graph import AtomicGraph, partial_graph
+from equipot.graph.atomic_graph import AtomicGraph, partial_graph
 from equipot.hessians.receptive import Neighborhoods, Surroundings
 from equipot.models.differentiable import constant_weights
 from equipot.models.energy_model import EnergyModel

@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from equipot.derivatives import vector_jacobian_products
-from equipot.graph import AtomicGraph
+from equipot.autodiff.derivatives import vector_jacobian_products
+from equipot.graph.atomic_graph import AtomicGraph
 from equipot.models.differentiable import constant_weights
 from equipot.models.energy_model import EnergyModel
 

@@ -15,12 +15,9 @@ from ase.constraints import FixAtoms
 from jaxtyping import Shaped
 from rich.console import Console
 
-from equipot.atomic_file import write_atomically, write_json
 from equipot.config.load import dump_config
 from equipot.config.md import MDConfig
 from equipot.domain import Excursion
-from equipot.frame_file import write_frames
-from equipot.generations import Generations, StateError
 from equipot.md.alarms import DRIFT_AFTER_PS, Alarms, LastFrames, MDStoppedError
 from equipot.md.build import build_integrator, check_drift, start_velocities
 from equipot.md.continuation import check_continuation, fingerprint_of_run
@@ -49,8 +46,11 @@ from equipot.md.thermodynamics import (
 )
 from equipot.md.velocities import drift_energy, movable
 from equipot.models.committee import Committee
-from equipot.origin import SECTION, Origin, note_start, stamp
-from equipot.run_folder import CONFIG, claimed
+from equipot.storage.atomic_file import write_atomically, write_json
+from equipot.storage.frame_file import write_frames
+from equipot.storage.provenance import SECTION, Origin, note_start, stamp
+from equipot.storage.rotation import Generations, StateError
+from equipot.storage.run_folder import CONFIG, claimed
 
 KIND = "state of a molecular dynamics run"
 VERSION = 4

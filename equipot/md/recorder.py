@@ -12,9 +12,9 @@ from typing import Any, final
 from ase import Atoms
 from ase.io.trajectory import TrajectoryWriter
 
-from equipot.atomic_file import append_whole, naming, open_regular, sync_file
 from equipot.domain import Excursion
-from equipot.frame_file import extxyz
+from equipot.storage.atomic_file import append_whole, naming, open_regular, sync_file
+from equipot.storage.frame_file import extxyz
 
 
 class Recorder(ABC):

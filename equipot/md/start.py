@@ -10,9 +10,9 @@ from ase.constraints import FixAtoms, FixCartesian
 from ase.data import atomic_masses, atomic_numbers
 
 from equipot.config.md import FixedConfig, StructureConfig, VelocitiesConfig
-from equipot.data.frames import read_frame
-from equipot.data.geometry import check_geometry
-from equipot.data.unclear import refuse_unclear
+from equipot.data.reading.frames import read_frame
+from equipot.data.reading.geometry import check_geometry
+from equipot.data.reading.unclear import refuse_unclear
 from equipot.md.velocities import movable
 
 LABEL = re.compile(

@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from equipot.connectivity import Connectivity
-from equipot.edge_pairs import EdgePairs
+from equipot.autodiff.edge_function import EdgeFunction
+from equipot.graph.connectivity import Connectivity
+from equipot.graph.edge_pairs import EdgePairs
 from equipot.nn import (
     BesselBasis,
-    EdgeFunction,
     ElementEmbedding,
     InteractionBlock,
     polynomial_envelope,

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from equipot.graph import AtomicGraph
+from equipot.graph.atomic_graph import AtomicGraph
 from equipot.models.potential import Potential
 from equipot.models.prediction import Prediction
 

@@ -1,6 +1,6 @@
 """The direct Hessian of a potential that has a head for it."""
 
-from equipot.graph import AtomicGraph
+from equipot.graph.atomic_graph import AtomicGraph
 from equipot.heads import HessianBlocks
 from equipot.models.potential import Potential
 

@@ -5,7 +5,7 @@ from typing import Protocol, runtime_checkable
 
 import torch
 
-from equipot.graph import AtomicGraph
+from equipot.graph.atomic_graph import AtomicGraph
 from equipot.models.prediction import Output, Prediction
 
 
@@ -14,7 +14,7 @@ class EnergyModel(Protocol):
     """A potential-energy surface: a `Potential`, or a few lines around a formula.
 
     Energies must depend on ``graph.positions`` and ``graph.cell`` through
-    `equipot.graph.edge_vectors` or in a way that autograd sees just as well.
+    `equipot.graph.atomic_graph.edge_vectors` or in another way that autograd sees.
     """
 
     @property

@@ -4,8 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from equipot.derivatives import hessian_vector_product
-from equipot.graph import AtomicGraph
+from equipot.autodiff.derivatives import hessian_vector_product
+from equipot.graph.atomic_graph import AtomicGraph
 from equipot.models.differentiable import differentiable_forces
 from equipot.models.energy_model import EnergyModel
 

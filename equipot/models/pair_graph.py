@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from equipot.graph import AtomicGraph, collate, edge_vectors
+from equipot.graph.atomic_graph import AtomicGraph, collate, edge_vectors
 from equipot.neighbors import neighbor_list
 
 MOST_ATOMS = 2048

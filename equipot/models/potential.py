@@ -12,14 +12,15 @@ from ase.data import chemical_symbols
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from equipot.constants import Constant
-from equipot.derivatives import (
+from equipot.autodiff.derivatives import (
     atomic_stresses,
     differentiable_geometry,
     forces_and_stress,
     hessian_blocks,
 )
-from equipot.graph import AtomicGraph, edge_vectors
+from equipot.constants import Constant
+from equipot.graph.atomic_graph import AtomicGraph, edge_vectors
+from equipot.graph.scatter import scatter_sum
 from equipot.heads import (
     DirectHessianHead,
     EnergyHead,
@@ -31,7 +32,6 @@ from equipot.models.differentiable import constant_weights
 from equipot.models.pair_graph import pair_graph, within
 from equipot.models.prediction import Output, Prediction
 from equipot.nn import polynomial_envelope
-from equipot.scatter import scatter_sum
 
 MAX_ATOMIC_NUMBER = 118
 

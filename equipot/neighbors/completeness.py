@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
-from equipot.graph import AtomicGraph, check_edges
+from equipot.graph.atomic_graph import AtomicGraph, check_edges
 from equipot.neighbors.interface import neighbor_list
 
 ROUNDING = 8.0
@@ -28,8 +28,8 @@ def check_complete(graph: AtomicGraph) -> None:
     Raises:
         IncompleteGraphError: If a pair closer than ``graph.cutoff`` is missing; names
             the first one.
-        ValueError: As `equipot.graph.check_edges`, or if coordinates are so large that
-            rounding hides which pairs are within the cutoff.
+        ValueError: As `equipot.graph.atomic_graph.check_edges`, or if coordinates are
+            so large that rounding hides which pairs are within the cutoff.
     """
     check_edges(graph)
     index = graph.edge_index.cpu().numpy()

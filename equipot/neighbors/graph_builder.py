@@ -4,7 +4,7 @@ import ase
 import numpy as np
 import torch
 
-from equipot.graph import AtomicGraph
+from equipot.graph.atomic_graph import AtomicGraph
 from equipot.neighbors.interface import NeighborList, neighbor_list
 
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from equipot.graph import AtomicGraph, check_edges
+from equipot.graph.atomic_graph import AtomicGraph, check_edges
 from equipot.neighbors.completeness import check_complete
 
 OTHER_SHIFTS: Final = (
@@ -46,7 +46,7 @@ def from_pyg(data: Any, cutoff: float, *, check: bool = True) -> AtomicGraph:
         IncompleteGraphError: If a pair of atoms within the cutoff is missing.
         ValueError: If a field is missing or has another shape, or edges have no
             reverse, are there twice, or are otherwise none; see
-            `equipot.graph.check_edges`.
+            `equipot.graph.atomic_graph.check_edges`.
     """
     missing = [k for k in ("pos", "z", "edge_index") if getattr(data, k, None) is None]
     if missing:

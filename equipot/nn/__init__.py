@@ -1,6 +1,5 @@
 """Building blocks of the networks."""
 
-from equipot.nn.edge_function import EdgeFunction as EdgeFunction
 from equipot.nn.embedding import ElementEmbedding as ElementEmbedding
 from equipot.nn.gate import Gate as Gate
 from equipot.nn.interaction import InteractionBlock as InteractionBlock

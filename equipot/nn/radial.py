@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from equipot.autodiff.activation import silu
 from equipot.constants import Constant
-from equipot.nn.activation import silu
 
 
 @final
@@ -88,8 +88,8 @@ class RadialMLP(nn.Module):
         Args:
             basis: Radial functions of each edge.
             envelope: Factor that vanishes at the cutoff.
-            activation: The same function as `equipot.nn.activation.silu`, where it is
-                to be differentiated in another way.
+            activation: The same function as `equipot.autodiff.activation.silu`,
+                differentiated in another way.
         """
         h = basis
         for layer in self.hidden:

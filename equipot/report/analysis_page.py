@@ -3,22 +3,22 @@
 from functools import partial
 from pathlib import Path
 
-from equipot.atomic_file import write_atomically, write_json
 from equipot.md.analysis.analyze import Analysis, coefficient
-from equipot.origin import SECTION, Origin
 from equipot.report.analysis_plots import (
     draw_correlation,
     draw_displacements,
     draw_radial,
     draw_states,
 )
-from equipot.report.figure import figure, grid
-from equipot.report.made import footer
-from equipot.report.markup import Markup, number, tag
-from equipot.report.movie import notices
-from equipot.report.page import page
-from equipot.report.sections import section
-from equipot.report.tables import facts, table
+from equipot.report.parts.figure import figure, grid
+from equipot.report.parts.made import footer
+from equipot.report.parts.markup import Markup, number, tag
+from equipot.report.parts.movie import notices
+from equipot.report.parts.page import page
+from equipot.report.parts.sections import section
+from equipot.report.parts.tables import facts, table
+from equipot.storage.atomic_file import write_atomically, write_json
+from equipot.storage.provenance import SECTION, Origin
 
 
 def write_analysis(

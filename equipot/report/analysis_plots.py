@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from equipot.md.analysis.diffusion import Diffusion
 from equipot.md.analysis.radial import Radial
 from equipot.md.analysis.spectrum import CM_PER_THZ, Spectrum
-from equipot.report.svg import INK, SERIES
+from equipot.report.parts.svg import INK, SERIES
 
 MOST_POINTS = 500
 """Of a curve; a page needs no more."""

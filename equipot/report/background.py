@@ -7,10 +7,10 @@ from typing import Any, Final
 from ase.data import chemical_symbols
 
 from equipot.data.pairs import overall_minimum
-from equipot.report.evaluation import Evaluation
-from equipot.report.markup import Markup, grouped, join, number, shown, tag
+from equipot.evaluation.results import Evaluation
+from equipot.report.parts.markup import Markup, grouped, join, number, shown, tag
+from equipot.report.parts.tables import facts, table
 from equipot.report.provenance import Provenance
-from equipot.report.tables import facts, table
 
 MOST_PAIRS: Final = 24
 """Longer tables of pairs are folded up."""

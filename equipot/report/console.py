@@ -8,12 +8,12 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
-from equipot.report.evaluation import Evaluation
+from equipot.evaluation.results import Evaluation
 from equipot.report.findings import committee_sentence, verdict, warnings
-from equipot.report.markup import percent, shown
+from equipot.report.parts.markup import percent, shown
 from equipot.report.quantities import QUANTITIES, Quantity
 from equipot.report.worst import worst_structures, worst_summary
-from equipot.terminal import Fitted
+from equipot.system.terminal import Fitted
 
 BELOW: Final = (0, 0, 1, 0)
 """An empty line under a table."""

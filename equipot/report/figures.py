@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from equipot.report import plots
+from equipot.evaluation.results import Evaluation
 from equipot.report.domain import closeness
-from equipot.report.evaluation import Evaluation
-from equipot.report.figure import figure, grid
 from equipot.report.history import Curve, Row, curve
-from equipot.report.markup import Markup, shown
+from equipot.report.parts import plots
+from equipot.report.parts.figure import figure, grid
+from equipot.report.parts.markup import Markup, shown
 from equipot.report.quantities import QUANTITIES, Quantity
 
 

@@ -6,9 +6,9 @@ from typing import Any, Final
 import numpy as np
 from scipy.stats import spearmanr
 
+from equipot.evaluation.results import Evaluation
 from equipot.report.domain import closeness, unseen_pairs
-from equipot.report.evaluation import Evaluation
-from equipot.report.markup import grouped, percent, shown
+from equipot.report.parts.markup import grouped, percent, shown
 from equipot.report.quantities import QUANTITIES, Quantity
 from equipot.units import MEV_PER_EV
 

@@ -4,13 +4,13 @@ from functools import partial
 
 import numpy as np
 
-from equipot.report.figure import figure, grid
-from equipot.report.made import UNKNOWN, Made
-from equipot.report.markup import Markup, number, tag
-from equipot.report.movie import notices
-from equipot.report.page import page
-from equipot.report.sections import section
-from equipot.report.tables import facts, table
+from equipot.report.parts.figure import figure, grid
+from equipot.report.parts.made import UNKNOWN, Made
+from equipot.report.parts.markup import Markup, number, tag
+from equipot.report.parts.movie import notices
+from equipot.report.parts.page import page
+from equipot.report.parts.sections import section
+from equipot.report.parts.tables import facts, table
 from equipot.report.workflow_plots import draw_bands, draw_thermal
 from equipot.units import MEV_PER_EV
 from equipot.workflows.phonons import UNSTABLE, Phonons

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from equipot.environment import describe_environment
 from equipot.models.committee import Committee
 from equipot.models.potential import Potential
-from equipot.origin import ModelIdentity, Origin, file_sha256, utc_now
+from equipot.storage.provenance import ModelIdentity, Origin, file_sha256, utc_now
+from equipot.system.environment import describe_environment
 
 CERTIFICATE = ("passed", "model_sha256", "failures", "structures")
 """What a report needs of a certificate."""

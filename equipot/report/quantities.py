@@ -5,8 +5,8 @@ from typing import Final
 
 import numpy as np
 
+from equipot.evaluation.results import Compared, Evaluation
 from equipot.models.prediction import Output
-from equipot.report.evaluation import Compared, Evaluation
 from equipot.units import GPA_PER_EV_PER_A3, MEV_PER_EV
 
 

@@ -2,13 +2,13 @@
 
 from functools import partial
 
-from equipot.report.figure import figure
-from equipot.report.made import UNKNOWN, Made
-from equipot.report.markup import Markup, number, tag
-from equipot.report.movie import mode_movie, movie_script, notices, path_movie
-from equipot.report.page import page
-from equipot.report.sections import section
-from equipot.report.tables import table
+from equipot.report.parts.figure import figure
+from equipot.report.parts.made import UNKNOWN, Made
+from equipot.report.parts.markup import Markup, number, tag
+from equipot.report.parts.movie import mode_movie, movie_script, notices, path_movie
+from equipot.report.parts.page import page
+from equipot.report.parts.sections import section
+from equipot.report.parts.tables import table
 from equipot.report.vibration_page import mode_label
 from equipot.report.workflow_plots import draw_energy_profile
 from equipot.workflows.reaction import Reaction

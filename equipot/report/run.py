@@ -9,29 +9,29 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress, track
 
-from equipot.atomic_file import make_folder, write_json
-from equipot.checkpoint import load_potential, read_header, read_statistics
+from equipot.checkpoint.file import load_potential, read_header, read_statistics
 from equipot.config.data import KeysConfig
 from equipot.config.label_units import UnitsConfig
 from equipot.data.dataset import make_example
 from equipot.data.elements import check_elements
-from equipot.data.reading import ISOLATED, Structure
-from equipot.models.committee import Committee
-from equipot.origin import SECTION
-from equipot.report import console
-from equipot.report.evaluate import evaluate
-from equipot.report.evaluation import Evaluation
-from equipot.report.findings import warnings
-from equipot.report.history import read_history
-from equipot.report.html import write_report
-from equipot.report.loading import (
+from equipot.data.structure import ISOLATED, Structure
+from equipot.evaluation.evaluate import evaluate
+from equipot.evaluation.loading import (
     check_labels,
     check_no_labels_were_missed,
     load_structures,
     with_keys_of_training,
 )
-from equipot.report.predictions import write_predictions
+from equipot.evaluation.predictions import write_predictions
+from equipot.evaluation.results import Evaluation
+from equipot.models.committee import Committee
+from equipot.report import console
+from equipot.report.findings import warnings
+from equipot.report.history import read_history
+from equipot.report.parts.html import write_report
 from equipot.report.provenance import Provenance, collect
+from equipot.storage.atomic_file import make_folder, write_json
+from equipot.storage.provenance import SECTION
 
 
 @dataclass(frozen=True)

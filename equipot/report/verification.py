@@ -8,17 +8,17 @@ from ase import Atoms
 from rich.console import Console, RenderableType
 from rich.markup import escape
 
-from equipot.atomic_file import make_folder, write_atomically, write_json
-from equipot.certification import (
+from equipot.checkpoint.backends import choose_for
+from equipot.checkpoint.certificate import (
     ModelCertificate,
     verify_committee,
     verify_model,
 )
-from equipot.checkpoint import read_header
-from equipot.data.frames import iterate_frames
+from equipot.checkpoint.file import read_header
+from equipot.data.reading.frames import iterate_frames
 from equipot.models.build import AUTO
-from equipot.report.backends import choose_for
 from equipot.report.verification_page import verification_page
+from equipot.storage.atomic_file import make_folder, write_atomically, write_json
 from equipot.tensor_products import get_backend
 from equipot.verify.table import certificate_report, report
 

@@ -4,16 +4,16 @@ import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from equipot.certification import ModelCertificate
+from equipot.checkpoint.certificate import ModelCertificate
 from equipot.report import verification_plots as plots
-from equipot.report.figure import figure, grid
-from equipot.report.html import model_name
-from equipot.report.markup import Markup, join, number, shown, tag
-from equipot.report.movie import notices
-from equipot.report.page import page
-from equipot.report.sections import section
-from equipot.report.svg import SERIES
-from equipot.report.tables import facts, table
+from equipot.report.parts.figure import figure, grid
+from equipot.report.parts.html import model_name
+from equipot.report.parts.markup import Markup, join, number, shown, tag
+from equipot.report.parts.movie import notices
+from equipot.report.parts.page import page
+from equipot.report.parts.sections import section
+from equipot.report.parts.svg import SERIES
+from equipot.report.parts.tables import facts, table
 from equipot.units import MEV_PER_EV
 from equipot.verify import Check, Verification
 from equipot.verify.cutoff_scan import CutoffScan

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
-from equipot.report.svg import INK, RULE, SERIES
+from equipot.report.parts.svg import INK, RULE, SERIES
 from equipot.verify.cutoff_scan import CutoffScan
 from equipot.verify.dimers import DimerScan
 from equipot.verify.dynamics import Drift

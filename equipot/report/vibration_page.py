@@ -2,13 +2,13 @@
 
 from functools import partial
 
-from equipot.report.figure import figure
-from equipot.report.made import UNKNOWN, Made
-from equipot.report.markup import Markup, number, tag
-from equipot.report.movie import mode_movie, movie_script, notices
-from equipot.report.page import page
-from equipot.report.sections import section
-from equipot.report.tables import facts, table
+from equipot.report.parts.figure import figure
+from equipot.report.parts.made import UNKNOWN, Made
+from equipot.report.parts.markup import Markup, number, tag
+from equipot.report.parts.movie import mode_movie, movie_script, notices
+from equipot.report.parts.page import page
+from equipot.report.parts.sections import section
+from equipot.report.parts.tables import facts, table
 from equipot.report.workflow_plots import draw_frequencies
 from equipot.units import MEV_PER_EV
 from equipot.workflows.thermochemistry import Thermochemistry

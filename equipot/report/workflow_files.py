@@ -7,13 +7,13 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from equipot.atomic_file import make_folder, write_atomically, write_json
-from equipot.frame_file import write_frames
 from equipot.report.eos_page import eos_page
-from equipot.report.made import UNKNOWN, Made, with_spread
+from equipot.report.parts.made import UNKNOWN, Made, with_spread
 from equipot.report.phonon_page import phonon_page
 from equipot.report.reaction_page import reaction_page
 from equipot.report.vibration_page import vibration_page
+from equipot.storage.atomic_file import make_folder, write_atomically, write_json
+from equipot.storage.frame_file import write_frames
 from equipot.workflows.committee import difference_spread
 from equipot.workflows.equation_of_state import EquationOfStateResult
 from equipot.workflows.phonons import Phonons

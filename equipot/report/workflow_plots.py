@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from equipot.report.svg import INK, RULE, SERIES
+from equipot.report.parts.svg import INK, RULE, SERIES
 from equipot.units import MEV_PER_EV
 from equipot.workflows.equation_of_state import EquationOfStateResult
 from equipot.workflows.path import ReactionPath

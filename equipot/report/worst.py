@@ -7,11 +7,11 @@ from ase.data import chemical_symbols
 from ase.formula import Formula
 from jaxtyping import Float
 
+from equipot.evaluation.results import Evaluation
 from equipot.report.domain import closeness
-from equipot.report.evaluation import Evaluation
-from equipot.report.markup import Markup, join, number, shown, tag
-from equipot.report.picture import picture
-from equipot.report.tables import table
+from equipot.report.parts.markup import Markup, join, number, shown, tag
+from equipot.report.parts.picture import picture
+from equipot.report.parts.tables import table
 from equipot.units import MEV_PER_EV
 
 

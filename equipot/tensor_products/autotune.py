@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from pydantic import TypeAdapter, ValidationError
 
+from equipot.storage.user_cache import cache_folder, recall, remember
 from equipot.tensor_products import (
     BACKENDS,
     REFERENCE,
@@ -29,7 +30,6 @@ from equipot.tensor_products.trial import (
     random_inputs,
     seconds,
 )
-from equipot.user_cache import cache_folder, recall, remember
 
 logger = logging.getLogger(__name__)
 

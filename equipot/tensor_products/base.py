@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from equipot.connectivity import Connectivity
+from equipot.graph.connectivity import Connectivity
 from equipot.so3 import num_components
 from equipot.tensor_products.spec import TensorProductSpec
 

@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from equipot.connectivity import Connectivity
 from equipot.constants import Constant
-from equipot.scatter import scatter_sum
+from equipot.graph.connectivity import Connectivity
+from equipot.graph.scatter import scatter_sum
 from equipot.so3 import (
     degree_slice,
     num_components,

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from equipot.connectivity import Connectivity
+from equipot.graph.connectivity import Connectivity
 from equipot.so3 import spherical_harmonics, wigner_3j
 from equipot.tensor_products.base import BackendUnavailableError, TensorProduct
 from equipot.tensor_products.spec import TensorProductSpec

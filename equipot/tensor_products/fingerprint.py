@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 
 import equipot
-from equipot.hardware import device_name
 from equipot.ops.library import LIBRARIES, cpu_instruction_set, library_path
+from equipot.system.hardware import device_name
 
 PACKAGES = (
     "torch",
@@ -24,26 +24,21 @@ PRODUCT_CODE = (
     "tensor_products",
     "ops",
     "so3",
-    "agreement.py",
-    "connectivity.py",
+    "graph",
     "constants.py",
-    "edge_pairs.py",
-    "scatter.py",
 )
 """Folders and modules of the package that compute tensor products and compare them."""
 MODEL_CODE = (
     *PRODUCT_CODE,
+    "autodiff",
     "config/model.py",
     "data/pairs.py",
     "data/samples.py",
     "data/statistics.py",
-    "derivatives.py",
-    "graph.py",
     "heads",
     "models",
     "neighbors",
     "nn",
-    "parallel_rows.py",
     "verify",
 )
 """Those that compute potentials and compare them."""

@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
-from equipot.connectivity import Connectivity
 from equipot.constants import Constant
-from equipot.scatter import scatter_sum
+from equipot.graph.connectivity import Connectivity
+from equipot.graph.scatter import scatter_sum
 from equipot.so3 import degree_of_component, num_components, spherical_harmonics
 from equipot.tensor_products.spec import TensorProductSpec
 from equipot.tensor_products.sphere_functions import (

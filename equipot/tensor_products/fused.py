@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from equipot.connectivity import Connectivity
 from equipot.constants import Constant
+from equipot.graph.connectivity import Connectivity
 from equipot.ops import unavailable
 from equipot.ops.convolution import Table, Topology, convolve
 from equipot.ops.so2_convolution import (

@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Complex128, Float, Float64
 from torch import Tensor
 
-from equipot.connectivity import Connectivity
 from equipot.constants import Constant
+from equipot.graph.connectivity import Connectivity
 from equipot.so3.fourier import (
     fourier_to_harmonics,
     harmonics_to_fourier,

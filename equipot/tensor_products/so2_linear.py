@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from equipot.connectivity import Connectivity
-from equipot.scatter import scatter_sum
+from equipot.graph.connectivity import Connectivity
+from equipot.graph.scatter import scatter_sum
 from equipot.so3 import num_components
 from equipot.so3.edge_frame import WignerRows, edge_frames
 from equipot.tensor_products.so2 import components_by_order

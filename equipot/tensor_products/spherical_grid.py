@@ -5,8 +5,8 @@ from typing import final
 from jaxtyping import Float
 from torch import Tensor
 
-from equipot.connectivity import Connectivity
 from equipot.constants import Constant
+from equipot.graph.connectivity import Connectivity
 from equipot.so3 import spherical_harmonics
 from equipot.so3.quadrature import sphere_quadrature
 from equipot.tensor_products.base import TensorProduct

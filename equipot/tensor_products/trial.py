@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from equipot.agreement import (
+from equipot.graph.connectivity import Connectivity
+from equipot.so3 import num_components
+from equipot.tensor_products.agreement import (
     FLOAT64_TOLERANCE,
     Difference,
     difference,
     rounding_tolerance,
 )
-from equipot.connectivity import Connectivity
-from equipot.so3 import num_components
 from equipot.tensor_products.base import TensorProduct
 from equipot.tensor_products.spec import TensorProductSpec
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from ase import Atoms
 
 from equipot.data.labels import Example
-from equipot.frame_file import write_frames
+from equipot.storage.frame_file import write_frames
 
 
 def write_examples(path: Path, examples: Sequence[Example]) -> None:

@@ -10,8 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from equipot.data.ragged import RaggedMatrices
-from equipot.graph import AtomicGraph
-from equipot.scatter import scatter_sum
+from equipot.graph.atomic_graph import AtomicGraph
+from equipot.graph.scatter import scatter_sum
 
 HessianMode = Literal["full", "rows", "probes", "subspace"]
 SAMPLED: Final = frozenset({"rows", "probes"})

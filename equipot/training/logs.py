@@ -14,7 +14,7 @@ from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from equipot.atomic_file import (
+from equipot.storage.atomic_file import (
     NotRegularError,
     append_whole,
     make_folder,

@@ -11,9 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from equipot.data.labels import Labels
-from equipot.graph import AtomicGraph
+from equipot.graph.atomic_graph import AtomicGraph
+from equipot.graph.scatter import scatter_sum
 from equipot.models.prediction import Output, Prediction
-from equipot.scatter import scatter_sum
 from equipot.training.hessian_loss import (
     HessianMode,
     HessianVectors,

@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 
 from equipot.config.train import TrainConfig
-from equipot.run_folder import CONFIG, RunFolderError
+from equipot.storage.run_folder import CONFIG, RunFolderError
 from equipot.training.run import TrainingResult, run_training
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from equipot.training.metrics import ErrorAccumulator
+from equipot.evaluation.metrics import ErrorAccumulator
 from equipot.training.step import StepResult
 
 ALL_EPOCHS: Final = "all epochs are done"

@@ -13,8 +13,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from equipot.evaluation.metrics import UNITS
 from equipot.training.logs import Journal
-from equipot.training.metrics import UNITS
 from equipot.training.observer import Limits, Observer
 from equipot.training.position import Position, Row
 from equipot.training.step import StepResult

@@ -11,9 +11,8 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from equipot.atomic_file import write_atomically, write_json
-from equipot.certification import ModelCertificate, verify_model
-from equipot.checkpoint import (
+from equipot.checkpoint.certificate import ModelCertificate, verify_model
+from equipot.checkpoint.file import (
     CheckpointError,
     load_potential,
     read_header,
@@ -30,21 +29,22 @@ from equipot.data.labels import Example
 from equipot.data.samples import choose_samples
 from equipot.data.statistics import compute_statistics
 from equipot.domain import FeatureCloud
-from equipot.generations import Generations, StateError
-from equipot.interrupt import Interruption, watch_signals
+from equipot.evaluation.metrics import ErrorAccumulator
 from equipot.models.build import AUTO, build_potential, check_model
 from equipot.models.potential import Potential
 from equipot.models.workload import typical_problem
-from equipot.run_folder import claimed
-from equipot.runtime import compute_settings
-from equipot.tensor_file import digest
+from equipot.storage.atomic_file import write_atomically, write_json
+from equipot.storage.rotation import Generations, StateError
+from equipot.storage.run_folder import claimed
+from equipot.storage.tensor_file import digest
+from equipot.system.interrupt import Interruption, watch_signals
+from equipot.system.settings import compute_settings
+from equipot.system.terminal import Fitted
 from equipot.tensor_products.autotune import choose_backend
-from equipot.terminal import Fitted
 from equipot.training.bad_batch import write_examples
 from equipot.training.build import build_limits, build_trainer, unused_labels
 from equipot.training.feature_cloud import fit_features
 from equipot.training.logs import CsvLog, Journal, OldEnd, TensorBoardLog
-from equipot.training.metrics import ErrorAccumulator
 from equipot.training.position import OUT_OF_TIME, Position
 from equipot.training.progress import ProgressBar
 from equipot.training.rng import seed_everything

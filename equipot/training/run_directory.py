@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from equipot.origin import ENVIRONMENT, note_start
-from equipot.run_folder import CONFIG
+from equipot.storage.provenance import ENVIRONMENT, note_start
+from equipot.storage.run_folder import CONFIG
 
 
 class RunDirectory:

@@ -6,7 +6,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from equipot.config.train import TrainConfig
-from equipot.generations import StateError
+from equipot.storage.rotation import StateError
 
 FREE: Final[tuple[str, ...]] = (
     "data.root",

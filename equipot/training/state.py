@@ -12,7 +12,7 @@ VERSION: Final = 1
 
 @dataclass(frozen=True)
 class State:
-    """State of a run, as `equipot.generations` stores it."""
+    """State of a run, as `equipot.storage.rotation` stores it."""
 
     tensors: dict[str, Tensor]
     """Weights, averages, optimizer and random generators by dotted name."""

@@ -10,7 +10,8 @@ from torch import nn
 from torch.optim import Optimizer
 
 from equipot.data.labels import Example, Labels, collate_examples
-from equipot.graph import AtomicGraph
+from equipot.evaluation.metrics import ErrorAccumulator
+from equipot.graph.atomic_graph import AtomicGraph
 from equipot.models.prediction import Output, Prediction
 from equipot.training.loss import (
     EnergyForcesStressLoss,
@@ -18,7 +19,6 @@ from equipot.training.loss import (
     Term,
     add_penalties,
 )
-from equipot.training.metrics import ErrorAccumulator
 
 
 class NonFiniteError(ValueError):

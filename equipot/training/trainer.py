@@ -9,10 +9,10 @@ from torch.optim import Optimizer
 
 from equipot.data.batching import EdgeBudgetSampler, evaluation_batches
 from equipot.data.labels import Example
-from equipot.interrupt import Interruption
+from equipot.evaluation.metrics import ErrorAccumulator
+from equipot.system.interrupt import Interruption
 from equipot.training.ema import WeightAverage
 from equipot.training.loss import EnergyForcesStressLoss
-from equipot.training.metrics import ErrorAccumulator
 from equipot.training.observer import Limits, Observer
 from equipot.training.optimizer import load_optimizer_tensors, optimizer_tensors
 from equipot.training.position import (

@@ -7,13 +7,13 @@ import torch
 from ase import Atoms
 from torch import Tensor
 
-from equipot.agreement import Difference
-from equipot.derivatives import hessian_vector_product
+from equipot.autodiff.derivatives import hessian_vector_product
 from equipot.models.build import with_backend
 from equipot.models.differentiable import differentiable_forces
 from equipot.models.energy_model import EnergyModel
 from equipot.models.potential import Potential
 from equipot.neighbors import neighbor_list
+from equipot.tensor_products.agreement import Difference
 from equipot.verify.physics import (
     SMALLEST_FORCE,
     Predicted,

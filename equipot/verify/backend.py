@@ -9,19 +9,19 @@ from typing import Any
 import torch
 from ase import Atoms
 
-from equipot.agreement import (
+from equipot.graph.atomic_graph import collate
+from equipot.models.build import with_backend
+from equipot.models.energy_model import EnergyModel
+from equipot.models.potential import Potential
+from equipot.neighbors import build_graph
+from equipot.tensor_products import REFERENCE
+from equipot.tensor_products.agreement import (
     FLOAT64_TOLERANCE,
     ROUNDING_FACTOR,
     ROUNDING_FLOOR,
     difference,
     rounding_tolerance,
 )
-from equipot.graph import collate
-from equipot.models.build import with_backend
-from equipot.models.energy_model import EnergyModel
-from equipot.models.potential import Potential
-from equipot.neighbors import build_graph
-from equipot.tensor_products import REFERENCE
 from equipot.tensor_products.trial import LARGE_EDGES
 from equipot.verify.consistency import consistency_checks
 from equipot.verify.quantities import (

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from ase import Atoms
 
-from equipot.agreement import Difference
 from equipot.data.statistics import Statistics
 from equipot.models.build import with_backend
 from equipot.models.differentiable import constant_weights
 from equipot.models.energy_model import EnergyModel
 from equipot.models.potential import Potential
+from equipot.tensor_products.agreement import Difference
 from equipot.verify.arithmetic import (
     many_calls_check,
     neighbor_check,

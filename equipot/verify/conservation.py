@@ -7,7 +7,7 @@ import torch
 from ase import Atoms
 from jaxtyping import Float64
 
-from equipot.derivatives import hessian_vector_product
+from equipot.autodiff.derivatives import hessian_vector_product
 from equipot.models.differentiable import differentiable_forces
 from equipot.models.energy_model import EnergyModel
 from equipot.models.prediction import Output

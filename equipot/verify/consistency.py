@@ -15,9 +15,9 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from equipot.agreement import difference
-from equipot.graph import AtomicGraph, collate
+from equipot.graph.atomic_graph import AtomicGraph, collate
 from equipot.models.energy_model import EnergyModel
+from equipot.tensor_products.agreement import difference
 from equipot.verify.physics import MAX_EDGES
 from equipot.verify.quantities import UNITS, Probe, evaluate, given, smallest_scales
 from equipot.verify.result import Check

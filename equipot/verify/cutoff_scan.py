@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
-from equipot.agreement import Difference
 from equipot.models.energy_model import EnergyModel
+from equipot.tensor_products.agreement import Difference
 from equipot.verify.physics import SMALLEST_FORCE
 from equipot.verify.result import Check
 from equipot.verify.scans import Curve, Pair, Scan, pair_label, scan

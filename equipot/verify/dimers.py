@@ -7,8 +7,8 @@ import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
 
-from equipot.agreement import Difference
 from equipot.models.energy_model import EnergyModel
+from equipot.tensor_products.agreement import Difference
 from equipot.verify.physics import predict_together
 from equipot.verify.result import Check
 from equipot.verify.scans import Curve, Pair, pair_label, scan

@@ -7,8 +7,8 @@ import numpy as np
 from ase import Atoms
 from jaxtyping import Float64
 
-from equipot.agreement import Difference
 from equipot.models.energy_model import EnergyModel
+from equipot.tensor_products.agreement import Difference
 from equipot.verify.physics import graph_of
 from equipot.verify.quantities import given
 from equipot.verify.result import Check

@@ -9,21 +9,21 @@ import torch
 from ase import Atoms
 from torch import Tensor
 
-from equipot.agreement import (
+from equipot.data.samples import sample_from_json, sample_to_json
+from equipot.data.statistics import Statistics
+from equipot.graph.atomic_graph import AtomicGraph, collate
+from equipot.models.build import with_backend
+from equipot.models.potential import Potential
+from equipot.models.prediction import Output
+from equipot.neighbors import build_graph
+from equipot.tensor_products import REFERENCE
+from equipot.tensor_products.agreement import (
     FLOAT64_TOLERANCE,
     ROUNDING_FACTOR,
     Difference,
     difference,
     rounding_tolerance,
 )
-from equipot.data.samples import sample_from_json, sample_to_json
-from equipot.data.statistics import Statistics
-from equipot.graph import AtomicGraph, collate
-from equipot.models.build import with_backend
-from equipot.models.potential import Potential
-from equipot.models.prediction import Output
-from equipot.neighbors import build_graph
-from equipot.tensor_products import REFERENCE
 from equipot.verify.quantities import given
 from equipot.verify.result import Check
 from equipot.verify.structures import MAX_ATOMS, generate_structures

@@ -22,10 +22,10 @@ from ase.data import covalent_radii
 from jaxtyping import Float64
 from torch import Tensor
 
-from equipot.derivatives import hessian_vector_product
-from equipot.graph import AtomicGraph, collate
+from equipot.autodiff.derivatives import hessian_vector_product
+from equipot.graph.atomic_graph import AtomicGraph, collate
+from equipot.graph.scatter import scatter_sum
 from equipot.models.energy_model import EnergyModel
-from equipot.scatter import scatter_sum
 from equipot.verify.dimers import Limits
 from equipot.verify.physics import (
     MAX_EDGES,

@@ -7,7 +7,7 @@ import torch
 from ase import Atoms
 from torch import Tensor
 
-from equipot.derivatives import hessian_vector_product
+from equipot.autodiff.derivatives import hessian_vector_product
 from equipot.models.energy_model import EnergyModel
 from equipot.models.prediction import Output, Prediction
 from equipot.verify.physics import (

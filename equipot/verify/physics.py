@@ -10,11 +10,11 @@ from ase import Atoms
 from jaxtyping import Float64
 from torch import Tensor
 
-from equipot.agreement import Difference
-from equipot.graph import AtomicGraph, collate
+from equipot.graph.atomic_graph import AtomicGraph, collate
 from equipot.models.energy_model import EnergyModel
 from equipot.models.prediction import Output, Prediction
 from equipot.neighbors import build_graph
+from equipot.tensor_products.agreement import Difference
 from equipot.verify.quantities import given
 from equipot.verify.result import Check
 from equipot.verify.subject import abilities

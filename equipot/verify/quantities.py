@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from equipot.derivatives import hessian_vector_product
-from equipot.graph import AtomicGraph
+from equipot.autodiff.derivatives import hessian_vector_product
+from equipot.graph.atomic_graph import AtomicGraph
 from equipot.models.energy_model import EnergyModel
 from equipot.models.prediction import Output
 from equipot.verify.subject import abilities

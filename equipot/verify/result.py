@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from equipot.agreement import Difference
+from equipot.tensor_products.agreement import Difference
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from ase import Atoms
 from ase.data import covalent_radii
 from jaxtyping import Float64, Int
 
-from equipot.agreement import Difference
 from equipot.models.energy_model import EnergyModel
+from equipot.tensor_products.agreement import Difference
 from equipot.verify.dimers import (
     CLOSEST,
     HOLE_TOLERANCE,

@@ -6,7 +6,7 @@ from typing import Final, get_args
 import torch
 from ase import Atoms
 
-from equipot.graph import AtomicGraph
+from equipot.graph.atomic_graph import AtomicGraph
 from equipot.models.energy_model import EnergyModel
 from equipot.models.prediction import Output, Prediction
 from equipot.neighbors import build_graph

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
-from equipot.terminal import Fitted
+from equipot.system.terminal import Fitted
 from equipot.verify.certificate import Certificate
 from equipot.verify.result import Check, Verification
 

@@ -9,7 +9,7 @@ from ase import Atoms
 from jaxtyping import Float
 
 from equipot.calculators import EquipotCalculator
-from equipot.graph import AtomicGraph
+from equipot.graph.atomic_graph import AtomicGraph
 from equipot.hessians import hessian, hessian_vector_products
 from equipot.neighbors import build_graph
 

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from ase.build import bulk, molecule
 
-from equipot.checkpoint import save_potential
+from equipot.checkpoint.file import save_potential
 from equipot.config.model import ModelConfig
 from equipot.data.statistics import Statistics
 from equipot.domain import FeatureCloud
-from equipot.generations import Generations
 from equipot.models import build_potential
+from equipot.storage.rotation import Generations
 from equipot.tensor_products import BACKENDS
 from equipot.tensor_products.base import BackendUnavailableError, UnsupportedSpecError
 from fuzzing.mutators import BINARY, change_tree, damage

@@ -12,7 +12,7 @@ from ase import Atoms
 from ase.build import molecule
 
 from equipot.calculators import EquipotCalculator
-from equipot.checkpoint import (
+from equipot.checkpoint.file import (
     CheckpointError,
     load_domain,
     load_potential,
@@ -25,13 +25,14 @@ from equipot.config.data import KeysConfig
 from equipot.config.load import ConfigError, dump_config, load_config
 from equipot.config.md import MDConfig, StructureConfig
 from equipot.config.train import TrainConfig
-from equipot.data.errors import DataError
-from equipot.data.hessians import highest_frequency
-from equipot.data.reading import Structure, read_structures
+from equipot.data.reading.errors import DataError
+from equipot.data.reading.hessians import highest_frequency
+from equipot.data.reading.labeled import read_structures
+from equipot.data.structure import Structure
 from equipot.domain import Domain
-from equipot.generations import Generations, StateError
 from equipot.md.start import read_structure as read_for_md
 from equipot.neighbors import build_graph
+from equipot.storage.rotation import Generations, StateError
 from equipot.tensor_products.base import BackendUnavailableError, UnsupportedSpecError
 from fuzzing.archives import STRUCTURES
 from fuzzing.configurations import TRAIN

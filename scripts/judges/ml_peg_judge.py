@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 from ase.data import chemical_symbols
 
-from equipot.checkpoint import load_potential
+from equipot.checkpoint.file import load_potential
 from judges.verdict import Verdict
 
 JUDGE = f"ml-peg {version('ml-peg')}"

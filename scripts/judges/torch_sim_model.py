@@ -8,7 +8,7 @@ from torch_sim.models.interface import ModelInterface
 from torch_sim.state import SimState
 
 from equipot import Potential
-from equipot.graph import AtomicGraph, collate
+from equipot.graph.atomic_graph import AtomicGraph, collate
 from equipot.neighbors import build_graph
 
 

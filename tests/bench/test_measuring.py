@@ -14,7 +14,7 @@ from equipot.bench.graphs import ATOMS, crystal, exactly, molecules
 from equipot.bench.growth import exponent
 from equipot.bench.steps import STEPS, Operands, bind, double_backward
 from equipot.bench.timing import summarize, take_turns
-from equipot.connectivity import Connectivity
+from equipot.graph.connectivity import Connectivity
 from equipot.tensor_products import ClebschGordan, TensorProductSpec
 
 

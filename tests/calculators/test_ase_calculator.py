@@ -17,7 +17,7 @@ from ase.stress import voigt_6_to_full_3x3_stress
 from scipy.spatial.transform import Rotation
 
 from equipot.calculators import EquipotCalculator, ExtrapolationError
-from equipot.checkpoint import save_potential
+from equipot.checkpoint.file import save_potential
 from equipot.config.model import ModelConfig
 from equipot.domain import Domain
 from equipot.models import build_potential

@@ -8,7 +8,7 @@ from ase import Atoms
 from ase.build import molecule
 
 from equipot.calculators import EquipotCalculator, ExtrapolationError
-from equipot.checkpoint import load_domain, save_potential
+from equipot.checkpoint.file import load_domain, save_potential
 from equipot.config.model import ModelConfig
 from equipot.domain import Domain, FeatureCloud
 from equipot.models import build_potential

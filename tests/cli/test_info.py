@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from equipot.checkpoint import read_header, save_potential
+from equipot.checkpoint.file import read_header, save_potential
 from equipot.cli.info import describe
 from equipot.cli.main import app
 from equipot.config.model import ModelConfig

@@ -6,11 +6,11 @@ from ase.build import bulk
 from ase.io import read, write
 from typer.testing import CliRunner
 
-from equipot.checkpoint import save_potential
+from equipot.checkpoint.file import save_potential
 from equipot.cli.main import app
 from equipot.config.model import ModelConfig
-from equipot.interrupt import Interruption
 from equipot.models import build_potential
+from equipot.system.interrupt import Interruption
 from tests.potentials import statistics_of
 
 CONFIG = """

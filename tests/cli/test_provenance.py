@@ -14,11 +14,11 @@ from ase.io import read, write
 from typer.testing import CliRunner
 
 import equipot
-from equipot.checkpoint import read_header, save_potential
+from equipot.checkpoint.file import read_header, save_potential
 from equipot.cli.main import app
 from equipot.cli.structures import read_structure
 from equipot.config.model import ModelConfig
-from equipot.data.reading import read_structures
+from equipot.data.reading.labeled import read_structures
 from equipot.models import build_potential
 from tests.potentials import statistics_of
 

@@ -12,7 +12,7 @@ from ase.constraints import FixAtoms
 from ase.io import read, write
 from typer.testing import CliRunner
 
-from equipot.checkpoint import save_potential
+from equipot.checkpoint.file import save_potential
 from equipot.cli.main import app
 from equipot.cli.phonons import parse_supercell
 from equipot.cli.structures import load_calculator, read_structure

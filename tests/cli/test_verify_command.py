@@ -6,7 +6,7 @@ import pytest
 from ase.io import write
 from typer.testing import CliRunner
 
-from equipot.checkpoint import read_header, save_potential
+from equipot.checkpoint.file import read_header, save_potential
 from equipot.cli.main import app
 from equipot.config.model import ModelConfig
 from equipot.models import build_potential

@@ -7,7 +7,7 @@ import torch
 from e3nn import o3
 from torch.testing import assert_close
 
-from equipot.connectivity import Connectivity
+from equipot.graph.connectivity import Connectivity
 from equipot.so3 import (
     num_components,
     random_rotation,

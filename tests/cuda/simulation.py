@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from equipot.connectivity import Connectivity
+from equipot.graph.connectivity import Connectivity
 from equipot.ops.convolution import Table, Topology
 from equipot.so3 import num_components
 from equipot.tensor_products import TensorProductSpec

@@ -10,9 +10,9 @@ from ase.build import molecule
 from typer.testing import CliRunner
 
 from equipot.cli.main import app
-from equipot.data.conversion import Units, read_npz_set
-from equipot.data.errors import DataError
-from equipot.data.reading import read_structures
+from equipot.data.reading.conversion import Units, read_npz_set
+from equipot.data.reading.errors import DataError
+from equipot.data.reading.labeled import read_structures
 
 WATER = molecule("H2O")
 KCAL = 0.0433641153  # eV; CODATA 2018

@@ -6,7 +6,7 @@ from ase import Atoms
 
 from equipot.config.data import DataConfig
 from equipot.data.dataset import load_dataset
-from equipot.data.errors import DataError
+from equipot.data.reading.errors import DataError
 
 
 def config(train, **rest) -> DataConfig:

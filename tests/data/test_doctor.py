@@ -12,11 +12,11 @@ from typer.testing import CliRunner
 
 from equipot.cli.data import app
 from equipot.config.data import KeysConfig
-from equipot.data.doctor import examine
-from equipot.data.facts import gather_facts
-from equipot.data.findings import DoctorReport, to_json
-from equipot.data.reading import parse_structure
-from equipot.data.report_printing import print_report
+from equipot.data.checks.check import examine
+from equipot.data.checks.facts import gather_facts
+from equipot.data.checks.findings import DoctorReport, to_json
+from equipot.data.checks.report_printing import print_report
+from equipot.data.reading.labeled import parse_structure
 from equipot.units import GPA_PER_EV_PER_A3
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"

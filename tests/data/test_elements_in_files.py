@@ -6,9 +6,9 @@ from ase.build import bulk, molecule
 from ase.io import write
 
 from equipot.cli.structures import read_structure
-from equipot.data.errors import DataError
-from equipot.data.frames import read_frame
-from equipot.data.reading import read_structures
+from equipot.data.reading.errors import DataError
+from equipot.data.reading.frames import read_frame
+from equipot.data.reading.labeled import read_structures
 
 CIF = """data_a
 _cell_length_a 5.45

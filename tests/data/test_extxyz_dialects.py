@@ -9,9 +9,9 @@ from ase.data import atomic_masses
 from equipot.cli.structures import read_structure
 from equipot.config.data import KeysConfig
 from equipot.config.md import StructureConfig
-from equipot.data.errors import DataError
-from equipot.data.frames import read_frame
-from equipot.data.reading import read_structures
+from equipot.data.reading.errors import DataError
+from equipot.data.reading.frames import read_frame
+from equipot.data.reading.labeled import read_structures
 from equipot.md.start import read_start
 
 CUBE = 'Lattice="8 0 0 0 8 0 0 0 8"'

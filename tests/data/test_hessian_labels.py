@@ -12,11 +12,11 @@ from torch.testing import assert_close
 
 from equipot.config.data import DataConfig, KeysConfig
 from equipot.data.dataset import load_dataset
-from equipot.data.errors import DataError
-from equipot.data.hessians import highest_frequency
 from equipot.data.labels import collate_examples
 from equipot.data.ragged import RaggedMatrices
-from equipot.data.reading import read_structures
+from equipot.data.reading.errors import DataError
+from equipot.data.reading.hessians import highest_frequency
+from equipot.data.reading.labeled import read_structures
 
 HORM = Path(__file__).parents[3] / "shared" / "data" / "hessian_horm100"
 STIFFNESS = 15.0

@@ -15,13 +15,13 @@ from equipot.cli.data import app
 from equipot.config.data import DataConfig
 from equipot.config.label_units import UnitsConfig
 from equipot.data.atomic_energies import free_atom_energy, sum_of_free_atoms
+from equipot.data.checks.check import examine
+from equipot.data.checks.findings import DoctorReport
 from equipot.data.dataset import load_dataset
-from equipot.data.doctor import examine
-from equipot.data.errors import DataError
-from equipot.data.findings import DoctorReport
-from equipot.data.reading import read_structures
+from equipot.data.reading.errors import DataError
+from equipot.data.reading.labeled import read_structures
+from equipot.data.reading.unit_conversion import size_of
 from equipot.data.statistics import compute_statistics
-from equipot.data.unit_conversion import size_of
 
 KCAL = ase.units.mol / ase.units.kcal
 KJ = ase.units.mol / ase.units.kJ

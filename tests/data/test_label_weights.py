@@ -7,9 +7,9 @@ from torch.testing import assert_close
 
 from equipot.config.data import DataConfig, KeysConfig
 from equipot.data.dataset import load_dataset
-from equipot.data.errors import DataError
 from equipot.data.labels import collate_examples
-from equipot.data.reading import read_structures
+from equipot.data.reading.errors import DataError
+from equipot.data.reading.labeled import read_structures
 from equipot.data.statistics import compute_statistics
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from ase import Atoms
 
-from equipot.data.reading import Structure, read_structures
+from equipot.data.reading.labeled import read_structures
+from equipot.data.structure import Structure
 
 DATA = Path(__file__).parents[2] / "data"
 SETS = {

@@ -13,8 +13,8 @@ from ase.io import write
 from torch.testing import assert_close
 
 from equipot.config.data import KeysConfig
-from equipot.data.errors import DataError
-from equipot.data.reading import parse_structure, read_structures
+from equipot.data.reading.errors import DataError
+from equipot.data.reading.labeled import parse_structure, read_structures
 
 PLAIN = KeysConfig(energy="energy", forces="forces", stress="stress")
 

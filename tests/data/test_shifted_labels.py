@@ -6,7 +6,7 @@ import ase.io
 import numpy as np
 import pytest
 
-from equipot.data.doctor import examine
+from equipot.data.checks.check import examine
 
 DATA = Path(__file__).parents[2] / "data"
 CRYSTAL, REACTION = "dry_ice_valid.xyz", "vinyl_alcohol_valid.xyz"

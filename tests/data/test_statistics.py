@@ -10,8 +10,8 @@ from ase.neighborlist import neighbor_list
 
 from equipot.config.data import KeysConfig
 from equipot.data.dataset import make_example
-from equipot.data.errors import DataError
-from equipot.data.reading import parse_structure
+from equipot.data.reading.errors import DataError
+from equipot.data.reading.labeled import parse_structure
 from equipot.data.statistics import Statistics, compute_statistics
 
 

@@ -8,8 +8,8 @@ import pytest
 from ase.io import write
 from fuzzing.archives import STRUCTURES, archive, hessian, npy
 
-from equipot.data.errors import DataError
-from equipot.data.reading import read_structures
+from equipot.data.reading.errors import DataError
+from equipot.data.reading.labeled import read_structures
 
 
 @pytest.fixture

@@ -10,13 +10,13 @@ import pytest
 import torch
 from fuzzing.model_files import model_seeds, pack, sign, unpack
 
-import equipot.checkpoint
-from equipot.checkpoint import CheckpointError, load_potential, read_header
+import equipot.checkpoint.file
+from equipot.checkpoint.file import CheckpointError, load_potential, read_header
 from equipot.config.model import DirectHessianConfig, ModelConfig
-from equipot.generations import Generations, StateError
 from equipot.models import build_potential
 from equipot.models.size import count_weights
-from equipot.tensor_file import write_tensor_file
+from equipot.storage.rotation import Generations, StateError
+from equipot.storage.tensor_file import write_tensor_file
 from tests.potentials import ARCHITECTURES, statistics_of
 
 
@@ -56,7 +56,7 @@ def nothing_built(monkeypatch):
     def build(*args, **kwargs):
         raise AssertionError("the architecture was built")
 
-    monkeypatch.setattr(equipot.checkpoint, "build_potential", build)
+    monkeypatch.setattr(equipot.checkpoint.file, "build_potential", build)
 
 
 def test_a_signed_model_that_nobody_changed_is_read(path, model):

@@ -16,9 +16,9 @@ from ase.io.trajectory import Trajectory
 
 from equipot.cli.structures import read_structure
 from equipot.config.md import StructureConfig
-from equipot.data.errors import DataError
-from equipot.data.frames import iterate_frames
-from equipot.data.reading import read_structures
+from equipot.data.reading.errors import DataError
+from equipot.data.reading.frames import iterate_frames
+from equipot.data.reading.labeled import read_structures
 from equipot.md.start import read_structure as read_for_md
 
 

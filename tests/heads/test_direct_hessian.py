@@ -9,7 +9,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from torch.testing import assert_close
 
-from equipot.graph import collate
+from equipot.graph.atomic_graph import collate
 from equipot.heads.direct_hessian import reverse_edges
 from equipot.models import direct_hessian
 from equipot.models.pair_graph import pair_graph

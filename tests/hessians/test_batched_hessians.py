@@ -6,7 +6,7 @@ from ase import Atoms
 from ase.build import molecule
 from torch.testing import assert_close
 
-from equipot.graph import collate
+from equipot.graph.atomic_graph import collate
 from equipot.hessians import hessian, hessians
 from equipot.neighbors import build_graph
 from tests.closed_form_models import LennardJones

@@ -9,11 +9,11 @@ from ase import Atoms
 from ase.build import bulk
 from torch.testing import assert_close
 
+from equipot.autodiff.parallel_rows import for_each_row
 from equipot.hessians import hessian
 from equipot.hessians.dense import columns_that_fit
 from equipot.models.build import unsupported, with_backend
 from equipot.neighbors import build_graph
-from equipot.parallel_rows import for_each_row
 from equipot.tensor_products import BACKENDS
 from equipot.tensor_products.availability import unavailable
 from tests.closed_form_models import LennardJones

@@ -11,7 +11,7 @@ from ase.build import bulk
 from ase.cell import Cell
 from torch.testing import assert_close
 
-from equipot.graph import collate
+from equipot.graph.atomic_graph import collate
 from equipot.hessians import (
     elastic_constants,
     elastic_moduli,

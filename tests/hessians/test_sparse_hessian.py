@@ -6,7 +6,7 @@ import torch
 from ase import Atoms
 from ase.build import bulk
 
-from equipot.graph import collate
+from equipot.graph.atomic_graph import collate
 from equipot.hessians import hessian, lowest_modes, sparse_hessian
 from equipot.neighbors import build_graph
 from tests.closed_form_models import LennardJones, StillingerWeber

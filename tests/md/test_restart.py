@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from equipot.generations import Generations, StateError
 from equipot.md.driver import KIND, VERSION
-from equipot.run_folder import RunFolderError
+from equipot.storage.rotation import Generations, StateError
+from equipot.storage.run_folder import RunFolderError
 from tests.md.md_runs import ENSEMBLES, network, run, run_quietly
 
 CASES = [("copper", ensemble) for ensemble in ENSEMBLES] + [

@@ -5,7 +5,7 @@ import torch
 from ase import Atoms
 from torch.testing import assert_close
 
-from equipot.derivatives import hessian_vector_product
+from equipot.autodiff.derivatives import hessian_vector_product
 from equipot.models.hessian_vector import hessian_vector_products
 from equipot.neighbors import build_graph
 from tests.potentials import random_potential

@@ -6,7 +6,7 @@ import torch
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 
-from equipot.graph import collate, edge_vectors
+from equipot.graph.atomic_graph import collate, edge_vectors
 from equipot.neighbors import VerletList, build_graph, neighbor_list
 
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import torch
 
-from equipot.connectivity import Connectivity
+from equipot.graph.connectivity import Connectivity
 from equipot.ops import reference
 from equipot.ops.convolution import Table, Topology
 from equipot.so3 import num_components, spherical_harmonics

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from equipot.connectivity import Connectivity
+from equipot.graph.connectivity import Connectivity
 from equipot.ops import unavailable
 from equipot.tensor_products import TensorProductSpec, UnsupportedSpecError, fused
 from equipot.tensor_products.fused import Fused, fastest

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from equipot.connectivity import Connectivity
+from equipot.graph.connectivity import Connectivity
 from equipot.ops import library
 from equipot.ops.library import Library, LibraryUnavailableError
 from equipot.tensor_products import Fused, TensorProductSpec, unavailable

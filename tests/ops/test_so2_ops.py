@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import normalize
 from torch.testing import assert_close
 
-from equipot.connectivity import Connectivity
+from equipot.graph.connectivity import Connectivity
 from equipot.ops import edge_frames, so2_convolve, so2_reference, unavailable
 from equipot.ops.convolution import Table, Topology, convolve
 from equipot.so3 import num_components, representation_matrix, spherical_harmonics

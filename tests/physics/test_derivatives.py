@@ -8,7 +8,7 @@ import torch
 from ase import Atoms
 from torch.testing import assert_close
 
-from equipot.derivatives import differentiable_geometry, forces_and_stress
+from equipot.autodiff.derivatives import differentiable_geometry, forces_and_stress
 from equipot.neighbors import build_graph
 from tests.potentials import random_potential
 

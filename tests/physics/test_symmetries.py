@@ -6,7 +6,7 @@ import torch
 from ase import Atoms
 from torch.testing import assert_close
 
-from equipot.graph import collate
+from equipot.graph.atomic_graph import collate
 from equipot.neighbors import build_graph
 from equipot.so3 import random_rotation
 from tests.potentials import ARCHITECTURES, random_potential

@@ -10,9 +10,9 @@ from ase import Atoms
 from ase.build import bulk, molecule
 
 from equipot.data.labels import Example, Labels
+from equipot.evaluation.evaluate import evaluate
+from equipot.evaluation.results import Evaluation
 from equipot.neighbors import build_graph
-from equipot.report.evaluate import evaluate
-from equipot.report.evaluation import Evaluation
 from equipot.report.provenance import Provenance
 from tests.potentials import random_potential, statistics_of
 

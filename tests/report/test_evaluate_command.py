@@ -7,7 +7,7 @@ import pytest
 from ase.io import read, write
 from typer.testing import CliRunner
 
-from equipot.checkpoint import save_potential
+from equipot.checkpoint.file import save_potential
 from equipot.cli.main import app
 from equipot.config.model import ModelConfig
 from equipot.models import build_potential

@@ -8,7 +8,7 @@ from ase.io import read
 from test_evaluate_command import CONFIG, data, run  # noqa: F401
 
 from equipot.calculators import EquipotCalculator
-from equipot.checkpoint import save_potential
+from equipot.checkpoint.file import save_potential
 from equipot.models import build_potential
 from tests.potentials import statistics_of
 from tests.report.labelled import CUTOFF

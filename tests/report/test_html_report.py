@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from equipot.report.html import model_name, render_report, write_report
+from equipot.report.parts.html import model_name, render_report, write_report
 from equipot.report.quantities import QUANTITIES
 from tests.report.labelled import about, evaluated, labelled, mixed, silicon, water
 

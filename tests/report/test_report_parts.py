@@ -9,9 +9,9 @@ from numpy.testing import assert_allclose
 from equipot.report.domain import closeness, unseen_pairs
 from equipot.report.findings import verdict, warnings
 from equipot.report.history import curve, read_history
-from equipot.report.markup import Markup, join, percent, shown, tag
-from equipot.report.picture import MOST_ATOMS, picture
-from equipot.report.tables import table
+from equipot.report.parts.markup import Markup, join, percent, shown, tag
+from equipot.report.parts.picture import MOST_ATOMS, picture
+from equipot.report.parts.tables import table
 from equipot.report.worst import worst_structures
 from tests.report.labelled import evaluated, labelled, mixed, silicon, water
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 from ase.build import bulk, molecule
 
-from equipot.agreement import Difference
-from equipot.certification import verify_model
+from equipot.checkpoint.certificate import verify_model
 from equipot.report.background import verification
 from equipot.report.provenance import read_certificate
 from equipot.report.verification_page import verdict, verification_page
+from equipot.tensor_products.agreement import Difference
 from tests.potentials import random_potential
 from tests.report.labelled import about
 

@@ -17,7 +17,7 @@ from torch.testing import assert_close
 from equipot.bench.floors import KERNELS, STEP_KERNELS, floor, step_seconds
 from equipot.bench.graphs import exactly
 from equipot.bench.steps import STEPS
-from equipot.connectivity import Connectivity
+from equipot.graph.connectivity import Connectivity
 from equipot.tensor_products import TensorProductSpec
 
 SPECS = [

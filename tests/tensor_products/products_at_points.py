@@ -2,7 +2,7 @@
 
 import torch
 
-from equipot.connectivity import Connectivity
+from equipot.graph.connectivity import Connectivity
 from equipot.so3 import num_components, spherical_harmonics
 from equipot.tensor_products import TensorProductSpec
 

@@ -9,10 +9,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from equipot.storage.user_cache import remember
 from equipot.tensor_products import ClebschGordan, TensorProductSpec, autotune, trial
 from equipot.tensor_products.autotune import BackendExcludedWarning, choose_backend
 from equipot.tensor_products.trial import Problem
-from equipot.user_cache import remember
 from tests.broken_backends import BROKEN, Wrapped, WrongWhere
 
 PROBLEM = Problem(

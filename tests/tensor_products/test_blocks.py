@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from equipot.connectivity import Connectivity
+from equipot.graph.connectivity import Connectivity
 from equipot.so3 import num_components
 from equipot.tensor_products import BACKENDS, TensorProductSpec, blocks
 from equipot.tensor_products.blocks import in_blocks

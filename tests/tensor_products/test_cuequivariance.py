@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from equipot.config.model import ModelConfig
-from equipot.connectivity import Connectivity
+from equipot.graph.connectivity import Connectivity
 from equipot.models import build_potential, check_model
 from equipot.tensor_products import (
     BackendUnavailableError,

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from equipot.connectivity import Connectivity
+from equipot.graph.connectivity import Connectivity
 from equipot.node_products import NODE_PRODUCTS, NodeProductSpec
 from equipot.tensor_products import BACKENDS, TensorProductSpec, unavailable
 

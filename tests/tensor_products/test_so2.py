@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from equipot.connectivity import Connectivity
+from equipot.graph.connectivity import Connectivity
 from equipot.so3 import degree_slice, num_components, representation_matrix
 from equipot.so3.rotation import random_rotation
 from equipot.tensor_products import BACKENDS, TensorProductSpec, UnsupportedSpecError

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from equipot.connectivity import Connectivity
+from equipot.graph.connectivity import Connectivity
 from equipot.so3 import num_components, random_rotation, representation_matrix
 from equipot.tensor_products import ClebschGordan
 from equipot.tensor_products.so2_linear import (

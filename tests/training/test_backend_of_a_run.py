@@ -7,11 +7,11 @@ import pytest
 from rich.console import Console
 
 import equipot.training.run
-from equipot.checkpoint import load_potential, read_header, read_samples
+from equipot.checkpoint.file import load_potential, read_header, read_samples
 from equipot.config.load import load_config
 from equipot.config.train import TrainConfig
-from equipot.generations import Generations, StateError
-from equipot.tensor_file import read_tensor_file
+from equipot.storage.rotation import Generations, StateError
+from equipot.storage.tensor_file import read_tensor_file
 from equipot.tensor_products import BACKENDS
 from equipot.training.run import run_training
 from equipot.verify import BackendMismatchError

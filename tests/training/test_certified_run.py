@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from equipot.checkpoint import read_header
+from equipot.checkpoint.file import read_header
 from equipot.cli.train import app
 from equipot.config.load import load_config
 from equipot.config.train import TrainConfig

@@ -11,8 +11,8 @@ import time
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from equipot.checkpoint import read_header
-from equipot.tensor_file import read_tensor_file
+from equipot.checkpoint.file import read_header
+from equipot.storage.tensor_file import read_tensor_file
 from equipot.training.state import KIND
 
 EPOCHS = 12

@@ -10,12 +10,12 @@ from torch.testing import assert_close
 
 from equipot.data.labels import Example, Labels
 from equipot.data.ragged import RaggedMatrices
+from equipot.evaluation.hessians import derivative_hessians
+from equipot.evaluation.metrics import ErrorAccumulator
 from equipot.models import direct_hessian
 from equipot.neighbors import build_graph
-from equipot.report.hessians import derivative_hessians
 from equipot.training.hessian_loss import draw_vectors, residuals
 from equipot.training.loss import EnergyForcesStressLoss, LossTerm
-from equipot.training.metrics import ErrorAccumulator
 from equipot.training.step import evaluate, make_batch, train_step
 from tests.potentials import random_potential
 

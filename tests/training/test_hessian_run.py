@@ -11,20 +11,20 @@ import yaml
 from ase.build import molecule
 from typer.testing import CliRunner
 
-from equipot.checkpoint import load_potential, read_header
+from equipot.checkpoint.file import load_potential, read_header
 from equipot.cli.main import app
 from equipot.config.data import KeysConfig
 from equipot.config.model import ModelConfig
 from equipot.config.train import TrainConfig
 from equipot.data.dataset import load_dataset
-from equipot.data.errors import DataError
+from equipot.data.reading.errors import DataError
 from equipot.data.statistics import compute_statistics
-from equipot.generations import StateError
-from equipot.interrupt import Interruption
+from equipot.evaluation.hessians import derivative_hessians
+from equipot.evaluation.loading import load_structures
 from equipot.models import build_potential, direct_hessian
 from equipot.neighbors import build_graph
-from equipot.report.hessians import derivative_hessians
-from equipot.report.loading import load_structures
+from equipot.storage.rotation import StateError
+from equipot.system.interrupt import Interruption
 from equipot.training.build import build_trainer
 from equipot.training.run import run_training
 from equipot.training.same_run import check_same_config

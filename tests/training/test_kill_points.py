@@ -7,7 +7,7 @@ from crash_points import KillAt
 from crash_runs import Order, Training, save_states
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from equipot.generations import Generations
+from equipot.storage.rotation import Generations
 from equipot.training.logs import TensorBoardLog
 from equipot.training.observer import Limits
 from equipot.training.position import Position

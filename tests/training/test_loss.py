@@ -7,7 +7,7 @@ from ase.build import bulk, molecule
 from torch.testing import assert_close
 
 from equipot.data.labels import Labels
-from equipot.graph import AtomicGraph, collate
+from equipot.graph.atomic_graph import AtomicGraph, collate
 from equipot.models.prediction import Prediction
 from equipot.neighbors import build_graph
 from equipot.training.loss import EnergyForcesStressLoss, LossTerm, add_penalties

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from equipot.calculators import EquipotCalculator
-from equipot.checkpoint import read_header
+from equipot.checkpoint.file import read_header
 from equipot.cli.main import app
 from equipot.cli.models import model_files
 from equipot.config.load import load_config

@@ -10,13 +10,13 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from equipot.calculators import EquipotCalculator
-from equipot.checkpoint import load_domain, load_potential, read_header
+from equipot.checkpoint.file import load_domain, load_potential, read_header
 from equipot.cli.train import app
 from equipot.config.load import load_config
 from equipot.config.train import TrainConfig
-from equipot.generations import StateError
 from equipot.neighbors import build_graph
-from equipot.run_folder import RunFolderError
+from equipot.storage.rotation import StateError
+from equipot.storage.run_folder import RunFolderError
 from equipot.training.run import run_training
 from equipot.training.step import NonFiniteError
 

@@ -8,13 +8,13 @@ import torch
 from rich.console import Console
 from typer.testing import CliRunner
 
-from equipot.checkpoint import read_header
+from equipot.checkpoint.file import read_header
 from equipot.cli.info import describe
 from equipot.cli.train import app
 from equipot.config.load import load_config
 from equipot.config.train import TrainConfig
-from equipot.generations import StateError
-from equipot.interrupt import Interruption
+from equipot.storage.rotation import StateError
+from equipot.system.interrupt import Interruption
 from equipot.training.observer import Limits
 from equipot.training.position import OUT_OF_TIME, Position
 from equipot.training.position import PLANNED_EPOCHS as PLANNED

@@ -8,8 +8,8 @@ import torch
 from equipot.config.train import TrainConfig
 from equipot.data.dataset import load_dataset
 from equipot.data.statistics import compute_statistics
-from equipot.interrupt import Interruption
 from equipot.models import build_potential
+from equipot.system.interrupt import Interruption
 from equipot.training.build import build_trainer
 from equipot.training.observer import Observer
 from equipot.training.position import OUT_OF_TIME, PLANNED_EPOCHS

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import torch
 
-from equipot.graph import edge_vectors, partial_graph
+from equipot.graph.atomic_graph import edge_vectors, partial_graph
+from equipot.graph.scatter import scatter_sum
 from equipot.models.differentiable import constant_weights
-from equipot.scatter import scatter_sum
 
 
 class Wrapped:

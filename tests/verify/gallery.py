@@ -11,14 +11,14 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from equipot.derivatives import (
+from equipot.autodiff.derivatives import (
     differentiable_geometry,
     forces_and_stress,
     hessian_blocks,
 )
-from equipot.graph import AtomicGraph, edge_vectors, partial_graph
+from equipot.graph.atomic_graph import AtomicGraph, edge_vectors, partial_graph
+from equipot.graph.scatter import scatter_sum
 from equipot.models.potential import Potential
-from equipot.scatter import scatter_sum
 
 
 class Wrapped:

@@ -7,9 +7,9 @@ import pytest
 import torch
 from ase import Atoms
 
-from equipot.graph import edge_vectors, partial_graph
+from equipot.graph.atomic_graph import edge_vectors, partial_graph
+from equipot.graph.scatter import scatter_sum
 from equipot.neighbors import build_graph
-from equipot.scatter import scatter_sum
 from equipot.verify.certificate import certify, certify_potential
 from equipot.verify.meaning import MEANING
 from tests.closed_form_models import LennardJones

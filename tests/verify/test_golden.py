@@ -8,11 +8,11 @@ import torch
 from ase import Atoms
 from torch.testing import assert_close
 
-import equipot.checkpoint
+import equipot.checkpoint.file
 import equipot.models.potential
 from equipot.calculators import EquipotCalculator
-from equipot.certification import verify_model
-from equipot.checkpoint import (
+from equipot.checkpoint.certificate import verify_model
+from equipot.checkpoint.file import (
     CheckpointError,
     GoldenOutputError,
     load_domain,
@@ -25,9 +25,9 @@ from equipot.domain import FeatureCloud
 from equipot.models import build_potential
 from equipot.models.build import unsupported
 from equipot.neighbors import build_graph
-from equipot.tensor_file import read_tensor_file, write_tensor_file
+from equipot.storage.tensor_file import read_tensor_file, write_tensor_file
+from equipot.storage.user_cache import cache_folder, remember
 from equipot.tensor_products import BACKENDS, unavailable
-from equipot.user_cache import cache_folder, remember
 from equipot.verify import BackendMismatchError, check_backend
 from equipot.verify.golden import GoldenOutputs, golden_outputs, golden_structures
 from tests.broken_backends import Wrapped, WrongWhere
@@ -389,13 +389,13 @@ def test_a_poisoned_verdict_is_found_out_anew(path, monkeypatch, poison):
     poison(entry["answer"])
     remember("verified", entry["question"], entry["answer"])  # with its new hash
     asked = []
-    check = equipot.checkpoint.check_backend
+    check = equipot.checkpoint.file.check_backend
 
     def counted(potential, structures):
         asked.append(potential.backend)
         return check(potential, structures)
 
-    monkeypatch.setattr(equipot.checkpoint, "check_backend", counted)
+    monkeypatch.setattr(equipot.checkpoint.file, "check_backend", counted)
 
     load_potential(path, backend="right", device="cpu")
     load_potential(path, backend="right", device="cpu")

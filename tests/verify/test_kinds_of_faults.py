@@ -8,11 +8,11 @@ import torch
 from ase import Atoms
 from ase.build import bulk, molecule
 
-from equipot.graph import edge_vectors
+from equipot.graph.atomic_graph import edge_vectors
+from equipot.graph.scatter import scatter_sum
 from equipot.models.build import with_backend
 from equipot.models.differentiable import constant_weights
 from equipot.neighbors import build_graph
-from equipot.scatter import scatter_sum
 from equipot.verify.arithmetic import many_calls_check, precision_checks
 from equipot.verify.backend import make_probes
 from equipot.verify.certificate import certify, certify_potential

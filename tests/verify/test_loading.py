@@ -5,9 +5,9 @@ import logging
 import pytest
 import torch
 
-import equipot.checkpoint
+import equipot.checkpoint.file
 from equipot.calculators import EquipotCalculator
-from equipot.checkpoint import (
+from equipot.checkpoint.file import (
     CheckpointError,
     load_potential,
     read_header,
@@ -16,7 +16,7 @@ from equipot.checkpoint import (
 )
 from equipot.config.model import ModelConfig
 from equipot.models import build_potential
-from equipot.tensor_file import read_tensor_file, write_tensor_file
+from equipot.storage.tensor_file import read_tensor_file, write_tensor_file
 from equipot.tensor_products import BACKENDS
 from equipot.verify import BackendMismatchError
 from tests.broken_backends import Wrapped, WrongGradient
@@ -46,13 +46,13 @@ def path(tmp_path, monkeypatch, structures):
 def checks(monkeypatch):
     """Backends that were compared with the reference, in order."""
     seen = []
-    check = equipot.checkpoint.check_backend
+    check = equipot.checkpoint.file.check_backend
 
     def counted(potential, structures):
         seen.append(potential.backend)
         return check(potential, structures)
 
-    monkeypatch.setattr(equipot.checkpoint, "check_backend", counted)
+    monkeypatch.setattr(equipot.checkpoint.file, "check_backend", counted)
     return seen
 
 

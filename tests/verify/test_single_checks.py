@@ -8,9 +8,9 @@ import torch
 from ase import Atoms
 from ase.build import bulk, molecule
 
-from equipot.graph import edge_vectors
+from equipot.graph.atomic_graph import edge_vectors
+from equipot.graph.scatter import scatter_sum
 from equipot.models.build import with_backend
-from equipot.scatter import scatter_sum
 from equipot.verify import arithmetic
 from equipot.verify.arithmetic import neighbor_check, precision_checks, repetition_check
 from equipot.verify.dimers import hole_check, scan_dimers

@@ -9,9 +9,9 @@ from ase import Atoms
 from ase.units import fs
 from jaxtyping import Bool, Float, Int
 
-from equipot.data.frames import iterate_frames
+from equipot.data.reading.frames import iterate_frames
 from equipot.md.velocities import conserved_momenta, drift_energy, movable
-from equipot.origin import SHA256
+from equipot.storage.provenance import SHA256
 
 UNEQUAL = 1e-4
 """Relative difference of times between frames that is rounding."""

@@ -1,0 +1,1 @@
+"""Model files: header, weights, and the certificate of a saved model."""

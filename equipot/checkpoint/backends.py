@@ -1,0 +1,52 @@
+"""What a backend can do for a model on this machine, in words."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from equipot.checkpoint.file import read_statistics, resolve_device
+from equipot.config.model import ModelConfig
+from equipot.models.build import AUTO, product_specs, unsupported
+from equipot.models.workload import typical_problem
+from equipot.tensor_products import get_backend, unavailable
+from equipot.tensor_products.autotune import Choice, choose_backend
+
+
+def describe_backend(header: Mapping[str, Any], backend: str) -> str:
+    """Whether a backend can compute a model here; for "auto", which one is chosen.
+
+    Args:
+        header: What `equipot.checkpoint.file.read_header` returns.
+        backend: Name of a backend, or "auto".
+
+    Raises:
+        ValueError: If there is no such backend.
+    """
+    if backend == AUTO:
+        return str(choose_for(header))
+    get_backend(backend)
+    specs = product_specs(ModelConfig.model_validate(header["model"]))
+    reason = unsupported(backend, specs) or unavailable(backend, resolve_device("auto"))
+    if reason is not None:
+        return f"backend {backend} cannot compute this model here: {reason}"
+    return (
+        f"backend {backend} can compute this model here; equipot verify --backend "
+        f"{backend} compares it with the reference"
+    )
+
+
+def choose_for(
+    header: Mapping[str, Any], device: str = "auto", dtype: str | None = None
+) -> Choice:
+    """Backend that "auto" takes for a model.
+
+    Args:
+        header: What `equipot.checkpoint.file.read_header` returns.
+        device: ``"auto"`` takes CUDA where there is one, else the CPU.
+        dtype: ``"float32"`` or ``"float64"``; by default what it was trained in.
+    """
+    config = ModelConfig.model_validate(header["model"])
+    if dtype is not None:
+        config = config.model_copy(update={"dtype": dtype})
+    return choose_backend(
+        typical_problem(config, read_statistics(header), resolve_device(device))
+    )

@@ -1,0 +1,290 @@
+"""Everything that `equipot verify` knows about a model, as one object."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+
+from equipot.checkpoint.file import (
+    load_potential,
+    read_header,
+    read_samples,
+    read_statistics,
+)
+from equipot.data.elements import check_elements
+from equipot.data.statistics import Statistics
+from equipot.domain import Domain
+from equipot.models.build import unsupported
+from equipot.models.committee import Committee
+from equipot.models.potential import Potential
+from equipot.storage.tensor_file import digest
+from equipot.system.environment import describe_environment
+from equipot.tensor_products import BACKENDS, REFERENCE, unavailable
+from equipot.verify import Verification, expect, verify_backend
+from equipot.verify.certificate import Certificate, certify, certify_potential
+from equipot.verify.dimers import Limits
+
+
+@dataclass(frozen=True)
+class ModelCertificate:
+    """What was measured of a model on this machine, and of who computes it here.
+
+    It holds for one model, one version and one machine: those that it names.
+    """
+
+    model: str
+    """File of the model; empty for a potential that was given as such."""
+    sha256: str
+    """Of header and weights of the file; of the weights of a potential without one."""
+    structures: str
+    """In words, what it was verified on."""
+    environment: Mapping[str, Any]
+    """Versions, processor, GPU, threads and time."""
+    device: str
+    """Where it was computed."""
+    potential: Certificate
+    """The potential itself, as the reference backend computes it."""
+    backends: tuple[Verification, ...]
+    """Each backend, compared with the reference."""
+    skipped: Mapping[str, str]
+    """Backends that cannot compute the model here, and why."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check of the potential and of every backend passed."""
+        return self.potential.passed and all(v.passed for v in self.backends)
+
+    @property
+    def count(self) -> int:
+        """Checks that were made."""
+        return len(self.potential.checks) + sum(len(v.checks) for v in self.backends)
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """A sentence for each check that did not pass."""
+        found = [f"potential: {check}" for check in self.potential.failures]
+        for v in self.backends:
+            found += [f"backend {v.backend}: {check}" for check in v.failures]
+            if v.error is not None:
+                found.append(f"backend {v.backend} raised {v.error}")
+        return tuple(found)
+
+    @property
+    def seconds(self) -> float:
+        """Time that it took."""
+        return self.potential.seconds + sum(v.seconds for v in self.backends)
+
+    def __str__(self) -> str:
+        names = ", ".join(v.backend for v in self.backends)
+        verdict = (
+            "all passed" if self.passed else f"{len(self.failures)} of them FAILED"
+        )
+        return (
+            f"verified by {self.count} checks on {self.structures}, backends {names}: "
+            f"{verdict}"
+        ) + "".join(f"\n  {failure}" for failure in self.failures)
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return {
+            "passed": self.passed,
+            "model": self.model,
+            "model_sha256": self.sha256,
+            "structures": self.structures,
+            "device": self.device,
+            "threads": self.environment["threads"],
+            "environment": dict(self.environment),
+            "failures": list(self.failures),
+            "potential": self.potential.as_dict(),
+            "backends": [v.as_dict() for v in self.backends],
+            "skipped": dict(self.skipped),
+        }
+
+
+def verify_model(
+    model: Path | str | Potential,
+    structures: Sequence[Atoms] | None = None,
+    *,
+    backends: Sequence[str] | None = None,
+    device: str = "auto",
+    dtype: str | None = None,
+    described: str | None = None,
+    level: str = "standard",
+) -> ModelCertificate:
+    """Verify a model: symmetries, derivatives, limits, arithmetic, and backends.
+
+    Nothing is raised where a check fails; the certificate says so.
+
+    Args:
+        model: File that training wrote; or a potential, which brings no structures, no
+            distances below which it is refused, and its own device and arithmetic.
+        structures: What to verify on; those that the file carries if left out.
+        backends: Who is to be compared with the reference; all that can compute the
+            model here if left out.
+        device: ``"auto"`` takes CUDA where there is one, else the CPU.
+        dtype: ``"float32"`` or ``"float64"``; by default what it was trained in.
+        described: Where the structures are from, in words.
+        level: ``"quick"``, as after training; ``"standard"``; or ``"thorough"``, which
+            takes minutes.
+
+    Raises:
+        FileNotFoundError: If there is no file.
+        CheckpointError: If it does not hold a potential that this version can use, or
+            does not compute what it did when it was saved.
+        BackendUnavailableError: If a backend that was asked for cannot run here.
+        ValueError: If there is no structure with atoms, or one with an unknown element;
+            if device, dtype, level or a backend are unknown, or the backend cannot
+            compute the model.
+
+    Example::
+
+        certificate = equipot.verify_model("runs/a/model.safetensors")
+        if not certificate.passed:
+            raise SystemExit(str(certificate))
+    """
+    limits: Limits | None = None
+    statistics: Statistics | None = None
+    if isinstance(model, Potential):
+        potential, name = model, ""
+        identity = digest(model.state_dict())
+    else:
+        header = read_header(model)
+        potential = load_potential(model, device=device, dtype=dtype, backend=REFERENCE)
+        name, identity = str(model), header["sha256"]
+        statistics = read_statistics(header)
+        limits = domain_limits(statistics)
+        if structures is None:
+            structures = read_samples(header)
+            described = _origin(header, structures)
+    if structures is None:
+        raise ValueError(
+            "a potential carries no structures to verify on: give some, or the file of "
+            "the model"
+        )
+    check_elements(
+        potential.elements,
+        ((f"structure {n}", a.numbers.tolist()) for n, a in enumerate(structures)),
+    )
+    origin = described or _counted(structures)
+    names, skipped = _backends(backends, potential)
+    expected = expect(potential, structures)
+    return ModelCertificate(
+        model=name,
+        sha256=identity,
+        structures=f"{origin}, {sum(len(atoms) for atoms in structures)} atoms",
+        environment=describe_environment(),
+        device=str(potential.device),
+        backends=tuple(verify_backend(expected, backend) for backend in names),
+        skipped=skipped,
+        potential=certify_potential(
+            potential, structures, closest=limits, statistics=statistics, level=level
+        ),
+    )
+
+
+def verify_committee(
+    models: Sequence[Path],
+    structures: Sequence[Atoms] | None = None,
+    *,
+    device: str = "auto",
+    described: str | None = None,
+    level: str = "standard",
+) -> ModelCertificate:
+    """Verify the mean of a committee, as dynamics and workflows use it.
+
+    Members, and the backends of each, are verified by `verify_model`.
+
+    Args:
+        models: Files of the members.
+        structures: What to verify on; those that the first file carries if left out.
+        device: ``"auto"`` takes CUDA where there is one, else the CPU.
+        described: Where the structures are from, in words.
+        level: As in `verify_model`.
+
+    Returns:
+        What was measured of the mean, computed by the reference backend in float64.
+
+    Raises:
+        FileNotFoundError: If there is no file.
+        CheckpointError: If one does not hold a potential that this version can use.
+        ValueError: If the members do not fit together, or as in `verify_model`.
+    """
+    headers = [read_header(model) for model in models]
+    members = [
+        load_potential(model, device=device, dtype="float64", backend=REFERENCE)
+        for model in models
+    ]
+    committee = Committee(members)
+    known = [read_statistics(header) for header in headers]
+    if structures is None:
+        structures = read_samples(headers[0])
+        described = f"{_origin(headers[0], structures)} (the first member)"
+    check_elements(
+        committee.elements,
+        ((f"structure {n}", a.numbers.tolist()) for n, a in enumerate(structures)),
+    )
+    limits = [domain_limits(statistics) for statistics in known]
+    lowest = [s.energy_range[0] for s in known if s.energy_range is not None]
+    found = certify(
+        committee.eval(),
+        structures,
+        committee.elements,
+        reflections=all(_has_mirrors(member) for member in members),
+        reference_energies={
+            z: sum(m.reference_energies[z] for m in members) / len(members)
+            for z in committee.elements
+        },
+        closest=lambda a, b: max(limit(a, b) or 0.0 for limit in limits),
+        typical_force=sum(s.energy_scale for s in known) / len(known),
+        lowest_energy=min(lowest) if lowest else None,
+        level=level,
+    )
+    return ModelCertificate(
+        model=f"mean of {len(models)} members: {', '.join(map(str, models))}",
+        sha256=" ".join(header["sha256"] for header in headers),
+        structures=described or _counted(structures),
+        environment=describe_environment(),
+        device=str(committee.device),
+        backends=(),
+        skipped={},
+        potential=found,
+    )
+
+
+def _has_mirrors(potential: Potential) -> bool:
+    """Whether a potential claims that mirror images are equivalent."""
+    return all(spec.symmetry == "O(3)" for spec in potential.backbone.specs)
+
+
+def domain_limits(statistics: Statistics) -> Limits:
+    """Distance below which calculators refuse a pair: a new pair, at any."""
+    domain = Domain.of(statistics)
+    return lambda a, b: min(domain.closest(a, b), statistics.cutoff)
+
+
+def _origin(header: Mapping[str, Any], structures: Sequence[Atoms]) -> str:
+    """In words, where the structures of a model are from."""
+    if header["samples"]:
+        return f"{_counted(structures)} that it carries"
+    return f"{_counted(structures)} generated in its domain, as it carries none"
+
+
+def _counted(structures: Sequence[Atoms]) -> str:
+    return f"{len(structures)} structure" + ("" if len(structures) == 1 else "s")
+
+
+def _backends(
+    wanted: Sequence[str] | None, potential: Potential
+) -> tuple[Sequence[str], dict[str, str]]:
+    """Backends to verify, and why others are not."""
+    if wanted is not None:
+        return wanted, {}
+    reasons = {
+        name: unsupported(name, potential.backbone.specs)
+        or unavailable(name, potential.device)
+        for name in BACKENDS
+    }
+    names = [name for name, reason in reasons.items() if reason is None]
+    return names, {n: reason for n, reason in reasons.items() if reason is not None}

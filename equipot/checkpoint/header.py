@@ -1,0 +1,201 @@
+"""What the header of a model file says is checked before anything is built from it."""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from pydantic import TypeAdapter
+from torch import Tensor, nn
+
+from equipot.config.model import ModelConfig
+from equipot.data.pairs import parse_pair
+from equipot.data.reading.geometry import check_geometry
+from equipot.data.samples import sample_from_json
+from equipot.data.statistics import Statistics
+from equipot.models.size import count_weights
+from equipot.verify.golden import GoldenOutputs
+
+MOST_SAMPLES = 16
+MOST_SAMPLE_ATOMS = 2000
+"""Of all samples together, ten times what is written."""
+MOST_ATOMS = 10**5
+"""Atoms per structure of a training set."""
+LONGEST_TEXT = 1000
+"""Characters of an error of another library in a message."""
+_STATISTICS = TypeAdapter(Statistics)
+
+
+def check_statistics(values: Any) -> None:
+    """Refuse statistics of a training set that no training set has.
+
+    Args:
+        values: Section ``statistics`` of a header.
+
+    Raises:
+        ValueError: If a part is missing, of a wrong type, or makes no sense.
+    """
+    try:
+        statistics = Statistics.from_dict(values)
+        _STATISTICS.validate_json(json.dumps(vars(statistics)), strict=True)
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"statistics: {short(error)}") from error
+    elements = statistics.elements
+    known = all(type(z) is int and 1 <= z <= 118 for z in elements)
+    if not elements or not known or list(elements) != sorted(set(elements)):
+        raise ValueError(
+            "statistics: elements must be atomic numbers from 1 to 118, ascending, got "
+            f"{str(elements)[:60]}"
+        )
+    if missing := set(elements) - set(statistics.reference_energies):
+        raise ValueError(f"statistics: no reference energy of Z={sorted(missing)}")
+    for name, number in _numbers(statistics).items():
+        if not math.isfinite(number):
+            raise ValueError(f"statistics: {name} is {number}")
+    _check_positive(statistics)
+    _check_ranges(statistics)
+
+
+def _numbers(statistics: Statistics) -> dict[str, float]:
+    """All numbers that may have any sign, by name."""
+    references = statistics.reference_energies
+    return {
+        **{f"the reference energy of Z={z}": e for z, e in references.items()},
+        "energy_shift": statistics.energy_shift,
+        "energy_scale": statistics.energy_scale,
+    }
+
+
+def _check_positive(statistics: Statistics) -> None:
+    positive = {
+        "average_num_neighbors": statistics.average_num_neighbors,
+        "cutoff": statistics.cutoff,
+    }
+    for pair, distance in statistics.minimum_distances.items():
+        try:
+            parse_pair(pair)
+        except (KeyError, ValueError) as error:
+            raise ValueError(
+                f"statistics: minimum_distances has the pair {pair[:60]!r}"
+            ) from error
+        positive[f"the distance {pair}"] = distance
+    for name, number in positive.items():
+        if not 0 < number < math.inf:
+            raise ValueError(f"statistics: {name} must be positive, got {number}")
+    structures, atoms = statistics.num_structures, statistics.num_atoms
+    if min(structures, atoms, statistics.num_edges) < 0 or (
+        atoms > MOST_ATOMS * max(structures, 1)
+    ):
+        raise ValueError(
+            f"statistics: {structures} structures of {atoms} atoms and "
+            f"{statistics.num_edges} edges make no sense"
+        )
+
+
+def _check_ranges(statistics: Statistics) -> None:
+    """Refuse ranges of a domain that nothing lies in, or that nothing is outside of."""
+    force = statistics.largest_force
+    ranges = {
+        **{f"neighbors of {z}": r for z, r in statistics.neighbor_ranges.items()},
+        "density": statistics.density_range,
+        "energy": statistics.energy_range,
+        "force": None if force is None else (0.0, force),
+    }
+    for name, extremes in ranges.items():
+        if extremes is None:
+            continue
+        low, high = extremes
+        if not -math.inf < low <= high < math.inf:
+            raise ValueError(f"statistics: the range of {name[:60]} is {low} to {high}")
+
+
+def check_samples(values: Any) -> None:
+    """Refuse sample structures that make no sense, or are too large to verify on.
+
+    Args:
+        values: Section ``samples`` of a header.
+
+    Raises:
+        ValueError: If one does.
+    """
+    if not isinstance(values, list) or len(values) > MOST_SAMPLES:
+        raise ValueError(f"samples: expected a list of up to {MOST_SAMPLES} structures")
+    total = 0
+    for number, sample in enumerate(values):
+        try:
+            atoms = sample_from_json(sample)
+            check_geometry(atoms, "")
+        except Exception as error:  # ASE leaks any type
+            raise ValueError(f"sample {number}: {short(error)}") from error
+        total += len(atoms)
+    if total > MOST_SAMPLE_ATOMS:
+        raise ValueError(f"samples: {total} atoms, expected up to {MOST_SAMPLE_ATOMS}")
+
+
+def check_golden(section: Any) -> None:
+    """Refuse golden outputs that make no sense, or of structures that do not.
+
+    Args:
+        section: Section ``golden`` of a header; None in files before format 4.
+
+    Raises:
+        ValueError: If they do not.
+    """
+    if section is None:
+        return
+    try:
+        check_samples(section["generated"])
+        GoldenOutputs.from_json(section)
+        sealed = section["sealed"]
+        texts = [text for item in sealed.items() for text in item]
+    except Exception as error:  # ASE leaks any type
+        raise ValueError(f"golden outputs: {short(error)}") from error
+    if not texts or not all(isinstance(text, str) for text in texts):
+        raise ValueError("golden outputs: sealed must map keys to hashes")
+
+
+def check_weights(
+    config: ModelConfig, statistics: Statistics, tensors: Mapping[str, Tensor]
+) -> None:
+    """Refuse weights that are not those of the architecture, before it is built.
+
+    The file holds every weight, so that an architecture costs no more than its file.
+
+    Args:
+        config: Architecture.
+        statistics: With its elements.
+        tensors: Weights of the file by name.
+
+    Raises:
+        ValueError: If there are more or fewer, or one is not a finite real number.
+    """
+    for name, tensor in tensors.items():
+        if tensor.dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"{name[:60]!r} holds {tensor.dtype}")
+    declared = count_weights(config, len(statistics.elements))
+    found = sum(tensor.numel() for tensor in tensors.values())
+    if declared != found:
+        raise ValueError(f"it describes {declared} weights, the file has {found}")
+    check_finite(tensors)
+
+
+def check_finite(tensors: Mapping[str, Tensor] | nn.Module) -> None:
+    """Refuse weights that are not finite.
+
+    Raises:
+        ValueError: If one is not; names its tensor.
+    """
+    if isinstance(tensors, nn.Module):
+        tensors = tensors.state_dict()
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise ValueError(
+                f"weights in {name[:60]!r} are not finite in {tensor.dtype}; train "
+                "again, or go back to an earlier model"
+            )
+
+
+def short(error: Exception) -> str:
+    """Type and message of another library's error."""
+    return f"{type(error).__name__}: {str(error)[:LONGEST_TEXT]}"

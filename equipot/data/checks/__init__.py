@@ -1,0 +1,1 @@
+"""Checks of labeled data: units, references, duplicates, consistency."""

@@ -1,0 +1,107 @@
+"""Energies that are constant, of low precision, far off, or leave references open."""
+
+from collections.abc import Collection, Iterator, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy import ndarray
+
+from equipot.data.checks.facts import Facts
+from equipot.data.checks.findings import Finding, counted, some
+from equipot.data.references import (
+    ReferenceEnergies,
+    composition_matrix,
+    fit_reference_energies,
+)
+
+SPREADS = 15.0
+"""Spreads from the median at which an energy per atom is an outlier."""
+
+
+def check_energies(
+    facts: Sequence[Facts], isolated: Collection[int] = ()
+) -> Iterator[Finding]:
+    """Findings about energies: constant, of low precision, outlying, undetermined.
+
+    Args:
+        facts: Structures of all files.
+        isolated: Atomic numbers whose energy rows of isolated atoms give.
+
+    Yields:
+        The findings.
+    """
+    labeled = [f for f in facts if np.isfinite(f.energy)]
+    if len(labeled) < 2:
+        return
+    energy = np.array([f.energy for f in labeled])
+    if np.ptp(energy) == 0:
+        yield Finding(
+            "error",
+            "constant",
+            f"all energies are {energy[0]} eV: is it a placeholder?",
+        )
+        return
+    size = np.array([f.num_atoms for f in labeled])
+    if (energy == energy.astype(np.float32)).all():
+        step = float((np.spacing(np.abs(energy).astype(np.float32)) / size).max())
+        if step > 1e-5:
+            yield Finding(
+                "warning" if step > 1e-4 else "info",
+                "precision",
+                f"energies were rounded to 32 bits: steps of up to {step * 1e3:.2g} "
+                "meV/atom that no fit can resolve",
+            )
+    elements = tuple(sorted({z for f in labeled for z in f.composition}))
+    counts = composition_matrix(
+        [torch.from_numpy(f.numbers) for f in labeled], elements
+    )
+    yield _references(fit_reference_energies(counts, energy, elements), isolated)
+    yield from _energy_outliers(labeled, _robust_residual(counts, energy))
+
+
+def _references(fitted: ReferenceEnergies, isolated: Collection[int]) -> Finding:
+    """Where the energies of the elements will come from, and what a fit would know."""
+    number = len(fitted.energies)
+    if set(isolated) >= set(fitted.energies):
+        text = (
+            f"IsolatedAtom rows give all {number} reference energies; the compositions "
+            f"alone would determine {fitted.rank}"
+        )
+    elif fitted.warnings:
+        text = " ".join(fitted.warnings)
+    else:
+        text = f"the compositions determine all {number} reference energies"
+    return Finding("info", "references", text)
+
+
+def _robust_residual(
+    counts: Float[ndarray, "structures elements"], energy: Float[ndarray, " structures"]
+) -> Float[ndarray, " structures"]:
+    """Energy per atom less that of the elements, fitted again without the worst."""
+    size = counts.sum(axis=1)
+    fractions, per_atom = counts / size[:, None], energy / size
+    keep = np.ones(len(energy), dtype=bool)
+    for _ in range(2):
+        solution = np.linalg.lstsq(fractions[keep], per_atom[keep], rcond=1e-8)[0]
+        residual = per_atom - fractions @ solution
+        distance = np.abs(residual - np.median(residual))
+        keep = distance <= np.quantile(distance, 0.9)
+    return residual
+
+
+def _energy_outliers(
+    facts: Sequence[Facts], residual: Float[ndarray, " structures"]
+) -> Iterator[Finding]:
+    distance = np.abs(residual - np.median(residual))
+    spread = 1.4826 * float(np.median(distance)) + 1e-3
+    bad = np.flatnonzero(distance > SPREADS * spread)
+    if len(bad):
+        worst = bad[np.argsort(-distance[bad])]
+        yield Finding(
+            "warning",
+            "outliers",
+            f"the energies of {counted(len(bad), 'structure')} are far from the others "
+            f"(up to {distance[worst[0]]:.3g} eV/atom; the spread is {spread:.2g})",
+            some([facts[n].source for n in worst]),
+        )

@@ -1,0 +1,94 @@
+"""Whether labels are there, everywhere, and under the names that were given."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from equipot.config.data import KeysConfig
+from equipot.data.checks.facts import Facts
+from equipot.data.checks.findings import Finding, some
+from equipot.data.reading.labeled import WEIGHT_KEYS
+
+LOOKS_LIKE = {
+    "energy": ("energ", "toten", "e_tot"),
+    "forces": ("forc", "grad"),
+    "stress": ("stress", "virial"),
+}
+
+
+def check_presence(
+    facts: Sequence[Facts], keys: KeysConfig, available: Counter[str]
+) -> Iterator[Finding]:
+    """Findings about labels that are absent, rare, or there under another name.
+
+    Args:
+        facts: Structures of all files.
+        keys: Names of the labels.
+        available: Names in the files and how many frames have them.
+
+    Yields:
+        Errors for names that are not in the files, for labels under another name.
+    """
+    used = {keys.energy, keys.forces, keys.stress, keys.virials, keys.config_type}
+    if keys.weight is not None:
+        used |= {keys.weight, *WEIGHT_KEYS}
+    for label, key in keys.absent(available).items():
+        yield Finding(
+            "error",
+            "keys",
+            f"no frame has {label} under {key!r}; there are {_names(available)}",
+        )
+    for label in ("energy", "forces", "stress"):
+        others = [k for k in available if k not in used and _looks_like(k, label)]
+        yield from _check_label(facts, label, getattr(keys, label), others)
+    if partly := [f for f in facts if 0 < _without_force(f) < f.num_atoms]:
+        yield Finding(
+            "info",
+            "labels",
+            f"{sum(map(_without_force, partly))} atoms in {len(partly)} structures "
+            "have no force label (nan) and do not count",
+            some([f.source for f in partly]),
+        )
+    if not any(f.structure.has for f in facts):
+        yield Finding("error", "labels", f"no label at all; keys: {_names(available)}")
+    unused = sorted(k for k in available if k not in used)
+    if unused:
+        yield Finding(
+            "info", "keys", f"present, but not used: {', '.join(unused[:20])}"
+        )
+
+
+def _check_label(
+    facts: Sequence[Facts], label: str, key: str | None, others: list[str]
+) -> Iterator[Finding]:
+    """Findings about one label; `others` are keys that could be meant."""
+    count = sum(label in f.structure.has for f in facts)
+    if count == 0 and others:
+        option = "virials" if "virial" in others[0].lower() else label
+        yield Finding(
+            "warning" if label == "stress" else "error",
+            "keys",
+            f"no frame has {label} under {key!r}, but there is {', '.join(others)}: "
+            f"say --{option}-key {others[0]}",
+        )
+    elif count == 0 and label != "stress":
+        yield Finding("warning", "labels", f"there are no {label} labels")
+    elif 0 < count < len(facts):
+        yield Finding(
+            "warning",
+            "labels",
+            f"{label} labels on {count} of {len(facts)} structures; the others lack "
+            "them",
+            some([f.source for f in facts if label not in f.structure.has]),
+        )
+
+
+def _without_force(facts: Facts) -> int:
+    return int(facts.structure.labels.forces.isnan().all(dim=1).sum())
+
+
+def _looks_like(key: str, label: str) -> bool:
+    return any(part in key.lower() for part in LOOKS_LIKE[label])
+
+
+def _names(available: Counter[str]) -> str:
+    return ", ".join(sorted(available)[:20]) or "none"

@@ -1,0 +1,1 @@
+"""Structures and labels from files, each format read or refused."""

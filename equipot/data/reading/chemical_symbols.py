@@ -1,0 +1,85 @@
+"""Elements from what files call atoms: symbols in any case, isotopes of hydrogen."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_masses, atomic_numbers, chemical_symbols
+from jaxtyping import Float, Int
+
+from equipot.data.reading.errors import DataError
+
+ISOTOPES: Final = {"D": 2.01410177812, "T": 3.01604928199}
+"""Masses in u of deuterium and tritium.
+
+Source: AME2020, M. Wang et al., Chinese Physics C 45, 030003 (2021)."""
+SAME_MASS: Final = 0.05
+"""Difference in u up to which a mass is that of an isotope."""
+
+
+def read_symbols(
+    symbols: Sequence[str],
+) -> tuple[Int[np.ndarray, " atoms"], Float[np.ndarray, " atoms"] | None]:
+    """Atomic numbers of symbols, and masses where isotopes are among them.
+
+    Args:
+        symbols: Such as ``Si``, ``si``, ``SI``, or ``D`` for deuterium.
+
+    Returns:
+        Atomic numbers, and masses in u of all atoms, or None without isotopes.
+
+    Raises:
+        DataError: If a symbol is no element, a dummy atom, or a label such as ``C1``.
+    """
+    table = {s: _number(s, symbols) for s in dict.fromkeys(symbols)}
+    numbers = np.array([table[s] for s in symbols], dtype=int)
+    if not any(s.upper() in ISOTOPES for s in table):
+        return numbers, None
+    masses = atomic_masses[numbers]
+    for n, symbol in enumerate(symbols):
+        masses[n] = ISOTOPES.get(symbol.upper(), masses[n])
+    return numbers, masses
+
+
+def set_isotopes(atoms: Atoms, masses: Float[np.ndarray, " atoms"] | None) -> None:
+    """Give atoms the masses that their symbols say.
+
+    Args:
+        atoms: Changed in place.
+        masses: What `read_symbols` returned.
+
+    Raises:
+        DataError: If the atoms have masses that say otherwise.
+    """
+    if masses is None:
+        return
+    if "masses" not in atoms.arrays:
+        atoms.set_masses(masses)
+        return
+    known = atoms.arrays["masses"]
+    wrong = (atoms.numbers == 1) & (np.abs(known - masses) > SAME_MASS)
+    if wrong.any():
+        n = int(np.flatnonzero(wrong)[0])
+        raise DataError(
+            f"atom {n} has the mass {known[n]:g} u, but its symbol is that of an "
+            f"isotope of {masses[n]:.4g} u; correct one of them"
+        )
+
+
+def _number(symbol: str, symbols: Sequence[str]) -> int:
+    if symbol.upper() in ISOTOPES:
+        return 1
+    number = atomic_numbers.get(symbol.capitalize(), 0)
+    if 0 < number < len(chemical_symbols):
+        return number
+    where = f"atom {list(symbols).index(symbol)}"
+    if symbol.upper() in ("X", "XX", "DU", "Q", "BQ", "VA", "VAC"):
+        raise DataError(
+            f"{where} is {symbol!r}, a dummy atom or an empty site; remove it, or "
+            "write the element if it is one"
+        )
+    raise DataError(
+        f"{where} is {symbol[:40]!r}, which is no element; write symbols such as Cu, "
+        "without numbers or charges"
+    )

@@ -1,0 +1,76 @@
+"""Archives of NumPy arrays, of which nothing is read before its header makes sense."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+from zipfile import ZipFile, ZipInfo
+
+import numpy as np
+
+from equipot.data.reading.errors import DataError
+
+LONGEST_NAME: Final = 1000
+"""Characters of the name of an entry."""
+
+
+@contextmanager
+def opened(path: Path, named_by: str = "") -> Iterator[ZipFile]:
+    """Open an archive; whatever its parser leaks becomes one kind of error.
+
+    Args:
+        path: File of arrays.
+        named_by: What asks for the file, for messages.
+
+    Yields:
+        The archive.
+
+    Raises:
+        DataError: If it is missing or cannot be read.
+    """
+    try:
+        with ZipFile(path) as archive:
+            yield archive
+    except DataError:
+        raise
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file{named_by}") from error
+    except Exception as error:  # of zip, of compression, of NumPy's header
+        raise DataError(
+            f"{path}: cannot be read as .npz: {type(error).__name__}: "
+            f"{str(error)[:300]}"
+        ) from error
+
+
+def members(archive: ZipFile, path: Path) -> dict[str, ZipInfo]:
+    """Members of an archive by the name of their entry.
+
+    Raises:
+        DataError: If two have one name, or a name cannot be printed.
+    """
+    found: dict[str, ZipInfo] = {}
+    for member in archive.infolist():
+        name = member.filename.removesuffix(".npy")
+        if name in found:
+            raise DataError(f"{path}: has two entries {name[:60]!r}")
+        if len(name) > LONGEST_NAME or not name.isprintable():
+            raise DataError(f"{path}: has an entry with the name {name[:60]!r}")
+        found[name] = member
+    return found
+
+
+def header(archive: ZipFile, member: ZipInfo) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and type that an array of NumPy announces.
+
+    Raises:
+        ValueError: If it is no array, or one of records.
+    """
+    with archive.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        if version == (1, 0):
+            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+        elif version == (2, 0):
+            shape, _, dtype = np.lib.format.read_array_header_2_0(file)
+        else:
+            raise ValueError(f"version {version} of the format is for records")
+    return shape, dtype

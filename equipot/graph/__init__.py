@@ -1,0 +1,1 @@
+"""Atoms and the directed edges between them."""

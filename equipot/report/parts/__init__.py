@@ -1,0 +1,1 @@
+"""Parts of HTML pages: markup, tables, plots, pictures of structures."""

@@ -1,0 +1,92 @@
+"""The folder of a run: nobody else's files, and one process at a time."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from equipot.storage.atomic_file import (
+    PARTIAL,
+    create_file,
+    make_folder,
+    naming,
+    open_regular,
+    unused_name,
+)
+
+LOCK = ".lock"
+CONFIG = "config.yaml"
+"""What every run writes first: the mark of its folder."""
+
+
+class RunFolderError(ValueError):
+    """A folder that a run must not be written to."""
+
+
+@contextmanager
+def claimed(folder: Path, *, resume: bool) -> Iterator[None]:
+    """Keep a folder for this process, and what others left in it as it is.
+
+    Args:
+        folder: Made if missing.
+        resume: Whether a run in it goes on; otherwise it must be empty, or hold a run
+            that ended before its first state.
+
+    Raises:
+        RunFolderError: If it holds something, or nothing to resume, or another process
+            writes to it.
+        OSError: If it cannot be written to.
+    """
+    if not resume:
+        _check_unused(folder)
+    elif not (folder / CONFIG).is_file():
+        raise RunFolderError(
+            f"there is no run in {folder} to resume; start it without --resume"
+        )
+    make_folder(folder)
+    with _lock_file(folder) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunFolderError(
+                f"another process is running in {folder}; wait for it, or stop it"
+            ) from error
+        if not resume:
+            _check_unused(folder)
+        for leftover in folder.glob(PARTIAL):
+            if leftover.is_symlink() or leftover.is_file():
+                leftover.unlink()
+        with naming(folder):
+            _check_writable(folder)
+            yield
+
+
+def _lock_file(folder: Path) -> IO[bytes]:
+    """The file to lock; neither truncated nor written to."""
+    return os.fdopen(open_regular(folder / LOCK, os.O_RDWR | os.O_CREAT), "r+b")
+
+
+def _check_writable(folder: Path) -> None:
+    """Tell before hours of computing, not after them; the lock may be open to us."""
+    probe = unused_name(folder / "probe")
+    os.close(create_file(probe))
+    probe.unlink()
+
+
+def _check_unused(folder: Path) -> None:
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise RunFolderError(
+            f"{folder} is a file; name a folder for the run with --output"
+        )
+    unfinished = {path.name for path in folder.glob(PARTIAL)}
+    names = {path.name for path in folder.iterdir()} - {LOCK} - unfinished
+    began = any(name.endswith(".safetensors") for name in names)
+    if names and (began or CONFIG not in names):
+        raise RunFolderError(
+            f"{folder} is not empty; add --resume to go on with the run in it, or name "
+            "another folder with --output"
+        )

@@ -1,0 +1,1 @@
+"""Settings of PyTorch, hardware, versions, interrupts and the terminal."""

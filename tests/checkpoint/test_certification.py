@@ -1,0 +1,189 @@
+"""`equipot.verify_model`: what `equipot verify` knows, as an object and as JSON."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from ase import Atoms
+from ase.build import bulk, molecule
+
+import equipot
+from equipot.checkpoint.certificate import domain_limits, verify_model
+from equipot.checkpoint.file import read_header, save_potential
+from equipot.config.model import ModelConfig
+from equipot.models import build_potential
+from equipot.tensor_products import BACKENDS
+from equipot.verify.meaning import MEANING
+from tests.broken_backends import WrongCoupling
+from tests.potentials import random_potential, statistics_of
+
+CONFIG = ModelConfig(
+    cutoff=4.0,
+    lmax=1,
+    channels=2,
+    num_layers=1,
+    num_basis=4,
+    radial_hidden=(4,),
+    backend="clebsch_gordan",
+)
+
+
+@pytest.fixture(scope="module")
+def structures():
+    crystal = bulk("Si", cubic=False)
+    crystal.rattle(0.1, seed=1)
+    water = molecule("H2O")
+    water.rattle(0.1, seed=2)
+    return [crystal, water]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory, structures):
+    """A file with structures, whose pairs are never used closer than 2.5 Å."""
+    path = tmp_path_factory.mktemp("certified") / "model.safetensors"
+    statistics = replace(
+        statistics_of((1, 8, 14), 4.0),
+        minimum_distances=dict.fromkeys(["H-H", "H-O", "O-O", "Si-Si"], 2.5),
+    )
+    potential = build_potential(CONFIG, statistics)
+    save_potential(path, potential, CONFIG, statistics, samples=structures)
+    return path
+
+
+@pytest.fixture(scope="module")
+def certificate(model):
+    return verify_model(model, backends=["clebsch_gordan"], device="cpu")
+
+
+def test_a_model_is_certified_with_what_it_holds_for(model, certificate):
+    record = certificate.as_dict()
+
+    assert certificate.passed
+    assert certificate.failures == ()
+    assert record["model_sha256"] == read_header(model)["sha256"]
+    assert record["model"] == str(model)
+    assert record["structures"] == "2 structures that it carries, 5 atoms"
+    assert record["environment"]["equipot"] == equipot.__version__
+    assert record["environment"]["processor"]
+    assert "gpu" in record["environment"]
+    assert record["device"] == "cpu"
+    assert "all passed" in str(certificate)
+
+
+def test_every_line_is_told_with_its_threshold_and_reason(certificate):
+    record = json.loads(json.dumps(certificate.as_dict(), allow_nan=False))
+
+    checks = record["potential"]["checks"] + record["backends"][0]["checks"]
+    assert len(checks) == certificate.count
+    for check in checks:
+        assert check["passed"]
+        assert check["relative"] <= check["tolerance"]
+        assert check["reason"]
+        assert check["against"] in MEANING
+
+
+def test_all_that_is_promised_is_checked(certificate):
+    assert [check.against for check in certificate.potential.checks] == [
+        "translation",
+        "a place far away",
+        "rotation",
+        "mirror images",
+        "numbering of atoms",
+        "periodic images",
+        "choice of cell",
+        "left-handed cell",
+        "two copies",
+        "many copies",
+        "company in a batch",
+        "longer pairs in the graph",
+        "a box with vacuum",
+        "differences of its energy",
+        "differences of its energy",
+        "differences of its forces",
+        "energy along a path",
+        "its transpose",
+        "other outputs asked for",
+        "the sum over its atoms",
+        "its products with vectors",
+        "energy along an expansion",
+        "its limits inside of the cutoff",
+        "dt^2 law of dynamics",
+        "the other side of the cutoff",
+        "its atoms apart",
+        "short bonds",
+        "short bonds of clusters",
+        "the strongest bonds",
+        "the strongest bonds",
+        "known binding",
+        "stated energy of free atoms",
+        "another search",
+        "the same call again",
+        "many calls",
+        *["float64"] * 5,
+    ]
+
+
+def test_the_domain_ends_where_calculators_refuse(certificate):
+    limits = {scan.pair: scan.limit for scan in certificate.potential.curves.dimers}
+
+    # five percent closer than in training
+    assert limits[1, 8] == limits[14, 14] == pytest.approx(0.95 * 2.5)
+    # never seen: refused at any distance within the cutoff
+    assert limits[8, 14] == 4.0
+    assert domain_limits(statistics_of((1,), 4.0))(1, 1) == 4.0
+
+
+def test_curves_reach_from_very_close_to_the_cutoff(certificate):
+    for scan in certificate.potential.curves.dimers:
+        assert scan.distances[0] == 0.3
+        assert scan.distances[-1] == 4.0
+        assert abs(scan.energies[-1]) < 1e-9
+    at_cutoff = certificate.potential.curves.cutoff.curve
+    assert at_cutoff.distances[0] < 4.0 < at_cutoff.distances[-1]
+
+
+def test_a_potential_in_memory_brings_no_structures(structures):
+    potential = random_potential(
+        (1, 8, 14), lmax=0, num_layers=1, channels=2, dtype="float32"
+    )
+
+    with pytest.raises(ValueError, match="carries no structures to verify on"):
+        verify_model(potential)
+    with pytest.raises(ValueError, match="no atom to verify on"):
+        verify_model(potential, [Atoms()])
+    with pytest.raises(ValueError, match="structure 0 holds Au"):
+        verify_model(potential, [Atoms("Au")])
+
+
+def test_weights_identify_a_potential_without_a_file(structures, monkeypatch):
+    monkeypatch.setitem(BACKENDS, "wrong", WrongCoupling)
+    potential = random_potential((1, 8, 14), lmax=1, num_layers=1, channels=2)
+
+    found = verify_model(potential, structures, backends=["wrong"], level="quick")
+    with torch.no_grad():
+        next(potential.parameters()).add_(1)
+    other = verify_model(potential, structures, backends=[], level="quick")
+
+    assert found.model == ""
+    assert found.sha256 != other.sha256
+    assert not found.passed
+    wrong = [line for line in found.failures if line.startswith("backend wrong: ")]
+    assert any("forces (float64) differs from clebsch_gordan" in line for line in wrong)
+    assert f"{len(found.failures)} of them FAILED" in str(found)
+    assert found.as_dict()["failures"] == list(found.failures)
+
+
+def test_it_is_what_the_package_exports(certificate):
+    assert equipot.verify_model is verify_model
+    assert isinstance(certificate, equipot.ModelCertificate)
+
+
+def test_every_line_is_explained_in_the_documentation():
+    page = (Path(__file__).parents[2] / "docs" / "verify.md").read_text("utf-8")
+    table = [line for line in page.splitlines() if line.startswith("| ")]
+
+    missing = [name for name in MEANING if not any(name in row for row in table)]
+
+    assert missing == ["clebsch_gordan"]
