@@ -1,4 +1,4 @@
-"""Which couplings a product consists of, found by applying it and not by asking it."""
+"""Couplings that a product consists of, found by applying it to unit vectors."""
 
 from collections.abc import Iterator
 from functools import cache
@@ -19,11 +19,11 @@ from equipot.so3 import (
 from equipot.tensor_products import Path, TensorProduct, TensorProductSpec
 
 DIRECTION = (0.36, 0.48, 0.8)
-"""Unit vector of the edge that couplings are read off from; a generic one."""
+"""Unit vector of the edge; generic, so that no harmonic is zero."""
 
 
 class Parameters(NamedTuple):
-    """All that is free in a product and in the linear maps before and after it.
+    """Free parameters of a product and of the linear maps before and after it.
 
     A map that commutes with rotations multiplies each degree by a number. Channels are
     independent products, which such maps mix before and after.
@@ -78,7 +78,7 @@ def path_coefficients(
         parameters: Of the product; channels are a batch.
 
     Returns:
-        coefficients: One for each of `triples`, whether the product claims it or not.
+        coefficients: One for each of `triples`, also for those not in `spec.paths`.
         residual: Largest element of the matrix that is no combination of couplings: a
             violation of rotational symmetry, or harmonics beyond the filter.
     """

@@ -1,4 +1,4 @@
-"""Bytes that a call moves between memory and arithmetic, operation by operation."""
+"""Memory traffic of a call: bytes read and written, operation by operation."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, no_type_check
@@ -8,15 +8,15 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 GATHERS: Final = ("aten::index_select", "aten::index", "aten::gather")
-"""They read only what they return."""
+"""Operations that read only the rows that they return."""
 
 
 def moved_bytes(call: Callable[[], object]) -> int:
     """Bytes that the operations of a call read and write.
 
     Each operation of PyTorch reads its operands once and writes its results once;
-    views move nothing. A compiled op counts as one operation: its operands and results
-    are all that it has to move. Caches may serve part of this traffic.
+    views move nothing. A compiled op counts as one operation. Caches may serve part of
+    this traffic.
     """
     with _Counter() as counter:
         call()
