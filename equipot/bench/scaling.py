@@ -14,7 +14,7 @@ def scaling(costs: Sequence[Cost]) -> list[Row]:
     Args:
         costs: Of one number of channels.
     """
-    rows = []
+    rows: list[Row] = []
     for family, backend in dict.fromkeys((c.family, c.backend) for c in costs):
         own = [c for c in costs if (c.family, c.backend) == (family, backend)]
         if len(own) < 2:

@@ -128,8 +128,8 @@ def random_inputs(problem: Problem, seed: int = 0) -> dict[TensorProductSpec, In
     for spec in dict.fromkeys(problem.specs):
         x, weights = random_operands(spec, connectivity, problem.channels, generator)
         vectors = torch.randn(edges, 3, generator=generator, dtype=torch.float64)
-        operands = (t.to(problem.device) for t in (x, vectors, weights))
-        inputs[spec] = Inputs(*operands, on_device)
+        x, vectors, weights = (t.to(problem.device) for t in (x, vectors, weights))
+        inputs[spec] = Inputs(x, vectors, weights, on_device)
     return inputs
 
 
