@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from equipot.bench.record import new_record
-from equipot.config.model import ModelConfig
+from equipot.config.model import parse_model
 from equipot.data.statistics import Statistics
 from equipot.models import Potential, build_potential
 from equipot.storage.atomic_file import make_folder, write_json
@@ -61,9 +61,9 @@ def random_potential(elements: tuple[int, ...], **settings: Any) -> Potential:
 
     Args:
         elements: Atomic numbers.
-        **settings: Fields of `ModelConfig`.
+        **settings: Section ``model`` of a configuration.
     """
-    config = ModelConfig.model_validate(settings)
+    config = parse_model(settings)
     statistics = Statistics(
         elements=elements,
         reference_energies=dict.fromkeys(elements, 0.0),

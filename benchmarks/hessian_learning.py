@@ -29,7 +29,7 @@ import torch
 from benchmarks.common import finish, options, start
 from equipot.bench.table import table_of
 from equipot.config.data import KeysConfig
-from equipot.config.model import ModelConfig
+from equipot.config.model import parse_model
 from equipot.data.dataset import make_example
 from equipot.data.labels import Example
 from equipot.data.reading.labeled import read_structures
@@ -58,20 +58,26 @@ def main() -> None:
         "absolute_hessian": float(np.mean([np.abs(label_of(e)).mean() for e in test])),
     }
 
-    def run(name: str, terms: dict[str, LossTerm], potential: Potential) -> None:
-        direct = potential.direct_hessian if "hessian_direct" in terms else None
-        loss = EnergyForcesStressLoss(terms)
-        record[name] = fit(potential, loss, train, test, arguments, head=direct)
+    hessians = LossTerm(((0, arguments.hessian_weight),), mode="probes", samples=1)
+    terms = {
+        "energy": LossTerm(((0, arguments.energy_weight),)),
+        "forces": LossTerm(((0, arguments.forces_weight),)),
+    }
+    direct = {"hessian_direct": LossTerm(((0, 1.0),), kind="mae", mode="full")}
+    courses = {
+        "A_energy_forces": terms,
+        "B_with_hessians": terms | {"hessian": hessians},
+        "C_direct_head": direct,
+    }
+    for name, own in courses.items():
+        head = None
+        if own is direct:
+            head = potential.direct_hessian
+        else:
+            potential = new_potential(arguments, statistics)
+        loss = EnergyForcesStressLoss(own)
+        record[name] = fit(potential, loss, train, test, arguments, head=head)
         screen.print(table_of(name, record[name]["course"]))
-
-    for name, weight in (
-        ("A_energy_forces", 0.0),
-        ("B_with_hessians", arguments.hessian_weight),
-    ):
-        potential = new_potential(arguments, statistics)
-        run(name, loss_terms(arguments, hessian=weight), potential)
-    direct = LossTerm(((0, 1.0),), kind="mae", mode="full")
-    run("C_direct_head", {"hessian_direct": direct}, potential)
     record["time"] = time_routes(potential, test)
     screen.print(table_of("CPU time of a Hessian", [record["time"]]))
     finish(arguments.json, record, screen)
@@ -100,7 +106,7 @@ def _examples(folder: Path, part: str) -> list[Example]:
 
 def new_potential(arguments: argparse.Namespace, statistics: Statistics) -> Potential:
     """Random weights, the same for the same seed."""
-    config = ModelConfig.model_validate(
+    config = parse_model(
         {
             "cutoff": CUTOFF,
             "lmax": 2,
@@ -111,15 +117,6 @@ def new_potential(arguments: argparse.Namespace, statistics: Statistics) -> Pote
         }
     )
     return build_potential(config, statistics, seed=arguments.seed)
-
-
-def loss_terms(arguments: argparse.Namespace, hessian: float) -> dict[str, LossTerm]:
-    """Energies and forces, and Hessians if they have a weight."""
-    return {
-        "energy": LossTerm(((0, arguments.energy_weight),)),
-        "forces": LossTerm(((0, arguments.forces_weight),)),
-        "hessian": LossTerm(((0, hessian),), mode="probes", samples=1),
-    }
 
 
 def fit(

@@ -21,11 +21,7 @@ VARIANTS = ("fused", "cuequivariance", "openequivariance")
 
 
 def steps(options: Sequence[str]) -> dict[str, list[str]]:
-    """Commands by step, in order; each loads what the one before has built.
-
-    Args:
-        options: Of the benchmark; they replace the defaults.
-    """
+    """Commands by step, in order; options of the benchmark replace the defaults."""
     python = sys.executable
     measure = [python, "-m", "benchmarks.tensor_products", "--device", "cuda"]
     measure += ["--cases", *CASES, "--graphs", *EDGES, "--variants", *VARIANTS]
@@ -37,11 +33,7 @@ def steps(options: Sequence[str]) -> dict[str, list[str]]:
 
 
 def require_gpu() -> None:
-    """Check that PyTorch finds a GPU.
-
-    Raises:
-        SystemExit: If it does not; says what is missing.
-    """
+    """Exit with what is missing if PyTorch finds no GPU."""
     cuda = torch.version.cuda
     if cuda is None:
         raise SystemExit(f"PyTorch {torch.__version__} is built without CUDA")

@@ -12,7 +12,6 @@ the elements H, C, N, O, and radial networks of the same widths.
 
 import argparse
 import json
-import resource
 import time
 import warnings
 from collections.abc import Callable
@@ -111,10 +110,8 @@ def cost(call: Callable[[], object]) -> dict[str, float]:
 def status_bytes(field: str) -> int:
     """A line of /proc/self/status: VmRSS, or VmHWM for its peak."""
     with open("/proc/self/status") as file:
-        for line in file:
-            if line.startswith(field):
-                return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        (line,) = (line for line in file if line.startswith(field))
+    return 1024 * int(line.split()[1])
 
 
 def main() -> None:

@@ -1,6 +1,5 @@
 """Couplings that a product consists of, found by applying it to unit vectors."""
 
-from collections.abc import Iterator
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -130,15 +129,15 @@ def _sum_blocks(
     after: Float[Tensor, "blocks channels"],
 ) -> Float[Tensor, "rows sph_out channels"]:
     """Weighted sum of the blocks of each degree."""
-    parts: list[list[Tensor]] = [[] for _ in range(spec.lmax_out + 1)]
-    for block, (degree, where) in enumerate(_places(spec)):
-        parts[degree].append(messages[:, where] * after[block])
-    return torch.cat([torch.stack(blocks).sum(0) for blocks in parts], dim=1)
-
-
-def _places(spec: TensorProductSpec) -> Iterator[tuple[int, slice]]:
-    """Degree of each block and where its components are."""
-    start = 0
-    for degree in message_blocks(spec):
-        yield degree, slice(start, start + 2 * degree + 1)
-        start += 2 * degree + 1
+    degrees = message_blocks(spec)
+    blocks = messages.split([2 * degree + 1 for degree in degrees], dim=1)
+    parts = [block * factor for block, factor in zip(blocks, after, strict=True)]
+    return torch.cat(
+        [
+            torch.stack([p for p, d in zip(parts, degrees, strict=True) if d == n]).sum(
+                0
+            )
+            for n in range(spec.lmax_out + 1)
+        ],
+        dim=1,
+    )

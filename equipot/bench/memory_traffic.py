@@ -1,11 +1,13 @@
 """Memory traffic of a call: bytes read and written, operation by operation."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, no_type_check
+import math
+from collections.abc import Callable
+from typing import Final, no_type_check
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 GATHERS: Final = ("aten::index_select", "aten::index", "aten::gather")
 """Operations that read only the rows that they return."""
@@ -33,41 +35,24 @@ class _Counter(TorchDispatchMode):
     @no_type_check
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         result = func(*args, **(kwargs or {}))
-        if not _is_view(func):
-            read, written = _size((args, kwargs)), _size(result)
-            if func._schema.name in GATHERS:
-                read = written
-            self.moved += read + written
+        aliases = [returned.alias_info for returned in func._schema.returns]
+        if all(alias is None or alias.is_write for alias in aliases):  # no view
+            written = _size(result)
+            gathers = func._schema.name in GATHERS
+            self.moved += written + (written if gathers else _size((args, kwargs)))
         return result
 
 
-def _is_view(func: Any) -> bool:
-    """Whether a result shares memory with an operand that is not written to."""
-    return any(
-        returned.alias_info is not None and not returned.alias_info.is_write
-        for returned in func._schema.returns
-    )
-
-
-def _size(value: object) -> int:
+def _size(values: object) -> int:
     """Bytes of all tensors in nested arguments; repeated rows count once."""
-    match value:
-        case Tensor():
-            return value.element_size() * _distinct(value)
-        case Mapping():
-            return sum(_size(item) for item in value.values())
-        case str():
-            return 0
-        case Sequence():
-            return sum(_size(item) for item in value)
-    return 0
+    return sum(
+        t.element_size() * (_distinct(t) if t.layout == torch.strided else t.numel())
+        for t in tree_leaves(values)
+        if isinstance(t, Tensor)
+    )
 
 
 def _distinct(tensor: Tensor) -> int:
     """Elements of a tensor without those that expanding repeats."""
-    if tensor.layout != torch.strided or tensor.numel() == 0:
-        return tensor.numel()
-    out = 1
-    for size, stride in zip(tensor.shape, tensor.stride(), strict=True):
-        out *= size if stride != 0 else 1
-    return out
+    sizes = zip(tensor.shape, tensor.stride(), strict=True)
+    return math.prod(size for size, stride in sizes if stride != 0 or size == 0)

@@ -40,10 +40,9 @@ def interleaved_times(
 ) -> dict[Name, list[float]]:
     """Time calls round by round; in each round, every call is timed once.
 
-    One call in advance determines the repeats of a sample. In every round, short calls
-    are repeated once before the clock starts, since the call before them has displaced
-    their data from the caches. Garbage collection is off; a GPU is synchronized before
-    the clock is read.
+    Two calls in advance determine the repeats of a sample. In every round, short calls
+    are made once before the clock starts, to fill the caches. Garbage collection is
+    off; a GPU is synchronized before the clock is read.
 
     Args:
         calls: Calls by name.
