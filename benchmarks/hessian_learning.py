@@ -1,10 +1,9 @@
-r"""Learning from Hessians: what they add to energies and forces at equal cost.
+r"""Learning from Hessians: gain over energies and forces at equal cost.
 
-Trains potentials on a small set of molecules with DFT Hessians and compares their
+Trains potentials on a small set of molecules with Hessian labels and compares their
 Hessians on molecules that were held out::
 
-    python scripts/benchmark_hessian_learning.py DATA --minutes 6 \
-        --output benchmarks/results/hessian_learning.json
+    python -m benchmarks.hessian_learning DATA --minutes 6 --threads 1
 
 A. energies and forces; B. the same and one Hessian-vector product with random signs per
 molecule and step. Both start from the same weights and have the same budget of CPU time
@@ -18,16 +17,17 @@ DATA holds ``train.extxyz`` and ``hessians_train.npz``, or ``horm_train.extxyz``
 
 import argparse
 import copy
-import json
-import platform
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
 import torch
 
+from benchmarks.common import finish, options, start
+from equipot.bench.table import table_of
 from equipot.config.data import KeysConfig
 from equipot.config.model import parse_model
 from equipot.data.dataset import make_example
@@ -42,64 +42,45 @@ from equipot.training.step import make_batch, train_step
 
 CUTOFF = 5.0
 HELD_OUT = 4
+MARKS = (0.25, 0.5, 0.75, 1.0)
+"""Shares of the budget at which errors are measured."""
 
 
 def main() -> None:
     """Train, evaluate, time, and write."""
-    arguments = _arguments()
-    torch.set_num_threads(arguments.threads)
+    arguments = _parse()
+    screen, record = start(arguments)
     train, test = split(arguments.data)
     statistics = compute_statistics(train)
-    print(f"{len(train)} molecules to learn from, {len(test)} held out")
-    report: dict[str, Any] = {
-        "settings": vars(arguments) | {"data": arguments.data.name, "output": None},
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} thread(s)",
-        "torch": torch.__version__,
-        "structures": {"train": len(train), "held_out": len(test)},
-        "held_out_means": {
-            "absolute_force": float(make_batch(test).labels.forces.abs().mean()),
-            "absolute_hessian": float(
-                np.mean([np.abs(label_of(e)).mean() for e in test])
-            ),
-        },
+    record["structures"] = {"train": len(train), "held_out": len(test)}
+    record["held_out_means"] = {
+        "absolute_force": float(make_batch(test).labels.forces.abs().mean()),
+        "absolute_hessian": float(np.mean([np.abs(label_of(e)).mean() for e in test])),
     }
-    budget = 60 * arguments.minutes
-    fitted = {}
-    for name, terms in {
-        "A_energy_forces": loss_terms(arguments, hessian=0.0),
-        "B_with_hessians": loss_terms(arguments, hessian=arguments.hessian_weight),
-    }.items():
-        potential = new_potential(arguments, statistics)
-        course = fit(
-            potential,
-            EnergyForcesStressLoss(terms),
-            train,
-            budget,
-            arguments,
-            observe=lambda p: errors(p, test),
-        )
-        fitted[name] = potential
-        report[name] = course
-        print(name, json.dumps(course["course"][-1]))
-    head = fitted["B_with_hessians"]
-    direct = EnergyForcesStressLoss(
-        {"hessian_direct": LossTerm(((0, 1.0),), kind="mae", mode="full")}
-    )
-    report["C_direct_head"] = fit(
-        head,
-        direct,
-        train,
-        budget,
-        arguments,
-        observe=lambda p: errors(p, test, direct=True),
-        parameters=head.direct_hessian,
-    )
-    print("C", json.dumps(report["C_direct_head"]["course"][-1]))
-    report["time"] = time_routes(head, test)
-    report["verdict"] = verdict(report)
-    print(json.dumps({k: report[k] for k in ("time", "verdict")}, indent=1))
-    if arguments.output is not None:
-        arguments.output.write_text(json.dumps(report, indent=1) + "\n")
+
+    hessians = LossTerm(((0, arguments.hessian_weight),), mode="probes", samples=1)
+    terms = {
+        "energy": LossTerm(((0, arguments.energy_weight),)),
+        "forces": LossTerm(((0, arguments.forces_weight),)),
+    }
+    direct = {"hessian_direct": LossTerm(((0, 1.0),), kind="mae", mode="full")}
+    courses = {
+        "A_energy_forces": terms,
+        "B_with_hessians": terms | {"hessian": hessians},
+        "C_direct_head": direct,
+    }
+    for name, own in courses.items():
+        head = None
+        if own is direct:
+            head = potential.direct_hessian
+        else:
+            potential = new_potential(arguments, statistics)
+        loss = EnergyForcesStressLoss(own)
+        record[name] = fit(potential, loss, train, test, arguments, head=head)
+        screen.print(table_of(name, record[name]["course"]))
+    record["time"] = time_routes(potential, test)
+    screen.print(table_of("CPU time of a Hessian", [record["time"]]))
+    finish(arguments.json, record, screen)
 
 
 def split(folder: Path) -> tuple[list[Example], list[Example]]:
@@ -138,48 +119,32 @@ def new_potential(arguments: argparse.Namespace, statistics: Statistics) -> Pote
     return build_potential(config, statistics, seed=arguments.seed)
 
 
-def loss_terms(arguments: argparse.Namespace, hessian: float) -> dict[str, LossTerm]:
-    """Energies and forces, and Hessians if they have a weight."""
-    return {
-        "energy": LossTerm(((0, arguments.energy_weight),)),
-        "forces": LossTerm(((0, arguments.forces_weight),)),
-        "hessian": LossTerm(((0, hessian),), mode="probes", samples=1),
-    }
-
-
 def fit(
     potential: Potential,
     loss: EnergyForcesStressLoss,
     train: Sequence[Example],
-    budget: float,
+    test: Sequence[Example],
     arguments: argparse.Namespace,
     *,
-    observe: Callable[[Potential], dict[str, float]],
-    parameters: torch.nn.Module | None = None,
+    head: torch.nn.Module | None = None,
 ) -> dict[str, Any]:
     """Train for a time; the learning rate follows the time that is spent.
 
     Args:
         potential: Gets the averaged weights at the end.
-        loss: What is minimized.
+        loss: To be minimized.
         train: Structures.
-        budget: CPU time in s, without what `observe` takes.
-        arguments: Learning rate, batch size, seed.
-        observe: Errors, taken four times on the way.
-        parameters: Part of the potential to fit; all of it by default.
+        test: Structures whose errors are measured at `MARKS`; that costs no time.
+        arguments: Minutes of CPU time, learning rate, batch size, seed.
+        head: Part of the potential to fit; all of it by default.
     """
-    potential.train()
-    fitted = list((parameters or potential).parameters())
-    for parameter in potential.parameters():
-        parameter.requires_grad_(parameters is None)
-    for parameter in fitted:
-        parameter.requires_grad_(True)
-    optimizer = torch.optim.Adam(fitted, lr=arguments.lr, amsgrad=True)
+    potential.train().requires_grad_(head is None)
+    fitted = (head or potential).requires_grad_(True)
+    optimizer = torch.optim.Adam(fitted.parameters(), lr=arguments.lr, amsgrad=True)
     average = WeightAverage(potential, 0.995, 0)
     generator = np.random.default_rng(arguments.seed)
     course: list[dict[str, float]] = []
-    spent, steps, wall = 0.0, 0, 0.0
-    marks = [0.25, 0.5, 0.75, 1.0]
+    budget, spent, steps, wall = 60 * arguments.minutes, 0.0, 0, 0.0
     while spent < budget:
         cpu, clock = time.process_time(), time.perf_counter()
         order = generator.permutation(len(train)).tolist()
@@ -188,14 +153,12 @@ def fit(
             rate = 0.5 * (1 + np.cos(np.pi * min(done / budget, 1.0)))
             for group in optimizer.param_groups:
                 group["lr"] = arguments.lr * max(rate, 1e-3) * min(1, (steps + 1) / 100)
-            batch = make_batch(
-                [train[n] for n in order[first : first + arguments.batch_size]]
-            )
+            chosen = order[first : first + arguments.batch_size]
             train_step(
                 potential,
                 optimizer,
                 loss,
-                batch,
+                make_batch([train[n] for n in chosen]),
                 epoch=0,
                 gradient_clip=10.0,
                 key=(arguments.seed, steps),
@@ -204,11 +167,10 @@ def fit(
             steps += 1
         spent += time.process_time() - cpu
         wall += time.perf_counter() - clock
-        while marks and spent >= marks[0] * budget:
-            share = marks.pop(0)
-            found = observe(average.model)
+        while len(course) < len(MARKS) and spent >= MARKS[len(course)] * budget:
+            found = errors(average.model, test, direct=head is not None)
+            share = MARKS[len(course)]
             course.append({"share_of_budget": share, "steps": steps, **found})
-            print(f"  {course[-1]}", flush=True)
     potential.load_state_dict(average.model.state_dict())
     return {"cpu_seconds": spent, "wall_seconds": wall, "course": course}
 
@@ -244,31 +206,15 @@ def time_routes(potential: Potential, test: Sequence[Example]) -> dict[str, Any]
             start = time.process_time()
             route()
             times.append(time.process_time() - start)
-        found[f"{name}_seconds"] = float(np.median(times))
+        found[f"{name}_seconds"] = median(times)
     found["ratio"] = found["derivative_seconds"] / found["direct_seconds"]
     return found
 
 
-def verdict(report: dict[str, Any]) -> dict[str, Any]:
-    """What was asked for, and what came out."""
-    last = {k: report[k]["course"][-1] for k in report if k[1:2] == "_"}
-    a, b = (last[k]["hessian_mae"] for k in ("A_energy_forces", "B_with_hessians"))
-    best_a = min(row["hessian_mae"] for row in report["A_energy_forces"]["course"])
-    return {
-        "hessian_mae_reduction": 1 - b / a,
-        "hessian_mae_reduction_from_best_of_A": 1 - b / best_a,
-        "asked_reduction": 0.4,
-        "direct_speedup": report["time"]["ratio"],
-        "asked_speedup": 20,
-    }
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+def _parse() -> argparse.Namespace:
+    parser = options(__doc__, "hessian_learning.json")
     parser.add_argument("data", type=Path)
-    parser.add_argument("--minutes", type=float, default=8.0)
-    parser.add_argument("--output", type=Path)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--minutes", type=float, default=8.0, help="per potential")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--channels", type=int, default=32)
     parser.add_argument("--layers", type=int, default=2)

@@ -1,4 +1,4 @@
-"""How much memory a call takes at its peak."""
+"""Peak memory of a call."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -8,10 +8,10 @@ from torch.profiler import ProfilerActivity, profile
 
 
 def peak_memory(call: Callable[[], object]) -> int:
-    """Most bytes that PyTorch's CPU allocator lends at a time during a call.
+    """Peak of the bytes that PyTorch's CPU allocator holds during a call.
 
-    What was allocated before is not counted; what the call returns is. Of memory that a
-    compiled kernel takes from elsewhere nothing is known here.
+    Memory that was allocated before is not counted, results of the call are. Memory
+    that a compiled kernel allocates otherwise is not seen.
     """
     with (
         _silent_profiler(),
@@ -20,7 +20,7 @@ def peak_memory(call: Callable[[], object]) -> int:
         call()
     recorder = recorded.profiler
     if recorder is None or recorder.kineto_results is None:
-        raise RuntimeError("PyTorch's profiler has recorded nothing")
+        raise RuntimeError("PyTorch's profiler recorded nothing")
     changes = sorted(
         (event.start_ns(), event.nbytes())
         for event in recorder.kineto_results.events()

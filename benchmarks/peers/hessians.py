@@ -1,70 +1,44 @@
-"""One Hessian after another, in a process and an environment of its own.
+"""Hessians by equipot or by MACE, in a process and an environment of their own.
 
-python scripts/hessian_peers.py NAME STRUCTURE [--threads 2]
+    python -m benchmarks.peers.hessians NAME STRUCTURE [--threads 2]
 
-`benchmark_hessians.py` starts this with the interpreter of equipot or of MACE, and
-writes a line to standard input for each Hessian it wants. The answer is a line of JSON:
-seconds of wall and processor time, and by how many bytes the resident memory has grown
-at its peak since the model was built.
+`benchmarks.hessians` runs this with the interpreter of equipot or of MACE. It prints a
+line of JSON: wall and processor time of the second Hessian in seconds, wall time of the
+first, and the peak of the resident memory beyond that of the built model in MB.
 
 Models have random weights, 128 channels, two layers, features up to degree 1, float64,
-and the elements H, C, N, O.
+the elements H, C, N, O, and radial networks of the same widths.
 """
 
 import argparse
 import json
-import os
-import resource
-import sys
 import time
 import warnings
 from collections.abc import Callable
 from typing import Any
 
-SPECIES = (1, 6, 7, 8)
-CUTOFF = 5.0
-CHANNELS = 128
-NEIGHBORS = 16.0
+SPECIES, CUTOFF, CHANNELS, HIDDEN = (1, 6, 7, 8), 5.0, 128, (64, 64, 64)
 
 Hessian = Callable[[Any], Any]
 
 
 def equipot_hessian(lmax_filter: int) -> Hessian:
-    """Radial networks as wide as those of MACE."""
+    """`EquipotCalculator.get_hessian`."""
+    from benchmarks.common import random_potential
     from equipot.calculators import EquipotCalculator
-    from equipot.config.model import NequIPConfig
-    from equipot.data.statistics import Statistics
-    from equipot.models import build_potential
 
-    config = NequIPConfig(
+    potential = random_potential(
+        SPECIES,
         cutoff=CUTOFF,
         lmax=1,
         lmax_filter=lmax_filter,
         channels=CHANNELS,
         num_layers=2,
-        radial_hidden=(64, 64, 64),
+        radial_hidden=HIDDEN,
         readout_hidden=16,
         backend="fused",
         dtype="float64",
     )
-    statistics = Statistics(
-        elements=SPECIES,
-        reference_energies=dict.fromkeys(SPECIES, 0.0),
-        reference_source="given",
-        reference_rank=len(SPECIES),
-        energy_scale=1.0,
-        energy_shift=0.0,
-        average_num_neighbors=NEIGHBORS,
-        minimum_distances={},
-        cutoff=CUTOFF,
-        num_structures=1,
-        num_atoms=1,
-        num_edges=16,
-        element_counts={},
-        label_counts={},
-        config_types={},
-    )
-    potential = build_potential(config, statistics).eval().requires_grad_(False)
     return EquipotCalculator(potential).get_hessian
 
 
@@ -94,19 +68,18 @@ def mace_hessian(max_ell: int, correlation: int) -> Hessian:
         hidden_irreps=o3.Irreps(f"{CHANNELS}x0e+{CHANNELS}x1o"),
         MLP_irreps=o3.Irreps("16x0e"),
         atomic_energies=np.zeros(len(SPECIES)),
-        avg_num_neighbors=NEIGHBORS,
+        avg_num_neighbors=16.0,
         atomic_numbers=list(SPECIES),
         correlation=correlation,
         gate=torch.nn.functional.silu,
-        radial_MLP=[64, 64, 64],
+        radial_MLP=list(HIDDEN),
         radial_type="bessel",
         use_reduced_cg=False,
         atomic_inter_scale=1.0,
         atomic_inter_shift=0.0,
     )
     calculator = MACECalculator(models=model, device="cpu", default_dtype="float64")
-    hessian: Hessian = calculator.get_hessian
-    return hessian
+    return calculator.get_hessian
 
 
 MAKERS: dict[str, Callable[[], Hessian]] = {
@@ -116,45 +89,49 @@ MAKERS: dict[str, Callable[[], Hessian]] = {
     "mace-ell1": lambda: mace_hessian(1, 3),
     "mace-ell3": lambda: mace_hessian(3, 3),
 }
-"""By name. MACE's defaults are products of three and edges of degree 3; equipot's model
-with edges of degree 1 is nearest to "mace-ell1", the other one to "mace-ell3"."""
+"""MACE's defaults are correlation 3 and edges of degree 3; "equipot" is nearest to
+"mace-ell1", "equipot-filter3" to "mace-ell3"."""
+
+
+def cost(call: Callable[[], object]) -> dict[str, float]:
+    """Wall and processor time of a call, and the peak of its additional memory."""
+    before = status_bytes("VmRSS")
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")  # the peak starts here
+    wall, cpu = time.perf_counter(), time.process_time()
+    call()
+    return {
+        "wall_s": time.perf_counter() - wall,
+        "cpu_s": time.process_time() - cpu,
+        "memory_MB": (status_bytes("VmHWM") - before) / 2**20,
+    }
 
 
 def status_bytes(field: str) -> int:
     """A line of /proc/self/status: VmRSS, or VmHWM for its peak."""
     with open("/proc/self/status") as file:
-        for line in file:
-            if line.startswith(field):
-                return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        (line,) = (line for line in file if line.startswith(field))
+    return 1024 * int(line.split()[1])
 
 
 def main() -> None:
-    """Answer lines of standard input with measurements."""
+    """Measure two Hessians and print a line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", choices=MAKERS)
     parser.add_argument("structure")
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # keep what others print out of the answers
+    import ase.io
     import torch
 
     torch.set_num_threads(arguments.threads)
     hessian = MAKERS[arguments.name]()
-    import ase.io
-
     atoms = ase.io.read(arguments.structure)
-    before = status_bytes("VmRSS")
-    for _ in sys.stdin:
-        wall, cpu = time.perf_counter(), time.process_time()
-        hessian(atoms)
-        answer = {
-            "wall": time.perf_counter() - wall,
-            "cpu": time.process_time() - cpu,
-            "growth": status_bytes("VmHWM") - before,
-        }
-        print(json.dumps(answer), file=answers, flush=True)
+    first = cost(lambda: hessian(atoms))
+    row = cost(lambda: hessian(atoms))
+    row["first_wall_s"] = first["wall_s"]
+    row["memory_MB"] = first["memory_MB"]
+    print(json.dumps(row))
 
 
 if __name__ == "__main__":
