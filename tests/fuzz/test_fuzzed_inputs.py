@@ -12,7 +12,7 @@ from fuzzing.model_files import model_seeds
 from fuzzing.readers import READERS, FuzzFault, check_input
 from fuzzing.strategies import TARGETS
 from fuzzing.structures import structure_seeds
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 import equipot.data.reading.geometry
 
@@ -32,6 +32,7 @@ def fuzz(target, folder, examples):
         derandomize=True,
         database=None,
         deadline=None,
+        phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )(make_test(target, folder, outcomes))()
     return outcomes
