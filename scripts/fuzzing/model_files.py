@@ -66,25 +66,19 @@ def statistics() -> Statistics:
 @cache
 def model_seeds() -> dict[str, tuple[str, bytes]]:
     """File name and contents of models and a state, by variant."""
-    samples = [molecule("H2O"), bulk("O", "sc", a=2.0)]
     values = np.arange(12.0).reshape(6, 2) % 5
-    features = FeatureCloud.fit(np.array([1, 1, 1, 8, 8, 8]), values)
-    extra = {"provenance": {"seed": 0, "data": "none"}}
+    described = {
+        "extra": {"provenance": {"seed": 0, "data": "none"}},
+        "samples": [molecule("H2O"), bulk("O", "sc", a=2.0)],
+        "features": FeatureCloud.fit(np.array([1, 1, 1, 8, 8, 8]), values),
+    }
     seeds = {}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.safetensors")
         for name, variant in VARIANTS.items():
             config = ModelConfig.model_validate({**SMALL, **variant})
             model = build_potential(config, statistics(), seed=3)
-            save_potential(
-                path,
-                model,
-                config,
-                statistics(),
-                extra,
-                samples=samples,
-                features=features,
-            )
+            save_potential(path, model, config, statistics(), **described)
             seeds[name] = (path.name, _sorted(path.read_bytes()))
         states = Generations(Path(folder), STATE_KIND, STATE_VERSION)
         record = {"step": 3, "config": {"a": [1, 2.5, None]}, "history": [{"epoch": 1}]}

@@ -79,14 +79,15 @@ def check_input(target: str, path: Path) -> str:
     reader, expected = READERS[target]
     before = path.read_bytes()
     outcome = "read"
-    with warnings.catch_warnings(), _limited_memory(), _audited() as events:
+    _events.clear()
+    with warnings.catch_warnings(), _limited_memory():
         warnings.simplefilter("ignore")
         try:
             reader(path)
         except expected as error:
             outcome = "refused"
             _check_refusal(error, path)
-    _require(not events, f"executed: {events[:3]}")
+    _require(not _events, f"executed: {_events[:3]}")
     files = list(path.parent.iterdir())
     _require(files == [path], f"files were made or removed: {files}")
     _require(path.read_bytes() == before, "the input was changed")
@@ -105,27 +106,15 @@ def _limited_memory() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_AS, old)
 
 
-_events: list[str] | None = None
-_hooked = False
-
-
-@contextmanager
-def _audited() -> Iterator[list[str]]:
-    """Events of `FORBIDDEN` in the block; a hook of Python cannot be taken back."""
-    global _events, _hooked  # noqa: PLW0603
-    if not _hooked:
-        sys.addaudithook(_note)
-        _hooked = True
-    _events = events = []
-    try:
-        yield events
-    finally:
-        _events = None
+_events: list[str] = []
 
 
 def _note(event: str, arguments: tuple[Any, ...]) -> None:
-    if _events is not None and event in FORBIDDEN:
+    if event in FORBIDDEN:
         _events.append(f"{event}{arguments}"[:200])
+
+
+sys.addaudithook(_note)
 
 
 def _require(condition: object, message: str) -> None:
@@ -216,22 +205,19 @@ def _models(path: Path) -> None:
         finite = not tensor.is_floating_point() or tensor.isfinite().all()
         _require(finite, f"{name} is not finite")
     water = molecule("H2O")
-    if set(water.numbers.tolist()) <= set(potential.elements):
-        water.calc = EquipotCalculator(
-            potential, domain=load_domain(path), on_extrapolation="record"
-        )
-        _check_prediction(water)
-
-
-def _check_prediction(atoms: Atoms) -> None:
-    """Energy and forces are finite, or the calculator says that they are not."""
+    if not set(water.numbers.tolist()) <= set(potential.elements):
+        return
+    water.calc = EquipotCalculator(
+        potential, domain=load_domain(path), on_extrapolation="record"
+    )
     try:
-        values = (atoms.get_potential_energy(), atoms.get_forces())
+        values = (water.get_potential_energy(), water.get_forces())
     except Exception as error:
         if "not finite" not in str(error):
             raise
-        return
-    _require(all(np.isfinite(v).all() for v in values), "a prediction is not finite")
+    else:
+        finite = all(np.isfinite(value).all() for value in values)
+        _require(finite, "a prediction is not finite")
 
 
 def _check_atoms(atoms: Atoms) -> None:

@@ -37,21 +37,17 @@ def structure_seeds() -> dict[str, tuple[str, bytes]]:
             path = Path(folder, f"case.{name}")
             _write_one(path, name)
             seeds[name] = (path.name, path.read_bytes())
-        for name, content in {
-            "case.xyz": frames,
-            "labels.extxyz": _labeled(),
-            "case.traj": frames,
-        }.items():
-            write(Path(folder, name), content)
-            seeds[name] = (name, Path(folder, name).read_bytes())
+        own = {"extxyz": frames, "traj": frames, "extxyz labels": _labeled()}
+        for name, content in own.items():
+            path = Path(folder, f"case.{name.split()[0]}")
+            write(path, content)
+            seeds[name] = (path.name, path.read_bytes())
         for name in ("db", "json"):
             path = Path(folder, f"rows.{name}")
             with ase.db.connect(path, append=False, serial=True) as database:
                 for atoms in frames:
                     database.write(atoms, REF_energy=-3.0, data={"a": np.eye(3)})
             seeds[name] = (path.name, path.read_bytes())
-    seeds["extxyz"], seeds["traj"] = seeds.pop("case.xyz"), seeds.pop("case.traj")
-    seeds["extxyz labels"] = seeds.pop("labels.extxyz")
     seeds["extxyz.gz"] = ("case.xyz.gz", gzip.compress(seeds["extxyz"][1], mtime=0))
     return seeds
 
@@ -59,10 +55,9 @@ def structure_seeds() -> dict[str, tuple[str, bytes]]:
 def _write_one(path: Path, name: str) -> None:
     """Write the first structure that the format takes."""
     options = {"masses": True} if name == "lammps-data" else {}
-    plain = _crystal()
-    plain.calc = None
-    plain.set_constraint()
-    del plain.arrays["momenta"], plain.arrays["tags"]
+    plain = Atoms(
+        _crystal().symbols, _crystal().positions, cell=_crystal().cell, pbc=True
+    )
     for atoms in (plain, _crystal(), _water()):
         try:
             write(path, atoms, format=name, **options)
