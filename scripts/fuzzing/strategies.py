@@ -1,4 +1,4 @@
-"""Damaged inputs as strategies of hypothesis: seeds with pieces flipped, cut, spliced."""
+"""Damaged inputs as strategies of hypothesis: seeds flipped, cut and spliced."""
 
 import copy
 import json
