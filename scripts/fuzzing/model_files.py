@@ -12,7 +12,7 @@ import numpy as np
 from ase.build import bulk, molecule
 
 from equipot.checkpoint.file import save_potential
-from equipot.config.model import ModelConfig
+from equipot.config.model import parse_model
 from equipot.data.statistics import Statistics
 from equipot.domain import FeatureCloud
 from equipot.models import build_potential
@@ -76,7 +76,7 @@ def model_seeds() -> dict[str, tuple[str, bytes]]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.safetensors")
         for name, variant in VARIANTS.items():
-            config = ModelConfig.model_validate({**SMALL, **variant})
+            config = parse_model({**SMALL, **variant})
             model = build_potential(config, statistics(), seed=3)
             save_potential(path, model, config, statistics(), **described)
             seeds[name] = (path.name, _sorted(path.read_bytes()))
