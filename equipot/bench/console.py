@@ -11,7 +11,7 @@ from equipot.bench.conclusions import conclusions
 from equipot.bench.growth import growths
 from equipot.bench.measure import Ability, Cost, Result
 from equipot.bench.steps import STEPS
-from equipot.report.parts.markup import shown
+from equipot.report.parts.numbers import shown
 from equipot.system.terminal import Fitted
 from equipot.tensor_products import Path
 

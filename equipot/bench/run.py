@@ -1,4 +1,4 @@
-"""From settings to tables on the terminal, a page, and JSON."""
+"""From settings to tables on the terminal, and JSON."""
 
 from pathlib import Path
 
@@ -6,13 +6,11 @@ from rich.console import Console
 from rich.markup import escape
 
 from equipot.bench.console import summary
-from equipot.bench.html import write_page
 from equipot.bench.measure import Result, Settings, measure
 from equipot.bench.record import busy, facts, to_json
 from equipot.storage.atomic_file import make_folder, write_json
 from equipot.system.settings import compute_settings
 
-PAGE = "tensor_products.html"
 JSON = "tensor_products.json"
 
 
@@ -24,7 +22,7 @@ def run_bench(
     Args:
         settings: What to measure.
         threads: Of PyTorch; None leaves them as they are.
-        output: Folder for the page and the JSON file; None writes nothing.
+        output: Folder for the JSON file; None writes nothing.
 
     Returns:
         The findings.
@@ -41,8 +39,6 @@ def run_bench(
     screen.print(", ".join(f"{k} {escape(v)}" for k, v in about.items()))
     if output is not None:
         make_folder(output)
-        write_page(output / PAGE, result, about)
         write_json(output / JSON, to_json(result, about))
-        for name in (PAGE, JSON):
-            screen.print(f"wrote {escape(str(output / name))}", soft_wrap=True)
+        screen.print(f"wrote {escape(str(output / JSON))}", soft_wrap=True)
     return result
