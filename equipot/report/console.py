@@ -28,7 +28,7 @@ def summary(
     Args:
         evaluation: Result to show.
         header: Of the model.
-        notes: What the reader has to know of how the data were read.
+        notes: Sentences on how the data were read.
 
     Yields:
         Tables and sentences for a rich console.

@@ -107,7 +107,7 @@ def _details(header: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def certificate_sentence(about: Provenance) -> tuple[str, Sequence[str]] | None:
-    """What ``certificate.json`` beside the model says, and the failed checks.
+    """Content of ``certificate.json`` beside the model, and the failed checks.
 
     Returns:
         A sentence and failures; None without the file.

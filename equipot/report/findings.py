@@ -56,13 +56,13 @@ def committee_sentence(evaluation: Evaluation) -> str | None:
 
 
 def defined(evaluation: Evaluation) -> list[Quantity]:
-    """Properties that the structures have, whether they are labelled or not."""
+    """Properties that the structures have, whether they are labeled or not."""
     periodic = bool(evaluation.pbc.all(axis=1).any())
     return [q for q in QUANTITIES if q.key != "stress" or periodic]
 
 
 def warnings(evaluation: Evaluation, header: Mapping[str, Any]) -> Iterator[str]:
-    """What a reader has to know before relying on the numbers.
+    """Reasons why the numbers may be uncertain or not transferable.
 
     Args:
         evaluation: Result to judge.

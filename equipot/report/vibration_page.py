@@ -2,7 +2,7 @@
 
 from equipot.report.parts.made import UNKNOWN, Made
 from equipot.report.parts.movie import mode_movie
-from equipot.report.parts.numbers import minus
+from equipot.report.parts.numbers import minus, plural
 from equipot.report.parts.page import Table, full, render
 from equipot.report.parts.svg import figure
 from equipot.report.workflow_plots import draw_frequencies
@@ -64,8 +64,8 @@ def summary(vibrations: Vibrations) -> str:
     kinds = {0: "a minimum", 1: "a saddle point of first order"}
     kind = kinds.get(imaginary, f"a saddle point of order {imaginary}")
     if unresolved := int(vibrations.unresolved.sum()):
-        plural = "s" if unresolved > 1 else ""
-        kind += f", but for {unresolved} mode{plural} that cannot be told from zero"
+        modes = plural(unresolved, "mode")
+        kind += f", except for {modes} that cannot be distinguished from zero"
     return (
         f"{len(vibrations.frequencies)} modes, {imaginary} imaginary: {kind}. "
         f"Zero-point energy {vibrations.zero_point_energy:.4f} eV {vibrations.per}."

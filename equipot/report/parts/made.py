@@ -35,7 +35,7 @@ class Made:
         return record
 
     def stamped(self, frames: Sequence[Atoms]) -> list[Atoms]:
-        """Copies of structures that say what made them; results go with them."""
+        """Copies of structures with their results, and the origin in ``info``."""
         facts = {} if self.origin is None else self.origin.info()
         copies = []
         for frame in frames:
