@@ -1,7 +1,7 @@
 """Plots of errors; each function draws on an empty figure."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from ase.data import chemical_symbols
@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from equipot.evaluation.results import Compared, Evaluation
 from equipot.report.parts.svg import INK, SERIES
@@ -42,10 +42,8 @@ def draw_parity(figure: Figure, compared: Compared, quantity: Quantity) -> None:
     margin = 0.04 * (high - low) or 0.1 * abs(high) or 1.0
     limits = (low - margin, high + margin)
     axes.plot(limits, limits, color=INK, lw=0.7, alpha=0.6, zorder=1)
-    _cloud(axes, compared.reference, compared.predicted, extent=(*limits, *limits))
-    axes.set(xlim=limits, ylim=limits)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(MaxNLocator(5))
+    _cloud(axes, compared.reference, compared.predicted, (*limits, *limits))
+    axes.locator_params(nbins=6)
     axes.set_xlabel(f"label / {quantity.unit}")
     axes.set_ylabel(f"prediction / {quantity.unit}")
 
@@ -76,8 +74,7 @@ def draw_residuals(figure: Figure, compared: Compared, quantity: Quantity) -> No
     axes.set_ylim(0.6, 2.0 * max(counts.max(), 1))
     _plain_ticks(axes.yaxis)
     axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.set_xlabel(f"error / {quantity.error_unit}")
-    axes.set_ylabel("labels per bin")
+    axes.set(xlabel=f"error / {quantity.error_unit}", ylabel="labels per bin")
 
 
 def draw_force_errors(figure: Figure, evaluation: Evaluation) -> None:
@@ -85,18 +82,24 @@ def draw_force_errors(figure: Figure, evaluation: Evaluation) -> None:
 
     Args:
         figure: Empty figure.
-        evaluation: Holds at least one labelled force that is not zero.
+        evaluation: Holds at least one labeled force that is not zero.
     """
     axes = figure.add_subplot()
     length = np.linalg.norm(evaluation.forces.reference, axis=1)
     error = MEV_PER_EV * np.linalg.norm(evaluation.forces.error, axis=1)
     shown = np.isfinite(error) & (length > 0) & (error > 0)
-    _log_cloud(axes, length[shown], error[shown])
-    x = np.array(axes.get_xlim())
-    for share, label in ((1.0, "100 %"), (0.1, "10 %"), (0.01, "1 %")):
-        axes.plot(x, MEV_PER_EV * share * x, ":", color=INK, lw=0.8, alpha=0.7)
-        _label_guide(axes, MEV_PER_EV * share, label)
-    _median_line(axes, length[shown], error[shown])
+    x, y = length[shown], error[shown]
+    # without the smallest thousandth, which a logarithmic axis would stretch
+    low_x, low_y = np.quantile(x, 0.001) / 1.3, np.quantile(y, 0.001) / 1.3
+    _cloud(axes, x, y, (low_x, 1.5 * x.max(), low_y, 2.0 * y.max()), scale="log")
+    _plain_ticks(axes.xaxis)
+    _plain_ticks(axes.yaxis)
+    _median_line(axes, x, y)
+    ends = np.array(axes.get_xlim())
+    for percentage in (100, 10, 1):
+        slope = MEV_PER_EV * percentage / 100
+        axes.plot(ends, slope * ends, ":", color=INK, lw=0.8, alpha=0.7)
+        _label_guide(axes, slope, f"{percentage} %")
     axes.set_xlabel("length of the force / (eV/Å)")
     axes.set_ylabel("error of the force / (meV/Å)")
 
@@ -115,15 +118,7 @@ def draw_closeness(
     error = MEV_PER_EV * evaluation.largest_force_error
     shown = np.isfinite(closeness) & (error > 0)
     axes.axvline(1.0, color=SERIES[1], lw=1.2, ls="--")
-    axes.scatter(
-        closeness[shown],
-        error[shown],
-        s=9,
-        c=POINTS,
-        alpha=0.6,
-        linewidths=0,
-        rasterized=True,
-    )
+    _points(axes, closeness[shown], error[shown], 9)
     axes.set_yscale("log")
     _plain_ticks(axes.yaxis)
     _few_log_ticks(axes)
@@ -136,25 +131,24 @@ def draw_elements(figure: Figure, evaluation: Evaluation, most: int = 6) -> None
 
     Args:
         figure: Empty figure.
-        evaluation: Holds at least one labelled force.
+        evaluation: Holds at least one labeled force.
         most: Elements shown; those with the most labels are.
     """
     axes = figure.add_subplot()
     error = MEV_PER_EV * np.abs(evaluation.forces.error)
-    labelled = np.isfinite(error).all(axis=1)
-    numbers, counts = np.unique(evaluation.atomic_numbers[labelled], return_counts=True)
+    labeled = np.isfinite(error).all(axis=1)
+    numbers, counts = np.unique(evaluation.atomic_numbers[labeled], return_counts=True)
     chosen = sorted(numbers[np.argsort(-counts, kind="stable")][:most].tolist())
     starts = []
     for color, number in zip(SERIES, chosen, strict=False):
-        own = np.sort(error[labelled & (evaluation.atomic_numbers == number)].ravel())
+        own = np.sort(error[labeled & (evaluation.atomic_numbers == number)].ravel())
         share = np.linspace(0, 100, 200)
         line = np.maximum(np.percentile(own, share), 1e-12)
         axes.plot(line, share, color=color, label=chemical_symbols[number])
         starts.append(line[2])
     axes.set_xscale("log")
-    axes.set_xlim(left=max(min(starts), 1e-6))
+    axes.set(xlim=(max(min(starts), 1e-6), None), ylim=(0, 100))
     _plain_ticks(axes.xaxis)
-    axes.set_ylim(0, 100)
     axes.set_xlabel("error of a component below / (meV/Å)")
     axes.set_ylabel("share of components / %")
     axes.legend(loc="upper left", handlelength=1.2)
@@ -162,7 +156,6 @@ def draw_elements(figure: Figure, evaluation: Evaluation, most: int = 6) -> None
 
 def draw_curves(
     figure: Figure,
-    x_name: str,
     curves: Mapping[str, tuple[Float[np.ndarray, " rows"], Float[np.ndarray, " rows"]]],
     unit: str,
 ) -> None:
@@ -170,8 +163,7 @@ def draw_curves(
 
     Args:
         figure: Empty figure.
-        x_name: What the abscissa counts.
-        curves: Abscissa and positive ordinate by name of the curve.
+        curves: Epoch and positive ordinate by name of the curve.
         unit: Label of the ordinate.
     """
     axes = figure.add_subplot()
@@ -182,8 +174,7 @@ def draw_curves(
     _plain_ticks(axes.yaxis)
     _few_log_ticks(axes)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    axes.set_xlabel(x_name)
-    axes.set_ylabel(unit)
+    axes.set(xlabel="epoch", ylabel=unit)
     if len(curves) > 1:
         axes.legend(loc="upper right", handlelength=1.2)
 
@@ -192,60 +183,35 @@ def _cloud(
     axes: Axes,
     x: Float[np.ndarray, " points"],
     y: Float[np.ndarray, " points"],
-    extent: tuple[float, float, float, float],
+    limits: tuple[float, float, float, float],
+    scale: Literal["linear", "log"] = "linear",
 ) -> None:
+    """Points, or their density where there are many; sets scale and limits."""
+    axes.set(xscale=scale, yscale=scale, xlim=limits[:2], ylim=limits[2:])
     if len(x) < MANY_POINTS:
-        size = 14 if len(x) < 200 else 6
-        axes.scatter(x, y, s=size, c=POINTS, alpha=0.6, linewidths=0, rasterized=True)
+        _points(axes, x, y, 14 if len(x) < 200 else 6)
         return
+    inside = (x >= limits[0]) & (y >= limits[2])
     axes.hexbin(
-        x,
-        y,
+        x[inside],
+        y[inside],
         gridsize=70,
         bins="log",
         mincnt=1,
         cmap=DENSITY,
-        extent=extent,
+        xscale=scale,
+        yscale=scale,
+        extent=tuple(np.log10(limits)) if scale == "log" else limits,
         linewidths=0.1,
         rasterized=True,
     )
-
-
-def _log_cloud(
-    axes: Axes, x: Float[np.ndarray, " points"], y: Float[np.ndarray, " points"]
-) -> None:
-    """Cloud on logarithmic axes that leaves out the last thousandth of small values."""
-    axes.set(xscale="log", yscale="log")
-    low_x, low_y = np.quantile(x, 0.001) / 1.3, np.quantile(y, 0.001) / 1.3
-    limits = (low_x, 1.5 * x.max(), low_y, 2.0 * y.max())
-    inside = (x >= low_x) & (y >= low_y)
-    if len(x) < MANY_POINTS:
-        axes.scatter(
-            x[inside],
-            y[inside],
-            s=6,
-            c=POINTS,
-            alpha=0.5,
-            linewidths=0,
-            rasterized=True,
-        )
-    else:
-        axes.hexbin(
-            x[inside],
-            y[inside],
-            gridsize=60,
-            bins="log",
-            mincnt=1,
-            cmap=DENSITY,
-            xscale="log",
-            yscale="log",
-            extent=tuple(np.log10(limits)),
-            linewidths=0.1,
-            rasterized=True,
-        )
     axes.set(xlim=limits[:2], ylim=limits[2:])
-    _plain_ticks(axes.xaxis)
-    _plain_ticks(axes.yaxis)
+
+
+def _points(
+    axes: Axes, x: Float[np.ndarray, " points"], y: Float[np.ndarray, " points"], s: int
+) -> None:
+    axes.scatter(x, y, s=s, c=POINTS, alpha=0.6, linewidths=0, rasterized=True)
 
 
 def _median_line(
@@ -268,14 +234,13 @@ def _label_guide(axes: Axes, slope: float, label: str) -> None:
     leaves_at_top = slope * right > top
     x, y = (top / slope, top) if leaves_at_top else (right, slope * right)
     if axes.get_xlim()[0] < x and axes.get_ylim()[0] < y:
-        offset = (-3, -9) if leaves_at_top else (-3, -3)
         axes.annotate(
             label,
             (x, y),
-            xytext=offset,
+            xytext=(-3, -9 if leaves_at_top else -3),
             textcoords="offset points",
             ha="right",
-            va="top" if not leaves_at_top else "center",
+            va="center" if leaves_at_top else "top",
             fontsize=7,
         )
 
@@ -291,12 +256,6 @@ def _few_log_ticks(axes: Axes) -> None:
 
 
 def _plain_ticks(axis: Axis) -> None:
-    axis.set_major_formatter(FuncFormatter(_plain))
+    """Labels without powers of ten."""
+    axis.set_major_formatter("{x:g}")
     axis.set_minor_formatter(NullFormatter())
-
-
-def _plain(value: float, _: int | None = None) -> str:
-    """Tick label without powers of ten where it is short enough."""
-    if value == 0 or 1e-3 <= abs(value) < 1e5:
-        return f"{value:g}"
-    return f"{value:.0e}".replace("e-0", "e-").replace("e+0", "e")

@@ -17,7 +17,7 @@ for (const movie of document.querySelectorAll(".movie")) {
 
   function positions() {
     if (scene.frames) return scene.frames[Number(slider.value)];
-    const mode = scene.modes[Number(choice.value)].vectors;
+    const mode = scene.modes[Number(choice.value)];
     const reach = Number(slider.value) * Math.sin(clock * 2 * Math.PI);
     return scene.positions.map((p, i) => p.map((x, k) => x + reach * mode[i][k]));
   }
