@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable
 from ctypes import Array, c_int
 from dataclasses import dataclass
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -130,12 +130,12 @@ class OtherUser:
         os.setuid(self.uid)
 
 
-def follow(watch: Watch, parts: dict[str, list[tuple[type, str]]]) -> None:
+def follow(watch: Watch, parts: dict[str, list[tuple[type | ModuleType, str]]]) -> None:
     """Note what the run is doing.
 
     Args:
         watch: Gets the index of the phase.
-        parts: Methods by name of the phase that they are.
+        parts: Methods and functions by name of the phase that they are.
     """
     for phase, methods in parts.items():
         for owner, name in methods:

@@ -17,6 +17,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import ModuleType
 from typing import Any, final
 
 import ase.io
@@ -38,7 +39,7 @@ from equipot.md.thermodynamics import COLUMNS
 from equipot.storage.atomic_file import PARTIAL
 from equipot.storage.rotation import Generations
 from equipot.storage.tensor_file import TensorFileError, read_tensor_file
-from equipot.training import logs, run, state, trainer
+from equipot.training import finish, logs, state, trainer
 
 logging.getLogger("tensorboard").setLevel(logging.ERROR)
 
@@ -51,11 +52,11 @@ STARTUP = 120.0
 STUCK = 99
 """Exit status of a run that did not end."""
 
-PARTS = {
+PARTS: dict[str, list[tuple[type | ModuleType, str]]] = {
     "steps": [(trainer.Trainer, "_step"), (driver.Simulation, "_make_step")],
     "state": [(Generations, "save")],
     "validation": [(trainer.Trainer, "_validate")],
-    "test": [(run._Run, "_test")],
+    "test": [(finish, "evaluate_best_model")],
     "log": [
         (driver.Simulation, "_write_row"),
         (driver.Simulation, "_write_frame"),

@@ -272,7 +272,7 @@ def test_a_run_that_is_under_way_keeps_its_schedule(train, monkeypatch):
         raise Stopped
 
     with monkeypatch.context() as patch:
-        patch.setattr("equipot.training.run._Run._test", stop)
+        patch.setattr("equipot.training.finish.evaluate_best_model", stop)
         patch.setattr("equipot.training.trainer.Trainer._verdict", lambda _: None)
         patch.setattr("equipot.training.trainer.Trainer._end_epoch", stop)
         with pytest.raises(Stopped):
