@@ -34,7 +34,7 @@ from equipot.storage.atomic_file import write_json
 from equipot.system.environment import describe_environment
 from equipot.tensor_products import REFERENCE
 from equipot.training import run
-from equipot.training.position import Row
+from equipot.training.progress import Row
 from equipot.training.run import run_training
 
 ROOT = Path(__file__).parents[1]
@@ -120,7 +120,7 @@ def train(
     config = load_config(CONFIG, overrides, TrainConfig)
     silent = Console(file=StringIO())
     result = run_training(config, root / (name or backend), console=silent)
-    return result.position.history
+    return result.progress.history
 
 
 @contextmanager

@@ -14,15 +14,15 @@ from equipot.storage.atomic_file import write_json
 from equipot.system.terminal import Fitted
 from equipot.training.feature_cloud import fit_features
 from equipot.training.logs import Journal
-from equipot.training.position import Position
 from equipot.training.prepare import Prepared
+from equipot.training.progress import TrainingProgress
 from equipot.training.save import save_model
 from equipot.training.step import evaluate, labeled_outputs, make_batch
 from equipot.training.summary import error_table
 
 
 def finish(
-    prepared: Prepared, position: Position, journal: Journal
+    prepared: Prepared, progress: TrainingProgress, journal: Journal
 ) -> tuple[dict[str, Any], ModelCertificate | None]:
     """Test and verify the best model.
 
@@ -30,12 +30,14 @@ def finish(
         Errors of the best model by set, and its certificate unless
         ``training.certify`` is off.
     """
-    errors = evaluate_best_model(prepared, position)
+    errors = evaluate_best_model(prepared, progress)
     journal.show(Fitted(error_table(errors)))
     return errors, _certify(prepared, journal)
 
 
-def evaluate_best_model(prepared: Prepared, position: Position) -> dict[str, Any]:
+def evaluate_best_model(
+    prepared: Prepared, progress: TrainingProgress
+) -> dict[str, Any]:
     """Errors of the best model on the validation set and all test sets.
 
     They are written to ``metrics.json`` and, with the history and the learned features
@@ -53,17 +55,17 @@ def evaluate_best_model(prepared: Prepared, position: Position) -> dict[str, Any
         if examples
     }
     summary = {
-        "best_epoch": position.best_epoch,
-        "epochs": position.epoch,
-        "epochs_done": position.epochs_done,
+        "best_epoch": progress.best_epoch,
+        "epochs": progress.epoch,
+        "epochs_done": progress.epochs_done,
         "epochs_asked": training.epochs,
-        "finished": position.finished,
-        "steps": position.step,
+        "finished": progress.finished,
+        "steps": progress.step,
         "errors": errors,
     }
     # Without times, so that equal runs give equal files.
     history = [
-        {k: v for k, v in row.items() if k != "seconds"} for row in position.history
+        {k: v for k, v in row.items() if k != "seconds"} for row in progress.history
     ]
     extra = {
         "provenance": read_header(path)["provenance"],
@@ -71,7 +73,7 @@ def evaluate_best_model(prepared: Prepared, position: Position) -> dict[str, Any
     }
     features = fit_features(model, dataset.train, dataset.valid, training)
     save_model(prepared, path, model, extra, features=features)
-    times = {"seconds": position.seconds, "history": position.history}
+    times = {"seconds": progress.seconds, "history": progress.history}
     write_json(prepared.files.metrics, {**summary, **times})
     return errors
 

@@ -14,10 +14,10 @@ from equipot.storage.tensor_file import digest
 from equipot.system.interrupt import Interruption, watch_signals
 from equipot.training.bad_batch import write_examples
 from equipot.training.build import build_limits, build_trainer, unused_labels
-from equipot.training.logs import CsvLog, Journal, OldEnd, TensorBoardLog
-from equipot.training.position import OUT_OF_TIME, Position
+from equipot.training.logs import CsvLog, Journal, StaleResult, TensorBoardLog
 from equipot.training.prepare import Prepared
-from equipot.training.progress import ProgressBar
+from equipot.training.progress import OUT_OF_TIME, TrainingProgress
+from equipot.training.progress_bar import ProgressBar
 from equipot.training.rng import seed_everything
 from equipot.training.save import provenance, save_model
 from equipot.training.state import State
@@ -26,7 +26,7 @@ from equipot.training.trainer import BadBatchError, Trainer
 from equipot.verify.golden import golden_outputs
 
 
-def fit(prepared: Prepared, journal: Journal) -> Position:
+def fit(prepared: Prepared, journal: Journal) -> TrainingProgress:
     """Train from the start or from the saved state, until an end or a signal.
 
     Returns:
@@ -43,19 +43,19 @@ def fit(prepared: Prepared, journal: Journal) -> Position:
     seed_everything(prepared.config.seed)
     if prepared.state is not None:
         _resume(trainer, prepared, prepared.state, journal)
-    position = _optimize(trainer, prepared)
-    if position.finished is None:
+    progress = _optimize(trainer, prepared)
+    if progress.finished is None:
         journal.say(
-            f"interrupted at step {position.step}; the state is in "
+            f"interrupted at step {progress.step}; the state is in "
             f"{prepared.states.paths[0]}; go on with --resume"
         )
-        return position
-    journal.say(f"training ends: {position.finished}")
-    if position.finished == OUT_OF_TIME:
-        warning = not_annealed(trainer.schedule, trainer.progress)
+        return progress
+    journal.say(f"training ends: {progress.finished}")
+    if progress.finished == OUT_OF_TIME:
+        warning = not_annealed(trainer.schedule, trainer.fractional_epoch)
         if warning is not None:
             journal.warn(warning)
-    return position
+    return progress
 
 
 def _build_trainer(prepared: Prepared, journal: Journal) -> Trainer:
@@ -87,8 +87,8 @@ def _build_trainer(prepared: Prepared, journal: Journal) -> Trainer:
         save_state=save_state,
         save_model=save,
         observers=[
-            OldEnd(files.metrics),
-            OldEnd(files.certificate),
+            StaleResult(files.metrics),
+            StaleResult(files.certificate),
             CsvLog(files.table),
             TensorBoardLog(files.tensorboard),
             ProgressBar(journal),
@@ -129,15 +129,15 @@ def _resume(
 ) -> None:
     """Load a state, restore its best model, and apply new epochs or a new budget."""
     trainer.load_state(state)
-    journal.say(f"resuming at step {trainer.position.step}")
+    journal.say(f"resuming at step {trainer.progress.step}")
     _restore_best_model(trainer, prepared, journal)
     before = TrainConfig.model_validate(state.record["config"]).training
     message = replan(
-        trainer.position,
+        trainer.progress,
         trainer.schedule,
         build_limits(before),
         trainer.limits,
-        trainer.progress,
+        trainer.fractional_epoch,
     )
     if message is not None:
         journal.say(message)
@@ -150,7 +150,7 @@ def _restore_best_model(trainer: Trainer, prepared: Prepared, journal: Journal) 
     saved again where the run repeats bit for bit, but not with another number of
     threads, or under a time budget.
     """
-    epoch, path = trainer.position.best_epoch, prepared.files.best
+    epoch, path = trainer.progress.best_epoch, prepared.files.best
     if epoch is None or not trainer.best:
         return
     try:
@@ -160,14 +160,14 @@ def _restore_best_model(trainer: Trainer, prepared: Prepared, journal: Journal) 
     else:
         if digest(weights) == digest(trainer.best):
             return
-        journal.say(f"{path} goes back to epoch {epoch:g}")
+        journal.say(f"{path} is restored to epoch {epoch:g}")
     seed = prepared.config.seed
     model = build_potential(prepared.model, prepared.statistics, seed=seed)
     model.load_state_dict(trainer.best)
     save_model(prepared, path, model, provenance(prepared, epoch))
 
 
-def _optimize(trainer: Trainer, prepared: Prepared) -> Position:
+def _optimize(trainer: Trainer, prepared: Prepared) -> TrainingProgress:
     main = threading.current_thread() is threading.main_thread()
     watching = watch_signals() if main else nullcontext(Interruption())
     bad_batch = prepared.files.bad_batch

@@ -14,8 +14,8 @@ from equipot.system.settings import compute_settings
 from equipot.training.finish import finish
 from equipot.training.fit import fit
 from equipot.training.logs import Journal
-from equipot.training.position import Position
 from equipot.training.prepare import prepare
+from equipot.training.progress import TrainingProgress
 from equipot.training.run_directory import RunDirectory
 
 
@@ -25,7 +25,7 @@ class TrainingResult:
 
     directory: RunDirectory
     """Its files."""
-    position: Position
+    progress: TrainingProgress
     """How far training came; `finished` is None if it was interrupted."""
     errors: dict[str, Any]
     """Errors of the best model by set; empty if training was interrupted."""
@@ -65,8 +65,8 @@ def run_training(
     ):
         journal = Journal(files.log, console or Console())
         prepared = prepare(config, files, journal, resume=resume)
-        position = fit(prepared, journal)
-        if position.finished is None:
-            return TrainingResult(files, position, {})
-        errors, certificate = finish(prepared, position, journal)
-        return TrainingResult(files, position, errors, certificate)
+        progress = fit(prepared, journal)
+        if progress.finished is None:
+            return TrainingResult(files, progress, {})
+        errors, certificate = finish(prepared, progress, journal)
+        return TrainingResult(files, progress, errors, certificate)
