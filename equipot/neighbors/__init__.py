@@ -1,7 +1,7 @@
 """Periodic neighbor lists: every directed pair of atoms closer than a cutoff."""
 
 from equipot.neighbors.completeness import IncompleteGraphError, check_complete
-from equipot.neighbors.dimensionality import dimensionality
+from equipot.neighbors.dimensionality import connected_parts, dimensionality
 from equipot.neighbors.graph_builder import build_graph
 from equipot.neighbors.interface import BACKENDS, NeighborList, neighbor_list
 from equipot.neighbors.pyg import from_pyg
@@ -14,6 +14,7 @@ __all__ = [
     "VerletList",
     "build_graph",
     "check_complete",
+    "connected_parts",
     "dimensionality",
     "from_pyg",
     "neighbor_list",
