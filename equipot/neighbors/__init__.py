@@ -1,14 +1,16 @@
 """Periodic neighbor lists: every directed pair of atoms closer than a cutoff."""
 
+from equipot.neighbors.canonical_list import CanonicalList
 from equipot.neighbors.completeness import IncompleteGraphError, check_complete
 from equipot.neighbors.dimensionality import connected_parts, dimensionality
-from equipot.neighbors.graph_builder import build_graph
+from equipot.neighbors.graph_builder import build_graph, graph_with_neighbors
 from equipot.neighbors.interface import BACKENDS, NeighborList, neighbor_list
 from equipot.neighbors.pyg import from_pyg
 from equipot.neighbors.verlet import VerletList
 
 __all__ = [
     "BACKENDS",
+    "CanonicalList",
     "IncompleteGraphError",
     "NeighborList",
     "VerletList",
@@ -17,5 +19,6 @@ __all__ = [
     "connected_parts",
     "dimensionality",
     "from_pyg",
+    "graph_with_neighbors",
     "neighbor_list",
 ]

@@ -1,16 +1,16 @@
 import numpy as np
 
-from equipot.calculators.canonical import CanonicalEdges
+from equipot.neighbors import CanonicalList
 
 
 def test_edges_do_not_depend_on_when_the_list_was_built(silica):
     rng = np.random.default_rng(1)
-    early = CanonicalEdges(4.0, skin=1.5)
+    early = CanonicalList(4.0, skin=1.5)
     early(silica)
 
     silica.positions += rng.normal(0, 0.1, silica.positions.shape)
-    late = CanonicalEdges(4.0, skin=1.5)
-    fresh = CanonicalEdges(4.0, skin=0.0)
+    late = CanonicalList(4.0, skin=1.5)
+    fresh = CanonicalList(4.0, skin=0.0)
     first, second, third = early(silica), late(silica), fresh(silica)
 
     assert early._verlet.rebuilds == 1
