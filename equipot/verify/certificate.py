@@ -227,15 +227,13 @@ def certify_potential(
         ValueError: If there is no atom, or no such level.
     """
     start = time.perf_counter()
-    # without a layer there is nothing that a mirror could change
-    handed = "SO(3)" in {spec.symmetry for spec in potential.backbone.specs}
     energies = None if statistics is None else statistics.energy_range
     scale = None if statistics is None else statistics.energy_scale
     found = certify(
         with_backend(potential, potential.backend, torch.float64),
         structures,
         potential.elements,
-        reflections=not handed,
+        reflections=potential.backbone.symmetry == "O(3)",
         reference_energies=potential.reference_energies,
         closest=closest,
         typical_force=scale,

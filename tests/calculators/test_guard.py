@@ -9,7 +9,7 @@ from ase.build import molecule
 
 from equipot.calculators import EquipotCalculator, ExtrapolationError
 from equipot.checkpoint.file import load_domain, save_potential
-from equipot.config.model import ModelConfig
+from equipot.config.model import NequIPConfig
 from equipot.domain import Domain, FeatureCloud
 from equipot.models import build_potential
 from equipot.neighbors import build_graph
@@ -110,7 +110,7 @@ def test_warnings_come_once_for_each_kind(small):
 
 
 def test_a_domain_of_a_file_is_that_of_its_statistics_and_features(tmp_path):
-    config = ModelConfig(
+    config = NequIPConfig(
         cutoff=4.0,
         lmax=1,
         channels=4,
