@@ -234,7 +234,9 @@ def mueller_and_brown(monkeypatch):
     """`equipot saddle` on a surface of two dimensions in place of a model."""
     calculator = mueller_brown()
     calculator.models = ()
-    monkeypatch.setattr("equipot.cli.saddle.load_calculator", lambda *_: calculator)
+    monkeypatch.setattr(
+        "equipot.cli.calculation.load_calculator", lambda *_: calculator
+    )
     monkeypatch.setattr("equipot.workflows.model_hessian", lambda c: c.hessian)
 
 
@@ -244,7 +246,9 @@ def stillinger_and_weber(monkeypatch):
     calculator = stillinger_weber_silicon()
     calculator.models = ()
     calculator.potential = SimpleNamespace(cutoff=3.77)
-    monkeypatch.setattr("equipot.cli.eos.load_calculator", lambda *_: calculator)
+    monkeypatch.setattr(
+        "equipot.cli.calculation.load_calculator", lambda *_: calculator
+    )
     monkeypatch.setattr("equipot.workflows.model_hessian", lambda c, *_: c.hessian)
 
 
