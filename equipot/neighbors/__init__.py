@@ -5,7 +5,7 @@ from equipot.neighbors.completeness import IncompleteGraphError, check_complete
 from equipot.neighbors.dimensionality import connected_parts, dimensionality
 from equipot.neighbors.graph_builder import build_graph, graph_with_neighbors
 from equipot.neighbors.interface import BACKENDS, NeighborList, neighbor_list
-from equipot.neighbors.pyg import from_pyg
+from equipot.neighbors.pyg import from_pyg, to_pyg
 from equipot.neighbors.verlet import VerletList
 
 __all__ = [
@@ -21,4 +21,5 @@ __all__ = [
     "from_pyg",
     "graph_with_neighbors",
     "neighbor_list",
+    "to_pyg",
 ]
