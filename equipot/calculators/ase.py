@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from ase import Atoms
 from ase.calculators.calculator import (
     CalculationFailed,
@@ -15,16 +14,16 @@ from ase.calculators.calculator import (
 )
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from equipot.calculators.canonical import CanonicalEdges, Edges
 from equipot.calculators.guard import Guard
 from equipot.calculators.self_check import Every, SelfCheck
 from equipot.checkpoint.file import load_domain, load_potential, read_header
-from equipot.domain import Domain, Excursion, Pairs
+from equipot.domain import Domain, Excursion
 from equipot.graph.atomic_graph import AtomicGraph
 from equipot.hessians import hessian
 from equipot.models.committee import Committee, CommitteePrediction
 from equipot.models.potential import Potential
 from equipot.models.prediction import Output, Prediction
+from equipot.neighbors import CanonicalList, NeighborList, build_graph
 from equipot.neighbors.cell import SMALLEST_VOLUME, complete_rows
 from equipot.storage.provenance import ModelIdentity
 from equipot.storage.tensor_file import digest
@@ -139,7 +138,7 @@ class EquipotCalculator(Calculator):
         self.excursions: tuple[Excursion, ...] = ()
         """How the last structure lies beyond the training set."""
         self._guard = Guard(self.domains, on_extrapolation, max_spread)
-        self._edges = CanonicalEdges(self.potential.cutoff, skin)
+        self._edges = CanonicalList(self.potential.cutoff, skin)
         self._self_check = SelfCheck(self.potential.cutoff, check_neighbors)
         self._evaluations = 0
 
@@ -332,29 +331,23 @@ class EquipotCalculator(Calculator):
             outputs.add("stresses")
         return outputs
 
-    def _graph(self, atoms: Atoms, edges: Edges) -> AtomicGraph:
-        device = self.potential.device
-        return AtomicGraph(
-            positions=torch.from_numpy(atoms.get_positions()).to(device),
-            atomic_numbers=torch.from_numpy(atoms.numbers.astype(np.int64)).to(device),
-            cell=torch.from_numpy(atoms.cell.array.copy()[None]).to(device),
-            pbc=torch.from_numpy(atoms.pbc.copy()[None]).to(device),
-            batch=torch.zeros(len(atoms), dtype=torch.long, device=device),
-            edge_index=torch.from_numpy(edges.index).to(device),
-            edge_shift=torch.from_numpy(edges.shift).to(device),
-            cutoff=self.potential.cutoff,
+    def _graph(self, atoms: Atoms, edges: NeighborList) -> AtomicGraph:
+        potential = self.potential
+        return build_graph(
+            atoms, potential.cutoff, device=potential.device, neighbors=edges
         )
 
-    def _checked_edges(self, atoms: Atoms) -> Edges:
+    def _checked_edges(self, atoms: Atoms) -> NeighborList:
         edges = self._edges(atoms)
         if self._self_check.due(atoms, self._evaluations):
             self._self_check.compare(atoms, edges)
         self._evaluations += 1
         return edges
 
-    def _watch(self, atoms: Atoms, edges: Edges, prediction: Prediction | None) -> None:
-        pairs = Pairs(edges.index, edges.shift, edges.distances, self.potential.cutoff)
-        self.excursions = self._guard.watch(atoms, pairs, prediction)
+    def _watch(
+        self, atoms: Atoms, edges: NeighborList, prediction: Prediction | None
+    ) -> None:
+        self.excursions = self._guard.watch(atoms, edges, prediction)
         self._guard.act(self.excursions)
 
 

@@ -9,9 +9,10 @@ from ase.calculators.calculator import CalculationFailed
 from jaxtyping import Float
 from torch import Tensor
 
-from equipot.domain import Domain, Excursion, Pairs
+from equipot.domain import Domain, Excursion
 from equipot.models.committee import CommitteePrediction
 from equipot.models.prediction import Prediction
+from equipot.neighbors import NeighborList
 
 ACTIONS = ("error", "warn", "record", "ignore")
 
@@ -71,13 +72,13 @@ class Guard:
         )
 
     def watch(
-        self, atoms: Atoms, pairs: Pairs, prediction: Prediction | None
+        self, atoms: Atoms, pairs: NeighborList, prediction: Prediction | None
     ) -> tuple[Excursion, ...]:
         """Look at a structure and at what is predicted for it.
 
         Args:
             atoms: The structure.
-            pairs: Within the cutoff.
+            pairs: Its neighbor list.
             prediction: For it; None looks at the structure alone.
 
         Returns:
@@ -112,7 +113,7 @@ class Guard:
             self._warn(excursions)
 
     def _of_predictions(
-        self, atoms: Atoms, pairs: Pairs, prediction: Prediction
+        self, atoms: Atoms, pairs: NeighborList, prediction: Prediction
     ) -> list[Excursion]:
         if isinstance(prediction, CommitteePrediction):
             members: Sequence[Prediction] = prediction.members

@@ -8,8 +8,7 @@ from ase import Atoms
 from ase.calculators.calculator import CalculationFailed
 from jaxtyping import Bool, Int
 
-from equipot.calculators.canonical import Edges
-from equipot.neighbors import neighbor_list
+from equipot.neighbors import NeighborList, neighbor_list
 
 Every = Literal["auto", "never"] | int
 """How often neighbors are searched a second time."""
@@ -68,12 +67,12 @@ class SelfCheck:
             return True
         return evaluation % EVERY_UNUSUAL == 0 and is_unusual(atoms, self.cutoff)
 
-    def compare(self, atoms: Atoms, edges: Edges) -> None:
+    def compare(self, atoms: Atoms, edges: NeighborList) -> None:
         """Search again, in another way.
 
         Args:
             atoms: The structure.
-            edges: What was found.
+            edges: Its neighbor list.
 
         Raises:
             NeighborMismatchError: If the other search finds other pairs.

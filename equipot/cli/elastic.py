@@ -1,25 +1,19 @@
 """`equipot elastic`: elastic constants of a crystal from second derivatives."""
 
-import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from equipot.cli.calculation import (
+    explain_calculations,
+    prepare_calculation,
+    print_warnings,
+)
 from equipot.cli.errors import explain_errors
 from equipot.cli.models import MODEL_HELP
 from equipot.cli.relaxing import Hessian, relaxed_first
-from equipot.cli.structures import (
-    Backend,
-    Device,
-    Dtype,
-    Extrapolate,
-    asked_committee,
-    explain_calculations,
-    load_calculator,
-    origin_of,
-    read_structure,
-)
+from equipot.cli.structures import Backend, Device, Dtype, Extrapolate
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,18 +23,6 @@ if TYPE_CHECKING:
 
 RELAXED = 1e-5
 """Force in eV/Å to which the crystal is relaxed first."""
-
-MODULI = {
-    "bulk_voigt": "GPa",
-    "bulk_reuss": "GPa",
-    "bulk_hill": "GPa",
-    "shear_voigt": "GPa",
-    "shear_reuss": "GPa",
-    "shear_hill": "GPa",
-    "young": "GPa",
-    "poisson": "",
-}
-"""What is printed, and in which unit."""
 
 VOIGT = ("xx", "yy", "zz", "yz", "xz", "xy")
 
@@ -73,17 +55,13 @@ def elastic(
     energy.
     """
     from equipot.hessians import elastic_constants
-    from equipot.workflows.crystal import check_crystal
-    from equipot.workflows.per_what import contents
+    from equipot.report.workflow_files import write_elastic
     from equipot.workflows.second_derivatives import model_graph
     from equipot.workflows.standard_axes import standard_axes
 
-    atoms = read_structure(structure)
-    calculator = load_calculator(model, device, dtype, backend, extrapolate)
-    origin = origin_of(calculator, structure)
-    cutoff = calculator.potential.cutoff
-    check_crystal(atoms, "elastic constants", cutoff=cutoff, needs_volume=True)
-    atoms.calc = calculator
+    given = prepare_calculation(model, [structure], device, dtype, backend, extrapolate)
+    atoms = given.crystal("elastic constants", needs_volume=True)
+    calculator = given.calculator
     if relax_first or cell:
         atoms = relaxed_first(
             atoms, calculator, cell=cell, fmax=RELAXED, hessian=hessian
@@ -91,63 +69,17 @@ def elastic(
     constants = elastic_constants(calculator.potential, model_graph(calculator, atoms))
     axes = standard_axes(atoms)
     _print_constants(constants, axes)
-    record = _moduli(constants)
-    for name, value in record.items():
-        typer.echo(f"{name.replace('_', ' '):>16}{value:12.3f} {MODULI[name]}".rstrip())
+    for name, value in constants.moduli.averages.items():
+        unit = "" if name == "poisson" else "GPa"
+        typer.echo(f"{name.replace('_', ' '):>16}{value:12.3f} {unit}".rstrip())
     typer.echo("stable" if constants.stable else "UNSTABLE")
     if not constants.invariant:
-        typer.secho(f"warning: {_drifts(constants)}", fg="yellow", err=True)
-    made = asked_committee(origin, calculator, {"crystal": atoms})
+        print_warnings([_drifts(constants)])
+    made = given.made({"crystal": atoms})
     if json_file is not None:
-        from equipot.storage.atomic_file import make_folder, write_json
-
-        make_folder(json_file.parent)
-        held = contents(atoms.get_chemical_symbols())
-        write_json(
-            json_file,
-            {
-                "cell": {
-                    **held.record(),
-                    "volume_cubic_angstrom": float(atoms.get_volume()),
-                    "vectors_angstrom": atoms.cell.array.tolist(),
-                },
-                "axes": "Cartesian axes of the structure",
-                "birch_gpa": constants.birch.tolist(),
-                "brugger_gpa": constants.brugger.tolist(),
-                "clamped_birch_gpa": constants.clamped_birch.tolist(),
-                "stress_gpa": constants.stress.tolist(),
-                "standard_axes": _in_standard_axes(constants, axes),
-                "moduli": {
-                    # JSON has no NaN; averages of an unstable crystal can be that
-                    name: value if math.isfinite(value) else None
-                    for name, value in record.items()
-                },
-                "stable": constants.stable,
-                "translation_ev_per_square_angstrom": constants.translation,
-                "translations_cost_nothing": constants.invariant,
-                **made.record(),
-            },
-        )
+        write_elastic(json_file, constants, atoms, axes, made)
     if not (constants.stable and constants.invariant):
         raise typer.Exit(1)
-
-
-def _moduli(constants: "ElasticConstants") -> dict[str, float]:
-    return {name: getattr(constants.moduli, name) for name in MODULI}
-
-
-def _in_standard_axes(
-    constants: "ElasticConstants", axes: "StandardAxes | None"
-) -> dict[str, Any] | None:
-    from equipot.hessians import turned_stiffness
-
-    if axes is None:
-        return None
-    return {
-        "space_group": axes.space_group,
-        "rotation": axes.rotation.tolist(),
-        "birch_gpa": turned_stiffness(constants.birch, axes.rotation).tolist(),
-    }
 
 
 def _drifts(constants: "ElasticConstants") -> str:

@@ -6,22 +6,16 @@ from typing import Annotated
 
 import typer
 
+from equipot.cli.calculation import (
+    collected_warnings,
+    explain_calculations,
+    prepare_calculation,
+    print_warnings,
+)
 from equipot.cli.errors import explain_errors
 from equipot.cli.models import MODEL_HELP
 from equipot.cli.relaxing import Hessian, Progress, relaxed_first
-from equipot.cli.structures import (
-    Backend,
-    Device,
-    Dtype,
-    Extrapolate,
-    Force,
-    asked_committee,
-    collected_warnings,
-    explain_calculations,
-    load_calculator,
-    origin_of,
-    read_structure,
-)
+from equipot.cli.structures import Backend, Device, Dtype, Extrapolate, Force
 
 
 class Kind(StrEnum):
@@ -88,27 +82,19 @@ def eos(
     """
     from equipot.report.eos_page import summary
     from equipot.report.workflow_files import write_equation_of_state
-    from equipot.workflows import model_hessian
-    from equipot.workflows.crystal import check_crystal
     from equipot.workflows.equation_of_state import equation_of_state
 
-    atoms = read_structure(structure)
-    calculator = load_calculator(model, device, dtype, backend, extrapolate)
-    origin = origin_of(calculator, structure)
-    check_crystal(
-        atoms,
-        "equations of state",
-        cutoff=calculator.potential.cutoff,
-        needs_volume=True,
-    )
-    atoms.calc = calculator
+    given = prepare_calculation(model, [structure], device, dtype, backend, extrapolate)
+    atoms = given.crystal("equations of state", needs_volume=True)
     if cell:
-        atoms = relaxed_first(atoms, calculator, cell=True, fmax=fmax, hessian=hessian)
+        atoms = relaxed_first(
+            atoms, given.calculator, cell=True, fmax=fmax, hessian=hessian
+        )
     progress = Progress()
     with collected_warnings() as warnings:
         found = equation_of_state(
             atoms,
-            None if hessian is False else model_hessian(calculator),
+            None if hessian is False else given.hessian,
             kind=kind.value,
             points=points,
             span=span,
@@ -124,10 +110,9 @@ def eos(
         typer.echo("{:12.4f}{:18.6f}{:16.4f}".format(*row))
     typer.echo(f"{found.kind}, relaxed: {found.relaxed}")
     typer.echo(summary(found))
-    for text in found.doubts:
-        typer.secho(f"warning: {text}", fg="yellow", err=True)
+    print_warnings(found.doubts)
     title = atoms.get_chemical_formula(empirical=True)
     lowest = found.frames[int(found.energies.argmin())]
-    made = asked_committee(origin, calculator, {"lowest structure of the scan": lowest})
+    made = given.made({"lowest structure of the scan": lowest})
     write_equation_of_state(output, found, title, tuple(warnings), made)
     typer.echo(f"written: {output}/report.html, eos.json, scan.xyz")

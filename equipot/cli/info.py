@@ -163,7 +163,7 @@ def _training(header: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _length(header: Mapping[str, Any], training: Mapping[str, Any]) -> str:
     """How many epochs the run had, and why it ended before the last."""
-    from equipot.training.position import ALL_EPOCHS, OUT_OF_TIME, PLANNED_EPOCHS
+    from equipot.training.progress import ALL_EPOCHS, OUT_OF_TIME, PLANNED_EPOCHS
 
     # headers of earlier versions say less
     history = training.get("history") or [{"epoch": training["epochs"]}]

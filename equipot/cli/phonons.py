@@ -8,21 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from equipot.cli.calculation import (
+    collected_warnings,
+    explain_calculations,
+    prepare_calculation,
+    print_warnings,
+)
 from equipot.cli.errors import explain_errors
 from equipot.cli.models import MODEL_HELP
 from equipot.cli.relaxing import Hessian, relaxed_first
-from equipot.cli.structures import (
-    Backend,
-    Device,
-    Dtype,
-    Extrapolate,
-    asked_committee,
-    collected_warnings,
-    explain_calculations,
-    load_calculator,
-    origin_of,
-    read_structure,
-)
+from equipot.cli.structures import Backend, Device, Dtype, Extrapolate
 
 if TYPE_CHECKING:
     from equipot.workflows.phonons import Phonons
@@ -80,17 +75,13 @@ def phonons(
     from equipot.report.phonon_page import doubts, stability
     from equipot.report.workflow_files import write_phonons
     from equipot.workflows import model_products
-    from equipot.workflows.crystal import check_crystal
     from equipot.workflows.phonons import force_constants, supercell_around
     from equipot.workflows.phonons import phonons as lattice_dynamics
     from equipot.workflows.second_derivatives import difference_step, interaction_range
 
     wanted = None if supercell is None else parse_supercell(supercell)
-    atoms = read_structure(structure)
-    calculator = load_calculator(model, device, dtype, backend, extrapolate)
-    origin = origin_of(calculator, structure)
-    check_crystal(atoms, "phonons", cutoff=calculator.potential.cutoff)
-    atoms.calc = calculator
+    given = prepare_calculation(model, [structure], device, dtype, backend, extrapolate)
+    atoms, calculator = given.crystal("phonons"), given.calculator
     if relax_first or cell:
         atoms = relaxed_first(
             atoms, calculator, cell=cell, fmax=RELAXED, hessian=hessian
@@ -114,10 +105,9 @@ def phonons(
     result = lattice_dynamics(constants)
     typer.echo(stability(result))
     _print_thermal(result)
-    for text in doubts(result):
-        typer.secho(f"warning: {text}", fg="yellow", err=True)
+    print_warnings(doubts(result))
     title = atoms.get_chemical_formula(empirical=True)
-    made = asked_committee(origin, calculator, {"crystal": atoms})
+    made = given.made({"crystal": atoms})
     write_phonons(output, result, title, tuple(warnings), made)
     typer.echo(f"written: {output}/report.html, phonons.json, phonopy_params.yaml")
     if not result.invariant:

@@ -5,21 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from equipot.cli.calculation import explain_calculations, prepare_calculation
 from equipot.cli.errors import explain_errors
 from equipot.cli.models import MODEL_HELP
 from equipot.cli.relaxing import Hessian, run_relaxation
-from equipot.cli.structures import (
-    Backend,
-    Device,
-    Dtype,
-    Extrapolate,
-    Force,
-    asked_committee,
-    explain_calculations,
-    load_calculator,
-    origin_of,
-    read_structure,
-)
+from equipot.cli.structures import Backend, Device, Dtype, Extrapolate, Force
 
 if TYPE_CHECKING:
     from equipot.workflows import Relaxation
@@ -78,18 +68,16 @@ def relax(
     from equipot.report.workflow_files import write_relaxation
 
     _check_files(structure, output, trajectory)
-    atoms = read_structure(structure)
     strains = [] if cell_mask is None else cell_mask.replace(",", " ").split()
     if cell_mask is not None and not strains:
         raise ValueError("--cell-mask expects names such as xx,yy,xy, got none")
-    calculator = load_calculator(model, device, dtype, backend, extrapolate)
-    origin = origin_of(calculator, structure)
+    given = prepare_calculation(model, [structure], device, dtype, backend, extrapolate)
     result = run_relaxation(
-        atoms,
-        calculator,
+        given.atoms,
+        given.calculator,
         hessian=hessian,
         trajectory=trajectory,
-        origin=origin,
+        origin=given.origin,
         cell=cell,
         strains=strains,
         pressure=pressure,
@@ -99,7 +87,7 @@ def relax(
         max_steps=max_steps,
     )
     _print(result, cell=cell)
-    made = asked_committee(origin, calculator, {"relaxed structure": result.atoms})
+    made = given.made({"relaxed structure": result.atoms})
     write_relaxation(output, result, made)
     written = [output] if trajectory is None else [output, trajectory]
     typer.echo(f"written: {', '.join(map(str, written))}")

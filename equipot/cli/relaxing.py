@@ -3,8 +3,11 @@
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from warnings import warn
 
 import typer
+
+from equipot.cli.calculation import print_warnings
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -111,7 +114,7 @@ def run_relaxation(
     for note in result.notes:
         typer.secho(f"note: {note}", dim=True, err=True)
     if result.net_force > DRIFT:
-        typer.secho(f"warning: {_drifts(result)}", fg="yellow", err=True)
+        print_warnings([_drifts(result)])
     return result
 
 
@@ -119,19 +122,28 @@ def relaxed_first(
     atoms: "Atoms",
     calculator: "EquipotCalculator",
     *,
-    cell: bool,
+    cell: bool = False,
     fmax: float,
     hessian: bool | None = None,
+    required: bool = True,
 ) -> "Atoms":
-    """Go to the minimum before its properties are computed, and say where it is.
+    """Relax a structure before its properties are computed, and print the energy.
+
+    Args:
+        atoms: Start.
+        calculator: Of the model.
+        cell: Whether to relax the cell, too.
+        fmax: Force in eV/Å to relax to.
+        hessian: See `run_relaxation`.
+        required: Whether to raise if the force is not reached, instead of a warning.
 
     Raises:
-        ValueError: If it is not reached.
+        ValueError: If the relaxation is required and does not converge.
     """
     from equipot.workflows.per_what import per_what
 
     result = run_relaxation(atoms, calculator, hessian=hessian, cell=cell, fmax=fmax)
-    if not result.converged:
+    if required and not result.converged:
         raise ValueError(
             f"the structure is not relaxed after {result.steps} steps: the largest "
             f"force is {result.max_force:.2g} eV/Å, expected less than {fmax:g}; relax "
@@ -140,6 +152,12 @@ def relaxed_first(
     typer.echo(
         f"relaxed in {result.steps} steps: {result.energy:.6f} eV {per_what(atoms)}"
     )
+    if not result.converged:
+        warn(
+            f"the relaxation did not converge: {result.max_force:.2g} eV/Å are left "
+            f"after {result.steps} steps, {fmax:g} were asked for",
+            stacklevel=2,
+        )
     relaxed = result.atoms
     relaxed.calc = calculator
     return relaxed

@@ -5,21 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from equipot.cli.errors import explain_errors
-from equipot.cli.models import MODEL_HELP
-from equipot.cli.structures import (
-    Backend,
-    Device,
-    Dtype,
-    Extrapolate,
-    Force,
-    asked_committee,
+from equipot.cli.calculation import (
     collected_warnings,
     explain_calculations,
-    load_calculator,
-    origin_of,
-    read_structure,
+    prepare_calculation,
 )
+from equipot.cli.errors import explain_errors
+from equipot.cli.models import MODEL_HELP
+from equipot.cli.structures import Backend, Device, Dtype, Extrapolate, Force
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,19 +78,15 @@ def saddle(
     """
     from equipot.report.reaction_page import verdict
     from equipot.report.workflow_files import write_reaction
-    from equipot.workflows import find_saddle, model_hessian, reaction_through
+    from equipot.workflows import find_saddle, reaction_through
 
-    guess = read_structure(structure)
-    guess.calc = calculator = load_calculator(
-        model, device, dtype, backend, extrapolate
-    )
-    origin = origin_of(calculator, structure, *(() if other is None else (other,)))
-    hessian = model_hessian(calculator)
+    sources = [structure] if other is None else [structure, other]
+    given = prepare_calculation(model, sources, device, dtype, backend, extrapolate)
+    guess, hessian = given.atoms, given.hessian
     minima, direction = [], None
     if other is not None:
-        end = read_structure(other)
-        end.calc = calculator
-        minima = _minima(guess, end, hessian)
+        start, end = given.structures
+        minima = _minima(start, end, hessian)
         guess, direction = _between(minima, images)
     found = find_saddle(
         guess,
@@ -113,7 +102,7 @@ def saddle(
             f"{found.max_force:.3g} eV/Å and {found.num_negative} curvatures are "
             "negative; start nearer to it, or give both minima"
         )
-    found.atoms.calc = calculator
+    found.atoms.calc = given.calculator
     with collected_warnings() as warnings:
         reaction = reaction_through(
             found.atoms,
@@ -131,7 +120,7 @@ def saddle(
         "saddle point": reaction.saddle.atoms,
         "end": reaction.end.atoms,
     }
-    made = asked_committee(origin, calculator, points)
+    made = given.made(points)
     write_reaction(output, reaction, title, tuple(warnings), made)
     typer.echo(f"written: {output}/report.html, reaction.json, path.xyz, points.xyz")
     if reaction.problems:

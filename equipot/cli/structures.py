@@ -1,10 +1,6 @@
-"""Structures with a potential, as the commands on second derivatives take them."""
+"""Structures as commands read them, and the options of commands that compute them."""
 
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from functools import wraps
-from typing import TYPE_CHECKING, Annotated, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,13 +8,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ase import Atoms
-
-    from equipot.calculators import EquipotCalculator
-    from equipot.report.parts.made import Made
-    from equipot.storage.provenance import Origin
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: cuda if there is one.")]
 Dtype = Annotated[
@@ -43,73 +32,6 @@ Force = Annotated[
 ]
 
 
-def load_calculator(
-    model: "Path", device: str, dtype: str, backend: str | None, extrapolate: bool
-) -> "EquipotCalculator":
-    """Calculator of a model or a committee, in float64 unless asked otherwise.
-
-    Prints the members of a committee.
-    """
-    from equipot.calculators import EquipotCalculator
-    from equipot.cli.models import described_committee, model_files
-
-    calculator = EquipotCalculator(
-        model_files(model),
-        device=device,
-        dtype=dtype,
-        backend=backend,
-        on_extrapolation="warn" if extrapolate else "error",
-        always=("forces", "stress"),
-    )
-    if len(calculator.models) > 1:
-        typer.echo(described_committee(calculator.models))
-    return calculator
-
-
-def origin_of(calculator: "EquipotCalculator", *sources: str) -> "Origin":
-    """What a result is made with from here on.
-
-    Args:
-        calculator: Of the model or committee.
-        sources: Structures as they were given to `read_structure`.
-    """
-    from pathlib import Path
-
-    from equipot.storage.provenance import Origin, file_sha256
-
-    files = [_split_index(Path(source))[0] for source in sources]
-    return Origin(calculator.models, {str(f): file_sha256(f) for f in files})
-
-
-def asked_committee(
-    origin: "Origin",
-    calculator: "EquipotCalculator",
-    structures: "Mapping[str, Atoms]",
-) -> "Made":
-    """Ask and print how far the members of a committee are apart.
-
-    Args:
-        origin: What the result is made with.
-        calculator: Of the model or committee.
-        structures: Where to ask, by what they are.
-
-    Returns:
-        The origin and, of a committee, its spread at each structure.
-    """
-    from equipot.report.parts.made import Made
-    from equipot.workflows.committee import committee_spread
-
-    if len(origin.models) < 2:
-        return Made(origin)
-    found = [
-        committee_spread(calculator, atoms, name) for name, atoms in structures.items()
-    ]
-    spreads = tuple(spread for spread in found if spread is not None)
-    for spread in spreads:
-        typer.echo(spread.sentence())
-    return Made(origin, spreads)
-
-
 def read_structure(source: str) -> "Atoms":
     """One structure of a file, the last one unless ``FILE@INDEX`` says otherwise.
 
@@ -132,7 +54,7 @@ def read_structure(source: str) -> "Atoms":
     from equipot.data.reading.unclear import refuse_unclear
     from equipot.data.unlabeled import without_labels
 
-    path, index = _split_index(Path(source))
+    path, index = split_index(Path(source))
     if path.suffix == ".safetensors":
         raise ValueError(
             f"{path} is a model, expected a file with a structure: the order is MODEL "
@@ -153,7 +75,7 @@ def read_structure(source: str) -> "Atoms":
     return without_labels(found)
 
 
-def _split_index(source: "Path") -> tuple["Path", int]:
+def split_index(source: "Path") -> tuple["Path", int]:
     """File and number of the frame."""
     if source.exists() or "@" not in source.name:
         return source, -1
@@ -164,44 +86,3 @@ def _split_index(source: "Path") -> tuple["Path", int]:
         raise ValueError(
             f"expected one structure, FILE or FILE@INDEX with a number, got {source}"
         ) from error
-
-
-def explain_calculations(command: Callable[P, R]) -> Callable[P, R]:
-    """Decorate a command so that a structure that cannot be computed is bad input.
-
-    Args:
-        command: Whose calculations may leave what the potential knows.
-
-    Returns:
-        The command; it raises `ValueError` where ASE says that a calculation failed.
-    """
-
-    @wraps(command)
-    def explained(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return command(*args, **kwargs)
-        except RuntimeError as error:
-            from ase.calculators.calculator import CalculatorError
-
-            if not isinstance(error, CalculatorError):
-                raise
-            raise ValueError(f"{error} (--extrapolate here)") from error
-
-    return explained
-
-
-@contextmanager
-def collected_warnings() -> Iterator[list[str]]:
-    """Show warnings, and keep them for a report.
-
-    Yields:
-        A list that holds their texts at the end.
-    """
-    texts: list[str] = []
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        yield texts
-    for warning in caught:
-        text = " ".join(str(warning.message).split())
-        texts.append(text)
-        typer.secho(f"warning: {text}", fg="yellow", err=True)

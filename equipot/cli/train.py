@@ -65,7 +65,7 @@ def train(
         _finish(run_training(checked, directory, resume=resume, console=console))
         return
     results = train_members(checked, directory, members, resume, console)
-    if results[-1].position.finished is None:
+    if results[-1].progress.finished is None:
         raise typer.Exit(INTERRUPTED)
     models = ", ".join(str(result.directory.best) for result in results)
     typer.echo(
@@ -78,7 +78,7 @@ def train(
 
 def _finish(result: "TrainingResult") -> None:
     """Name the files of a run."""
-    if result.position.finished is None:
+    if result.progress.finished is None:
         raise typer.Exit(INTERRUPTED)
     files = result.directory
     typer.echo(f"model: {files.best}\nerrors: {files.metrics}\nlog: {files.log}")

@@ -6,25 +6,18 @@ from warnings import warn
 
 import typer
 
-from equipot.cli.errors import explain_errors
-from equipot.cli.models import MODEL_HELP
-from equipot.cli.structures import (
-    Backend,
-    Device,
-    Dtype,
-    Extrapolate,
-    asked_committee,
+from equipot.cli.calculation import (
     collected_warnings,
     explain_calculations,
-    load_calculator,
-    origin_of,
-    read_structure,
+    prepare_calculation,
 )
+from equipot.cli.errors import explain_errors
+from equipot.cli.models import MODEL_HELP
+from equipot.cli.relaxing import relaxed_first
+from equipot.cli.structures import Backend, Device, Dtype, Extrapolate
 
 if TYPE_CHECKING:
-    from ase import Atoms
-
-    from equipot.workflows import HessianFunction, Vibrations
+    from equipot.workflows import Vibrations
     from equipot.workflows.thermochemistry import Thermochemistry
 
 RELAXED = 1e-4
@@ -85,20 +78,15 @@ def vibrations(
     """
     from equipot.report.vibration_page import summary
     from equipot.report.workflow_files import write_vibrations
-    from equipot.workflows import model_hessian
     from equipot.workflows import vibrations as normal_modes
 
-    atoms = read_structure(structure)
-    atoms.calc = calculator = load_calculator(
-        model, device, dtype, backend, extrapolate
-    )
-    origin = origin_of(calculator, structure)
-    hessian = model_hessian(calculator)
+    given = prepare_calculation(model, [structure], device, dtype, backend, extrapolate)
+    atoms = given.atoms
     thermal = None
     with collected_warnings() as warnings:
         if relax_first:
-            atoms = _relaxed(atoms, hessian)
-        modes = normal_modes(atoms, hessian)
+            atoms = relaxed_first(atoms, given.calculator, fmax=RELAXED, required=False)
+        modes = normal_modes(atoms, given.hessian)
         for remark in modes.remarks:
             warn(remark, stacklevel=2)
         _print_modes(modes, summary(modes))
@@ -113,31 +101,12 @@ def vibrations(
     else:
         warnings.append(problem)
     title = atoms.get_chemical_formula()
-    made = asked_committee(origin, calculator, {"stationary structure": modes.atoms})
+    made = given.made({"stationary structure": modes.atoms})
     write_vibrations(output, modes, thermal, title, tuple(warnings), made)
     typer.echo(f"written: {output}/report.html, vibrations.json, modes.xyz")
     if thermal is None:
         typer.secho(f"error: {problem}", fg="red", err=True)
         raise typer.Exit(1)
-
-
-def _relaxed(atoms: "Atoms", hessian: "HessianFunction") -> "Atoms":
-    """At the minimum next to a structure, with the same calculator."""
-    from equipot.workflows import relax
-    from equipot.workflows.per_what import per_what
-
-    result = relax(atoms, hessian, fmax=RELAXED)
-    typer.echo(
-        f"relaxed in {result.steps} steps: {result.energy:.6f} eV {per_what(atoms)}"
-    )
-    if not result.converged:
-        warn(
-            f"the relaxation did not converge: {result.max_force:.2g} eV/Å are left "
-            f"after {result.steps} steps, {RELAXED:g} were asked for",
-            stacklevel=2,
-        )
-    result.atoms.calc = atoms.calc
-    return result.atoms
 
 
 def _print_modes(modes: "Vibrations", summary: str) -> None:

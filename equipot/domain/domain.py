@@ -1,12 +1,11 @@
 """Where a potential was trained, with margins, compared with where it is used."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from equipot.data.pairs import pair_name, parse_pair
 from equipot.data.statistics import Statistics
@@ -21,34 +20,11 @@ from equipot.domain.margins import (
     widened_energies,
     widened_neighbors,
 )
-from equipot.neighbors import dimensionality
+from equipot.neighbors import NeighborList, dimensionality
 
 HEAVIEST = 118
 NEAREST_SHOWN = 3
 WHOLE = "structure"
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Directed pairs of atoms within the cutoff of a potential."""
-
-    index: Int[np.ndarray, "2 edges"]
-    """Senders and receivers."""
-    shift: Int[np.ndarray, "edges 3"]
-    """Lattice translations of the senders."""
-    distances: Float[np.ndarray, " edges"]
-    """In Å."""
-    cutoff: float
-    """In Å."""
-
-    def within(self, cutoff: float) -> "Pairs":
-        """Those closer than a distance in Å, which is not above the cutoff."""
-        if cutoff >= self.cutoff:
-            return self
-        inside = self.distances < cutoff
-        return Pairs(
-            self.index[:, inside], self.shift[inside], self.distances[inside], cutoff
-        )
 
 
 class Domain:
@@ -125,14 +101,16 @@ class Domain:
         """
         return float(self._nearest[first, second])
 
-    def excursions_of_structure(self, atoms: Atoms, pairs: Pairs) -> list[Excursion]:
+    def excursions_of_structure(
+        self, atoms: Atoms, pairs: NeighborList
+    ) -> list[Excursion]:
         """How a structure lies beyond the training set, worst first of each kind.
 
         Args:
             atoms: The structure.
-            pairs: Its pairs, at least those within the cutoff.
+            pairs: Its neighbor list.
         """
-        pairs = pairs.within(self.cutoff)
+        pairs = pairs.within(min(self.cutoff, pairs.cutoff))
         if not len(pairs.distances):
             return []  # free atoms, whose energy is known
         found = (
@@ -145,7 +123,7 @@ class Domain:
     def excursions_of_prediction(
         self,
         atoms: Atoms,
-        pairs: Pairs,
+        pairs: NeighborList,
         *,
         energy: float,
         forces: Float[np.ndarray, "atoms 3"] | None,
@@ -155,12 +133,12 @@ class Domain:
 
         Args:
             atoms: The structure.
-            pairs: Its pairs, at least those within the cutoff.
+            pairs: Its neighbor list.
             energy: In eV, free atoms included.
             forces: In eV/Å, if they were predicted.
             features: Of the last layer, if there are any.
         """
-        pairs = pairs.within(self.cutoff)
+        pairs = pairs.within(min(self.cutoff, pairs.cutoff))
         if not len(pairs.distances):
             return []
         found = (
@@ -170,7 +148,7 @@ class Domain:
         )
         return [excursion for excursion in found if excursion is not None]
 
-    def _too_near(self, atoms: Atoms, pairs: Pairs) -> Excursion | None:
+    def _too_near(self, atoms: Atoms, pairs: NeighborList) -> Excursion | None:
         numbers = atoms.numbers
         limits = self._nearest[numbers[pairs.index[0]], numbers[pairs.index[1]]]
         below = pairs.distances < limits
@@ -194,7 +172,7 @@ class Domain:
         )
         return Excursion("distance", name, (i, j), distance, limit, message)
 
-    def _neighbors_outside(self, atoms: Atoms, pairs: Pairs) -> Excursion | None:
+    def _neighbors_outside(self, atoms: Atoms, pairs: NeighborList) -> Excursion | None:
         if self._neighbors is None:
             return None
         counts = np.bincount(pairs.index[1], minlength=len(atoms))
@@ -217,7 +195,7 @@ class Domain:
             f"{highest[worst]:.0f} are allowed){_nearest(atoms, pairs, worst)}",
         )
 
-    def _density_outside(self, atoms: Atoms, pairs: Pairs) -> Excursion | None:
+    def _density_outside(self, atoms: Atoms, pairs: NeighborList) -> Excursion | None:
         if self.density is None or not atoms.pbc.all():
             return None
         density = len(atoms) / float(atoms.get_volume())
@@ -256,7 +234,7 @@ class Domain:
         )
 
     def _force_too_large(
-        self, atoms: Atoms, pairs: Pairs, forces: Float[np.ndarray, "atoms 3"]
+        self, atoms: Atoms, pairs: NeighborList, forces: Float[np.ndarray, "atoms 3"]
     ) -> Excursion | None:
         if self.largest_force is None:
             return None
@@ -278,7 +256,10 @@ class Domain:
         )
 
     def _unusual(
-        self, atoms: Atoms, pairs: Pairs, features: Float[np.ndarray, "atoms channels"]
+        self,
+        atoms: Atoms,
+        pairs: NeighborList,
+        features: Float[np.ndarray, "atoms channels"],
     ) -> Excursion | None:
         if self.features is None:
             return None
@@ -326,7 +307,7 @@ def _table_of_elements(
     return table
 
 
-def _nearest(atoms: Atoms, pairs: Pairs, atom: int) -> str:
+def _nearest(atoms: Atoms, pairs: NeighborList, atom: int) -> str:
     """Who is around an atom, nearest first."""
     around = np.flatnonzero(pairs.index[1] == atom)
     if not len(around):

@@ -40,6 +40,12 @@ class Moduli:
     stable: bool
     """Whether all eigenvalues are positive; if not, averages carry no meaning."""
 
+    @property
+    def averages(self) -> dict[str, float]:
+        """Isotropic averages by name, in GPa but for Poisson's ratio."""
+        others = ("eigenvalues", "stable")
+        return {name: x for name, x in vars(self).items() if name not in others}
+
 
 def turned_stiffness(stiffness: Matrix, rotation: Float64[np.ndarray, "3 3"]) -> Matrix:
     """Elastic constants of the same crystal in other axes.

@@ -1,6 +1,6 @@
 """What of a large structure some atoms and their forces can feel: sub-graphs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -76,15 +76,13 @@ class Neighborhoods:
         whole = self.graph
         device = whole.positions.device
         chosen = torch.from_numpy(atoms).to(device)
-        graph = AtomicGraph(
+        graph = replace(
+            whole,
             positions=whole.positions.detach()[chosen],
             atomic_numbers=whole.atomic_numbers[chosen],
-            cell=whole.cell,
-            pbc=whole.pbc,
             batch=torch.zeros_like(chosen),
             edge_index=torch.from_numpy(np.stack([senders, receivers])).to(device),
             edge_shift=torch.from_numpy(self._shift[edges]).to(device),
-            cutoff=whole.cutoff,
         )
         pointers = np.searchsorted(copies, np.arange(len(centres) + 1))
         return Surroundings(partial_graph(graph), atoms, distance, pointers)

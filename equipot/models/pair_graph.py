@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from equipot.graph.atomic_graph import AtomicGraph, collate, edge_vectors
-from equipot.neighbors import neighbor_list
+from equipot.neighbors import graph_with_neighbors, neighbor_list
 
 MOST_ATOMS = 2048
 """Atoms of molecules up to which all distances are cheaper than a search."""
@@ -73,14 +73,5 @@ def _search(graph: AtomicGraph, n: int, cutoff: float) -> AtomicGraph:
         graph.pbc[n].cpu().numpy(),
         cutoff,
     )
-    device = positions.device
-    return AtomicGraph(
-        positions=positions,
-        atomic_numbers=graph.atomic_numbers[atoms],
-        cell=cell[None],
-        pbc=graph.pbc[n : n + 1],
-        batch=torch.zeros(len(positions), dtype=torch.long, device=device),
-        edge_index=torch.from_numpy(found.index).to(device),
-        edge_shift=torch.from_numpy(found.shift).to(device),
-        cutoff=cutoff,
-    )
+    numbers = graph.atomic_numbers[atoms]
+    return graph_with_neighbors(positions, numbers, cell, graph.pbc[n], found, cutoff)

@@ -1,21 +1,25 @@
 """Periodic neighbor lists: every directed pair of atoms closer than a cutoff."""
 
+from equipot.neighbors.canonical_list import CanonicalList
 from equipot.neighbors.completeness import IncompleteGraphError, check_complete
-from equipot.neighbors.dimensionality import dimensionality
-from equipot.neighbors.graph_builder import build_graph
+from equipot.neighbors.dimensionality import connected_parts, dimensionality
+from equipot.neighbors.graph_builder import build_graph, graph_with_neighbors
 from equipot.neighbors.interface import BACKENDS, NeighborList, neighbor_list
 from equipot.neighbors.pyg import from_pyg, to_pyg
 from equipot.neighbors.verlet import VerletList
 
 __all__ = [
     "BACKENDS",
+    "CanonicalList",
     "IncompleteGraphError",
     "NeighborList",
     "VerletList",
     "build_graph",
     "check_complete",
+    "connected_parts",
     "dimensionality",
     "from_pyg",
+    "graph_with_neighbors",
     "neighbor_list",
     "to_pyg",
 ]

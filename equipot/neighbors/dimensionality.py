@@ -1,4 +1,4 @@
-"""Along how many directions a structure is connected to its own images."""
+"""Connected parts of a structure, and in how many directions they are periodic."""
 
 import numpy as np
 from jaxtyping import Int
@@ -25,10 +25,8 @@ def dimensionality(
     """
     if not index.shape[1]:
         return 0
-    graph = coo_array((np.ones(index.shape[1], bool), tuple(index)), (count, count))
-    _, part = connected_components(graph, directed=False)
+    part, cell = connected_parts(index, shift, count)
     senders, receivers = index
-    cell = _cells_along_edges(index, shift, part)
     # An edge that closes a loop leads to an image of the atom that the tree leads to.
     loops = cell[receivers] + shift - cell[senders]
     closed = np.unique(np.column_stack([part[receivers], loops]), axis=0)
@@ -42,24 +40,34 @@ def dimensionality(
     )
 
 
-def _cells_along_edges(
-    index: Int[np.ndarray, "2 edges"],
-    shift: Int[np.ndarray, "edges 3"],
-    part: Int[np.ndarray, " atoms"],
-) -> Int[np.ndarray, "atoms 3"]:
-    """Cell of the image of each atom that a walk from the first one of its part meets.
+def connected_parts(
+    index: Int[np.ndarray, "2 edges"], shift: Int[np.ndarray, "edges 3"], count: int
+) -> tuple[Int[np.ndarray, " atoms"], Int[np.ndarray, "atoms 3"]]:
+    """Connected parts of a structure, unwrapped across the periodic boundary.
 
-    The walk is breadth-first, in all parts at once.
+    Args:
+        index: Senders and receivers.
+        shift: Lattice translations of the senders.
+        count: Number of atoms.
+
+    Returns:
+        The part of each atom, numbered in the order of their first atoms; and the
+        lattice translation that brings the atom next to the rest of its part, found by
+        a breadth-first search from the first atom.
     """
+    graph = coo_array((np.ones(index.shape[1], bool), tuple(index)), (count, count))
+    _, labels = connected_components(graph, directed=False)
+    _, first, part = np.unique(labels, return_index=True, return_inverse=True)
+    part = np.argsort(np.argsort(first))[part]
     senders, receivers = index
-    cell = np.zeros((len(part), 3), np.int64)
-    known = np.zeros(len(part), bool)
-    known[np.unique(part, return_index=True)[1]] = True
+    cell = np.zeros((count, 3), np.int64)
+    known = np.zeros(count, bool)
+    known[first] = True
     while True:
         leads = np.flatnonzero(known[receivers] & ~known[senders])
         if not len(leads):
-            return cell
-        reached, first = np.unique(senders[leads], return_index=True)
-        chosen = leads[first]
+            return part, cell
+        reached, edge = np.unique(senders[leads], return_index=True)
+        chosen = leads[edge]
         cell[reached] = cell[receivers[chosen]] + shift[chosen]
         known[reached] = True

@@ -1,8 +1,10 @@
-"""Graphs from ASE structures."""
+"""Graphs from structures and their neighbor lists."""
 
 import ase
 import numpy as np
 import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
 
 from equipot.graph.atomic_graph import AtomicGraph
 from equipot.neighbors.interface import NeighborList, neighbor_list
@@ -13,18 +15,20 @@ def build_graph(
     cutoff: float,
     *,
     dtype: torch.dtype = torch.float64,
+    device: torch.device | str = "cpu",
     backend: str = "auto",
     neighbors: NeighborList | None = None,
 ) -> AtomicGraph:
-    """Graph of one structure, on the CPU.
+    """Graph of one structure.
 
     Args:
         atoms: Any structure; one without atoms or without edges is legal.
         cutoff: Radius in Å within which the graph has all edges.
         dtype: Of positions and cell; edges are always found in float64.
+        device: Device of the graph; neighbors are searched on the CPU.
         backend: As in `neighbor_list`.
-        neighbors: Pairs found before, as by `VerletList`; None searches. The graph
-            shares their memory.
+        neighbors: Pairs found before, as by `VerletList`; None searches. A
+            graph on the CPU shares their memory.
 
     Returns:
         The graph, with copies of what belongs to `atoms`.
@@ -48,13 +52,42 @@ def build_graph(
             f"the neighbor list is complete within {neighbors.cutoff} Å only, less "
             f"than the cutoff of {cutoff} Å; search again with the larger one"
         )
+    return graph_with_neighbors(
+        torch.tensor(atoms.positions, dtype=dtype, device=device),
+        torch.from_numpy(atoms.numbers.astype(np.int64)).to(device),
+        torch.tensor(cell, dtype=dtype, device=device),
+        torch.tensor(atoms.pbc, device=device),
+        neighbors,
+        cutoff,
+    )
+
+
+def graph_with_neighbors(
+    positions: Float[Tensor, "atoms 3"],
+    atomic_numbers: Int[Tensor, " atoms"],
+    cell: Float[Tensor, "3 3"],
+    pbc: Bool[Tensor, " 3"],
+    neighbors: NeighborList,
+    cutoff: float,
+) -> AtomicGraph:
+    """Graph of one structure given as tensors, on their device.
+
+    Args:
+        positions: Cartesian coordinates in Å; they may require gradients.
+        atomic_numbers: Nuclear charges.
+        cell: Lattice vectors as rows in Å.
+        pbc: Which of the three directions repeat.
+        neighbors: Pairs of these atoms, complete within at least the cutoff.
+        cutoff: Radius in Å.
+    """
+    device = positions.device
     return AtomicGraph(
-        positions=torch.tensor(atoms.positions, dtype=dtype),
-        atomic_numbers=torch.from_numpy(atoms.numbers.astype(np.int64)),
-        cell=torch.tensor(cell, dtype=dtype).reshape(1, 3, 3),
-        pbc=torch.tensor(atoms.pbc).reshape(1, 3),
-        batch=torch.zeros(len(atoms), dtype=torch.int64),
-        edge_index=torch.from_numpy(neighbors.index),
-        edge_shift=torch.from_numpy(neighbors.shift),
+        positions=positions,
+        atomic_numbers=atomic_numbers,
+        cell=cell.reshape(1, 3, 3),
+        pbc=pbc.reshape(1, 3),
+        batch=torch.zeros(len(positions), dtype=torch.int64, device=device),
+        edge_index=torch.from_numpy(neighbors.index).to(device),
+        edge_shift=torch.from_numpy(neighbors.shift).to(device),
         cutoff=float(cutoff),
     )

@@ -1,7 +1,8 @@
 """The one interface to all searches: checked input in, sorted directed pairs out."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
@@ -10,7 +11,7 @@ from numpy.typing import ArrayLike
 from equipot.neighbors.brute_force import search_brute_force
 from equipot.neighbors.cell import prepare_box, refuse_dependent_rows
 from equipot.neighbors.cell_search import search_cells
-from equipot.neighbors.pairs import Pairs, concatenate
+from equipot.neighbors.pairs import Pairs, concatenate, pair_distances
 from equipot.neighbors.vesin_backend import search_vesin, vesin_is_unsafe
 
 LARGEST_COORDINATE = 1e10
@@ -40,6 +41,76 @@ class NeighborList:
     """Atoms that were searched."""
     backend: str
     """Key in `BACKENDS` of the search that was used; "none" if there were no atoms."""
+    positions: Positions
+    """Cartesian coordinates in Å, of which `distances` are."""
+    cell: Cell
+    """Lattice vectors as rows in Å."""
+    pbc: Periodic
+    """Which of the three directions repeat."""
+
+    @cached_property
+    def distances(self) -> Float64[np.ndarray, " edges"]:
+        """Lengths of the pairs in Å."""
+        return pair_distances(
+            self.positions, self.cell, self.pbc, self.index, self.shift
+        )
+
+    def within(self, cutoff: float) -> "NeighborList":
+        """The pairs closer than a distance.
+
+        Args:
+            cutoff: Radius in Å, not larger than that of the list.
+
+        Raises:
+            ValueError: If the list is not complete within it.
+        """
+        if cutoff > self.cutoff:
+            raise ValueError(
+                f"the neighbor list is complete within {self.cutoff} Å only, less than "
+                f"{cutoff} Å; search again with the larger one"
+            )
+        inside = self.distances < cutoff
+        if cutoff == self.cutoff and inside.all():
+            return self
+        return _with_distances(
+            replace(
+                self,
+                index=self.index[:, inside],
+                shift=self.shift[inside],
+                cutoff=float(cutoff),
+            ),
+            self.distances[inside],
+        )
+
+    def canonical(self) -> "NeighborList":
+        """The same pairs sorted by receiver, sender, and translation.
+
+        Their order then does not depend on the search, nor on when it was done.
+        """
+        order = np.lexsort((*self.shift.T[::-1], self.index[0], self.index[1]))
+        return replace(self, index=self.index[:, order], shift=self.shift[order])
+
+    def measured(
+        self, positions: Positions, cell: Cell, pbc: Periodic
+    ) -> "NeighborList":
+        """The same pairs with the distances of a structure that has moved.
+
+        Args:
+            positions: Cartesian coordinates in Å, of the same atoms.
+            cell: Lattice vectors as rows in Å.
+            pbc: Which of the three directions repeat.
+        """
+        return replace(
+            self, positions=positions.copy(), cell=cell.copy(), pbc=pbc.copy()
+        )
+
+
+def _with_distances(
+    neighbors: NeighborList, distances: Float64[np.ndarray, " edges"]
+) -> NeighborList:
+    """The same list, which need not compute its distances."""
+    vars(neighbors)["distances"] = distances
+    return neighbors
 
 
 def neighbor_list(
@@ -87,7 +158,16 @@ def neighbor_list(
     else:
         pairs = BACKENDS[backend](positions, cell, pbc, cutoff)
     index, shift = _sort_by_receiver(pairs, len(positions))
-    return NeighborList(index, shift, float(cutoff), len(positions), backend)
+    return NeighborList(
+        index=index,
+        shift=shift,
+        cutoff=float(cutoff),
+        num_atoms=len(positions),
+        backend=backend,
+        positions=positions.copy(),
+        cell=cell.copy(),
+        pbc=pbc.copy(),
+    )
 
 
 def _search_auto(

@@ -1,4 +1,4 @@
-"""Directed pairs of atoms, and the last word on which are closer than a cutoff."""
+"""Directed pairs of atoms, their distances, and which are closer than a cutoff."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float64, Int64
 
 @dataclass(frozen=True)
 class Pairs:
-    """What a search returns, in any order."""
+    """Result of a search, in any order."""
 
     receiver: Int64[np.ndarray, " edges"]
     """Atoms i that edges start from."""
@@ -49,6 +49,31 @@ def closer_than(
         component += translation
         squared += component * component
     return squared < cutoff * cutoff
+
+
+def pair_distances(
+    positions: Float64[np.ndarray, "atoms 3"],
+    cell: Float64[np.ndarray, "3 3"],
+    pbc: Bool[np.ndarray, " 3"],
+    index: Int64[np.ndarray, "2 edges"],
+    shift: Int64[np.ndarray, "edges 3"],
+) -> Float64[np.ndarray, " edges"]:
+    r"""Lengths :math:`|r_j - r_i + S \cdot \mathrm{cell}|` in Å.
+
+    Args:
+        positions: Cartesian coordinates in Å.
+        cell: Lattice vectors as rows in Å.
+        pbc: Which of the three directions repeat.
+        index: Senders j and receivers i.
+        shift: Lattice translations S of the senders.
+    """
+    senders, receivers = index
+    vectors = positions[senders] - positions[receivers]
+    if pbc.any():
+        vectors += shift @ cell
+    distances: Float64[np.ndarray, " edges"]
+    distances = np.sqrt((vectors * vectors).sum(axis=1))
+    return distances
 
 
 def without_self(pairs: Pairs) -> Bool[np.ndarray, " edges"]:

@@ -1,5 +1,6 @@
 """Files of the commands on second derivatives."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from equipot.hessians import ElasticConstants, turned_stiffness
 from equipot.report.eos_page import eos_page
 from equipot.report.parts.made import UNKNOWN, Made, with_spread
 from equipot.report.phonon_page import phonon_page
@@ -16,9 +18,11 @@ from equipot.storage.atomic_file import make_folder, write_atomically, write_jso
 from equipot.storage.frame_file import write_frames
 from equipot.workflows.committee import difference_spread
 from equipot.workflows.equation_of_state import EquationOfStateResult
+from equipot.workflows.per_what import contents
 from equipot.workflows.phonons import Phonons
 from equipot.workflows.reaction import Reaction
 from equipot.workflows.relax import Relaxation
+from equipot.workflows.standard_axes import StandardAxes
 from equipot.workflows.thermochemistry import Thermochemistry
 from equipot.workflows.vibrations import Vibrations
 
@@ -163,6 +167,58 @@ def write_relaxation(file: Path, relaxation: Relaxation, made: Made = UNKNOWN) -
         frame.info["enthalpy_ev"] = relaxation.enthalpy
     with_spread(frame, made.committee[0] if made.committee else None)
     write_frames(file, made.stamped([frame]))
+
+
+def write_elastic(
+    file: Path,
+    constants: ElasticConstants,
+    atoms: Atoms,
+    axes: StandardAxes | None,
+    made: Made = UNKNOWN,
+) -> None:
+    """Write elastic constants and moduli of a crystal as JSON.
+
+    Args:
+        file: File to replace; its folder is created.
+        constants: Elastic constants.
+        atoms: Crystal.
+        axes: Its standard axes; None if they are unknown.
+        made: Provenance.
+    """
+    moduli = constants.moduli.averages
+    record = {
+        "cell": {
+            **contents(atoms.get_chemical_symbols()).record(),
+            "volume_cubic_angstrom": float(atoms.get_volume()),
+            "vectors_angstrom": atoms.cell.array.tolist(),
+        },
+        "axes": "Cartesian axes of the structure",
+        "birch_gpa": constants.birch.tolist(),
+        "brugger_gpa": constants.brugger.tolist(),
+        "clamped_birch_gpa": constants.clamped_birch.tolist(),
+        "stress_gpa": constants.stress.tolist(),
+        "standard_axes": _in_standard_axes(constants, axes),
+        # JSON has no NaN; averages of an unstable crystal can be that
+        "moduli": {k: v if math.isfinite(v) else None for k, v in moduli.items()},
+        "stable": constants.stable,
+        "translation_ev_per_square_angstrom": constants.translation,
+        "translations_cost_nothing": constants.invariant,
+        **made.record(),
+    }
+    make_folder(file.parent)
+    write_json(file, record)
+
+
+def _in_standard_axes(
+    constants: ElasticConstants, axes: StandardAxes | None
+) -> dict[str, Any] | None:
+    if axes is None:
+        return None
+    return {
+        "space_group": axes.space_group,
+        "rotation": axes.rotation.tolist(),
+        "birch_gpa": turned_stiffness(constants.birch, axes.rotation).tolist(),
+    }
 
 
 def mode_frames(vibrations: Vibrations) -> list[Atoms]:

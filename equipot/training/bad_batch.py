@@ -1,4 +1,4 @@
-"""Writes structures that broke training to a file that can be looked at."""
+"""Write the structures of a batch with a non-finite loss to a file."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""From a configuration to a trainer: the only factory of training."""
+"""Build the trainer and its parts from a configuration."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -45,16 +45,16 @@ def build_trainer(
     Args:
         config: Loss, optimizer, schedule and limits.
         potential: On the device to compute on.
-        dataset: Structures to learn from and to select by.
+        dataset: Training and validation sets.
         statistics: Of the training set.
-        save_state: Called with each state to keep.
-        save_model: Called with a potential to keep, whether it is the best so far, and
-            the number of epochs it has seen.
-        observers: Who follows the run.
+        save_state: Called with each state to save.
+        save_model: Called with a potential to save, whether it is the best so far, and
+            the number of epochs it was trained for.
+        observers: Training callbacks.
 
     Raises:
-        ValueError: If the loss asks for labels that are not there, or something needs a
-            validation set and there is none.
+        ValueError: If the loss needs absent labels, or a setting needs a validation
+            set and there is none.
     """
     training = config.training
     check_direct(config)
@@ -97,7 +97,7 @@ def build_trainer(
 
 
 def build_loss(config: LossConfig) -> EnergyForcesStressLoss:
-    """Loss with all terms that ever have a weight."""
+    """Loss with all terms whose weight is positive in some epoch."""
     return EnergyForcesStressLoss(
         {
             "energy": _term(config.energy, per_atom=config.energy.per_atom),
@@ -115,7 +115,7 @@ def build_loss(config: LossConfig) -> EnergyForcesStressLoss:
 
 
 def build_schedule(config: TrainingConfig) -> Schedule:
-    """Course of the learning rate."""
+    """Learning-rate schedule."""
     schedule = config.schedule
     warmup = schedule.warmup_epochs
     match schedule:
@@ -132,7 +132,7 @@ def build_schedule(config: TrainingConfig) -> Schedule:
 
 
 def build_limits(config: TrainingConfig) -> Limits:
-    """When to stop, to validate and to save."""
+    """Stopping criteria and intervals of validation and saving."""
     stop = config.early_stop
     return Limits(
         epochs=config.epochs,
@@ -146,10 +146,10 @@ def build_limits(config: TrainingConfig) -> Limits:
 
 
 def check_labels(config: LossConfig, statistics: Statistics) -> None:
-    """Refuse a weight on labels that no training structure has.
+    """Refuse a loss weight on labels that no training structure has.
 
     Raises:
-        ValueError: If there is one.
+        ValueError: If a weighted label is absent.
     """
     for name in ("energy", "forces", "stress"):
         if learned(config, name) and not statistics.label_counts[name]:
@@ -187,11 +187,11 @@ def unused_labels(config: LossConfig, statistics: Statistics) -> list[str]:
 
 
 def check_validation(config: TrainingConfig, dataset: Dataset) -> None:
-    """Refuse what needs a validation set that is not there.
+    """Refuse settings that need a validation set if there is none.
 
     Raises:
-        ValueError: If early stopping or the schedule needs one, or it has no label that
-            the loss asks for.
+        ValueError: If early stopping or the schedule needs one, or it has no label
+            that the loss needs.
     """
     if dataset.valid:
         labeled: set[str] = {*labeled_outputs(dataset.valid)}
@@ -211,10 +211,10 @@ def check_validation(config: TrainingConfig, dataset: Dataset) -> None:
 
 
 def check_direct(config: TrainConfig) -> None:
-    """Refuse to train a direct head that is not there, or to leave one untrained.
+    """Refuse to train an absent direct head, or to leave a present one untrained.
 
     Raises:
-        ValueError: If weight and head do not fit together.
+        ValueError: If the loss weight and the head contradict each other.
     """
     has_head = config.model.direct_hessian is not None
     if has_head != learned(config.training.loss, "hessian_direct"):
@@ -231,7 +231,7 @@ def check_direct(config: TrainConfig) -> None:
 
 
 def learned(config: LossConfig, name: Term) -> bool:
-    """Whether a property ever has a weight in the loss."""
+    """Whether a property has a positive weight in some epoch."""
     return _term(getattr(config, name)).learned
 
 

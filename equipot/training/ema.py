@@ -8,18 +8,19 @@ from torch.optim.swa_utils import AveragedModel
 
 
 class WeightAverage:
-    r"""Average of the weights of a model, made by `torch.optim.swa_utils`.
+    r"""Exponential moving average of weights, by `torch.optim.swa_utils`.
 
     .. math:: \bar w_n = d_n \bar w_{n-1} + (1 - d_n) w_n, \qquad
               d_n = \min\!\left(d, \frac{1 + n}{10 + n}\right)
 
-    The decay grows from small values so that the random initial weights are forgotten
-    at once, also in short runs.
+    The decay starts small, so that the random initial weights lose their influence
+    early, also in short runs.
 
     Args:
-        model: Whose weights are averaged; it is copied.
+        model: Model to average; it is copied.
         decay: Largest decay d.
-        start_epoch: First epoch that is averaged; until then the average is the model.
+        start_epoch: First epoch that is averaged; before it, the average equals the
+            current weights.
     """
 
     def __init__(self, model: nn.Module, decay: float, start_epoch: int = 0) -> None:
@@ -36,11 +37,11 @@ class WeightAverage:
         return self._averaged.module
 
     def update(self, model: nn.Module, epoch: int) -> None:
-        """Take up the weights after a step of the optimizer.
+        """Include the weights after an optimizer step.
 
         Args:
             model: The model that was copied.
-            epoch: Of the step, counted from 0.
+            epoch: Epoch of the step, counted from 0.
         """
         if epoch < self.start_epoch:
             self._averaged.n_averaged.zero_()
@@ -51,7 +52,7 @@ class WeightAverage:
         return self._averaged.state_dict()
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Go on from what `state_dict` returned."""
+        """Restore what `state_dict` returned."""
         self._averaged.load_state_dict(state)
 
 

@@ -1,4 +1,4 @@
-"""What a trained network makes of its training set: a part of its domain."""
+"""Learned features of the training set: a part of the domain of a potential."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from equipot.models.potential import Potential
 from equipot.training.step import make_batch
 
 MAX_ATOMS = 200_000
-"""Of each set: beyond it, evenly spaced structures stand for all."""
+"""Largest number of atoms per set; larger sets are thinned evenly."""
 
 
 def fit_features(
@@ -25,10 +25,10 @@ def fit_features(
     """Features of the training set, and the extremes of the validation set.
 
     Args:
-        potential: Trained, in evaluation mode.
-        train: What it was fitted to, with at least one atom.
-        valid: What it was not fitted to; may be empty.
-        config: Sizes of batches.
+        potential: Trained potential in evaluation mode.
+        train: Training set, with at least one atom.
+        valid: Validation set; may be empty.
+        config: Batch sizes.
     """
     cloud = FeatureCloud.fit(*_features(potential, _thinned(train), config))
     return cloud.widened(*_features(potential, _thinned(valid), config))
@@ -53,7 +53,7 @@ def _features(
         graph = make_batch([examples[n] for n in batch]).graph.to(potential.device)
         found = potential(graph, {"energy", "features"}, create_graph=False).features
         if found is None:
-            raise ValueError("the potential was asked for features and returned none")
+            raise ValueError("features were requested, but the potential returned none")
         features.append(found.double().cpu().numpy())
         numbers.append(graph.atomic_numbers.cpu().numpy())
     channels = potential.backbone.channels[-1]

@@ -1,4 +1,4 @@
-"""Errors of Hessians from a few of their products with vectors."""
+"""Hessian errors estimated from a few Hessian-vector products."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,24 +15,24 @@ from equipot.graph.scatter import scatter_sum
 
 HessianMode = Literal["full", "rows", "probes", "subspace"]
 SAMPLED: Final = frozenset({"rows", "probes"})
-"""Modes that draw random numbers."""
+"""Modes that use random numbers."""
 
 
 @dataclass(frozen=True)
 class HessianVectors:
-    r"""Vectors v of each structure, and what the reference makes of them.
+    r"""Vectors v of each structure, and their products with the reference Hessian.
 
-    With the error D = H - H_ref of a structure with n = 3 N rows, all modes estimate
-    the mean penalty of its :math:`n^2` entries but the last:
+    With the error D = H - H_ref of a structure with n = 3 N rows, all modes but the
+    last estimate the mean penalty of its :math:`n^2` entries:
 
     - "full": the rows of the unit matrix; D v are the rows of D.
-    - "rows": k rows drawn without replacement, each counted n/k times. Unbiased for
+    - "rows": k rows drawn without replacement, each with weight n/k. Unbiased for
       every penalty.
     - "probes": k vectors of independent signs. Unbiased for squares,
       :math:`E |D v|^2 = \sum_{ij} D_{ij}^2`, of which it costs k columns instead of n.
     - "subspace": the k eigenvectors of H_ref with the lowest eigenvalues; the errors
       are the :math:`k^2` numbers :math:`v_a^T H v_b - \lambda_a \delta_{ab}`.
-      Only the reference is diagonalised.
+      Only the reference is diagonalized.
 
     Source:
         Probes: M. F. Hutchinson, Commun. Stat. Simul. 18, 1059 (1989). Rows: HORM,
@@ -44,11 +44,11 @@ class HessianVectors:
     reference: Float[Tensor, "vectors atoms 3"]
     """Products of the reference with them, in eV/Å^2."""
     present: Float[Tensor, "vectors graphs"]
-    """How often each counts: 0 where there is none."""
+    """Weight of each vector; 0 where a structure has none."""
     entries: int
-    """Entries of all errors that the sum over the batch stands for."""
+    """Number of Hessian entries that the weighted sum over the batch estimates."""
     within: bool
-    """Whether errors are taken within the space of the vectors."""
+    """Whether errors are projected on the subspace of the vectors."""
 
 
 def draw_vectors(
@@ -58,14 +58,14 @@ def draw_vectors(
     hessians: RaggedMatrices,
     key: Sequence[int],
 ) -> HessianVectors | None:
-    """Vectors for a batch; they depend on the key and on nothing else.
+    """Vectors for a batch; random ones depend on the key only.
 
     Args:
         mode: See `HessianVectors`.
-        samples: Rows, probes, or modes of each structure; not more than it has.
-        graph: The batch.
-        hessians: Its labels.
-        key: Seed, epoch and step: what a resumed run knows again.
+        samples: Number of rows, probes, or modes per structure, limited by its size.
+        graph: Batch of structures.
+        hessians: Reference Hessians of the batch, in eV/Å^2.
+        key: Seed, epoch and step, which a resumed run reproduces.
 
     Returns:
         The vectors; None if no structure has a Hessian.
@@ -93,7 +93,7 @@ def draw_vectors(
         rows = len(basis)
         vectors[:rows, atoms] = basis.view(rows, count, 3)
         reference[:rows, atoms] = (basis @ h).view(rows, count, 3)
-        # each row or probe stands for as many as there would be
+        # the weight of a row or probe scales the sum to all of them
         present[:rows, n] = _share(mode, rows, len(h))
         entries += rows**2 if mode == "subspace" else len(h) ** 2
     return HessianVectors(vectors, reference, present, entries, mode == "subspace")
@@ -104,12 +104,12 @@ def residuals(
     products: Float[Tensor, "vectors atoms 3"],
     batch: Int[Tensor, " atoms"],
 ) -> tuple[Float[Tensor, "vectors *entries"], Float[Tensor, "vectors *entries"]]:
-    """Errors, and how often each counts.
+    """Hessian errors and their weights.
 
     Args:
         drawn: Vectors and reference.
-        products: What the prediction makes of the vectors.
-        batch: Structure of every atom.
+        products: Products of the predicted Hessian with the vectors, in eV/Å^2.
+        batch: Index of the structure of every atom.
     """
     error = products.double() - drawn.reference
     weight = drawn.present
@@ -129,13 +129,13 @@ def derivative_products(
     *,
     create_graph: bool,
 ) -> Float[Tensor, "vectors atoms 3"]:
-    """Hessian-vector products of an energy that can be differentiated again.
+    """Hessian-vector products from differentiable forces.
 
     Args:
         forces: In eV/Å, with a graph to `positions`.
         positions: In Å.
-        vectors: One backward pass for each.
-        create_graph: Whether weights are to be learned from the products.
+        vectors: Vectors; each costs one backward pass.
+        create_graph: Whether the products must be differentiable.
     """
     products = [
         torch.autograd.grad(
@@ -172,7 +172,7 @@ def _basis(
 
 
 def _share(mode: HessianMode, vectors: int, size: int) -> float:
-    """How many rows or probes of a structure each vector stands for."""
+    """Weight of each row or probe of a structure."""
     if mode == "rows":
         return size / vectors
     return 1 / vectors if mode == "probes" else 1.0

@@ -1,4 +1,4 @@
-"""Logs of a run: a text file, a table of epochs, TensorBoard."""
+"""Logs of a training run: text, CSV table of epochs, TensorBoard."""
 
 import csv
 import io
@@ -21,7 +21,7 @@ from equipot.storage.atomic_file import (
     write_atomically,
 )
 from equipot.training.observer import Limits, Observer
-from equipot.training.position import Position, Row
+from equipot.training.progress import Row, TrainingProgress
 
 COLUMNS: Final = (
     "epoch",
@@ -44,17 +44,17 @@ COLUMNS: Final = (
 )
 """Columns of ``metrics.csv``: energies in meV/atom, forces in meV/Å, stress in meV/Å^3.
 
-Training errors are running means over the epoch, of weights that change meanwhile;
-validation errors are those of the averaged weights at its end. Losses and the norm of
+Training errors are running means over the epoch, while the weights change;
+validation errors are of the averaged weights at its end. Losses and the norm of
 the gradient are in eV and Å. ``best`` is 1 where the validation loss was the lowest.
 """
 
 
 class Journal:
-    """Messages on the terminal and, with the time, in ``train.log``.
+    """Messages on the terminal and, with time stamps, in ``train.log``.
 
     Args:
-        path: Text file to append to.
+        path: Log file, which is appended to.
         console: Terminal.
     """
 
@@ -63,13 +63,13 @@ class Journal:
         self.console = console
 
     def say(self, message: str) -> None:
-        """Print and note a message."""
-        self._note(message)
+        """Print and log a message."""
+        self._log(message)
         self.console.print(escape(message), highlight=False, soft_wrap=True)
 
     def warn(self, message: str) -> None:
-        """Print and note a message that should not be missed."""
-        self._note(f"WARNING: {message}")
+        """Print and log a warning."""
+        self._log(f"WARNING: {message}")
         self.console.print(
             f"[bold yellow]WARNING:[/] {escape(message)}",
             highlight=False,
@@ -77,46 +77,46 @@ class Journal:
         )
 
     def show(self, table: RenderableType) -> None:
-        """Print and note a table."""
+        """Print and log a table."""
         self.console.print(table)
         text = io.StringIO()
         Console(file=text, width=100).print(table)
         append_whole(self.path, text.getvalue().encode())
 
-    def _note(self, message: str) -> None:
+    def _log(self, message: str) -> None:
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")
         append_whole(self.path, f"{stamp}  {message}\n".encode())
 
 
-class OldEnd(Observer):
-    """Removes what an earlier end of the run wrote, as soon as the run goes on.
+class StaleResult(Observer):
+    """Delete a result of an earlier end of the run when training continues.
 
     Args:
-        path: File that would contradict the models of a longer run.
+        path: File that would contradict the models of the longer run.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def on_start(self, position: Position, limits: Limits) -> None:
-        """Remove the file, unless there is nothing left to do."""
-        if position.finished is None:
+    def on_start(self, progress: TrainingProgress, limits: Limits) -> None:
+        """Delete the file, unless training is already finished."""
+        if progress.finished is None:
             self.path.unlink(missing_ok=True)
 
 
 class CsvLog(Observer):
-    """Table of epochs, one row each; resumed runs have no row twice and none missing.
+    """CSV table with one row per epoch, also over resumed runs.
 
     Args:
-        path: File; it is written anew from the history when training starts or goes on.
+        path: File; it is rewritten from the history when training starts or resumes.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def on_start(self, position: Position, limits: Limits) -> None:
+    def on_start(self, progress: TrainingProgress, limits: Limits) -> None:
         """Write header and history, dropping rows later than the resumed state."""
-        lines = [_csv_line(COLUMNS), *(_csv_row(row) for row in position.history)]
+        lines = [_csv_line(COLUMNS), *(_csv_row(row) for row in progress.history)]
         write_atomically(self.path, "".join(lines).encode())
 
     def on_epoch(self, row: Row, errors: dict[str, Any]) -> None:
@@ -127,19 +127,19 @@ class CsvLog(Observer):
 class TensorBoardLog(Observer):
     """Curves for TensorBoard.
 
-    Events are written here and not by a `SummaryWriter`, whose thread would answer a
-    full disk with a traceback, and later than it happened.
+    Events are written without `SummaryWriter`, whose thread reports a full disk late
+    and as a traceback.
 
     Args:
-        directory: Where event files go.
+        directory: Folder for event files.
     """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._path: Path | None = None
 
-    def on_start(self, position: Position, limits: Limits) -> None:
-        """Begin a file; events after the resumed state are marked as void."""
+    def on_start(self, progress: TrainingProgress, limits: Limits) -> None:
+        """Start an event file; events after the resumed state are invalidated."""
         if self.directory.is_symlink():
             raise NotRegularError(
                 f"cannot write to {self.directory}: it is a symbolic link, and a run "
@@ -147,15 +147,15 @@ class TensorBoardLog(Observer):
             )
         make_folder(self.directory)
         earlier = len(list(self.directory.glob("events.out.tfevents.*")))
-        # Read in the order of names: the count orders starts within one second.
+        # TensorBoard reads files by name: the count orders starts within one second.
         name = f"{int(time.time()):010d}.{earlier:06d}.{socket.gethostname()}"
         self._path = self.directory / f"events.out.tfevents.{name}"
         self._append(Event(file_version="brain.Event:2"))
         void = SessionLog(status=SessionLog.START)
-        self._append(Event(step=position.step + 1, session_log=void))
+        self._append(Event(step=progress.step + 1, session_log=void))
 
     def on_epoch(self, row: Row, errors: dict[str, Any]) -> None:
-        """Add a point to every curve."""
+        """Append a point to every curve."""
         points: dict[str, float] = {}
         for name in COLUMNS[2:]:
             if (value := row.get(name)) is not None:

@@ -1,4 +1,4 @@
-"""What training minimizes: weighted errors of energies and their derivatives."""
+"""Loss: weighted errors of energies, forces, stress and Hessians."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +24,7 @@ from equipot.training.hessian_loss import (
 
 Term = Literal["energy", "forces", "stress", "hessian", "hessian_direct"]
 HESSIANS: Final[tuple[Term, ...]] = ("hessian", "hessian_direct")
-"""Terms of second derivatives: of the energy, and of the direct head."""
+"""Hessian terms: second derivatives of the energy, and the direct head."""
 Kind = Literal["mse", "mae", "huber"]
 Residual = Float[Tensor, "*shape"]
 
@@ -39,22 +39,22 @@ PENALTIES: Final[Mapping[Kind, Callable[[Tensor, float], Tensor]]] = {
     "mae": lambda residual, _: residual.abs(),
     "huber": _huber,
 }
-"""Penalty of a residual; the second argument is the delta of the Huber loss."""
+"""Penalty functions; the second argument is the delta of the Huber loss."""
 
 
 @dataclass(frozen=True)
 class LossTerm:
-    """How one property enters the loss.
+    """Settings of one loss term.
 
     Args:
         weights: Pairs (first epoch, weight), epochs ascending from 0.
-        kind: Name of the penalty.
-        delta: Where the Huber loss turns linear, in the unit of the property.
+        kind: Penalty function.
+        delta: Residual where the Huber loss becomes linear, in its unit.
         per_atom: Divide residuals of energies by the number of atoms.
-        mode: How Hessians are compared; see `equipot.training.hessian_loss`.
-        samples: Rows, probes or modes of a Hessian.
-        elements: Pairs (atomic number, factor) of what force errors of an element are
-            multiplied by; 1 for all others.
+        mode: Estimate of Hessian errors; see `equipot.training.hessian_loss`.
+        samples: Number of rows, probes or modes per Hessian.
+        elements: Pairs (atomic number, factor on its force penalties); 1 for all
+            others.
     """
 
     weights: tuple[tuple[int, float], ...]
@@ -72,18 +72,18 @@ class LossTerm:
             raise ValueError(f"weights must start at epoch 0, got {self.weights}")
 
     def weight(self, epoch: int | float) -> float:
-        """Weight in an epoch, counted from 0; infinity gives the last one."""
+        """Weight in an epoch, counted from 0; infinity gives the last weight."""
         return [weight for start, weight in self.weights if start <= epoch][-1]
 
     @property
     def learned(self) -> bool:
-        """Whether the term ever has a weight."""
+        """Whether the weight is positive in some epoch."""
         return any(weight > 0 for _, weight in self.weights)
 
 
 @dataclass
 class PenaltySum:
-    """Penalties of the present labels of one property."""
+    """Sum and number of the penalties of one property, over present labels."""
 
     total: Float[Tensor, ""]
     count: int
@@ -104,9 +104,9 @@ class EnergyForcesStressLoss:
     off-diagonal ones count twice and the square is the Frobenius norm, which does not
     depend on the axes. Labels that are absent (NaN) or have the weight :math:`v = 0`
     are left out of both sums; other weights, of structures or elements, do not change
-    :math:`N_k`, so that their effect does not depend on what else is in the batch. The
+    :math:`N_k`, so that their effect does not depend on the rest of the batch. The
     penalty :math:`\ell` is the square, the absolute value, or Huber's. Hessians, in
-    eV/Å^2, enter by estimates from a few of their products with vectors; see
+    eV/Å^2, enter by estimates from Hessian-vector products; see
     `equipot.training.hessian_loss`.
 
     Args:
@@ -120,11 +120,11 @@ class EnergyForcesStressLoss:
 
     @property
     def outputs(self) -> set[Output]:
-        """What a potential must predict; the energy is always among it."""
+        """Outputs that the loss needs; always includes the energy."""
         return self.outputs_of(math.inf)
 
     def outputs_of(self, epoch: int | float) -> set[Output]:
-        """What it must predict in an epoch: Hessians only if they have a weight."""
+        """Outputs needed in an epoch: Hessians only if their weight is positive."""
         needed: dict[Term, Output] = {
             "forces": "forces",
             "stress": "stress",
@@ -143,7 +143,7 @@ class EnergyForcesStressLoss:
     def needs_second_derivatives(
         self, labels: Labels, epoch: int | float = math.inf
     ) -> bool:
-        """Whether forces will be differentiated to compare Hessians of a batch."""
+        """Whether the loss of a batch differentiates forces."""
         return labels.hessian is not None and self._on("hessian", epoch)
 
     def _on(self, name: Term, epoch: int | float) -> bool:
@@ -159,16 +159,16 @@ class EnergyForcesStressLoss:
         key: Sequence[int] = (0,),
         create_graph: bool = True,
     ) -> dict[Term, PenaltySum]:
-        """Sum and number of the penalties of every property, without weights.
+        """Unweighted sum and number of the penalties of every property.
 
         Args:
-            prediction: Of the batch; differentiable if the sums shall be.
-            graph: The batch. If second derivatives are needed, the prediction was made
-                from its positions, and these require gradients.
-            labels: Of the batch, NaN where absent.
-            epoch: Hessians are left out where they have no weight in it.
-            key: Decides the random vectors that Hessians are multiplied with.
-            create_graph: Whether second derivatives shall be differentiable.
+            prediction: Prediction of the batch; differentiable for differentiable sums.
+            graph: Batch. If second derivatives are needed, its positions require
+                gradients and the prediction is a function of them.
+            labels: Labels of the batch, NaN where absent.
+            epoch: Hessians with zero weight in this epoch are left out.
+            key: Seed of the random vectors of Hessian-vector products.
+            create_graph: Whether second derivatives must be differentiable.
         """
         found = {
             name: self._penalty(name, term, prediction, graph, labels)
@@ -191,7 +191,7 @@ class EnergyForcesStressLoss:
     def combine(
         self, penalties: Mapping[Term, PenaltySum], epoch: int | float = math.inf
     ) -> Float[Tensor, ""]:
-        """Loss from penalties, with the weights of an epoch; the last by default."""
+        """Weighted sum of mean penalties; weights of the last epoch by default."""
         return torch.stack(
             [
                 self.terms[name].weight(epoch) * penalty.mean()
@@ -228,7 +228,7 @@ class EnergyForcesStressLoss:
 def _factors(
     name: Term, term: LossTerm, graph: AtomicGraph, labels: Labels
 ) -> Float[Tensor, "*shape"] | None:
-    """Weights of the labels of a property, to be expanded to their shape."""
+    """Label weights of a property, broadcastable to its labels."""
     weight = labels.weight(name)
     if name == "energy" or (weight is None and not term.elements):
         return weight
@@ -250,7 +250,7 @@ def _hessian_penalty(
     key: Sequence[int],
     create_graph: bool,
 ) -> PenaltySum:
-    """Estimate of the sum of the penalties of all entries of the Hessians."""
+    """Estimated sum of penalties over all Hessian entries."""
     drawn = None
     if labels.hessian is not None:
         drawn = draw_vectors(
@@ -278,7 +278,7 @@ def _products(
     drawn: HessianVectors,
     create_graph: bool,
 ) -> Float[Tensor, "vectors atoms 3"]:
-    """Products of the predicted Hessians with vectors."""
+    """Products of the predicted Hessians with the vectors."""
     if name == "hessian_direct":
         if prediction.hessian_direct is None:
             raise ValueError("the loss needs hessian_direct, which was not predicted")
@@ -297,7 +297,7 @@ def _products(
 def add_penalties(
     batches: Sequence[Mapping[Term, PenaltySum]],
 ) -> dict[Term, PenaltySum]:
-    """Penalties of several batches together: their mean is that of one large batch."""
+    """Sum of penalties over batches, as if they were one batch."""
     total: dict[Term, PenaltySum] = {}
     for penalties in batches:
         for name, new in penalties.items():

@@ -1,4 +1,4 @@
-"""Training of a committee: models that differ in their seed, one after the other."""
+"""Training of a committee: one run after another, with different seeds."""
 
 from pathlib import Path
 
@@ -16,21 +16,21 @@ def train_members(
     resume: bool,
     console: Console,
 ) -> list[TrainingResult]:
-    """Train the members of a committee, each a run of its own.
+    """Train the members of a committee, each as a separate run.
 
     Args:
-        config: Of all members; ``training.max_minutes`` is the time of each.
-        directory: Holds the folders ``member_1``, ``member_2`` and so on.
-        number: Of members; they differ in initial weights and in the order of batches,
+        config: Configuration of all members; ``training.max_minutes`` applies to each.
+        directory: Folder of the members' runs ``member_1``, ``member_2`` and so on.
+        number: Number of members; they differ in initial weights and order of batches,
             and share the split of the data.
-        resume: Go on with what is there; members that are not there are begun.
-        console: Where to report.
+        resume: Resume existing members and start the others.
+        console: Terminal for messages.
 
     Returns:
-        One result per member; fewer if a signal stopped one, whose result is the last.
+        One result per member; after an interruption, up to the interrupted member.
 
     Raises:
-        RunFolderError: If there is something to overwrite, or nothing to resume.
+        RunFolderError: If members would be overwritten, or there are none to resume.
     """
     folders = [directory / f"member_{n}" for n in range(1, number + 1)]
     began = [(folder / CONFIG).is_file() for folder in folders]
@@ -48,17 +48,17 @@ def train_members(
         console.print(f"member {n + 1} of {number}: {folder}", highlight=False)
         member = member_config(config, n)
         results.append(run_training(member, folder, resume=there, console=console))
-        if results[-1].position.finished is None:
+        if results[-1].progress.finished is None:
             break
     return results
 
 
 def member_config(config: TrainConfig, n: int) -> TrainConfig:
-    """Configuration of a member: another seed, the same split of the data.
+    """Configuration of a member: its own seed, the shared split of the data.
 
     Args:
-        config: Of the committee.
-        n: Number of the member, counted from 0.
+        config: Configuration of the committee.
+        n: Index of the member, counted from 0.
     """
     data = config.data
     if data.split_seed is None:

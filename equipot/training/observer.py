@@ -1,46 +1,48 @@
-"""When a run stops and saves, and who follows it."""
+"""Training callbacks; stopping and checkpoint intervals."""
 
 from dataclasses import dataclass
 from typing import Any
 
-from equipot.training.position import Position, Row
+from equipot.training.progress import Row, TrainingProgress
 from equipot.training.step import StepResult
 
 
 @dataclass(frozen=True)
 class Limits:
-    """When to stop, to validate and to save."""
+    """Stopping criteria and intervals of validation and saving."""
 
     epochs: int
     """Passes over the training set."""
     max_seconds: float | None = None
-    """Time to spend, over all resumes."""
+    """Time budget in s, summed over all resumes."""
     early_stop_patience: int | None = None
-    """Validations without improvement before the end; None never gives up."""
+    """Validations without improvement before training ends; None: no early stop."""
     early_stop_min_delta: float = 0.0
-    """Relative decrease of the loss that counts as an improvement."""
+    """Smallest relative decrease of the loss that counts as an improvement."""
     validate_every: int = 1
     """Epochs between validations."""
     save_seconds: float = 60.0
-    """Time between states."""
+    """Seconds between saved states."""
     save_steps: int | None = None
-    """Steps between states."""
+    """Steps between saved states; None: by time only."""
 
 
 class Observer:
-    """Who follows a run, such as a log or a progress bar; by default it looks away."""
+    """Training callbacks, such as a log or a progress bar. All default to no-ops."""
 
-    def on_start(self, position: Position, limits: Limits) -> None:
-        """Training begins or goes on."""
+    def on_start(self, progress: TrainingProgress, limits: Limits) -> None:
+        """Called before training starts or resumes."""
 
-    def on_step(self, position: Position, num_batches: int, result: StepResult) -> None:
-        """A step was done."""
+    def on_step(
+        self, progress: TrainingProgress, num_batches: int, result: StepResult
+    ) -> None:
+        """Called after an optimizer step."""
 
     def on_epoch(self, row: Row, errors: dict[str, Any]) -> None:
-        """An epoch is complete; errors are those on the validation set."""
+        """Called after an epoch, with the errors on the validation set."""
 
     def on_note(self, message: str) -> None:
-        """Something was decided that a user should know."""
+        """Called with a message for the user."""
 
     def close(self) -> None:
-        """Training is over, or has failed."""
+        """Called when training ends, also by an error."""

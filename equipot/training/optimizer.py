@@ -1,4 +1,4 @@
-"""Optimizers, and their state as tensors and JSON."""
+"""Optimizers, and their state as tensors."""
 
 from typing import Any, Literal
 
@@ -15,18 +15,18 @@ def build_optimizer(
     betas: tuple[float, float],
     amsgrad: bool,
 ) -> Optimizer:
-    """Adam or AdamW on all weights; only matrices decay, vectors do not.
+    """Adam or AdamW on all weights, with weight decay on matrices only.
 
     Args:
-        model: Its parameters that require gradients are optimized.
-        kind: "adamw" decays weights apart from the gradient, "adam" as a part of it.
+        model: Model; its parameters that require gradients are optimized.
+        kind: "adamw" for decoupled weight decay, "adam" for L2 regularization.
         lr: Learning rate.
-        weight_decay: Decay of parameters with two axes or more.
-        betas: Decay of the running means of gradient and squared gradient.
-        amsgrad: Divide by the largest second moment so far.
+        weight_decay: Weight decay of parameters with two or more axes.
+        betas: Decay rates of the running means of gradient and squared gradient.
+        amsgrad: Use the AMSGrad variant.
 
     Raises:
-        ValueError: If the model has nothing to optimize.
+        ValueError: If no parameter requires gradients.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     if not parameters:
@@ -50,7 +50,7 @@ def build_optimizer(
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
     """State of every parameter as ``"<index>.<name>"``; all of Adam's state is tensors.
 
-    The learning rate and its like are not part of it: they follow from the
+    Learning rate and other hyperparameters are not included: they follow from the
     configuration and the schedule.
     """
     state = optimizer.state_dict()["state"]
@@ -62,7 +62,7 @@ def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
 
 
 def load_optimizer_tensors(optimizer: Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Go on from what `optimizer_tensors` returned."""
+    """Restore what `optimizer_tensors` returned."""
     state: dict[int, dict[str, Any]] = {}
     for key, tensor in tensors.items():
         index, name = key.split(".")

@@ -1,146 +1,105 @@
-"""What a user sees while training: a live bar on a terminal, plain lines elsewhere."""
+"""Progress of training: counters, metrics of the current epoch, history."""
 
-import time
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Final
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-
-from equipot.evaluation.metrics import UNITS
-from equipot.training.logs import Journal
-from equipot.training.observer import Limits, Observer
-from equipot.training.position import Position, Row
+from equipot.evaluation.metrics import ErrorAccumulator
 from equipot.training.step import StepResult
 
-REDRAW_SECONDS = 0.2
+ALL_EPOCHS: Final = "all epochs are done"
+OUT_OF_TIME: Final = "the time budget is spent"
+PLANNED_EPOCHS: Final = "the epochs that the time budget allows are done"
+"""Reasons why training ended, besides early stopping; stored in files."""
+
+Row = dict[str, float | int | None]
+"""One row of the history; see `equipot.training.logs.COLUMNS`."""
 
 
-class ProgressBar(Observer):
-    """Bar over all steps with rates, remaining time and current errors.
+@dataclass
+class TrainingProgress:
+    """Counters and history of a run; JSON serializable."""
 
-    On a terminal it is live, and one line per new best stays; elsewhere there is one
-    line per epoch.
-
-    Args:
-        journal: Where lines go.
-    """
-
-    def __init__(self, journal: Journal) -> None:
-        self.journal = journal
-        self._live = journal.console.is_terminal
-        self._bar: Progress | None = None
-        self._limits = Limits(epochs=1)
-        self._rate = _Rate()
-        self._errors = ""
-        self._drawn = 0.0
-
-    def on_start(self, position: Position, limits: Limits) -> None:
-        """Show the bar."""
-        self._limits = limits
-        self._rate = _Rate()
-        if not self._live:
-            return
-        self._bar = _bar(self.journal.console)
-        self._bar.add_task("", total=limits.epochs, completed=position.epoch, info="")
-        self._bar.start()
-
-    def on_step(self, position: Position, num_batches: int, result: StepResult) -> None:
-        """Move the bar, a few times per second."""
-        self._rate.count(len(result.prediction.energy))
-        now = time.monotonic()
-        if self._bar is None or now - self._drawn < REDRAW_SECONDS:
-            return
-        self._drawn = now
-        completed = position.epoch + position.batch / num_batches
-        info = f"loss {result.loss:.3g}  {self._rate.per_second}/s{self._errors}"
-        self._bar.update(self._bar.task_ids[0], completed=completed, info=info)
-
-    def on_epoch(self, row: Row, errors: dict[str, Any]) -> None:
-        """Print a line; on a terminal only for a new best."""
-        line = describe(row, self._limits.epochs)
-        self._errors = _short_errors(row) or self._errors
-        if self._live and not row.get("best"):
-            return
-        self.journal.say(f"{line}  {self._rate}")
-
-    def on_note(self, message: str) -> None:
-        """Print a line."""
-        self.journal.say(message)
-
-    def close(self) -> None:
-        """Remove the bar."""
-        if self._bar is not None:
-            self._bar.stop()
-
-
-def describe(row: Row, epochs: int) -> str:
-    """One line about an epoch: losses, validation errors, whether it is the best."""
-    parts = [f"epoch {row['epoch']:g}/{epochs}", f"loss {row['train_loss']:.4g}"]
-    if row.get("valid_loss") is not None:
-        parts += [f"valid {row['valid_loss']:.4g}", _errors(row)]
-    if row.get("best"):
-        parts.append("best")
-    return "  ".join(parts)
-
-
-def _errors(row: Row) -> str:
-    return "  ".join(
-        f"{name} {row[f'valid_{name}_mae']:.4g} {unit}"
-        for name, unit in UNITS.items()
-        if row.get(f"valid_{name}_mae") is not None
-    )
-
-
-def _short_errors(row: Row) -> str:
-    """Validation errors in meV and Å for the bar; empty without a validation."""
-    values = [
-        f"{letter} {row[key]:.3g}"
-        for letter, key in (("E", "valid_energy_mae"), ("F", "valid_forces_mae"))
-        if row.get(key) is not None
-    ]
-    return f"  valid {' '.join(values)} meV" if values else ""
-
-
-def _bar(console: Console) -> Progress:
-    return Progress(
-        TextColumn("epoch"),
-        MofNCompleteColumn(),
-        BarColumn(bar_width=16),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(elapsed_when_finished=True),
-        TextColumn("{task.fields[info]}"),
-        console=console,
-        transient=True,
-    )
-
-
-class _Rate:
-    """Steps and structures per second since it was made."""
-
-    def __init__(self) -> None:
-        self._start = time.monotonic()
-        self._steps = 0
-        self._structures = 0
-
-    def count(self, structures: int) -> None:
-        self._steps += 1
-        self._structures += structures
+    epoch: int = 0
+    """Completed epochs."""
+    batch: int = 0
+    """Completed batches of the current epoch."""
+    step: int = 0
+    """Completed optimizer steps."""
+    seconds: float = 0.0
+    """Training time in s, summed over all resumes."""
+    best_loss: float | None = None
+    """Lowest validation loss so far."""
+    best_epoch: float | None = None
+    """Completed epochs at the lowest validation loss."""
+    reference_loss: float | None = None
+    """Reference loss of early stopping."""
+    waited: int = 0
+    """Validations since the reference loss last improved."""
+    budget: float | None = None
+    """Time budget in s that the schedule was fitted to; None before that."""
+    planned: float | None = None
+    """Epochs within the time budget, if fewer than configured."""
+    finished: str | None = None
+    """Reason why training ended; None if it has not ended."""
+    history: list[Row] = field(default_factory=list)
+    """One row per completed epoch, and one if the budget ended within an epoch."""
 
     @property
-    def per_second(self) -> str:
-        """Structures per second."""
-        elapsed = max(time.monotonic() - self._start, 1e-9)
-        return f"{self._structures / elapsed:.3g}"
+    def epochs_done(self) -> float:
+        """Trained epochs, including the fraction where a time budget ended."""
+        last = self.history[-1]["epoch"] if self.history else None
+        return float(max(self.epoch, last or 0))
 
-    def __str__(self) -> str:
-        elapsed = max(time.monotonic() - self._start, 1e-9)
-        per_step = 1000 * elapsed / max(self._steps, 1)
-        return f"{self.per_second} structures/s, {per_step:.3g} ms/step"
+    def drop_partial_row(self) -> None:
+        """Drop the row of a partial epoch, which training will complete."""
+        self.history = [
+            row for row in self.history if (row["epoch"] or 0) <= self.epoch
+        ]
+
+    def improve(self, loss: float, epoch: float) -> bool:
+        """Record a validation loss; return whether it is the lowest so far."""
+        if self.best_loss is not None and loss >= self.best_loss:
+            return False
+        self.best_loss, self.best_epoch = loss, epoch
+        return True
+
+    def wait(self, loss: float, min_delta: float) -> int:
+        """Update and return the number of validations without improvement."""
+        reference = self.reference_loss
+        if reference is None or loss < reference * (1 - min_delta):
+            self.reference_loss, self.waited = loss, 0
+        else:
+            self.waited += 1
+        return self.waited
+
+
+class EpochMetrics:
+    """Accumulated training metrics of the current epoch."""
+
+    def __init__(self) -> None:
+        self.errors = ErrorAccumulator()
+        self.batches = 0
+        self.loss = 0.0
+        self.gradient_norm = 0.0
+
+    def add(self, result: StepResult) -> None:
+        """Add loss and gradient norm of a step; `errors` is updated separately."""
+        self.batches += 1
+        self.loss += result.loss
+        self.gradient_norm += result.gradient_norm
+
+    def state(self) -> dict[str, Any]:
+        """State for `load_state`; JSON serializable without loss."""
+        return {
+            "errors": self.errors.state(),
+            "batches": self.batches,
+            "loss": self.loss,
+            "gradient_norm": self.gradient_norm,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Restore what `state` returned."""
+        self.errors.load_state(state["errors"])
+        self.batches = state["batches"]
+        self.loss = state["loss"]
+        self.gradient_norm = state["gradient_norm"]

@@ -1,4 +1,4 @@
-"""Random generators of a process as tensors and JSON."""
+"""States of the random number generators as tensors and JSON."""
 
 import random
 from typing import Any
@@ -24,7 +24,7 @@ def random_tensors() -> dict[str, Tensor]:
 
 
 def random_record() -> dict[str, Any]:
-    """States of the generators of NumPy and Python, ready for JSON."""
+    """States of the generators of NumPy and Python, JSON serializable."""
     name, keys, position, has_gauss, gauss = np.random.get_state()  # noqa: NPY002
     return {
         "numpy": [name, np.asarray(keys).tolist(), position, has_gauss, gauss],
@@ -33,7 +33,7 @@ def random_record() -> dict[str, Any]:
 
 
 def restore_random(tensors: dict[str, Tensor], record: dict[str, Any]) -> None:
-    """Go on from what `random_tensors` and `random_record` returned."""
+    """Restore what `random_tensors` and `random_record` returned."""
     torch.set_rng_state(tensors["torch"])
     if "cuda" in tensors and torch.cuda.is_available():
         torch.cuda.set_rng_state(tensors["cuda"])

@@ -1,4 +1,4 @@
-"""The directory of a run: what each file is called."""
+"""File names in a run directory."""
 
 from pathlib import Path
 
@@ -7,25 +7,25 @@ from equipot.storage.run_folder import CONFIG
 
 
 class RunDirectory:
-    """Names of the files of a run.
+    """Paths of the files of a training run.
 
     =====================  ==========================================================
-    ``config.yaml``        the configuration with all defaults
+    ``config.yaml``        configuration with all defaults
     ``model.safetensors``  averaged weights with the lowest validation loss
     ``last.safetensors``   averaged weights of the last validation
-    ``state.safetensors``  what a resume needs, raw weights among it; ``state.1`` the
-                           generation before
+    ``state.safetensors``  state to resume from, with raw weights; ``state.1``: the
+                           previous one
     ``metrics.csv``        one row per epoch
     ``metrics.json``       errors of the best model on all sets, by group and element
-    ``certificate.json``   what a verification of the best model found on this machine
+    ``certificate.json``   verification of the best model on this machine
     ``train.log``          messages
-    ``environment.json``   versions and machine of every start
-    ``data.json``          SHA-256 of every file of data
-    ``tensorboard/``       curves
+    ``environment.json``   versions and hardware at every start
+    ``data.json``          SHA-256 of every data file
+    ``tensorboard/``       TensorBoard events
     =====================  ==========================================================
 
     Args:
-        path: The directory.
+        path: Run directory.
     """
 
     def __init__(self, path: Path) -> None:
@@ -43,5 +43,5 @@ class RunDirectory:
         self.bad_batch = path / "nonfinite_batch.extxyz"
 
     def note_environment(self) -> None:
-        """Add this start to ``environment.json``; no run ends for a damaged note."""
+        """Append this start to ``environment.json``; a damaged file is no error."""
         note_start(self.path)

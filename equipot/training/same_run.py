@@ -1,4 +1,4 @@
-"""Whether a resumed run is the one that was started: configuration and data."""
+"""Checks that a resumed run has the configuration and data that it started with."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -17,21 +17,21 @@ FREE: Final[tuple[str, ...]] = (
     "training.early_stop",
     "training.certify",
 )
-"""Keys that a resume may change; the data behind `data.root` are compared by hash."""
+"""Keys that may change on resume; data files are compared by hash."""
 KEPT: Final = ("model.backend", "auto")
-"""Key and value that a resume may have, whatever the run had: the run keeps its own."""
+"""Key and value that are accepted on resume; the run keeps its own backend."""
 
 
 def check_same_config(
     before: Mapping[str, Any], now: Mapping[str, Any], *, finished: bool = False
 ) -> None:
-    """Refuse to go on with another configuration.
+    """Refuse to resume with a different configuration.
 
     Args:
-        before: Configuration of the run as JSON; keys that its version did not have yet
-            count as their defaults.
-        now: That of the resume.
-        finished: Whether the run has ended, so that it can be lengthened.
+        before: Configuration of the run as JSON; keys newer than the run have their
+            defaults.
+        now: Configuration of the resume.
+        finished: Whether the run has ended, so that epochs may be added.
 
     Raises:
         StateError: Names every key that differs, with both values.
@@ -56,11 +56,11 @@ def check_same_config(
 
 
 def check_same_data(before: Mapping[str, str], now: Mapping[str, str]) -> None:
-    """Refuse to go on with other data.
+    """Refuse to resume with different data.
 
     Args:
         before: SHA-256 of every file when the run started.
-        now: Those of the resume.
+        now: SHA-256 of every file on resume.
 
     Raises:
         StateError: Names the files that differ.
@@ -75,11 +75,11 @@ def check_same_data(before: Mapping[str, str], now: Mapping[str, str]) -> None:
 
 
 def _with_new_keys(tree: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Add the defaults of keys that are newer than a configuration."""
+    """Configuration with defaults for keys that it does not have."""
     try:
         return TrainConfig.model_validate(tree).model_dump(mode="json")
     except ValidationError:
-        # a key that is gone will be named among the differences
+        # a removed key is reported among the differences
         return tree
 
 

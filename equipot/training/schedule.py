@@ -1,6 +1,6 @@
-"""Course of the learning rate, as a function of epochs and never of the clock.
+"""Learning-rate schedules as functions of the epoch, independent of wall time.
 
-Where a time budget ends a run, the number of epochs is fitted to it once, and stored.
+Under a time budget, the number of epochs is fitted to it once, and stored.
 """
 
 import math
@@ -10,38 +10,38 @@ from typing import Any, final
 from torch.optim import Optimizer
 
 WARMUP_SHARE = 0.2
-"""Longest growth over the length of a schedule that a run did not begin with."""
+"""Largest share of warmup in a schedule that was changed during the run."""
 
 
 class Schedule(ABC):
-    """Factor on the highest learning rate.
+    """Factor on the maximum learning rate.
 
     Args:
-        warmup_epochs: Length of a linear growth from zero at the start.
+        warmup_epochs: Length of the linear warmup.
     """
 
     def __init__(self, warmup_epochs: float = 0.0) -> None:
         self.warmup_epochs = warmup_epochs
 
     def factor(self, epoch: float) -> float:
-        """Factor at a point of training in epochs, fractions of an epoch included."""
+        """Factor at a fractional epoch."""
         if epoch < self.warmup_epochs:
             return epoch / self.warmup_epochs
         return self._factor_after_warmup(epoch)
 
     @abstractmethod
     def _factor_after_warmup(self, epoch: float) -> float:
-        """Factor at a point after the growth."""
+        """Factor at a fractional epoch after the warmup."""
 
-    def observe(self, loss: float) -> None:  # noqa: B027 (most schedules do not care)
-        """Take note of a validation loss."""
+    def observe(self, loss: float) -> None:  # noqa: B027 (a no-op for most schedules)
+        """Update with a validation loss."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What is remembered between steps, ready for JSON."""
+        """Mutable state; JSON serializable."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
+        """Restore what `state_dict` returned."""
         if state.keys() != self.state_dict().keys():
             raise ValueError(f"not a state of {type(self).__name__}: {sorted(state)}")
         vars(self).update(state)
@@ -49,7 +49,7 @@ class Schedule(ABC):
 
 @final
 class Constant(Schedule):
-    """One learning rate."""
+    """Constant learning rate."""
 
     def _factor_after_warmup(self, epoch: float) -> float:
         return 1.0
@@ -57,12 +57,12 @@ class Constant(Schedule):
 
 @final
 class Cosine(Schedule):
-    """Half a cosine from the end of the growth to the last epoch.
+    """Cosine annealing from the end of the warmup to the last epoch.
 
     Args:
-        epochs: Where the cosine ends.
+        epochs: Last epoch.
         min_factor: Factor at the end.
-        warmup_epochs: Length of a linear growth from zero at the start.
+        warmup_epochs: Length of the linear warmup.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Cosine(Schedule):
         self.first_factor = 0.0
 
     def factor(self, epoch: float) -> float:
-        """Factor at a point of training in epochs, fractions of an epoch included."""
+        """Factor at a fractional epoch."""
         if (grown := epoch - self.start) < self.warmup_epochs:
             growth = (1 - self.first_factor) * (grown / self.warmup_epochs)
             return self.first_factor + growth
@@ -89,22 +89,22 @@ class Cosine(Schedule):
         return self.min_factor + (1 - self.min_factor) * wave
 
     def end_at(self, end: float, now: float) -> None:
-        """End elsewhere; a growth that would be too long for that is cut.
+        """Change the last epoch; a warmup too long for it is shortened.
 
         Args:
-            end: Epochs at the end.
-            now: Epochs that are done.
+            end: Epoch at the end.
+            now: Current fractional epoch.
         """
         longest = max(now - self.start, WARMUP_SHARE * (end - self.start))
         self.warmup_epochs = min(self.warmup_epochs, longest)
         self.end = end
 
     def begin_again(self, now: float, end: float) -> None:
-        """Grow from the present factor, and fall once more.
+        """Restart: warm up from the current factor, then anneal to a new end.
 
         Args:
-            now: Epochs that are done.
-            end: Epochs at the new end.
+            now: Current fractional epoch.
+            end: Epoch at the new end.
         """
         self.first_factor = self.factor(now)
         self.start = now
@@ -112,25 +112,25 @@ class Cosine(Schedule):
         self.end = end
 
     def state_dict(self) -> dict[str, Any]:
-        """What is remembered between steps, ready for JSON."""
+        """Mutable state; JSON serializable."""
         names = ("start", "first_factor", "warmup_epochs", "end")
         return {name: getattr(self, name) for name in names}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` returned; earlier versions returned nothing."""
+        """Restore what `state_dict` returned; empty in states of earlier versions."""
         if state:
             super().load_state_dict(state)
 
 
 @final
 class Plateau(Schedule):
-    """Falls after validations without improvement.
+    """Reduce the learning rate after validations without improvement.
 
     Args:
-        factor: What the learning rate is multiplied by.
-        patience: Validations without improvement before it falls.
+        factor: Factor of each reduction.
+        patience: Validations without improvement before a reduction.
         min_factor: Lowest factor.
-        warmup_epochs: Length of a linear growth from zero at the start.
+        warmup_epochs: Length of the linear warmup.
     """
 
     def __init__(
@@ -152,7 +152,7 @@ class Plateau(Schedule):
         return self.current
 
     def observe(self, loss: float) -> None:
-        """Take note of a validation loss."""
+        """Update with a validation loss."""
         if self.best is None or loss < self.best:
             self.best, self.waited = loss, 0
             return
@@ -162,11 +162,11 @@ class Plateau(Schedule):
             self.waited = 0
 
     def state_dict(self) -> dict[str, Any]:
-        """What is remembered between steps, ready for JSON."""
+        """Mutable state; JSON serializable."""
         return {"current": self.current, "best": self.best, "waited": self.waited}
 
 
 def set_learning_rate(optimizer: Optimizer, learning_rate: float) -> None:
-    """Give all groups of parameters one learning rate."""
+    """Set the learning rate of all parameter groups."""
     for group in optimizer.param_groups:
         group["lr"] = learning_rate

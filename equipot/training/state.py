@@ -1,4 +1,4 @@
-"""All that a training run needs to go on as if it had never stopped."""
+"""State of a training run, from which it resumes bit for bit."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ VERSION: Final = 1
 
 @dataclass(frozen=True)
 class State:
-    """State of a run, as `equipot.storage.rotation` stores it."""
+    """State of a training run, as stored by `equipot.storage.rotation`."""
 
     tensors: dict[str, Tensor]
-    """Weights, averages, optimizer and random generators by dotted name."""
+    """Weights, averages, optimizer and random generator states by dotted name."""
     record: dict[str, Any]
-    """Position, sums, history, configuration and hashes of the data: JSON."""
+    """TrainingProgress, sums, history, configuration and hashes of the data: JSON."""
 
 
 def with_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

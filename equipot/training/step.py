@@ -1,4 +1,4 @@
-"""One step of the optimizer, and evaluation without one."""
+"""An optimizer step, and evaluation on a set."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -22,12 +22,12 @@ from equipot.training.loss import (
 
 
 class NonFiniteError(ValueError):
-    """A loss or a gradient that is not a number; names what it was and where."""
+    """A loss or gradient that is not finite."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Structures together, and where each came from."""
+    """Batch of structures, and the examples that it was made from."""
 
     graph: AtomicGraph
     labels: Labels
@@ -39,21 +39,21 @@ class Batch:
 
     @property
     def config_types(self) -> list[str]:
-        """Group of every structure."""
+        """Configuration type of every structure."""
         return [example.config_type for example in self.examples]
 
 
 def make_batch(examples: Sequence[Example]) -> Batch:
-    """Join structures.
+    """Collate structures.
 
-    Positions stay float64: the potential subtracts them before it rounds.
+    Positions stay float64: the potential takes differences before it rounds.
     """
     return Batch(*collate_examples(examples), examples)
 
 
 @dataclass(frozen=True)
 class StepResult:
-    """What a step has seen before it changed the weights."""
+    """Prediction, loss and gradient norm of a step, before the weights changed."""
 
     prediction: Prediction
     penalties: dict[Term, PenaltySum]
@@ -71,20 +71,20 @@ def train_step(
     gradient_clip: float | None,
     key: Sequence[int] = (0,),
 ) -> StepResult:
-    """Predict, differentiate the loss, and change the weights.
+    """Predict, differentiate the loss, and update the weights.
 
     Args:
         model: Potential in training mode.
-        optimizer: Of its weights, at the learning rate of this step.
-        loss: What is minimized.
+        optimizer: Optimizer of its weights, with the learning rate of this step set.
+        loss: Loss function.
         batch: Structures and labels.
-        epoch: Decides the weights of the loss.
-        gradient_clip: Largest norm of the gradient.
-        key: Decides the random vectors that Hessians are multiplied with.
+        epoch: Epoch of the loss weights.
+        gradient_clip: Maximum norm of the gradient.
+        key: Seed of the random vectors of Hessian-vector products.
 
     Raises:
-        NonFiniteError: If the loss or its gradient is not finite; the weights are as
-            they were.
+        NonFiniteError: If the loss or its gradient is not finite; the weights are
+            unchanged.
     """
     graph = _differentiable(batch, loss, epoch)
     prediction = model(graph, outputs=loss.outputs_of(epoch))
@@ -106,7 +106,7 @@ def train_step(
 def _differentiable(
     batch: Batch, loss: EnergyForcesStressLoss, epoch: int | float = math.inf
 ) -> AtomicGraph:
-    """Graph whose positions remember what forces are made of them, if needed."""
+    """Graph with positions that require gradients, if forces are differentiated."""
     if not loss.needs_second_derivatives(batch.labels, epoch):
         return batch.graph
     positions = batch.graph.positions.detach().requires_grad_()
@@ -131,19 +131,18 @@ def evaluate(
 ) -> tuple[float | None, dict[str, Any]]:
     """Errors of a model on a set, and its loss with the weights of the last epoch.
 
-    The loss uses the last weights, and the same random vectors for Hessians, at all
-    times, so that losses of different epochs can be compared; it is that of the set as
-    one batch.
+    The loss always uses the last weights and the same random vectors for Hessians, so
+    that losses of different epochs are comparable; the set counts as one batch.
 
     Args:
-        model: Potential; its mode is left as it was.
-        batches: The set, on the device of the model.
-        outputs: What to predict.
-        errors: Fresh accumulator.
-        loss: Left out where only errors are asked for.
+        model: Potential; its training mode is restored.
+        batches: Batches of the set, on the device of the model.
+        outputs: Outputs to predict.
+        errors: Empty accumulator.
+        loss: Loss function; None to compute errors only.
 
     Returns:
-        The loss, and what `ErrorAccumulator.compute` returns.
+        The loss, and the result of `ErrorAccumulator.compute`.
     """
     training = model.training
     model.eval()

@@ -1,4 +1,4 @@
-"""The table of errors at the end of a run."""
+"""Table of errors at the end of a run."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +13,7 @@ def error_table(errors: Mapping[str, Mapping[str, Any]]) -> Table:
     """Errors of a model beside the spread of the labels.
 
     Args:
-        errors: What `ErrorAccumulator.compute` returns, by name of the set.
+        errors: Results of `ErrorAccumulator.compute` by name of the set.
 
     Returns:
         One row per set and property; stress also in GPa.

@@ -1,67 +1,72 @@
-"""How many epochs fit a time budget, and what a run plans whose end has moved."""
+"""Number of epochs within a time budget, and changes of the end of a run."""
 
 import math
 from typing import Final
 
 from equipot.training.observer import Limits
-from equipot.training.position import Position
+from equipot.training.progress import TrainingProgress
 from equipot.training.schedule import Cosine, Schedule
 
-SAFETY: Final = 0.95
-"""Share of a time budget that is planned for; the rest is for slower epochs."""
-DECISION: Final = 0.2
-"""Share of a time budget after which the plan is made, if an epoch takes longer."""
-WHOLE: Final = 20
-"""Epochs from which on the plan ends with a whole one."""
-ROUNDING: Final = 1e-9
-"""Tolerance of a number of epochs."""
+PLANNED_SHARE: Final = 0.95
+"""Share of a time budget that is planned; the rest is a margin."""
+DECISION_SHARE: Final = 0.2
+"""Share of a time budget after which the plan is made, within the first epoch."""
+MIN_WHOLE_EPOCHS: Final = 20
+"""Number of epochs from which on the plan is rounded to whole epochs."""
+EPOCH_TOLERANCE: Final = 1e-9
+"""Rounding tolerance of a number of epochs."""
 
 
-def epochs_within(budget: float, spent: float, progress: float) -> float:
-    """Epochs that a time budget allows, to judge by those that are done.
+def epochs_within(budget: float, spent: float, fractional_epoch: float) -> float:
+    """Number of epochs within a time budget, from the speed so far.
 
     Args:
-        budget: Time for all of the run in s.
-        spent: Time that the run has taken in s.
-        progress: Epochs that it has done meanwhile.
+        budget: Time budget of the whole run in s.
+        spent: Training time so far in s.
+        fractional_epoch: Epochs trained in that time.
 
     Returns:
-        Number of epochs, at least those that are done.
+        Number of epochs, at least `fractional_epoch`.
     """
-    allowed = progress * SAFETY * budget / max(spent, 1e-9)
-    step = 1 if allowed >= WHOLE else 100
-    return max(math.floor(step * allowed) / step, progress)
+    allowed = fractional_epoch * PLANNED_SHARE * budget / max(spent, 1e-9)
+    step = 1 if allowed >= MIN_WHOLE_EPOCHS else 100
+    return max(math.floor(step * allowed) / step, fractional_epoch)
 
 
-def plan_is_due(position: Position, limits: Limits) -> bool:
-    """Whether there is a time budget, enough is known of the speed, and no plan yet."""
-    if limits.max_seconds is None or position.budget is not None:
+def plan_is_due(progress: TrainingProgress, limits: Limits) -> bool:
+    """Whether there is a time budget without a plan, and the speed is known."""
+    if limits.max_seconds is None or progress.budget is not None:
         return False
-    return position.epoch >= 1 or position.seconds >= DECISION * limits.max_seconds
+    return (
+        progress.epoch >= 1 or progress.seconds >= DECISION_SHARE * limits.max_seconds
+    )
 
 
 def make_plan(
-    position: Position, schedule: Schedule, limits: Limits, progress: float
+    progress: TrainingProgress,
+    schedule: Schedule,
+    limits: Limits,
+    fractional_epoch: float,
 ) -> str | None:
-    """Let the learning rate end within the time budget; decided once in a run.
+    """Fit the schedule to the time budget; done once in a run.
 
     Args:
-        position: Gets the budget and the number of epochs.
-        schedule: Ends earlier if all epochs would take too long.
-        limits: Epochs and time that were asked for.
-        progress: Epochs that are done.
+        progress: Receives the budget and the number of epochs.
+        schedule: Shortened if all epochs would take too long.
+        limits: Configured epochs and time budget.
+        fractional_epoch: Epochs trained so far.
 
     Returns:
-        What was decided, for people; None if the budget is enough.
+        Message about the plan; None if the budget is sufficient.
     """
     budget = limits.max_seconds
     if budget is None:
         return None
-    position.budget = budget
-    allowed = epochs_within(budget, position.seconds, progress)
+    progress.budget = budget
+    allowed = epochs_within(budget, progress.seconds, fractional_epoch)
     if allowed >= limits.epochs:
         return None
-    total = duration(position.seconds / progress * limits.epochs)
+    total = duration(progress.seconds / fractional_epoch * limits.epochs)
     text = (
         f"{limits.epochs} epochs would take about {total}, the time budget is "
         f"{duration(budget)}: "
@@ -71,105 +76,113 @@ def make_plan(
             f"{text}the run will be stopped at about epoch {allowed:g}. The schedule "
             "has no end to be fitted to it; training.schedule.kind: cosine has"
         )
-    position.planned = allowed
-    schedule.end_at(allowed, progress)
+    progress.planned = allowed
+    schedule.end_at(allowed, fractional_epoch)
+    return f"{text}the learning-rate schedule is shortened to {allowed:g} epochs"
+
+
+def is_planned_end(progress: TrainingProgress, fractional_epoch: float) -> bool:
+    """Whether the epochs planned within the time budget are complete."""
     return (
-        f"{text}the run is fitted to {allowed:g} epochs, and the learning rate falls "
-        "to its end by then"
+        progress.planned is not None
+        and fractional_epoch >= progress.planned - EPOCH_TOLERANCE
     )
 
 
-def is_planned_end(position: Position, progress: float) -> bool:
-    """Whether all epochs that the time budget was found to allow are done."""
-    return position.planned is not None and progress >= position.planned - ROUNDING
-
-
 def replan(
-    position: Position,
+    progress: TrainingProgress,
     schedule: Schedule,
     before: Limits,
     limits: Limits,
-    progress: float,
+    fractional_epoch: float,
 ) -> str | None:
-    """Move the end of a resumed run, where other epochs or another time are asked for.
+    """Apply a changed number of epochs or time budget to a resumed run.
 
-    A run whose learning rate has fallen to its end begins a new schedule; another one
-    goes on with its own, which then ends elsewhere.
+    A run with a completed schedule starts a new one; otherwise its schedule is extended
+    or shortened.
 
     Args:
-        position: As it was saved; gets the new plan.
-        schedule: As it was saved; gets the new end.
-        before: Limits that the run had.
-        limits: Those that it has now.
-        progress: Epochs that are done.
+        progress: Saved progress; receives the new plan.
+        schedule: Saved schedule; receives the new end.
+        before: Limits of the saved run.
+        limits: New limits.
+        fractional_epoch: Epochs trained so far.
 
     Returns:
-        What changes, for people; None if nothing does.
+        Message about the change; None if nothing changes.
 
     Raises:
-        ValueError: If the run has more epochs already, or no time left for others.
+        ValueError: If the run already has that many epochs, or no time left.
     """
     if limits.epochs != before.epochs:
-        _check_longer(position, limits, progress)
+        _check_longer(progress, limits, fractional_epoch)
     elif limits.max_seconds == before.max_seconds:
         return None
-    ended = position.finished is not None
+    ended = progress.finished is not None
     if ended:
-        position.finished, position.waited = None, 0
-    position.budget = position.planned = None
+        progress.finished, progress.waited = None, 0
+    progress.budget = progress.planned = None
     end = float(limits.epochs)
-    if limits.max_seconds is not None and progress >= 1:
-        position.budget = limits.max_seconds
-        end = min(end, epochs_within(limits.max_seconds, position.seconds, progress))
+    if limits.max_seconds is not None and fractional_epoch >= 1:
+        progress.budget = limits.max_seconds
+        end = min(
+            end, epochs_within(limits.max_seconds, progress.seconds, fractional_epoch)
+        )
     if not isinstance(schedule, Cosine):
         return f"the run now ends after {limits.epochs} epochs"
     if end < limits.epochs:
-        position.planned = end
-    if end == schedule.end or progress == 0:
+        progress.planned = end
+    if end == schedule.end or fractional_epoch == 0:
         return None
-    if progress >= schedule.end - ROUNDING:
-        if end <= progress + ROUNDING:
+    if fractional_epoch >= schedule.end - EPOCH_TOLERANCE:
+        if end <= fractional_epoch + EPOCH_TOLERANCE:
             return None
-        schedule.begin_again(progress, end)
+        schedule.begin_again(fractional_epoch, end)
         return (
-            f"the run was finished at epoch {progress:g}: a new schedule begins, the "
-            f"learning rate rises again and falls until epoch {end:g}"
+            f"the run was finished at epoch {fractional_epoch:g}: a new schedule "
+            f"begins, the learning rate rises again and falls until epoch {end:g}"
         )
-    schedule.end_at(end, progress)
+    schedule.end_at(end, fractional_epoch)
     return f"the learning rate now falls until epoch {end:g}"
 
 
-def _check_longer(position: Position, limits: Limits, progress: float) -> None:
-    if limits.epochs <= progress:
+def _check_longer(
+    progress: TrainingProgress, limits: Limits, fractional_epoch: float
+) -> None:
+    if limits.epochs <= fractional_epoch:
         raise ValueError(
-            f"training.epochs is {limits.epochs}, but the run has {progress:g} epochs "
-            "already; ask for more of them"
+            f"training.epochs is {limits.epochs}, but the run has "
+            f"{fractional_epoch:g} epochs already; ask for more of them"
         )
     budget = limits.max_seconds
-    if budget is not None and position.seconds >= SAFETY * SAFETY * budget:
+    if (
+        budget is not None
+        and progress.seconds >= PLANNED_SHARE * PLANNED_SHARE * budget
+    ):
         raise ValueError(
-            f"the run has taken {duration(position.seconds)} of its time budget, "
+            f"the run has taken {duration(progress.seconds)} of its time budget, "
             f"{duration(budget)}: there is no time for more epochs; raise "
             "training.max_minutes as well, or set it to null"
         )
 
 
-def not_annealed(schedule: Schedule, progress: float) -> str | None:
-    """Warning about a run that ended while its learning rate was high, or None."""
+def not_annealed(schedule: Schedule, fractional_epoch: float) -> str | None:
+    """Warning if training ended at a high learning rate, else None."""
     if not isinstance(schedule, Cosine):
         return None
-    factor = schedule.factor(progress)
+    factor = schedule.factor(fractional_epoch)
     if factor - schedule.min_factor < 0.1 * (1 - schedule.min_factor):
         return None
     return (
-        f"the time budget ended the run at epoch {progress:.4g} of {schedule.end:g} "
-        f"with {factor:.0%} of the highest learning rate: the errors would be lower at "
-        "the end of the schedule; go on with --resume and a larger training.max_minutes"
+        f"the time budget ended the run at epoch {fractional_epoch:.4g} of "
+        f"{schedule.end:g} with {factor:.0%} of the highest learning rate: the errors "
+        "would be lower at the end of the schedule; go on with --resume and a larger "
+        "training.max_minutes"
     )
 
 
 def duration(seconds: float) -> str:
-    """Time in words, to two digits or so: ``"2 h 46 min"``."""
+    """Rounded duration as text, such as ``"2 h 46 min"``."""
     if seconds < 60:
         return f"{seconds:.2g} s"
     minutes = round(seconds / 60)

@@ -1,4 +1,4 @@
-"""The training loop: epochs, steps, validation, and when to stop or to save."""
+"""Training loop: epochs, steps, validation, stopping and saving."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,13 +15,13 @@ from equipot.training.ema import WeightAverage
 from equipot.training.loss import EnergyForcesStressLoss
 from equipot.training.observer import Limits, Observer
 from equipot.training.optimizer import load_optimizer_tensors, optimizer_tensors
-from equipot.training.position import (
+from equipot.training.progress import (
     ALL_EPOCHS,
     OUT_OF_TIME,
     PLANNED_EPOCHS,
-    EpochSums,
-    Position,
+    EpochMetrics,
     Row,
+    TrainingProgress,
 )
 from equipot.training.rng import random_record, random_tensors, restore_random
 from equipot.training.schedule import Schedule, set_learning_rate
@@ -44,7 +44,7 @@ from equipot.training.time_budget import (
 
 
 class BadBatchError(NonFiniteError):
-    """A step failed; `examples` are the structures of its batch."""
+    """A step with a non-finite loss or gradient; `examples` is its batch."""
 
     def __init__(self, message: str, examples: Sequence[Example]) -> None:
         super().__init__(message)
@@ -52,26 +52,26 @@ class BadBatchError(NonFiniteError):
 
 
 class Trainer:
-    """A potential, its optimizer and its data, and the loop over them.
+    """Training loop of a potential.
 
     Args:
-        model: Potential on the device to compute on.
-        average: Average of its weights, or None to validate the weights themselves.
-        optimizer: Of the weights.
-        learning_rate: Highest learning rate.
-        schedule: Factor on it.
-        loss: What is minimized.
-        train: Structures to learn from.
-        valid: Structures to select by; without any the last weights count as the best.
+        model: Potential on the device to train on.
+        average: Average of its weights, or None to validate the current weights.
+        optimizer: Optimizer of the weights.
+        learning_rate: Maximum learning rate.
+        schedule: Factor on the learning rate.
+        loss: Loss function.
+        train: Training set.
+        valid: Validation set; if empty, the last weights count as the best.
         sampler: Batches of every epoch.
-        valid_batch_size: Most structures of a batch in validation; the sampler's bound
-            on edges holds there, too.
-        gradient_clip: Largest norm of the gradient.
-        limits: When to stop, to validate and to save.
-        save_state: Called with each state to keep.
-        save_model: Called with a potential to keep, whether it is the best so far, and
-            the number of epochs it has seen.
-        observers: Who follows the run.
+        valid_batch_size: Maximum number of structures per validation batch; the
+            sampler's limit of edges applies, too.
+        gradient_clip: Maximum norm of the gradient.
+        limits: Stopping criteria and intervals of validation and saving.
+        save_state: Called with each state to save.
+        save_model: Called with a potential to save, whether it is the best so far, and
+            the number of epochs it was trained for.
+        observers: Training callbacks.
         reference_energies: In eV by atomic number, for the spread of energies.
     """
 
@@ -110,10 +110,10 @@ class Trainer:
         self.save_model = save_model
         self.observers = observers
         self.reference_energies = reference_energies
-        self.position = Position()
+        self.progress = TrainingProgress()
         self.best: dict[str, Tensor] = {}
-        """Weights of the best model so far, as it was saved."""
-        self.sums = EpochSums()
+        """Weights of the best saved model so far."""
+        self.epoch_metrics = EpochMetrics()
         self.device = next(model.parameters()).device
         batches = evaluation_batches(
             [e.graph.num_edges for e in valid], valid_batch_size, sampler.max_edges
@@ -125,43 +125,43 @@ class Trainer:
         self._clock = time.monotonic()
         self._saved_at = time.monotonic()
 
-    def fit(self, interruption: Interruption) -> Position:
-        """Train until the last epoch, the budget, early stopping or a signal.
+    def fit(self, interruption: Interruption) -> TrainingProgress:
+        """Train until the last epoch, the time budget, early stopping or a signal.
 
         Returns:
-            Where training stopped; `Position.finished` is None after a signal.
+            Progress of training; `TrainingProgress.finished` is None after a signal.
 
         Raises:
             BadBatchError: If loss or gradient of a batch are not finite.
         """
         self._clock = time.monotonic()
-        self.position.finished = self._verdict()
-        if self.position.finished is None:
-            self.position.drop_partial_row()
+        self.progress.finished = self._end_reason()
+        if self.progress.finished is None:
+            self.progress.drop_partial_row()
         for observer in self.observers:
-            observer.on_start(self.position, self.limits)
-        if self.position.step == 0:
+            observer.on_start(self.progress, self.limits)
+        if self.progress.step == 0:
             self.save()
-        while self.position.finished is None and not interruption.requested:
+        while self.progress.finished is None and not interruption.requested:
             if self._train_epoch(interruption):
                 self._end_epoch()
-            elif self._verdict() is not None:
+            elif self._end_reason() is not None:
                 self._end_budget()
         self.save()
-        return self.position
+        return self.progress
 
     def _train_epoch(self, interruption: Interruption) -> bool:
-        """Do the batches that are left of an epoch; whether it is complete."""
-        position = self.position
-        batches = self.sampler.batches(position.epoch)
+        """Train on the remaining batches of an epoch; whether it is complete."""
+        progress = self.progress
+        batches = self.sampler.batches(progress.epoch)
         self.model.train()
-        for indices in batches[position.batch :]:
+        for indices in batches[progress.batch :]:
             self._step([self.train[n] for n in indices], len(batches))
-            complete = position.batch == len(batches)
-            if not complete and plan_is_due(position, self.limits):
+            complete = progress.batch == len(batches)
+            if not complete and plan_is_due(progress, self.limits):
                 self._plan()
-            progress = position.epoch + position.batch / len(batches)
-            ends = self._out_of_time() or is_planned_end(position, progress)
+            fractional_epoch = progress.epoch + progress.batch / len(batches)
+            ends = self._out_of_time() or is_planned_end(progress, fractional_epoch)
             if not complete and (interruption.requested or ends):
                 return False
             if not complete and self._state_is_due():
@@ -169,24 +169,24 @@ class Trainer:
         return True
 
     def _step(self, examples: Sequence[Example], num_batches: int) -> None:
-        position = self.position
-        progress = position.epoch + (position.batch + 1) / num_batches
+        progress = self.progress
+        fractional_epoch = progress.epoch + (progress.batch + 1) / num_batches
         set_learning_rate(
-            self.optimizer, self.learning_rate * self.schedule.factor(progress)
+            self.optimizer, self.learning_rate * self.schedule.factor(fractional_epoch)
         )
         batch = make_batch(examples).to(self.device)
         result = self._checked_step(batch)
         if self.average is not None:
-            self.average.update(self.model, position.epoch)
-        self.sums.add(result)
-        self.sums.errors.update(
+            self.average.update(self.model, progress.epoch)
+        self.epoch_metrics.add(result)
+        self.epoch_metrics.errors.update(
             result.prediction, batch.graph, batch.labels, batch.config_types
         )
-        position.batch += 1
-        position.step += 1
+        progress.batch += 1
+        progress.step += 1
         self._tick()
         for observer in self.observers:
-            observer.on_step(position, num_batches, result)
+            observer.on_step(progress, num_batches, result)
 
     def _checked_step(self, batch: Batch) -> StepResult:
         try:
@@ -195,48 +195,48 @@ class Trainer:
                 self.optimizer,
                 self.loss,
                 batch,
-                epoch=self.position.epoch,
+                epoch=self.progress.epoch,
                 gradient_clip=self.gradient_clip,
-                key=(self.sampler.seed, self.position.epoch, self.position.batch),
+                key=(self.sampler.seed, self.progress.epoch, self.progress.batch),
             )
         except NonFiniteError as error:
             sources = ", ".join(example.source for example in batch.examples)
             raise BadBatchError(
-                f"step {self.position.step + 1} (epoch {self.position.epoch + 1}): "
+                f"step {self.progress.step + 1} (epoch {self.progress.epoch + 1}): "
                 f"{error}, on {sources}",
                 batch.examples,
             ) from error
 
     def _end_epoch(self) -> None:
-        position, limits = self.position, self.limits
-        position.epoch += 1
-        position.batch = 0
-        position.finished = self._verdict()
-        row = self._training_row(position.epoch)
+        progress, limits = self.progress, self.limits
+        progress.epoch += 1
+        progress.batch = 0
+        progress.finished = self._end_reason()
+        row = self._training_row(progress.epoch)
         errors: dict[str, Any] = {}
-        if position.finished or position.epoch % limits.validate_every == 0:
+        if progress.finished or progress.epoch % limits.validate_every == 0:
             errors = self._validate(row)
             if (loss := row.get("valid_loss")) is not None:
                 self.schedule.observe(loss)
-                position.wait(loss, limits.early_stop_min_delta)
+                progress.wait(loss, limits.early_stop_min_delta)
             self._tick()
-            position.finished = self._verdict()
-        self.sums = EpochSums()
-        row["seconds"] = position.seconds
-        position.history.append(row)
+            progress.finished = self._end_reason()
+        self.epoch_metrics = EpochMetrics()
+        row["seconds"] = progress.seconds
+        progress.history.append(row)
         for observer in self.observers:
             observer.on_epoch(row, errors)
-        if position.finished is not None:
+        if progress.finished is not None:
             return
-        if position.epoch == 1:
-            self._tell_duration()
-        if plan_is_due(position, limits):
+        if progress.epoch == 1:
+            self._announce_duration()
+        if plan_is_due(progress, limits):
             self._plan()
         if self._state_is_due():
             self.save()
 
-    def _tell_duration(self) -> None:
-        seconds = self.position.seconds
+    def _announce_duration(self) -> None:
+        seconds = self.progress.seconds
         total = duration(seconds * self.limits.epochs)
         self._note(
             f"an epoch takes about {duration(seconds)}, all {self.limits.epochs} about "
@@ -244,17 +244,19 @@ class Trainer:
         )
 
     def _plan(self) -> None:
-        """Fit the schedule to the time budget; kept at once, as it is decided once."""
-        plan = make_plan(self.position, self.schedule, self.limits, self.progress)
+        """Fit the schedule to the time budget, and save this decision."""
+        plan = make_plan(
+            self.progress, self.schedule, self.limits, self.fractional_epoch
+        )
         if plan is not None:
             self._note(plan)
-            for message in self._never_reached():
+            for message in self._unreached_weights():
                 self._note(message)
         self.save()
 
-    def _never_reached(self) -> Iterator[str]:
-        """Steps of weights that come after the end that the time budget sets."""
-        end = self.position.planned
+    def _unreached_weights(self) -> Iterator[str]:
+        """Messages about weight changes after the end set by the time budget."""
+        end = self.progress.planned
         for name, term in self.loss.terms.items():
             late = [epoch for epoch, _ in term.weights if end and epoch >= end]
             if late:
@@ -268,37 +270,38 @@ class Trainer:
             observer.on_note(message)
 
     def _end_budget(self) -> None:
-        """Validate within an epoch; a run that goes on drops this row again."""
-        position = self.position
-        row = self._training_row(self.progress)
+        """Validate within an epoch; a resumed run drops this row."""
+        progress = self.progress
+        row = self._training_row(self.fractional_epoch)
         errors = self._validate(row)
         self._tick()
-        row["seconds"] = position.seconds
-        position.history.append(row)
-        position.finished = self._verdict()
+        row["seconds"] = progress.seconds
+        progress.history.append(row)
+        progress.finished = self._end_reason()
         for observer in self.observers:
             observer.on_epoch(row, errors)
 
     def _training_row(self, epoch: int | float) -> Row:
         row: Row = {
             "epoch": epoch,
-            "step": self.position.step,
+            "step": self.progress.step,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
-            "gradient_norm": self.sums.gradient_norm / self.sums.batches,
-            "train_loss": self.sums.loss / self.sums.batches,
+            "gradient_norm": self.epoch_metrics.gradient_norm
+            / self.epoch_metrics.batches,
+            "train_loss": self.epoch_metrics.loss / self.epoch_metrics.batches,
         }
-        for name, errors in self.sums.errors.compute().items():
+        for name, errors in self.epoch_metrics.errors.compute().items():
             row[f"train_{name}_mae"] = errors["overall"]["mae"]
         return row
 
     def _validate(self, row: Row) -> dict[str, Any]:
-        """Judge the averaged weights, note the errors in a row, keep the best."""
+        """Validate the averaged weights, add errors to the row, save the model."""
         model = self.averaged_model
-        position = self.position
+        progress = self.progress
         epoch = float(row["epoch"] or 0)
         if not self._valid_batches:
-            position.best_epoch = epoch
-            self._keep(model, True, epoch)
+            progress.best_epoch = epoch
+            self._save_model(model, True, epoch)
             return {}
         loss, errors = evaluate(
             model,
@@ -316,63 +319,63 @@ class Trainer:
         for name, groups in errors.items():
             row[f"valid_{name}_mae"] = groups["overall"]["mae"]
             row[f"valid_{name}_rmse"] = groups["overall"]["rmse"]
-        best = position.improve(loss, epoch)
+        best = progress.improve(loss, epoch)
         row["best"] = int(best)
-        self._keep(model, best, epoch)
+        self._save_model(model, best, epoch)
         return errors
 
-    def _keep(self, model: nn.Module, best: bool, epoch: float) -> None:
+    def _save_model(self, model: nn.Module, best: bool, epoch: float) -> None:
         if best:
             self.best = {k: v.detach().clone() for k, v in model.state_dict().items()}
         self.save_model(model, best, epoch)
 
     @property
     def averaged_model(self) -> nn.Module:
-        """What is validated and kept: the average, or the model if there is none."""
+        """Model that is validated and saved: the average, if there is one."""
         return self.model if self.average is None else self.average.model
 
-    def _verdict(self) -> str | None:
-        """Why training is over, if it is."""
-        position, patience = self.position, self.limits.early_stop_patience
-        if position.epoch >= self.limits.epochs:
+    def _end_reason(self) -> str | None:
+        """Reason to end training; None to continue."""
+        progress, patience = self.progress, self.limits.early_stop_patience
+        if progress.epoch >= self.limits.epochs:
             return ALL_EPOCHS
-        if is_planned_end(position, self.progress):
+        if is_planned_end(progress, self.fractional_epoch):
             return PLANNED_EPOCHS
-        if patience is not None and position.waited >= patience:
-            return f"no better validation loss in {position.waited} validations"
+        if patience is not None and progress.waited >= patience:
+            return f"no better validation loss in {progress.waited} validations"
         return OUT_OF_TIME if self._out_of_time() else None
 
     @property
-    def progress(self) -> float:
-        """Epochs that are done, the part of the present one included."""
-        position = self.position
-        if position.batch == 0:
-            return float(position.epoch)
-        batches = self.sampler.batches(position.epoch)
-        return position.epoch + position.batch / len(batches)
+    def fractional_epoch(self) -> float:
+        """Trained epochs, including the fraction of the current one."""
+        progress = self.progress
+        if progress.batch == 0:
+            return float(progress.epoch)
+        batches = self.sampler.batches(progress.epoch)
+        return progress.epoch + progress.batch / len(batches)
 
     def _tick(self) -> None:
         now = time.monotonic()
-        self.position.seconds += now - self._clock
+        self.progress.seconds += now - self._clock
         self._clock = now
 
     def _out_of_time(self) -> bool:
         budget = self.limits.max_seconds
-        return budget is not None and self.position.seconds >= budget
+        return budget is not None and self.progress.seconds >= budget
 
     def _state_is_due(self) -> bool:
         steps = self.limits.save_steps
-        if steps is not None and self.position.step % steps == 0:
+        if steps is not None and self.progress.step % steps == 0:
             return True
         return time.monotonic() - self._saved_at >= self.limits.save_seconds
 
     def save(self) -> None:
-        """Hand the present state to `save_state`."""
+        """Pass the current state to `save_state`."""
         self.save_state(self.state())
         self._saved_at = time.monotonic()
 
     def state(self) -> State:
-        """All that `load_state` needs to go on."""
+        """State for `load_state`."""
         tensors = {
             **with_prefix("model", self.model.state_dict()),
             **with_prefix("optimizer", optimizer_tensors(self.optimizer)),
@@ -382,15 +385,15 @@ class Trainer:
         if self.average is not None:
             tensors |= with_prefix("average", self.average.state_dict())
         record = {
-            "position": vars(self.position) | {"history": list(self.position.history)},
-            "sums": self.sums.state(),
+            "position": vars(self.progress) | {"history": list(self.progress.history)},
+            "sums": self.epoch_metrics.state(),
             "schedule": self.schedule.state_dict(),
             "random": random_record(),
         }
         return State(tensors, record)
 
     def load_state(self, state: State) -> None:
-        """Go on from what `state` returned, to the bit."""
+        """Restore what `state` returned; training continues bit for bit."""
         tensors, record = state.tensors, state.record
         self.model.load_state_dict(without_prefix("model", tensors))
         if self.average is not None:
@@ -398,6 +401,6 @@ class Trainer:
         load_optimizer_tensors(self.optimizer, without_prefix("optimizer", tensors))
         self.best = without_prefix("best", tensors)
         self.schedule.load_state_dict(record["schedule"])
-        self.position = Position(**record["position"])
-        self.sums.load_state(record["sums"])
+        self.progress = TrainingProgress(**record["position"])
+        self.epoch_metrics.load_state(record["sums"])
         restore_random(without_prefix("random", tensors), record["random"])

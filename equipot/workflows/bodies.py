@@ -1,12 +1,13 @@
 """Parts of a structure that do not interact, each put together across the boundary."""
 
-from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
 from ase.neighborlist import neighbor_list
 from jaxtyping import Float, Int
+
+from equipot.neighbors import connected_parts
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ def bodies(atoms: Atoms, reach: float) -> tuple[Body, ...]:
         One body for each part, in the order of their first atoms.
     """
     i, j, shifts = neighbor_list("ijS", atoms, float(reach))
-    offsets, labels = _unwrap(len(atoms), i, j, shifts)
+    labels, offsets = connected_parts(np.stack([j, i]), shifts, len(atoms))
     positions = atoms.positions + offsets @ atoms.cell.array
     # A closed walk that ends in another image says along which direction it repeats.
     closed = (offsets[i] + shifts - offsets[j]) @ atoms.cell.array
@@ -52,33 +53,6 @@ def whole(atoms: Atoms) -> Body:
     return Body(
         np.arange(len(atoms)), atoms.positions.copy(), _span(atoms.cell[atoms.pbc])
     )
-
-
-def _unwrap(
-    count: int,
-    i: Int[np.ndarray, " pairs"],
-    j: Int[np.ndarray, " pairs"],
-    shifts: Int[np.ndarray, "pairs 3"],
-) -> tuple[Int[np.ndarray, "atoms 3"], Int[np.ndarray, " atoms"]]:
-    """Image of each atom that is next to the rest of its part, and the part."""
-    order = np.argsort(i, kind="stable")
-    begins = np.searchsorted(i[order], np.arange(count + 1))
-    offsets = np.zeros((count, 3), dtype=int)
-    labels = np.full(count, -1)
-    for seed in range(count):
-        if labels[seed] >= 0:
-            continue
-        labels[seed] = labels.max() + 1
-        queue = deque([seed])
-        while queue:
-            here = queue.popleft()
-            for pair in order[begins[here] : begins[here + 1]]:
-                there = j[pair]
-                if labels[there] < 0:
-                    labels[there] = labels[here]
-                    offsets[there] = offsets[here] + shifts[pair]
-                    queue.append(there)
-    return offsets, labels
 
 
 def _span(vectors: Float[np.ndarray, "vectors 3"]) -> Float[np.ndarray, "directions 3"]:

@@ -1,4 +1,4 @@
-"""What an energy is the energy of: words for cells, molecules and formula units."""
+"""References of extensive quantities: cell, molecule, formula units."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,11 +54,20 @@ def contents(symbols: Sequence[str]) -> Contents:
     )
 
 
-def per_what(atoms: Atoms) -> str:
-    """Such as ``per cell of Si8 (8 atoms)``, or ``for C2H6O (9 atoms)``."""
+def per_what(atoms: Atoms, *, molecule: bool = False, fixed: int = 0) -> str:
+    """Reference of an extensive quantity, such as ``per cell of Si8 (8 atoms)``.
+
+    Args:
+        atoms: Structure that the quantity belongs to.
+        molecule: Whether it is a free molecule: ``per molecule of H2O``.
+        fixed: Number of fixed atoms.
+    """
     held = contents(atoms.get_chemical_symbols())
+    if molecule:
+        return f"per molecule of {held.formula}"
     phrase = "per cell of" if atoms.pbc.any() else "for"
-    return f"{phrase} {held.formula} ({_many(held.atoms, 'atom')})"
+    beside = f", {fixed} of them fixed" if fixed else ""
+    return f"{phrase} {held.formula} ({_many(held.atoms, 'atom')}{beside})"
 
 
 def _many(count: int, what: str) -> str:

@@ -10,6 +10,7 @@ from ase.data import atomic_masses
 from jaxtyping import Bool, Float, Int
 
 from equipot.workflows.bond_stiffness import STATIONARY, too_soft, too_stiff
+from equipot.workflows.per_what import per_what
 from equipot.workflows.rigid_motion import (
     CM_PER_ROOT,
     RigidMotions,
@@ -108,16 +109,9 @@ class Vibrations:
 
     @property
     def per(self) -> str:
-        """What energies and entropies are those of, such as ``per molecule of H2O``."""
-        formula, n = self.atoms.get_chemical_formula(), len(self.atoms)
-        if self.molecule is not None:
-            return f"per molecule of {formula}"
-        fixed = n - len(free_atoms(self.atoms))
-        number = f"{n} atoms" if n > 1 else "1 atom"
-        beside = f", {fixed} of them fixed" if fixed else ""
-        if self.atoms.pbc.any():
-            return f"per cell of {formula}, {number}{beside}"
-        return f"per structure of {formula}, {number}{beside}"
+        """Reference of energies and entropies, such as ``per molecule of H2O``."""
+        fixed = len(self.atoms) - len(free_atoms(self.atoms))
+        return per_what(self.atoms, molecule=self.molecule is not None, fixed=fixed)
 
     @property
     def isotopes(self) -> dict[str, list[int]]:

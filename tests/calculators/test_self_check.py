@@ -1,13 +1,15 @@
 """Neighbors that are wrong are found out before anything is calculated with them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 
 from equipot.calculators import EquipotCalculator, NeighborMismatchError
-from equipot.calculators.canonical import CanonicalEdges, Edges
 from equipot.calculators.self_check import SelfCheck, is_unusual
+from equipot.neighbors import CanonicalList
 from tests.neighbors.nasty_structures import NASTY
 from tests.potentials import random_potential
 
@@ -18,15 +20,17 @@ CUTOFF = 3.0
 def test_right_neighbors_pass(name):
     positions, cell, pbc, cutoff = NASTY[name]
     atoms = Atoms("H" * len(positions), positions, cell=cell, pbc=pbc)
-    edges = CanonicalEdges(cutoff, skin=0.2)(atoms)
+    edges = CanonicalList(cutoff, skin=0.2)(atoms)
 
     SelfCheck(cutoff, 1).compare(atoms, edges)
 
 
 def _without(edges, *dropped):
     kept = np.setdiff1d(np.arange(edges.index.shape[1]), dropped)
-    return Edges(
-        edges.index[:, kept], edges.shift[kept], edges.distances[kept], edges.backend
+    return replace(
+        edges,
+        index=edges.index[:, kept],
+        shift=edges.shift[kept],
     )
 
 
@@ -38,7 +42,7 @@ def _without_pair(edges):
 
 
 def test_a_missing_pair_is_named(silica):
-    edges = CanonicalEdges(CUTOFF, skin=0.0)(silica)
+    edges = CanonicalList(CUTOFF, skin=0.0)(silica)
     j, i = edges.index[:, 7].tolist()
 
     with pytest.raises(
@@ -49,10 +53,10 @@ def test_a_missing_pair_is_named(silica):
 
 
 def test_a_pair_too_many_is_named(silica):
-    edges = CanonicalEdges(CUTOFF, skin=0.0)(silica)
+    edges = CanonicalList(CUTOFF, skin=0.0)(silica)
     shift = edges.shift.copy()
     shift[0] += 5
-    wrong = Edges(edges.index, shift, edges.distances, "vesin")
+    wrong = replace(edges, shift=shift)
 
     with pytest.raises(NeighborMismatchError, match=r"lacks 1, .*has besides 1, such"):
         SelfCheck(CUTOFF, 1).compare(silica, wrong)
@@ -61,7 +65,7 @@ def test_a_pair_too_many_is_named(silica):
 @pytest.mark.parametrize("difference", [-1e-10, 0.0, 1e-10])
 def test_a_pair_at_the_cutoff_may_be_rounded_either_way(difference):
     atoms = Atoms("HH", [[0, 0, 0], [0, 0, CUTOFF + difference]])
-    found = CanonicalEdges(CUTOFF + 1e-9, skin=0.0)(atoms)
+    found = CanonicalList(CUTOFF + 1e-9, skin=0.0)(atoms)
     check = SelfCheck(CUTOFF, 1)
 
     check.compare(atoms, found)
@@ -100,9 +104,9 @@ def test_when_it_is_due(every, thin, usual):
 
 def test_the_calculator_refuses_wrong_neighbors(silica, monkeypatch):
     potential = random_potential(lmax=0, num_layers=1)
-    right = CanonicalEdges.__call__
+    right = CanonicalList.__call__
     monkeypatch.setattr(
-        CanonicalEdges,
+        CanonicalList,
         "__call__",
         lambda self, atoms: _without_pair(right(self, atoms)),
     )

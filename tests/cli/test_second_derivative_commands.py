@@ -13,9 +13,10 @@ from ase.io import read, write
 from typer.testing import CliRunner
 
 from equipot.checkpoint.file import save_potential
+from equipot.cli.calculation import load_calculator
 from equipot.cli.main import app
 from equipot.cli.phonons import parse_supercell
-from equipot.cli.structures import load_calculator, read_structure
+from equipot.cli.structures import read_structure
 from equipot.config.model import NequIPConfig
 from equipot.models import build_potential
 from equipot.workflows import model_hessian
@@ -202,7 +203,7 @@ def test_options_of_a_gas_have_no_effect_on_a_crystal(model, crystal, tmp_path):
     )
 
     assert "have no effect" in " ".join(result.output.split())
-    assert record["per"] == "per cell of Si2, 2 atoms"
+    assert record["per"] == "per cell of Si2 (2 atoms)"
 
 
 def test_a_structure_that_the_model_cannot_know_is_an_error(model, tmp_path):
@@ -233,7 +234,9 @@ def mueller_and_brown(monkeypatch):
     """`equipot saddle` on a surface of two dimensions in place of a model."""
     calculator = mueller_brown()
     calculator.models = ()
-    monkeypatch.setattr("equipot.cli.saddle.load_calculator", lambda *_: calculator)
+    monkeypatch.setattr(
+        "equipot.cli.calculation.load_calculator", lambda *_: calculator
+    )
     monkeypatch.setattr("equipot.workflows.model_hessian", lambda c: c.hessian)
 
 
@@ -243,7 +246,9 @@ def stillinger_and_weber(monkeypatch):
     calculator = stillinger_weber_silicon()
     calculator.models = ()
     calculator.potential = SimpleNamespace(cutoff=3.77)
-    monkeypatch.setattr("equipot.cli.eos.load_calculator", lambda *_: calculator)
+    monkeypatch.setattr(
+        "equipot.cli.calculation.load_calculator", lambda *_: calculator
+    )
     monkeypatch.setattr("equipot.workflows.model_hessian", lambda c, *_: c.hessian)
 
 
@@ -284,7 +289,7 @@ def test_a_path_that_does_not_arrive_is_not_verified(mueller_and_brown, tmp_path
     assert "the path does not arrive at the end" in result.output
     record = json.loads((folder / "reaction.json").read_text(encoding="utf-8"))
     assert record["verified"] is False
-    assert record["per"] == "per structure of H2, 2 atoms, 1 of them fixed"
+    assert record["per"] == "for H2 (2 atoms, 1 of them fixed)"
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "the path does not arrive at the end" in page
     assert "The path itself ends" in page

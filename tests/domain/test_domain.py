@@ -3,7 +3,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, diamond100
 
-from equipot.domain import Domain, FeatureCloud, Pairs
+from equipot.domain import Domain, FeatureCloud
 from equipot.neighbors import neighbor_list
 from tests.potentials import statistics_of
 
@@ -11,10 +11,7 @@ CUTOFF = 4.0
 
 
 def pairs_of(atoms, cutoff=CUTOFF):
-    found = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, cutoff)
-    vectors = atoms.positions[found.index[0]] - atoms.positions[found.index[1]]
-    vectors += found.shift @ atoms.cell.array
-    return Pairs(found.index, found.shift, np.linalg.norm(vectors, axis=1), cutoff)
+    return neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, cutoff)
 
 
 def of_structure(domain, atoms, cutoff=CUTOFF):

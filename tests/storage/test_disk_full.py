@@ -16,7 +16,7 @@ from equipot.storage.atomic_file import append_whole, write_atomically
 from equipot.storage.run_folder import claimed
 from equipot.training.logs import CsvLog, Journal, TensorBoardLog
 from equipot.training.observer import Limits
-from equipot.training.position import Position
+from equipot.training.progress import TrainingProgress
 
 FULL = r"No space left on device: .*{}"
 
@@ -159,12 +159,12 @@ def test_an_appended_piece_is_whole_or_not_there(tmp_path, full, room):
 
 
 def test_all_that_grows_is_named_when_the_disk_is_full(tmp_path, full):
-    position = Position()
+    progress = TrainingProgress()
     log = ThermoLog(tmp_path / "log.csv", ("step",))
     frames = TRAJECTORIES["extxyz"](tmp_path / "trajectory.extxyz")
     table, curves = CsvLog(tmp_path / "metrics.csv"), TensorBoardLog(tmp_path / "board")
     for observer in (table, curves):
-        observer.on_start(position, Limits(epochs=1))
+        observer.on_start(progress, Limits(epochs=1))
     full(1)
 
     for write, name in (

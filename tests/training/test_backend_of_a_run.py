@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-import equipot.training.run
+import equipot.training.prepare
 from equipot.checkpoint.file import load_potential, read_header, read_samples
 from equipot.config.load import load_config
 from equipot.config.train import TrainConfig
@@ -43,7 +43,7 @@ def choose(monkeypatch):
             asked.append(problem)
             return SimpleNamespace(backend=name, __str__=lambda self: "")
 
-        monkeypatch.setattr(equipot.training.run, "choose_backend", choice)
+        monkeypatch.setattr(equipot.training.prepare, "choose_backend", choice)
         return asked
 
     return becomes

@@ -11,7 +11,7 @@ from equipot.checkpoint.file import read_header
 from equipot.cli.train import app
 from equipot.config.load import load_config
 from equipot.config.train import TrainConfig
-from equipot.training import run as training_run
+from equipot.training import finish
 from equipot.training.run import run_training
 
 SHORT = ("training.certify=true", "training.epochs=1")
@@ -94,7 +94,7 @@ def test_a_run_that_was_killed_in_its_verification_does_it_again(train, monkeypa
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(training_run, "verify_model", killed)
+        patch.setattr(finish, "verify_model", killed)
         with pytest.raises(KeyboardInterrupt):
             train()
 

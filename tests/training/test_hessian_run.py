@@ -144,8 +144,8 @@ def test_a_resumed_run_draws_the_same_vectors(tree):
             for name in tensors
             if not name.startswith("random")
         )
-        losses = [row["valid_loss"] for row in resumed.position.history]
-        assert losses == [row["valid_loss"] for row in trainer.position.history]
+        losses = [row["valid_loss"] for row in resumed.progress.history]
+        assert losses == [row["valid_loss"] for row in trainer.progress.history]
 
 
 def test_every_epoch_and_step_has_its_own_vectors(tree, monkeypatch):

@@ -10,7 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from equipot.storage.rotation import Generations
 from equipot.training.logs import TensorBoardLog
 from equipot.training.observer import Limits
-from equipot.training.position import Position
+from equipot.training.progress import TrainingProgress
 
 KIND = "state of a test"
 BEFORE_IT = "going on from the state before it"
@@ -103,7 +103,7 @@ def test_the_best_model_of_a_finished_run_is_kept_in_its_state(
 def test_curves_of_a_run_killed_before_its_second_state_have_no_point_twice(tmp_path):
     for epochs in ((1, 2), (1,)):
         log = TensorBoardLog(tmp_path)
-        log.on_start(Position(), Limits(epochs=2))
+        log.on_start(TrainingProgress(), Limits(epochs=2))
         for epoch in epochs:
             log.on_epoch({"epoch": epoch, "step": 6 * epoch, "train_loss": 0.5}, {})
 

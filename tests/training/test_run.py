@@ -165,7 +165,7 @@ def test_a_model_that_is_not_the_best_of_the_state_is_put_back(train):
 
     _, printed = train(resume=True, name="run")
 
-    assert "model.safetensors goes back to epoch 3" in printed
+    assert "model.safetensors is restored to epoch 3" in printed
     assert files.best.read_bytes() == before
 
 
@@ -245,4 +245,4 @@ def test_a_run_that_never_began_does_not_block_its_directory(train, tmp_path):
 
     result, _ = train("training.epochs=1")
 
-    assert result.position.finished
+    assert result.progress.finished

@@ -16,8 +16,8 @@ from equipot.config.train import TrainConfig
 from equipot.storage.rotation import StateError
 from equipot.system.interrupt import Interruption
 from equipot.training.observer import Limits
-from equipot.training.position import OUT_OF_TIME, Position
-from equipot.training.position import PLANNED_EPOCHS as PLANNED
+from equipot.training.progress import OUT_OF_TIME, TrainingProgress
+from equipot.training.progress import PLANNED_EPOCHS as PLANNED
 from equipot.training.run import run_training
 from equipot.training.schedule import Constant, Cosine
 from equipot.training.time_budget import (
@@ -58,15 +58,17 @@ def test_the_learning_rate_has_fallen_when_the_time_is_over(
 ):
     trainer, recorder = timed(epochs=1000, max_minutes=seconds / 60)
 
-    position = trainer.fit(Interruption())
+    progress = trainer.fit(Interruption())
 
-    assert position.planned == epochs
-    assert position.step == steps
-    assert position.seconds <= seconds
-    assert position.finished == PLANNED
+    assert progress.planned == epochs
+    assert progress.step == steps
+    assert progress.seconds <= seconds
+    assert progress.finished == PLANNED
     assert recorder.rows[-1]["learning_rate"] < 1.5 * LOWEST
     assert recorder.rows[-1]["valid_loss"] > 0
-    assert any("the run is fitted to" in note for note in recorder.notes)
+    assert any(
+        "the learning-rate schedule is shortened to" in note for note in recorder.notes
+    )
 
 
 def test_what_to_expect_is_said_after_the_first_epoch(timed):
@@ -112,14 +114,14 @@ def test_weights_that_will_not_be_reached_are_named(timed, config_tree):
 
 
 def test_a_constant_learning_rate_is_told_that_it_has_no_end():
-    position = Position(epoch=1, seconds=6.0)
+    progress = TrainingProgress(epoch=1, seconds=6.0)
 
-    text = make_plan(position, Constant(), Limits(100, max_seconds=60.0), 1.0)
+    text = make_plan(progress, Constant(), Limits(100, max_seconds=60.0), 1.0)
 
     assert "stopped at about epoch 9.5" in text
     assert "training.schedule.kind: cosine has" in text
-    assert position.planned is None
-    assert position.budget == 60
+    assert progress.planned is None
+    assert progress.budget == 60
 
 
 def test_many_epochs_are_whole_ones():
@@ -166,7 +168,7 @@ def limits(epochs=10, minutes=None):
 
 def test_a_larger_budget_for_a_fitted_run_begins_a_new_schedule():
     schedule = Cosine(9.5, 0.01, 1.0)
-    position = Position(
+    progress = TrainingProgress(
         epoch=9,
         batch=3,
         seconds=57.0,
@@ -175,34 +177,34 @@ def test_a_larger_budget_for_a_fitted_run_begins_a_new_schedule():
         finished=PLANNED,
     )
 
-    text = replan(position, schedule, limits(1000, 1), limits(1000, 2), 9.5)
+    text = replan(progress, schedule, limits(1000, 1), limits(1000, 2), 9.5)
 
     assert "a new schedule begins" in text
-    assert position.planned == schedule.end == 19
-    assert position.finished is None
+    assert progress.planned == schedule.end == 19
+    assert progress.finished is None
 
 
 def test_a_larger_budget_before_the_end_moves_it():
     schedule = Cosine(9.5, 0.01, 1.0)
-    position = Position(epoch=5, seconds=30.0, budget=60.0, planned=9.5)
+    progress = TrainingProgress(epoch=5, seconds=30.0, budget=60.0, planned=9.5)
 
-    assert "epoch 19" in replan(position, schedule, limits(99, 1), limits(99, 2), 5.0)
+    assert "epoch 19" in replan(progress, schedule, limits(99, 1), limits(99, 2), 5.0)
     assert schedule.start == 0
 
-    text = replan(position, schedule, limits(99, 2), limits(99), 5.0)
+    text = replan(progress, schedule, limits(99, 2), limits(99), 5.0)
     assert text == "the learning rate now falls until epoch 99"
-    assert position.planned is None
+    assert progress.planned is None
 
 
 def test_the_same_limits_change_nothing():
-    position = Position(epoch=5, seconds=30.0, budget=60.0, planned=9.5)
-    before = vars(position).copy()
+    progress = TrainingProgress(epoch=5, seconds=30.0, budget=60.0, planned=9.5)
+    before = vars(progress).copy()
 
     assert (
-        replan(position, Cosine(9.5, 0.01), limits(99, 1), limits(99, 1), 5.0) is None
+        replan(progress, Cosine(9.5, 0.01), limits(99, 1), limits(99, 1), 5.0) is None
     )
 
-    assert vars(position) == before
+    assert vars(progress) == before
 
 
 @pytest.mark.parametrize(
@@ -214,10 +216,10 @@ def test_the_same_limits_change_nothing():
     ],
 )
 def test_a_run_cannot_go_on_to_where_it_has_been(now, message):
-    position = Position(epoch=10, seconds=59.0, finished="all epochs are done")
+    progress = TrainingProgress(epoch=10, seconds=59.0, finished="all epochs are done")
 
     with pytest.raises(ValueError, match=message):
-        replan(position, Cosine(9, 0.01), limits(9), now, 10.0)
+        replan(progress, Cosine(9, 0.01), limits(9), now, 10.0)
 
 
 def test_a_run_that_time_ended_before_its_schedule_is_told_of():
@@ -250,7 +252,7 @@ def test_a_finished_run_is_lengthened_by_a_new_schedule(train):
     result, printed = train("training.epochs=5", resume=True)
 
     assert "finished at epoch 3: a new schedule begins" in printed
-    rows = result.position.history
+    rows = result.progress.history
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5]
     rates = [row["learning_rate"] for row in rows]
     assert rates[2] == pytest.approx(LOWEST)
@@ -261,7 +263,7 @@ def test_a_finished_run_is_lengthened_by_a_new_schedule(train):
     # the longer run is now the run: to be resumed as it is
     again, printed = train("training.epochs=5", resume=True)
     assert "new schedule" not in printed
-    assert again.position.epoch == 5
+    assert again.progress.epoch == 5
 
 
 def test_a_run_that_is_under_way_keeps_its_schedule(train, monkeypatch):
@@ -272,8 +274,8 @@ def test_a_run_that_is_under_way_keeps_its_schedule(train, monkeypatch):
         raise Stopped
 
     with monkeypatch.context() as patch:
-        patch.setattr("equipot.training.run._Run._test", stop)
-        patch.setattr("equipot.training.trainer.Trainer._verdict", lambda _: None)
+        patch.setattr("equipot.training.finish.evaluate_best_model", stop)
+        patch.setattr("equipot.training.trainer.Trainer._end_reason", lambda _: None)
         patch.setattr("equipot.training.trainer.Trainer._end_epoch", stop)
         with pytest.raises(Stopped):
             train("training.checkpoint_steps=2")
@@ -285,12 +287,13 @@ def test_a_run_that_is_under_way_keeps_its_schedule(train, monkeypatch):
 def test_info_says_how_far_a_run_came_and_that_time_stopped_it(train, monkeypatch):
     monkeypatch.setattr(
         "equipot.training.trainer.Trainer._tick",
-        lambda self: setattr(self.position, "seconds", float(self.position.step)),
+        lambda self: setattr(self.progress, "seconds", float(self.progress.step)),
     )
 
     result, printed = train("training.epochs=1000", f"training.max_minutes={13 / 60}")
 
-    assert "the time budget is 13 s: the run is fitted to 2.05 epochs" in printed
+    shortened = "the learning-rate schedule is shortened to 2.05 epochs"
+    assert f"the time budget is 13 s: {shortened}" in printed
     text = dict(describe(read_header(result.directory.best)))["training"]
     assert text == (
         "2.167 of 1000 epochs, stopped by time; the learning rate was fitted to it"

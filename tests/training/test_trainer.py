@@ -12,7 +12,7 @@ from equipot.models import build_potential
 from equipot.system.interrupt import Interruption
 from equipot.training.build import build_trainer
 from equipot.training.observer import Observer
-from equipot.training.position import OUT_OF_TIME, PLANNED_EPOCHS
+from equipot.training.progress import OUT_OF_TIME, PLANNED_EPOCHS
 from equipot.training.trainer import BadBatchError
 
 
@@ -21,7 +21,7 @@ class Recorder(Observer):
 
     def __init__(self):
         self.states, self.models, self.rows = [], [], []
-        self.after_step = lambda position: None
+        self.after_step = lambda progress: None
 
     def save_state(self, state):
         self.states.append(copy.deepcopy(state))
@@ -29,8 +29,8 @@ class Recorder(Observer):
     def save_model(self, model, best, epoch):
         self.models.append((best, epoch))
 
-    def on_step(self, position, num_batches, result):
-        self.after_step(position)
+    def on_step(self, progress, num_batches, result):
+        self.after_step(progress)
 
     def on_epoch(self, row, errors):
         self.rows.append(dict(row))
@@ -120,7 +120,7 @@ def test_training_lowers_the_loss(trainer_of):
     trainer.fit(Interruption())
 
     assert recorder.rows[-1]["train_loss"] < 0.5 * recorder.rows[0]["train_loss"]
-    assert trainer.position.finished == "all epochs are done"
+    assert trainer.progress.finished == "all epochs are done"
 
 
 def test_averaged_weights_are_validated_and_the_raw_ones_kept(trainer_of):
@@ -163,24 +163,24 @@ def test_early_stopping_gives_up(trainer_of):
 
     trainer.fit(Interruption())
 
-    assert trainer.position.epoch == 3
-    assert "no better validation loss in 2 validations" in trainer.position.finished
+    assert trainer.progress.epoch == 3
+    assert "no better validation loss in 2 validations" in trainer.progress.finished
 
 
 def test_a_spent_budget_validates_and_ends_between_steps(trainer_of):
     trainer, recorder = trainer_of(epochs=50, max_minutes=1.0)
 
-    def pretend_to_take_long(position):
-        if position.step == 8:
-            position.seconds = 61.0
+    def pretend_to_take_long(progress):
+        if progress.step == 8:
+            progress.seconds = 61.0
 
     recorder.after_step = pretend_to_take_long
     trainer.fit(Interruption())
 
-    assert trainer.position.finished == "the time budget is spent"
+    assert trainer.progress.finished == "the time budget is spent"
     assert recorder.rows[-1]["epoch"] == 1 + 2 / 6
     assert recorder.rows[-1]["valid_loss"] > 0
-    assert [row["epoch"] for row in trainer.position.history] == [1, 1 + 2 / 6]
+    assert [row["epoch"] for row in trainer.progress.history] == [1, 1 + 2 / 6]
     assert recorder.states[-1].record["position"]["batch"] == 2
 
 
@@ -194,7 +194,7 @@ def test_a_budget_spent_at_the_end_of_an_epoch_still_validates(trainer_of, monke
         )
         trainer.fit(Interruption())
 
-        assert trainer.position.finished in (OUT_OF_TIME, PLANNED_EPOCHS)
+        assert trainer.progress.finished in (OUT_OF_TIME, PLANNED_EPOCHS)
         assert recorder.rows[-1]["valid_loss"] > 0
 
 
@@ -209,7 +209,7 @@ def test_a_longer_budget_goes_on_as_if_nothing_had_happened(trainer_of):
     resumed.load_state(recorder.states[-1])
     resumed.fit(Interruption())
 
-    assert [row["epoch"] for row in resumed.position.history] == [1, 2, 3]
+    assert [row["epoch"] for row in resumed.progress.history] == [1, 2, 3]
     last, reference = again.states[-1].tensors, expected.states[-1].tensors
     assert all(torch.equal(last[name], reference[name]) for name in reference)
 
@@ -218,22 +218,22 @@ def test_an_interruption_finishes_the_step_and_saves(trainer_of):
     trainer, recorder = trainer_of()
     interruption = Interruption()
 
-    def interrupt(position):
-        if position.step == 9:
+    def interrupt(progress):
+        if progress.step == 9:
             interruption.signal = signal.SIGINT
 
     recorder.after_step = interrupt
     trainer.fit(interruption)
 
-    assert trainer.position.finished is None
+    assert trainer.progress.finished is None
     assert recorder.states[-1].record["position"]["step"] == 9
 
 
 def test_a_loss_that_is_not_finite_names_its_structures(trainer_of):
     trainer, recorder = trainer_of()
 
-    def poison(position):
-        if position.step == 4:
+    def poison(progress):
+        if progress.step == 4:
             weight = next(p for p in trainer.model.parameters() if p.ndim == 2)
             weight.data.fill_(float("nan"))
 
@@ -273,7 +273,7 @@ def test_without_a_validation_set_the_last_weights_are_the_best(
     trainer.fit(Interruption())
 
     assert recorder.models == [(True, 1.0), (True, 2.0), (True, 3.0)]
-    assert trainer.position.best_epoch == 3
+    assert trainer.progress.best_epoch == 3
 
 
 def test_a_weight_on_labels_that_are_absent_is_refused(trainer_of, config_tree):

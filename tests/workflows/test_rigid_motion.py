@@ -195,7 +195,7 @@ def test_a_crystal_turns_nowhere():
     found = vibrations(silicon, silicon.calc.hessian)
 
     assert found.rigid.described() == "3 translations"
-    assert found.per == "per cell of Si2, 2 atoms"
+    assert found.per == "per cell of Si2 (2 atoms)"
     thermal = harmonic(found)
     assert thermal.per == found.per
     assert any("at Γ only" in note for note in thermal.notes)

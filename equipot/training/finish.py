@@ -1,0 +1,115 @@
+"""Third phase of a training run: test the best model, complete its file, verify it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+
+from equipot.checkpoint.certificate import ModelCertificate, verify_model
+from equipot.checkpoint.file import load_potential, read_header
+from equipot.data.batching import evaluation_batches
+from equipot.data.labels import Example
+from equipot.evaluation.metrics import ErrorAccumulator
+from equipot.storage.atomic_file import write_json
+from equipot.system.terminal import Fitted
+from equipot.training.feature_cloud import fit_features
+from equipot.training.logs import Journal
+from equipot.training.prepare import Prepared
+from equipot.training.progress import TrainingProgress
+from equipot.training.save import save_model
+from equipot.training.step import evaluate, labeled_outputs, make_batch
+from equipot.training.summary import error_table
+
+
+def finish(
+    prepared: Prepared, progress: TrainingProgress, journal: Journal
+) -> tuple[dict[str, Any], ModelCertificate | None]:
+    """Test and verify the best model.
+
+    Returns:
+        Errors of the best model by set, and its certificate unless
+        ``training.certify`` is off.
+    """
+    errors = evaluate_best_model(prepared, progress)
+    journal.show(Fitted(error_table(errors)))
+    return errors, _certify(prepared, journal)
+
+
+def evaluate_best_model(
+    prepared: Prepared, progress: TrainingProgress
+) -> dict[str, Any]:
+    """Errors of the best model on the validation set and all test sets.
+
+    They are written to ``metrics.json`` and, with the history and the learned features
+    of the training set, to the file of the model.
+    """
+    path, dataset = prepared.files.best, prepared.dataset
+    training = prepared.config.training
+    model = load_potential(
+        path, device=str(prepared.device), backend=prepared.model.backend
+    )
+    sets = {"valid": dataset.valid, **dataset.test}
+    errors = {
+        name: _errors(prepared, model, examples)
+        for name, examples in sets.items()
+        if examples
+    }
+    summary = {
+        "best_epoch": progress.best_epoch,
+        "epochs": progress.epoch,
+        "epochs_done": progress.epochs_done,
+        "epochs_asked": training.epochs,
+        "finished": progress.finished,
+        "steps": progress.step,
+        "errors": errors,
+    }
+    # Without times, so that equal runs give equal files.
+    history = [
+        {k: v for k, v in row.items() if k != "seconds"} for row in progress.history
+    ]
+    extra = {
+        "provenance": read_header(path)["provenance"],
+        "training": {**summary, "history": history},
+    }
+    features = fit_features(model, dataset.train, dataset.valid, training)
+    save_model(prepared, path, model, extra, features=features)
+    times = {"seconds": progress.seconds, "history": progress.history}
+    write_json(prepared.files.metrics, {**summary, **times})
+    return errors
+
+
+def _errors(
+    prepared: Prepared, model: nn.Module, examples: Sequence[Example]
+) -> dict[str, Any]:
+    training = prepared.config.training
+    batches = evaluation_batches(
+        [example.graph.num_edges for example in examples],
+        training.valid_batch_size,
+        training.max_edges,
+    )
+    _, errors = evaluate(
+        model,
+        (
+            make_batch([examples[n] for n in batch]).to(prepared.device)
+            for batch in batches
+        ),
+        labeled_outputs(examples),
+        ErrorAccumulator(prepared.statistics.reference_energies),
+    )
+    return errors
+
+
+def _certify(prepared: Prepared, journal: Journal) -> ModelCertificate | None:
+    """Verify the best model, whose file stays as it is; write ``certificate.json``."""
+    if not prepared.config.training.certify:
+        return None
+    certificate = verify_model(
+        prepared.files.best,
+        backends=[prepared.model.backend],
+        device=str(prepared.device),
+        level="quick",
+    )
+    write_json(prepared.files.certificate, certificate.as_dict())
+    report = journal.say if certificate.passed else journal.warn
+    report(str(certificate))
+    return certificate

@@ -1,0 +1,172 @@
+"""First phase of a training run: read, measure and build all that it trains with."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from ase import Atoms
+
+from equipot.checkpoint.file import resolve_device
+from equipot.config.load import dump_config
+from equipot.config.model import ModelConfig
+from equipot.config.train import TrainConfig
+from equipot.data.dataset import Dataset, load_dataset
+from equipot.data.samples import choose_samples
+from equipot.data.statistics import Statistics, compute_statistics
+from equipot.models.build import AUTO, build_potential
+from equipot.models.potential import Potential
+from equipot.models.workload import typical_problem
+from equipot.storage.atomic_file import write_atomically, write_json
+from equipot.storage.rotation import Generations, StateError
+from equipot.tensor_products.autotune import choose_backend
+from equipot.training.logs import Journal
+from equipot.training.run_directory import RunDirectory
+from equipot.training.same_run import check_same_config, check_same_data
+from equipot.training.state import KIND, VERSION, State
+from equipot.verify import check_backend
+from equipot.verify.structures import generate_structures
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a training run works with once everything is read, measured and built."""
+
+    config: TrainConfig
+    files: RunDirectory
+    states: Generations
+    """Saved training states."""
+    state: State | None
+    """State to resume from; None if the run starts."""
+    dataset: Dataset
+    statistics: Statistics
+    """Of the training set, with the warnings about the data."""
+    samples: list[Atoms]
+    """Structures that are stored with the model, to verify it on."""
+    device: torch.device
+    model: ModelConfig
+    """Architecture with the backend of this run, never "auto"."""
+    potential: Potential
+    """With initial weights, on the device of the run."""
+
+    @property
+    def config_tree(self) -> dict[str, Any]:
+        """Configuration as JSON."""
+        return self.config.model_dump(mode="json")
+
+
+def prepare(
+    config: TrainConfig, files: RunDirectory, journal: Journal, *, resume: bool
+) -> Prepared:
+    """Read the state and the data, choose the backend, and build the potential.
+
+    Writes configuration, environment and hashes of the data to the run directory.
+
+    Raises:
+        ValueError: If state or data do not fit the configuration, or the backend is
+            wrong on this machine.
+    """
+    device = resolve_device(config.training.device)
+    states = Generations(files.path, KIND, VERSION, config.training.keep)
+    state = _read_state(config, files, states, journal) if resume else None
+    write_atomically(files.config, dump_config(config).encode())
+    files.note_environment()
+    dataset = load_dataset(
+        config.data, config.model.cutoff, config.seed, progress=journal.say
+    )
+    if state is not None:
+        check_same_data(state.record["data"], dataset.hashes)
+    write_json(files.data, dataset.hashes)
+    statistics = _measure(config, dataset)
+    samples = choose_samples(dataset.valid or dataset.train)
+    model = _choose_backend(config, dataset, statistics, device, state, journal)
+    potential = build_potential(model, statistics, seed=config.seed).to(device)
+    verification = check_backend(potential, samples or generate_structures(statistics))
+    if verification is not None:
+        journal.say(str(verification))
+    return Prepared(
+        config=config,
+        files=files,
+        states=states,
+        state=state,
+        dataset=dataset,
+        statistics=statistics,
+        samples=samples,
+        device=device,
+        model=model,
+        potential=potential,
+    )
+
+
+def _read_state(
+    config: TrainConfig, files: RunDirectory, states: Generations, journal: Journal
+) -> State | None:
+    """Newest intact state; None if the run was stopped before its first one."""
+    if not states.exist():
+        if files.last.exists():
+            raise StateError(
+                f"{files.last} was written after the first state, but "
+                f"{files.path} holds no state: put it back to resume the run, "
+                "or start a new one with another --output"
+            )
+        journal.warn("the run was stopped before its first state: starting anew")
+        return None
+    record, tensors = states.load(journal.warn)
+    finished = record["position"]["finished"] is not None
+    tree = config.model_dump(mode="json")
+    check_same_config(record["config"], tree, finished=finished)
+    threads = record["threads"]
+    if (now := torch.get_num_threads()) != threads:
+        journal.warn(
+            f"the run had {threads} threads and has {now} now: results will differ "
+            "in the last digits from those of a run without a stop; set "
+            f"training.num_threads or OMP_NUM_THREADS to {threads}"
+        )
+    return State(tensors, record)
+
+
+def _measure(config: TrainConfig, dataset: Dataset) -> Statistics:
+    statistics = compute_statistics(
+        dataset.train,
+        reference_energies=config.data.reference_energies,
+        isolated=dataset.isolated,
+    )
+    return replace(statistics, warnings=(*dataset.warnings, *statistics.warnings))
+
+
+def _choose_backend(
+    config: TrainConfig,
+    dataset: Dataset,
+    statistics: Statistics,
+    device: torch.device,
+    state: State | None,
+    journal: Journal,
+) -> ModelConfig:
+    """Architecture with the backend of this run; a resumed run keeps its backend."""
+    model, training = config.model, config.training
+    if model.backend != AUTO:
+        return model
+    if (backend := _recorded_backend(state)) is not None:
+        journal.say(f"backend {backend}, with which the run began")
+    else:
+        problem = typical_problem(
+            model,
+            statistics,
+            device,
+            structures=min(training.batch_size, len(dataset.train)),
+            max_edges=training.max_edges,
+        )
+        choice = choose_backend(problem)
+        journal.say(str(choice))
+        backend = choice.backend
+    return model.model_copy(update={"backend": backend})
+
+
+def _recorded_backend(state: State | None) -> str | None:
+    """Backend that a run began with; None if it has not begun."""
+    if state is None:
+        return None
+    record: Mapping[str, Any] = state.record
+    # States of early versions hold the configured one only, which was never auto.
+    backend: str = record.get("backend", record["config"]["model"].get("backend", AUTO))
+    return None if backend == AUTO else backend
