@@ -114,7 +114,7 @@ def train(
         "training.epochs": arguments.epochs,
         "training.num_threads": arguments.threads,
         "training.device": "cpu",
-        "training.certify": False,
+        "training.verify": False,
     }
     overrides = [f"{key}={value}" for key, value in settings.items()]
     config = load_config(CONFIG, overrides, TrainConfig)

@@ -19,7 +19,7 @@ from equipot.calculators.canonical import CanonicalEdges, Edges
 from equipot.calculators.guard import Guard
 from equipot.calculators.self_check import Every, SelfCheck
 from equipot.checkpoint.file import load_domain, load_potential, read_header
-from equipot.domain import Domain, Excursion, Pairs
+from equipot.domain import Domain, ExtrapolationEvent, Pairs
 from equipot.graph.atomic_graph import AtomicGraph
 from equipot.hessians import hessian
 from equipot.models.committee import Committee, CommitteePrediction
@@ -55,11 +55,11 @@ class EquipotCalculator(Calculator):
         dtype: "float32" or "float64"; that of the model if left out.
         backend: Who computes tensor products; the model's own choice if left out,
             "auto" for the fastest on this machine.
-        on_extrapolation: What to do where a structure or a prediction lies beyond the
-            training set by more than `equipot.domain.margins`: "error"; "warn", once
-            for each kind; "record", which only lists it in `excursions`; or "ignore",
-            which does not look.
-        domain: Where the potential was trained; that of the model file if left out.
+        on_extrapolation: Action for structures and predictions outside the domain of
+            the training set, with the margins of `equipot.domain.margins`: "error";
+            "warn", once for each kind; "record", in `extrapolation_events`; or
+            "ignore", which skips the check.
+        domain: Domain of validity (default: that of the model file).
             For a potential in memory nothing is known unless it is given.
         max_spread: Standard deviation in eV/Å of the force on an atom between members
             of a committee that is beyond the domain, too.
@@ -136,7 +136,7 @@ class EquipotCalculator(Calculator):
             for m in models
         ]
         self.always = frozenset(always)
-        self.excursions: tuple[Excursion, ...] = ()
+        self.extrapolation_events: tuple[ExtrapolationEvent, ...] = ()
         """How the last structure lies beyond the training set."""
         self._guard = Guard(self.domains, on_extrapolation, max_spread)
         self._edges = CanonicalEdges(self.potential.cutoff, skin)
@@ -203,7 +203,7 @@ class EquipotCalculator(Calculator):
             self.atoms.info = {}
         atoms = self.atoms
         self.results = {}  # of other atoms, if this was called without ASE's cache
-        self.excursions = ()
+        self.extrapolation_events = ()
         edges = self._checked_edges(atoms)
         outputs = self._outputs(atoms, properties)
         if self._guard.needs_features:
@@ -354,8 +354,8 @@ class EquipotCalculator(Calculator):
 
     def _watch(self, atoms: Atoms, edges: Edges, prediction: Prediction | None) -> None:
         pairs = Pairs(edges.index, edges.shift, edges.distances, self.potential.cutoff)
-        self.excursions = self._guard.watch(atoms, pairs, prediction)
-        self._guard.act(self.excursions)
+        self.extrapolation_events = self._guard.watch(atoms, pairs, prediction)
+        self._guard.act(self.extrapolation_events)
 
 
 def _has_volume(atoms: Atoms) -> bool:

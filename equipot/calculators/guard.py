@@ -9,7 +9,7 @@ from ase.calculators.calculator import CalculationFailed
 from jaxtyping import Float
 from torch import Tensor
 
-from equipot.domain import Domain, Excursion, Pairs
+from equipot.domain import Domain, ExtrapolationEvent, Pairs
 from equipot.models.committee import CommitteePrediction
 from equipot.models.prediction import Prediction
 
@@ -19,9 +19,9 @@ ACTIONS = ("error", "warn", "record", "ignore")
 class ExtrapolationError(CalculationFailed):
     """A structure is not like those that the potential was trained on."""
 
-    def __init__(self, excursions: Sequence[Excursion]) -> None:
-        self.excursions = tuple(excursions)
-        found = "\n  ".join(str(excursion) for excursion in excursions)
+    def __init__(self, events: Sequence[ExtrapolationEvent]) -> None:
+        self.extrapolation_events = tuple(events)
+        found = "\n  ".join(str(event) for event in events)
         super().__init__(
             f"{found}\nThe potential extrapolates. Start from another structure, train "
             "on such data, or allow it with on_extrapolation='warn' or 'record'"
@@ -72,7 +72,7 @@ class Guard:
 
     def watch(
         self, atoms: Atoms, pairs: Pairs, prediction: Prediction | None
-    ) -> tuple[Excursion, ...]:
+    ) -> tuple[ExtrapolationEvent, ...]:
         """Look at a structure and at what is predicted for it.
 
         Args:
@@ -86,10 +86,10 @@ class Guard:
         if self.action == "ignore":
             return ()
         found = [
-            excursion
+            event
             for domain in self._domains
             if domain is not None
-            for excursion in domain.excursions_of_structure(atoms, pairs)
+            for event in domain.events_of_structure(atoms, pairs)
         ]
         if prediction is not None:
             found += self._of_predictions(atoms, pairs, prediction)
@@ -97,33 +97,33 @@ class Guard:
         unique = {(e.kind, e.subject, e.atoms): e for e in found}
         return tuple(unique.values())
 
-    def act(self, excursions: Sequence[Excursion]) -> None:
+    def act(self, events: Sequence[ExtrapolationEvent]) -> None:
         """Do what was chosen.
 
         Args:
-            excursions: What was found.
+            events: Events of extrapolation.
 
         Raises:
             ExtrapolationError: If there is anything, and that is an error.
         """
-        if excursions and self.action == "error":
-            raise ExtrapolationError(excursions)
+        if events and self.action == "error":
+            raise ExtrapolationError(events)
         if self.action == "warn":
-            self._warn(excursions)
+            self._warn(events)
 
     def _of_predictions(
         self, atoms: Atoms, pairs: Pairs, prediction: Prediction
-    ) -> list[Excursion]:
+    ) -> list[ExtrapolationEvent]:
         if isinstance(prediction, CommitteePrediction):
             members: Sequence[Prediction] = prediction.members
             spread = self._spread(atoms, prediction)
         else:
             members, spread = (prediction,), None
         found = [
-            excursion
+            event
             for domain, member in zip(self._domains, members, strict=True)
             if domain is not None
-            for excursion in domain.excursions_of_prediction(
+            for event in domain.events_of_prediction(
                 atoms,
                 pairs,
                 energy=float(member.energy[0]),
@@ -135,7 +135,7 @@ class Guard:
 
     def _spread(
         self, atoms: Atoms, prediction: CommitteePrediction
-    ) -> Excursion | None:
+    ) -> ExtrapolationEvent | None:
         spread = _array(prediction.forces_spread)
         if self.max_spread is None or spread is None or not len(spread):
             return None
@@ -143,7 +143,7 @@ class Guard:
         if spread[worst] <= self.max_spread:
             return None
         symbol = atoms.symbols[worst]
-        return Excursion(
+        return ExtrapolationEvent(
             "spread",
             symbol,
             (worst,),
@@ -153,13 +153,13 @@ class Guard:
             f"force on atom {worst} ({symbol}), max_spread is {self.max_spread:g}",
         )
 
-    def _warn(self, excursions: Sequence[Excursion]) -> None:
+    def _warn(self, events: Sequence[ExtrapolationEvent]) -> None:
         """Once for each kind and subject, as every step of a run may find the same."""
-        for excursion in excursions:
-            key = (excursion.kind, excursion.subject)
+        for event in events:
+            key = (event.kind, event.subject)
             if key not in self._warned:
                 self._warned.add(key)
-                warnings.warn(f"{excursion}: the potential extrapolates", stacklevel=4)
+                warnings.warn(f"{event}: the potential extrapolates", stacklevel=4)
 
 
 def _array(values: Tensor | None) -> Float[np.ndarray, "..."] | None:

@@ -259,7 +259,7 @@ class TrainingConfig(Config):
     """Threads of PyTorch; null leaves its choice. Resuming refuses another number."""
     deterministic: bool = True
     """Ask PyTorch for algorithms that give the same bits every time."""
-    certify: bool = True
+    verify: bool = True
     """Verify the best model at the end, as `equipot verify` does, with the backend of
     the run; a failure keeps the model and ends the command with exit status 1."""
 

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 
 from equipot.data.pairs import pair_name, parse_pair
 from equipot.data.statistics import Statistics
-from equipot.domain.excursion import Excursion
+from equipot.domain.extrapolation import ExtrapolationEvent
 from equipot.domain.features import FeatureCloud
 from equipot.domain.margins import (
     DISTANCE_MARGIN,
@@ -125,7 +125,9 @@ class Domain:
         """
         return float(self._nearest[first, second])
 
-    def excursions_of_structure(self, atoms: Atoms, pairs: Pairs) -> list[Excursion]:
+    def events_of_structure(
+        self, atoms: Atoms, pairs: Pairs
+    ) -> list[ExtrapolationEvent]:
         """How a structure lies beyond the training set, worst first of each kind.
 
         Args:
@@ -140,9 +142,9 @@ class Domain:
             self._neighbors_outside(atoms, pairs),
             self._density_outside(atoms, pairs),
         )
-        return [excursion for excursion in found if excursion is not None]
+        return [event for event in found if event is not None]
 
-    def excursions_of_prediction(
+    def events_of_prediction(
         self,
         atoms: Atoms,
         pairs: Pairs,
@@ -150,7 +152,7 @@ class Domain:
         energy: float,
         forces: Float[np.ndarray, "atoms 3"] | None,
         features: Float[np.ndarray, "atoms channels"] | None,
-    ) -> list[Excursion]:
+    ) -> list[ExtrapolationEvent]:
         """How a prediction lies beyond the training set, worst first of each kind.
 
         Args:
@@ -168,9 +170,9 @@ class Domain:
             None if forces is None else self._force_too_large(atoms, pairs, forces),
             None if features is None else self._unusual(atoms, pairs, features),
         )
-        return [excursion for excursion in found if excursion is not None]
+        return [event for event in found if event is not None]
 
-    def _too_near(self, atoms: Atoms, pairs: Pairs) -> Excursion | None:
+    def _too_near(self, atoms: Atoms, pairs: Pairs) -> ExtrapolationEvent | None:
         numbers = atoms.numbers
         limits = self._nearest[numbers[pairs.index[0]], numbers[pairs.index[1]]]
         below = pairs.distances < limits
@@ -186,15 +188,17 @@ class Domain:
         where += f"{distance:.4f} Å apart"
         if np.isinf(limit):
             message = f"{where}, the training set has no pair {name} within the cutoff"
-            return Excursion("pair", name, (i, j), distance, limit, message)
+            return ExtrapolationEvent("pair", name, (i, j), distance, limit, message)
         shortest = limit / (1 - DISTANCE_MARGIN)
         message = (
             f"{where}, the nearest pair {name} of the training set {shortest:.4f} Å "
             f"({DISTANCE_MARGIN:.0%} less is allowed)"
         )
-        return Excursion("distance", name, (i, j), distance, limit, message)
+        return ExtrapolationEvent("distance", name, (i, j), distance, limit, message)
 
-    def _neighbors_outside(self, atoms: Atoms, pairs: Pairs) -> Excursion | None:
+    def _neighbors_outside(
+        self, atoms: Atoms, pairs: Pairs
+    ) -> ExtrapolationEvent | None:
         if self._neighbors is None:
             return None
         counts = np.bincount(pairs.index[1], minlength=len(atoms))
@@ -206,7 +210,7 @@ class Domain:
         symbol, count = atoms.symbols[worst], int(counts[worst])
         low, high = (self.neighbors or {})[symbol]
         limit = lowest[worst] if count < lowest[worst] else highest[worst]
-        return Excursion(
+        return ExtrapolationEvent(
             "neighbors",
             symbol,
             (worst,),
@@ -217,7 +221,7 @@ class Domain:
             f"{highest[worst]:.0f} are allowed){_nearest(atoms, pairs, worst)}",
         )
 
-    def _density_outside(self, atoms: Atoms, pairs: Pairs) -> Excursion | None:
+    def _density_outside(self, atoms: Atoms, pairs: Pairs) -> ExtrapolationEvent | None:
         if self.density is None or not atoms.pbc.all():
             return None
         density = len(atoms) / float(atoms.get_volume())
@@ -226,7 +230,7 @@ class Domain:
             return None
         if dimensionality(pairs.index, pairs.shift, len(atoms)) < 3:
             return None
-        return Excursion(
+        return ExtrapolationEvent(
             "density",
             WHOLE,
             (),
@@ -236,7 +240,7 @@ class Domain:
             f"{_span(self.density, '.4f')} ({low:.4f} to {high:.4f} is allowed)",
         )
 
-    def _energy_outside(self, atoms: Atoms, total: float) -> Excursion | None:
+    def _energy_outside(self, atoms: Atoms, total: float) -> ExtrapolationEvent | None:
         if self.energy is None:
             return None
         free = sum(self.reference_energies.get(z, 0.0) for z in atoms.numbers.tolist())
@@ -244,7 +248,7 @@ class Domain:
         low, high = widened_energies(self.energy)
         if low <= energy <= high:
             return None
-        return Excursion(
+        return ExtrapolationEvent(
             "energy",
             WHOLE,
             (),
@@ -257,7 +261,7 @@ class Domain:
 
     def _force_too_large(
         self, atoms: Atoms, pairs: Pairs, forces: Float[np.ndarray, "atoms 3"]
-    ) -> Excursion | None:
+    ) -> ExtrapolationEvent | None:
         if self.largest_force is None:
             return None
         limit = FORCE_FACTOR * self.largest_force
@@ -265,7 +269,7 @@ class Domain:
         worst = int(norms.argmax())
         if norms[worst] <= limit:
             return None
-        return Excursion(
+        return ExtrapolationEvent(
             "force",
             atoms.symbols[worst],
             (worst,),
@@ -279,7 +283,7 @@ class Domain:
 
     def _unusual(
         self, atoms: Atoms, pairs: Pairs, features: Float[np.ndarray, "atoms channels"]
-    ) -> Excursion | None:
+    ) -> ExtrapolationEvent | None:
         if self.features is None:
             return None
         scores = self.features.scores(atoms.numbers, features)
@@ -287,7 +291,7 @@ class Domain:
         if scores[worst] <= LARGEST_SCORE:
             return None
         symbol = atoms.symbols[worst]
-        return Excursion(
+        return ExtrapolationEvent(
             "features",
             symbol,
             (worst,),

@@ -85,7 +85,7 @@ class MDSummary:
             return None
         if not self.steps_beyond_domain:
             return "never left"
-        return f"left in {self.steps_beyond_domain} steps, see excursions.csv"
+        return f"left in {self.steps_beyond_domain} steps, see extrapolation.csv"
 
     def as_dict(self) -> dict[str, int | float | str | None]:
         """JSON values."""

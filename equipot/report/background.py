@@ -83,7 +83,7 @@ def verification(about: Provenance) -> Markup:
     if found is None:
         return join()
     if not found:
-        text = "certificate.json beside this model is not one. Run equipot verify."
+        text = "verification.json beside this model is not one. Run equipot verify."
         return tag("p", text, class_="warn")
     made = (
         f"on {found['structures']}, by equipot {found['equipot']} on "
@@ -92,7 +92,7 @@ def verification(about: Provenance) -> Markup:
     if found["model_sha256"] != about.header.get("sha256"):
         return tag(
             "p",
-            "certificate.json beside this model is of another model (SHA-256 "
+            "verification.json beside this model is of another model (SHA-256 "
             f"{str(found['model_sha256'])[:12]}…): nothing is known about this one. "
             "Run equipot verify.",
             class_="warn",

@@ -9,18 +9,18 @@ from rich.console import Console, RenderableType
 from rich.markup import escape
 
 from equipot.checkpoint.backends import choose_for
-from equipot.checkpoint.certificate import (
-    ModelCertificate,
+from equipot.checkpoint.file import read_header
+from equipot.checkpoint.verification import (
+    ModelReport,
     verify_committee,
     verify_model,
 )
-from equipot.checkpoint.file import read_header
 from equipot.data.reading.frames import iterate_frames
 from equipot.models.build import AUTO
 from equipot.report.verification_page import verification_page
 from equipot.storage.atomic_file import make_folder, write_atomically, write_json
 from equipot.tensor_products import get_backend
-from equipot.verify.table import certificate_report, report
+from equipot.verify.table import backend_tables, potential_report
 
 
 def run_committee_verification(
@@ -94,7 +94,7 @@ def run_verification(
     dtype: str | None = None,
     level: str = "standard",
     console: Console | None = None,
-) -> ModelCertificate:
+) -> ModelReport:
     """Verify a model and its backends, print the numbers, and write what is wanted.
 
     Args:
@@ -140,7 +140,7 @@ def run_verification(
 
 
 def _write(
-    certificate: ModelCertificate,
+    certificate: ModelReport,
     record: Mapping[str, Any],
     json_file: Path | None,
     report_file: Path | None,
@@ -157,10 +157,10 @@ def _write(
         screen.print(f"wrote {escape(str(file))}", soft_wrap=True, highlight=False)
 
 
-def _printed(certificate: ModelCertificate) -> Iterator[RenderableType]:
+def _printed(certificate: ModelReport) -> Iterator[RenderableType]:
     yield escape(f"{certificate.model} on {certificate.structures}")
-    yield from report(certificate.backends, certificate.skipped)
-    yield from certificate_report(certificate.potential)
+    yield from backend_tables(certificate.backends, certificate.skipped)
+    yield from potential_report(certificate.potential)
     verdict = (
         "[green]passed[/]"
         if certificate.passed

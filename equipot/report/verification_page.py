@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from equipot.checkpoint.certificate import ModelCertificate
+from equipot.checkpoint.verification import ModelReport
 from equipot.report import verification_plots as plots
 from equipot.report.parts.figure import figure, grid
 from equipot.report.parts.html import model_name
@@ -15,7 +15,7 @@ from equipot.report.parts.sections import section
 from equipot.report.parts.svg import SERIES
 from equipot.report.parts.tables import facts, table
 from equipot.units import MEV_PER_EV
-from equipot.verify import Check, Verification
+from equipot.verify import BackendReport, Check
 from equipot.verify.cutoff_scan import CutoffScan
 from equipot.verify.dimers import CLOSEST, DimerScan
 from equipot.verify.dynamics import LAW
@@ -27,7 +27,7 @@ SMALLEST = 1e-9
 """Share of what is allowed that has a bar of no length; bars are logarithmic."""
 
 
-def verification_page(certificate: ModelCertificate) -> str:
+def verification_page(certificate: ModelReport) -> str:
     """A complete HTML document about what was verified.
 
     Args:
@@ -54,7 +54,7 @@ def verification_page(certificate: ModelCertificate) -> str:
     )
 
 
-def verdict(certificate: ModelCertificate) -> str:
+def verdict(certificate: ModelReport) -> str:
     """One sentence."""
     if certificate.passed:
         return f"All {certificate.count} checks passed."
@@ -63,7 +63,7 @@ def verdict(certificate: ModelCertificate) -> str:
     return f"FAILED: {failed} of {certificate.count} {what} did not pass."
 
 
-def _header(certificate: ModelCertificate, name: str) -> Markup:
+def _header(certificate: ModelReport, name: str) -> Markup:
     around = certificate.environment
     where = around["gpu"] if certificate.device != "cpu" else around["processor"]
     subtitle = [certificate.model, certificate.structures, where, _date(certificate)]
@@ -81,7 +81,7 @@ def _header(certificate: ModelCertificate, name: str) -> Markup:
     )
 
 
-def _cards(certificate: ModelCertificate) -> Markup:
+def _cards(certificate: ModelReport) -> Markup:
     """The verdict in numbers."""
     checks = certificate.potential.checks
     passed = sum(check.passed for check in checks)
@@ -108,7 +108,7 @@ def _cards(certificate: ModelCertificate) -> Markup:
             "Closest to its limit" if tightest.passed else "Furthest beyond its limit",
             _shown_share(tightest),
             "of what is allowed",
-            f"{tightest.quantity} against {tightest.against}",
+            f"{tightest.quantity} against {tightest.name}",
         ),
         _card(
             "Energy in dynamics",
@@ -132,7 +132,7 @@ def _card(title: str, value: str, unit: str, remark: str) -> Markup:
     )
 
 
-def _potential(certificate: ModelCertificate) -> Iterator[Markup]:
+def _potential(certificate: ModelReport) -> Iterator[Markup]:
     checks = certificate.potential.checks
     reasons = list(dict.fromkeys(check.reason for check in checks))
     rows = [
@@ -140,7 +140,7 @@ def _potential(certificate: ModelCertificate) -> Iterator[Markup]:
             tag(
                 "span",
                 check_label(check, checks),
-                tag("span", MEANING[check.against], class_="formula"),
+                tag("span", MEANING[check.name], class_="formula"),
                 class_="check",
             ),
             *_numbers(check, tag("sup", str(1 + reasons.index(check.reason)))),
@@ -198,7 +198,7 @@ def _shown_share(check: Check) -> str:
     return f"{share:.1f} ×" if share < 100 else f"{share:.0e} ×".replace("e+0", "e")
 
 
-def _dimers(certificate: ModelCertificate) -> Iterator[Markup]:
+def _dimers(certificate: ModelReport) -> Iterator[Markup]:
     scans = certificate.potential.curves.dimers
     cutoff = certificate.potential.curves.cutoff.cutoff
     yield grid(
@@ -239,7 +239,7 @@ def _groups(scans: Sequence[DimerScan]) -> Iterator[list[DimerScan]]:
             yield own[start : start + len(SERIES)]
 
 
-def _cutoff(certificate: ModelCertificate) -> Iterator[Markup]:
+def _cutoff(certificate: ModelReport) -> Iterator[Markup]:
     scan: CutoffScan = certificate.potential.curves.cutoff
     curve = scan.curve
     panels = {
@@ -269,7 +269,7 @@ def _cutoff(certificate: ModelCertificate) -> Iterator[Markup]:
     )
 
 
-def _dynamics(certificate: ModelCertificate) -> Iterator[Markup]:
+def _dynamics(certificate: ModelReport) -> Iterator[Markup]:
     drift = certificate.potential.curves.drift
     coarse, fine = (MEV_PER_EV * error for error in drift.largest)
     ratio = coarse / fine if fine > 0 else float("nan")
@@ -293,7 +293,7 @@ def _dynamics(certificate: ModelCertificate) -> Iterator[Markup]:
     )
 
 
-def _backends(certificate: ModelCertificate) -> Iterator[Markup]:
+def _backends(certificate: ModelReport) -> Iterator[Markup]:
     for v in certificate.backends:
         yield table(
             f"{v.backend}, {_role(v)}, on {v.device}, {v.seconds:.1f} s",
@@ -314,17 +314,17 @@ def _backends(certificate: ModelCertificate) -> Iterator[Markup]:
         yield tag("p", f"Not verified: {name}: {reason}.", class_="note")
 
 
-def _role(v: Verification) -> str:
+def _role(v: BackendReport) -> str:
     return "the reference" if v.backend == v.reference else f"against {v.reference}"
 
 
-def _against(check: Check, v: Verification) -> str:
-    if check.against == v.reference:
-        return f"{check.against}, {check.dtype}"
-    return check.against
+def _against(check: Check, v: BackendReport) -> str:
+    if check.name == v.reference:
+        return f"{check.name}, {check.dtype}"
+    return check.name
 
 
-def _provenance(certificate: ModelCertificate) -> Iterator[Markup]:
+def _provenance(certificate: ModelReport) -> Iterator[Markup]:
     around = certificate.environment
     packages = ", ".join(f"{k} {v}" for k, v in around["packages"].items())
     yield facts(
@@ -351,9 +351,9 @@ def _provenance(certificate: ModelCertificate) -> Iterator[Markup]:
     )
 
 
-def _date(certificate: ModelCertificate) -> str:
+def _date(certificate: ModelReport) -> str:
     return str(certificate.environment["time"]).replace("T", " ")
 
 
-def _version(certificate: ModelCertificate) -> str:
+def _version(certificate: ModelReport) -> str:
     return str(certificate.environment["equipot"])

@@ -11,7 +11,6 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from equipot.checkpoint.certificate import ModelCertificate, verify_model
 from equipot.checkpoint.file import (
     CheckpointError,
     load_potential,
@@ -20,6 +19,7 @@ from equipot.checkpoint.file import (
     resolve_device,
     save_potential,
 )
+from equipot.checkpoint.verification import ModelReport, verify_model
 from equipot.config.load import dump_config
 from equipot.config.model import ModelConfig
 from equipot.config.train import TrainConfig
@@ -70,7 +70,7 @@ class TrainingResult:
     """Where it stopped; `finished` is None if it was interrupted."""
     errors: dict[str, Any]
     """Errors of the best model by set; empty if it was interrupted."""
-    certificate: ModelCertificate | None = None
+    certificate: ModelReport | None = None
     """What a verification of the best model found; None if there was none."""
 
 
@@ -412,9 +412,9 @@ class _Run:
         )
         return errors
 
-    def _certify(self) -> ModelCertificate | None:
-        """Verify the best model, which stays as it is, for `certificate.json`."""
-        if not self.config.training.certify:
+    def _certify(self) -> ModelReport | None:
+        """Verify the best model, which stays as it is, for `verification.json`."""
+        if not self.config.training.verify:
             return None
         certificate = verify_model(
             self.files.best,

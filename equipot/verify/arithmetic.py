@@ -88,7 +88,7 @@ def precision_checks(
         checks.append(
             worst(
                 quantities,
-                against="float64",
+                name="float32 precision",
                 tolerance=tolerance,
                 reason=SINGLE_REASON if name != TOTAL else TOTAL_REASON,
                 dtype="float32",
@@ -138,7 +138,7 @@ def repetition_check(model: EnergyModel, structures: Sequence[Atoms]) -> Check:
             ("energy", "eV", float((a.energy - b.energy).abs()), energy),
             ("forces", "eV/Å", _largest(a.forces - b.forces), size),
         ]
-    return _repeated(model, quantities, "the same call again")
+    return _repeated(model, quantities, "repeatability")
 
 
 def many_calls_check(model: EnergyModel, element: int, calls: int) -> Check:
@@ -166,18 +166,18 @@ def many_calls_check(model: EnergyModel, element: int, calls: int) -> Check:
         ("energy", "eV", worst_energy, energy),
         ("forces", "eV/Å", worst_force, size),
     ]
-    return _repeated(model, quantities, "many calls")
+    return _repeated(model, quantities, "repeatability of many calls")
 
 
 def _repeated(
     model: EnergyModel,
     quantities: Sequence[tuple[str, str, float, float]],
-    against: str,
+    name: str,
 ) -> Check:
     exact = model.device.type == "cpu"
     return worst(
         quantities,
-        against=against,
+        name=name,
         tolerance=0.0 if exact else REPETITION_TOLERANCE,
         reason="the same bits" if exact else "of its size; sums in any order",
     )
@@ -199,7 +199,7 @@ def neighbor_check(model: EnergyModel, structures: Sequence[Atoms]) -> Check:
     return Check(
         quantity="pairs",
         unit="",
-        against="another search",
+        name="neighbor-list cross-check",
         dtype="float64",
         difference=Difference(float(wrong), float(max(found, 1)), 0.0),
         reason="pairs that only one of the two searches finds",

@@ -51,7 +51,7 @@ def smoothness_check(
     check = Check(
         quantity=name,
         unit=unit,
-        against="the other side of the cutoff",
+        name="smoothness at the cutoff",
         dtype="float64",
         difference=worst,
         reason=(

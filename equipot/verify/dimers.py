@@ -98,7 +98,7 @@ def hole_check(scans: Sequence[DimerScan]) -> Check:
     return Check(
         quantity="gain",
         unit="eV",
-        against="short bonds",
+        name="short-range attraction, pairs",
         dtype="float64",
         difference=Difference(depth if found else 0.0, 1.0, HOLE_TOLERANCE),
         reason=(

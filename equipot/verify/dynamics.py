@@ -82,7 +82,7 @@ def drift_check(drift: Drift) -> Check:
     return Check(
         quantity="exponent",
         unit="",
-        against="dt^2 law of dynamics",
+        name="dt^2 scaling of NVE energy error",
         dtype="float64",
         difference=Difference(abs(drift.exponent - LAW), 1.0, LAW_TOLERANCE),
         reason=(

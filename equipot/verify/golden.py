@@ -189,7 +189,7 @@ def golden_checks(
         Check(
             quantity=name,
             unit=UNITS[name],
-            against="golden outputs",
+            name="golden outputs",
             dtype=str(potential.dtype).removeprefix("torch."),
             difference=_difference(
                 name, values[name], golden, scales[name], potential.dtype

@@ -110,7 +110,7 @@ def invariance_checks(
     repeated = [
         (before, _many(before.atoms, many, model.cutoff)) for before in original
     ]
-    checks.append(_compare(model, "many copies", repeated, rounding))
+    checks.append(_compare(model, "size extensivity, many copies", repeated, rounding))
     checks.append(_batch_check(model, original, rounding))
     checks.append(_padding_check(model, original, rounding))
     return checks
@@ -243,18 +243,18 @@ def _many(atoms: Atoms, many: int, cutoff: float) -> Change:
     return Change(together, order, np.eye(3), copies=copies)
 
 
-MIRROR = "mirror images"
-LIGHTLY = ("translation", "rotation", "numbering of atoms", "periodic images")
+MIRROR = "reflection"
+LIGHTLY = ("translation", "rotation", "permutation", "periodic images")
 CHANGES: dict[str, Callable[[Atoms, np.random.Generator], Change | None]] = {
     "translation": _translated,
-    "a place far away": _far_away,
+    "large translation": _far_away,
     "rotation": _turned,
     MIRROR: _inverted,
-    "numbering of atoms": _renumbered,
+    "permutation": _renumbered,
     "periodic images": _in_other_images,
-    "choice of cell": _in_another_cell,
+    "equivalent unit cell": _in_another_cell,
     "left-handed cell": _other_handed,
-    "two copies": _repeated,
+    "size extensivity, two copies": _repeated,
 }
 
 
@@ -294,7 +294,7 @@ def _batch_check(
     quantities = []
     for before, after in zip(company, together, strict=True):
         quantities += differences_of(after, before.found, before.size, before.atoms)
-    return _judge(quantities, "company in a batch", rounding)
+    return _judge(quantities, "batch independence", rounding)
 
 
 def _padding_check(
@@ -307,7 +307,7 @@ def _padding_check(
     quantities = []
     for before, after in zip(original, together, strict=True):
         quantities += differences_of(after, before.found, before.size, before.atoms)
-    return _judge(quantities, "longer pairs in the graph", rounding)
+    return _judge(quantities, "padding beyond the cutoff", rounding)
 
 
 def _judge(
@@ -317,10 +317,10 @@ def _judge(
     remark: str = "",
 ) -> Check:
     if rounding is None or not rounding <= TOLERANCE:
-        return worst(quantities, against=name, reason=REASON + remark)
+        return worst(quantities, name=name, reason=REASON + remark)
     tolerance = max(SMALLEST_TOLERANCE, ROUNDING_FACTOR * rounding)
     return worst(
-        quantities, against=name, reason=ROUNDING_REASON + remark, tolerance=tolerance
+        quantities, name=name, reason=ROUNDING_REASON + remark, tolerance=tolerance
     )
 
 

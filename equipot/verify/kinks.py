@@ -129,7 +129,7 @@ def kink_check(
         quantities.append(Quantity("curvature", "eV/Å^2", curvature, size, where))
     return worst(
         quantities,
-        against="its limits inside of the cutoff",
+        name="smoothness inside the cutoff",
         tolerance=TOLERANCE,
         reason=(
             "of the largest force along the line, per Å; what quadrature misses over "

@@ -33,7 +33,7 @@ def separation_check(model: EnergyModel, pairs: Sequence[Pair]) -> Check:
                     ("energy", "eV", difference, max(1.0, abs(energy))),
                     ("forces", "eV/Å", force, 1.0),
                 ],
-                against="its atoms apart",
+                name="dissociation limit",
                 tolerance=TOLERANCE,
                 reason=REASON,
                 where=pair_label(pair),
@@ -58,7 +58,7 @@ def free_atom_check(
                         max(1.0, abs(reference[z])),
                     )
                 ],
-                against="stated energy of free atoms",
+                name="isolated-atom energies",
                 tolerance=TOLERANCE,
                 reason=REASON,
                 where=chemical_symbols[z],

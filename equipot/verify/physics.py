@@ -188,7 +188,7 @@ def size_of_energy(energies: Float64[Tensor, " atoms"], size: float) -> float:
 def worst(
     quantities: Sequence[tuple[str, str, float, float] | Quantity],
     *,
-    against: str,
+    name: str,
     reason: str,
     tolerance: float = TOLERANCE,
     where: str = "",
@@ -198,7 +198,7 @@ def worst(
 
     Args:
         quantities: Name, unit, largest difference, and size of each.
-        against: What was compared with.
+        name: Of the check.
         reason: Why the tolerance is what it is.
         tolerance: Largest relative difference that passes.
         where: Which elements they are of.
@@ -206,10 +206,10 @@ def worst(
     """
     checks = []
     for quantity in quantities:
-        name, unit, found, size, place = Quantity(*quantity)
-        difference = Difference(found, size, tolerance)
-        told = where or ("" if difference.passed else place)
-        checks.append(Check(name, unit, against, dtype, difference, reason, told))
+        q = Quantity(*quantity)
+        difference = Difference(q.difference, q.size, tolerance)
+        place = where or ("" if difference.passed else q.where)
+        checks.append(Check(q.name, q.unit, name, dtype, difference, reason, place))
     # a NaN is the worst of all
     return max(checks, key=lambda c: (not c.passed, c.difference.relative))
 

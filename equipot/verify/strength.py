@@ -132,7 +132,7 @@ def bond_checks(bonds: Bonds) -> list[Check]:
             stiff.append(_largest(pair, distances[bound], stiffness[bound]))
     factor = bonds.factor
     return [
-        _limit("pull", "eV/Å", max(pulls, key=_rank), STRONGEST_PULL * factor),
+        _limit("attraction", "eV/Å", max(pulls, key=_rank), STRONGEST_PULL * factor),
         _limit("stiffness", "eV/Å^2", max(stiff, key=_rank), STIFFEST * factor),
     ]
 
@@ -184,7 +184,7 @@ def cluster_check(
     return Check(
         quantity="binding",
         unit="eV",
-        against="known binding",
+        name="overbinding of clusters",
         dtype="float64",
         difference=Difference(
             0.0 if excess <= 0 else excess, 1.0, EXCESS * bonds.factor
@@ -225,7 +225,7 @@ def compressed_cluster_check(
     return Check(
         quantity="gain",
         unit="eV",
-        against="short bonds of clusters",
+        name="short-range attraction, clusters",
         dtype="float64",
         difference=Difference(gain, 1.0, HOLE_TOLERANCE),
         reason=(
@@ -276,7 +276,7 @@ def _limit(name: str, unit: str, found: tuple[float, str], limit: float) -> Chec
     return Check(
         quantity=name,
         unit=unit,
-        against="the strongest bonds",
+        name="bond-strength limits",
         dtype="float64",
         difference=Difference(value, limit, 1.0),
         reason=(

@@ -5,7 +5,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Excursion:
+class ExtrapolationEvent:
     """One way in which a potential extrapolates."""
 
     kind: str
