@@ -1,4 +1,4 @@
-"""`equipot bench`: measures what the library is made of."""
+"""`equipot bench`: benchmarks of components."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -8,11 +8,11 @@ import typer
 
 from equipot.cli.errors import explain_errors
 
-app = typer.Typer(help="Measure what the library is made of.", no_args_is_help=True)
+app = typer.Typer(help="Benchmark components of the library.", no_args_is_help=True)
 
 
 class Arithmetic(StrEnum):
-    """What can be timed in."""
+    """Floating-point precision of a benchmark."""
 
     float32 = "float32"
     float64 = "float64"
@@ -27,26 +27,32 @@ def _bench() -> None:
 @explain_errors
 def tensor_products(
     lmax: Annotated[
-        int, typer.Option(min=1, max=6, help="Highest degree; from 1 to it.")
+        int, typer.Option(min=1, max=6, help="Largest lmax; all from 1 are measured.")
     ] = 4,
     channels: Annotated[
-        list[int], typer.Option(min=1, help="Copies of each degree; repeatable.")
+        list[int],
+        typer.Option(min=1, help="Number of channels per degree; repeatable."),
     ] = [32],  # noqa: B006 - typer copies it
-    edges: Annotated[int, typer.Option(min=1, help="Edges of random molecules.")] = 256,
+    edges: Annotated[
+        int, typer.Option(min=1, help="Number of edges of the random molecules.")
+    ] = 256,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads; those of PyTorch by default.")
+        int | None,
+        typer.Option(min=1, help="Number of threads (default: as in PyTorch)."),
     ] = None,
     dtype: Annotated[
-        Arithmetic, typer.Option(help="Arithmetic of times.")
+        Arithmetic, typer.Option(help="Floating-point precision of the timings.")
     ] = Arithmetic.float32,
     output: Annotated[
-        Path | None, typer.Option(help="Folder for a page with plots, and JSON.")
+        Path | None,
+        typer.Option(help="Output folder for an HTML page with plots, and JSON."),
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="A glance: lmax 2, 8 channels, 64 edges.")
+        bool,
+        typer.Option("--quick", help="Short benchmark: lmax 2, 8 channels, 64 edges."),
     ] = False,
 ) -> None:
-    """Compare tensor products: what they can express, errors, work, time, memory."""
+    """Compare tensor products: expressivity, errors, FLOPs, time and memory."""
     import torch
 
     from equipot.bench.measure import Settings

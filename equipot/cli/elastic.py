@@ -49,17 +49,15 @@ VOIGT = ("xx", "yy", "zz", "yz", "xz", "xy")
 @explain_calculations
 def elastic(
     model: Annotated[Path, typer.Argument(help=MODEL_HELP)],
-    structure: Annotated[
-        str, typer.Argument(help="File with the crystal, or FILE@INDEX.")
-    ],
+    structure: Annotated[str, typer.Argument(help="Structure file, or FILE@INDEX.")],
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the numbers to this JSON file.")
+        Path | None, typer.Option("--json", help="Write the results to this JSON file.")
     ] = None,
     relax_first: Annotated[
         bool, typer.Option("--relax/--no-relax", help="Relax the atoms first.")
     ] = True,
     cell: Annotated[
-        bool, typer.Option("--cell", help="Relax the cell first as well.")
+        bool, typer.Option("--cell", help="Relax the cell first, too.")
     ] = False,
     hessian: Hessian = None,
     device: Device = "auto",
@@ -67,10 +65,10 @@ def elastic(
     backend: Backend = None,
     extrapolate: Extrapolate = False,
 ) -> None:
-    """Elastic constants with relaxed ions, moduli, and stability.
+    """Relaxed-ion elastic constants, elastic moduli, mechanical stability.
 
-    The exit status is 1 if the crystal is unstable, or moving all atoms alike costs
-    energy.
+    The exit status is 1 if the crystal is unstable, or if the energy is not invariant
+    under translation.
     """
     from equipot.hessians import elastic_constants
     from equipot.workflows.crystal import check_crystal

@@ -1,4 +1,4 @@
-"""Structures with a potential, as the commands on second derivatives take them."""
+"""Options, structures and calculators of the commands on second derivatives."""
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -20,33 +20,32 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
-Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: cuda if there is one.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, or auto (cuda if available).")]
 Dtype = Annotated[
-    str, typer.Option(help="float32 or float64; second derivatives like float64.")
+    str, typer.Option(help="float32 or float64, recommended for second derivatives.")
 ]
 Backend = Annotated[
     str | None,
     typer.Option(
-        help="Who computes tensor products: a backend, or auto for the fastest here; "
-        "as trained by default."
+        help="Tensor-product backend, or auto for the fastest (default: as trained)."
     ),
 ]
 Extrapolate = Annotated[
     bool,
     typer.Option(
         "--extrapolate",
-        help="Warn, do not stop, beyond what the model was trained on.",
+        help="Warn outside the domain of the training set instead of stopping.",
     ),
 ]
 Force = Annotated[
-    float, typer.Option("--fmax", min=1e-8, help="Force to relax to, in eV/Å.")
+    float, typer.Option("--fmax", min=1e-8, help="Force convergence threshold in eV/Å.")
 ]
 
 
 def load_calculator(
     model: "Path", device: str, dtype: str, backend: str | None, extrapolate: bool
 ) -> "EquipotCalculator":
-    """Calculator of a model or a committee, in float64 unless asked otherwise.
+    """Calculator of a model or a committee.
 
     Prints the members of a committee.
     """
@@ -67,7 +66,7 @@ def load_calculator(
 
 
 def origin_of(calculator: "EquipotCalculator", *sources: str) -> "Origin":
-    """What a result is made with from here on.
+    """Provenance of a result: models and input files.
 
     Args:
         calculator: Of the model or committee.
@@ -86,12 +85,12 @@ def asked_committee(
     calculator: "EquipotCalculator",
     structures: "Mapping[str, Atoms]",
 ) -> "Made":
-    """Ask and print how far the members of a committee are apart.
+    """Compute and print the spread of a committee.
 
     Args:
-        origin: What the result is made with.
+        origin: Provenance of the result.
         calculator: Of the model or committee.
-        structures: Where to ask, by what they are.
+        structures: Structures by name.
 
     Returns:
         The origin and, of a committee, its spread at each structure.
@@ -135,8 +134,8 @@ def read_structure(source: str) -> "Atoms":
     path, index = _split_index(Path(source))
     if path.suffix == ".safetensors":
         raise ValueError(
-            f"{path} is a model, expected a file with a structure: the order is MODEL "
-            "STRUCTURE"
+            f"{path} is a model, expected a structure file: the order of arguments is "
+            "MODEL STRUCTURE"
         )
     found = read_frame(path, index)
     if found is None:
@@ -170,7 +169,7 @@ def explain_calculations(command: Callable[P, R]) -> Callable[P, R]:
     """Decorate a command so that a structure that cannot be computed is bad input.
 
     Args:
-        command: Whose calculations may leave what the potential knows.
+        command: May leave the domain of the potential.
 
     Returns:
         The command; it raises `ValueError` where ASE says that a calculation failed.

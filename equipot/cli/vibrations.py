@@ -38,26 +38,19 @@ BAR = 1e5
 @explain_calculations
 def vibrations(
     model: Annotated[Path, typer.Argument(help=MODEL_HELP)],
-    structure: Annotated[
-        str, typer.Argument(help="File with the structure, or FILE@INDEX.")
-    ],
-    output: Annotated[Path, typer.Option(help="Folder for all files.")] = Path(
-        "vibrations"
-    ),
+    structure: Annotated[str, typer.Argument(help="Structure file, or FILE@INDEX.")],
+    output: Annotated[Path, typer.Option(help="Output folder.")] = Path("vibrations"),
     relax_first: Annotated[
         bool, typer.Option("--relax/--no-relax", help="Relax the structure first.")
     ] = True,
     temperature: Annotated[
-        float, typer.Option(help="Temperature of the thermochemistry, in K.", min=1e-3)
+        float, typer.Option(help="Temperature in K.", min=1e-3)
     ] = 298.15,
-    pressure: Annotated[
-        float, typer.Option(help="Pressure of the ideal gas, in Pa.", min=1e-9)
-    ] = BAR,
+    pressure: Annotated[float, typer.Option(help="Pressure in Pa.", min=1e-9)] = BAR,
     symmetry_number: Annotated[
         int | None,
         typer.Option(
-            help="Rotational symmetry number of the molecule (default: found from the "
-            "structure).",
+            help="Rotational symmetry number (default: detected from the structure).",
             min=1,
         ),
     ] = None,
@@ -69,7 +62,7 @@ def vibrations(
         bool,
         typer.Option(
             "--quasi-rrho",
-            help="Entropies of modes below 100 cm-1 as of free rotors (Grimme 2012).",
+            help="Free-rotor entropy of modes below 100 cm-1 (Grimme 2012).",
         ),
     ] = False,
     device: Device = "auto",
@@ -77,11 +70,11 @@ def vibrations(
     backend: Backend = None,
     extrapolate: Extrapolate = False,
 ) -> None:
-    """Frequencies, zero-point energy, thermochemistry, and modes that move.
+    """Vibrational frequencies, zero-point energy and thermochemistry.
 
-    Masses are those of the file where it has them. The exit status is 1 where a free
-    energy is undefined: modes that cannot be told from motions without energy, more
-    than one imaginary mode, or several molecules that do not interact.
+    Masses of the structure file are used if it has any. The exit status is 1 if the
+    free energy is undefined: vibrations are not separable from translation and
+    rotation, more than one mode is imaginary, or molecules do not interact.
     """
     from equipot.report.vibration_page import summary
     from equipot.report.workflow_files import write_vibrations

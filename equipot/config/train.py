@@ -1,4 +1,4 @@
-"""Everything that `train-potential` reads: the root of a training configuration."""
+"""Root of a training configuration, the input of `train-potential`."""
 
 from pydantic import NonNegativeInt
 
@@ -9,10 +9,10 @@ from equipot.config.training import TrainingConfig
 
 
 class TrainConfig(Config):
-    """A training run: which data, which architecture, which optimization."""
+    """A training run."""
 
     seed: NonNegativeInt = 0
-    """Seed of the split, the initial weights and the order of batches."""
+    """Random seed of the split, the initial weights and the order of batches."""
     model: ModelConfig = ModelConfig()
     """Architecture of the potential."""
     data: DataConfig

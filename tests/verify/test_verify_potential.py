@@ -218,7 +218,7 @@ def test_a_hole_at_short_range_is_found_unless_the_potential_refuses_to_go_there
     assert refusing.passed
     assert len(free.notes) == 1
     assert "at 0.30 Å) and 1 more" not in refusing.notes[1]
-    assert "closer than in training and than any bond" in refusing.notes[1]
+    assert "shorter than in training and than any bond" in refusing.notes[1]
 
 
 def test_constants_in_single_precision_are_found(structures):
