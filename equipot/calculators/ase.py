@@ -40,7 +40,7 @@ class EquipotCalculator(Calculator):
     directions, per volume of the cell as it is given; `get_stress_per_area` and
     `get_stress_per_length` do not depend on the vacuum in it.
 
-    Results are the same to the bit for the same atoms, whatever was calculated before.
+    Results depend on the atoms only, bit for bit, and not on previous calculations.
     They are kept until positions, cell, numbers or pbc change: nothing else of a
     structure, such as ``atoms.info``, enters a result.
 
@@ -49,18 +49,18 @@ class EquipotCalculator(Calculator):
     deviations between them.
 
     Args:
-        model: Trained model, or a potential, which is used where and as it is; or a
-            list of two or more of them.
-        device: Where to compute; "auto" takes a GPU if there is one.
-        dtype: "float32" or "float64"; that of the model if left out.
-        backend: Who computes tensor products; the model's own choice if left out,
-            "auto" for the fastest on this machine.
+        model: Model file, or a potential, which is used as it is; or a list of two or
+            more of them.
+        device: "cpu", "cuda" or "auto" (CUDA if available).
+        dtype: "float32" or "float64" (default: that of the model).
+        backend: Tensor-product backend (default: that of the model), or "auto" for the
+            fastest on this machine.
         on_extrapolation: Action for structures and predictions outside the domain of
             the training set, with the margins of `equipot.domain.margins`: "error";
             "warn", once for each kind; "record", in `extrapolation_events`; or
             "ignore", which skips the check.
         domain: Domain of validity (default: that of the model file).
-            For a potential in memory nothing is known unless it is given.
+            A potential in memory has none unless it is given.
         max_spread: Standard deviation in eV/Å of the force on an atom between members
             of a committee that is beyond the domain, too.
         check_neighbors: How often neighbors are searched a second time, by a search

@@ -3,7 +3,7 @@
 A neighbor list with a skin holds longer pairs, in an order that depends on the moment
 of the search. Both change the order of sums, hence the last bits of an energy. Here
 pairs beyond the cutoff are dropped and the others come in one order, so that a restart,
-which searches at another moment, continues to the bit.
+which searches at another moment, continues bit for bit.
 """
 
 from dataclasses import dataclass

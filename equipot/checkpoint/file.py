@@ -257,7 +257,7 @@ def load_potential(
         path: File that training wrote.
         device: ``"auto"`` takes CUDA where there is one, else the CPU.
         dtype: ``"float32"`` or ``"float64"``; by default what it was trained in.
-        backend: Who computes the tensor products; by default as configured. ``"auto"``
+        backend: Tensor-product backend (default: as configured). ``"auto"``
             takes the fastest on this machine.
         verify: Whether to compare the backend with the reference, and the potential
             with its golden outputs.

@@ -12,7 +12,7 @@ class ExtrapolationEvent:
     """``distance``, ``pair``, ``neighbors``, ``density``, ``energy``, ``force``,
     ``features`` or ``spread``."""
     subject: str
-    """Whom it is about: elements, such as ``H-O``, or the whole ``structure``."""
+    """Elements concerned, such as ``H-O``, or the whole ``structure``."""
     atoms: tuple[int, ...]
     """Which atoms; none if it is the whole structure."""
     value: float

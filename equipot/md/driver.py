@@ -1,4 +1,4 @@
-"""Runs molecular dynamics with any ASE calculator, and resumes it to the bit."""
+"""Runs molecular dynamics with any ASE calculator, and restarts it bit for bit."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -94,7 +94,7 @@ def run_md(
         config: What to run; `config.model`, `config.structure` and `config.output` are
             recorded but not used.
         output: Folder for trajectory, log, states and summary.
-        resume: Continue from the newest state in `output`, to the bit.
+        resume: Continue from the newest state in `output`, bit for bit.
         fingerprint: Identity of the calculator; only the same can resume the run.
         origin: Models and inputs, named in ``environment.json``, ``summary.json`` and
             every frame.
@@ -154,7 +154,7 @@ class Simulation:
             )
         self.atoms, self.config, self.output = atoms, config, output
         self.fingerprint, self.origin = fingerprint, origin
-        # without a date: a resumed run has the same files, to the bit
+        # without a date: a resumed run has the same files, bit for bit
         self.facts = {} if origin is None else origin.lasting_info()
         self.step = 0
         self.rng = np.random.default_rng(config.seed)

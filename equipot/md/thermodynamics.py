@@ -110,7 +110,7 @@ def _spread(atoms: Atoms) -> dict[str, float]:
 
 @dataclass
 class Course:
-    """Running sums over the rows of a log; they survive a restart to the bit."""
+    """Running sums over the rows of a log; they survive a restart bit for bit."""
 
     num_atoms: int
     sums: dict[str, float] = field(default_factory=dict)

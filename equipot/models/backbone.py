@@ -58,7 +58,7 @@ class MessagePassing(nn.Module):
 
     @property
     def backend(self) -> str:
-        """Name of who computes the tensor products of all layers."""
+        """Tensor-product backend of all layers."""
         (name,) = {backend_name(layer.tensor_product) for layer in self._blocks()}
         return name
 

@@ -58,7 +58,7 @@ def with_backend(
 
     Args:
         potential: Stays as it is; the copy has weights of its own.
-        backend: Who computes the tensor products of the copy.
+        backend: Tensor-product backend of the copy.
         dtype: Arithmetic of the copy; that of the potential if left out.
 
     Raises:

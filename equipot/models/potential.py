@@ -45,7 +45,7 @@ class Potential(nn.Module):
               n_i = \sum_j u(r_{ij} / r_c)
 
     with the network's output f, its value :math:`f^0` for an isolated atom, scale s and
-    shift :math:`\mu`. An atom without neighbours therefore has exactly the reference
+    shift :math:`\mu`. An atom without neighbors therefore has exactly the reference
     energy of its element, whatever the network has learned.
 
     Forces and stress are derivatives of this energy. In training mode they can be
@@ -56,7 +56,7 @@ class Potential(nn.Module):
         head: Energies of atoms from the features of all layers.
         reference_energies: Energy in eV by atomic number; the elements it knows.
         scale: Energy in eV of one unit of the network's output.
-        shift: Mean energy in eV of an atom with neighbours beyond its reference.
+        shift: Mean energy in eV of an atom with neighbors beyond its reference.
         repulsion: Optional repulsion of the nuclei at short range.
         direct_hessian: Optional head that predicts Hessians without differentiation.
     """
@@ -107,7 +107,7 @@ class Potential(nn.Module):
 
     @property
     def backend(self) -> str:
-        """Name of who computes its tensor products."""
+        """Tensor-product backend."""
         return self.backbone.backend
 
     @property

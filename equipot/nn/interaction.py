@@ -27,7 +27,7 @@ class InteractionBlock(nn.Module):
 
     Args:
         tensor_product: Computes the convolution; its spec fixes all degrees.
-        channels: Copies of each degree.
+        channels: Number of channels per degree l.
         num_elements: Chemical elements.
         num_basis: Radial functions that describe an edge.
         radial_hidden: Hidden widths of the radial MLP.

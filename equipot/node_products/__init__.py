@@ -1,4 +1,4 @@
-"""Products of the features of a node: what is computed, and who computes it."""
+"""Products of the features of a node: specification and backends."""
 
 from equipot.node_products.base import NodeProduct as NodeProduct
 from equipot.node_products.clebsch_gordan import ClebschGordan as ClebschGordan

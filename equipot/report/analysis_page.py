@@ -51,7 +51,7 @@ def analysis_page(analysis: Analysis, origin: Origin | None = None) -> str:
         f"{name} – dynamics",
         tag(
             "header",
-            tag("p", "equipot analyse", class_="eyebrow"),
+            tag("p", "equipot analyze", class_="eyebrow"),
             tag("h1", name),
             tag("p", analysis.lines()[0], class_="verdict"),
             notices(analysis.notes),

@@ -65,7 +65,7 @@ def absent_labels(evaluation: Evaluation) -> list[str]:
 
 
 def defined(evaluation: Evaluation) -> list[Quantity]:
-    """Properties that the structures have, whether they are labelled or not."""
+    """Properties that the structures have, whether they are labeled or not."""
     periodic = bool(evaluation.pbc.all(axis=1).any())
     return [q for q in QUANTITIES if q.key != "stress" or periodic]
 

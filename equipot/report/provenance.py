@@ -65,7 +65,7 @@ def collect(
         header: Of the model.
         data: Files that are evaluated.
         potential: As loaded: it knows device and arithmetic.
-        backend: Who computes its tensor products.
+        backend: Tensor-product backend.
         notes: Passed on.
         members: Passed on.
 

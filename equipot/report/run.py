@@ -69,7 +69,7 @@ def run_evaluation(
         wanted: Files to write.
         device: ``"auto"`` takes CUDA where there is one, else the CPU.
         dtype: ``"float32"`` or ``"float64"``; by default what it was trained in.
-        backend: Who computes the tensor products; by default as configured.
+        backend: Tensor-product backend (default: as configured).
         hessians: File (.npz) with the Hessians of the structures of a single file.
         units: Units of the labels in the files; those of the package by default.
 

@@ -100,7 +100,7 @@ def run_verification(
     Args:
         model: File of the potential.
         files: Structures to verify on; by default those that the model carries.
-        backend: Whom to verify; by default all that can compute the model here.
+        backend: Backend to verify (default: all supported ones).
         json_file: Where to write the numbers for programs.
         report_file: Where to write a page for people.
         device: ``"auto"`` takes CUDA where there is one, else the CPU.

@@ -65,8 +65,8 @@ def _row(evaluation: Evaluation, n: int, ratio: float) -> tuple[str, ...]:
     numbers = evaluation.atomic_numbers[atoms]
     formula = _formula(numbers.tolist())
     error = MEV_PER_EV * np.linalg.norm(evaluation.forces.error[atoms], axis=1)
-    labelled = bool(np.isfinite(error).any())
-    marked = int(np.nanargmax(error)) if labelled else None
+    labeled = bool(np.isfinite(error).any())
+    marked = int(np.nanargmax(error)) if labeled else None
     drawing = picture(
         f"structure-{n}",
         numbers,
@@ -84,7 +84,7 @@ def _row(evaluation: Evaluation, n: int, ratio: float) -> tuple[str, ...]:
     )
     energy = MEV_PER_EV * float(evaluation.energy_per_atom.error[n])
     largest = join(
-        number(float(np.nanmax(error)) if labelled else None),
+        number(float(np.nanmax(error)) if labeled else None),
         tag("span", f"on {where}", class_="where") if where else "",
     )
     return (

@@ -42,7 +42,7 @@ class Problem:
     specs: tuple[TensorProductSpec, ...]
     """Of the layers; what occurs twice counts twice."""
     channels: int
-    """Copies of each degree."""
+    """Number of channels per degree l."""
     num_nodes: int
     """Atoms of a typical evaluation."""
     num_edges: int

@@ -32,7 +32,7 @@ class HessianVectors:
       :math:`E |D v|^2 = \sum_{ij} D_{ij}^2`, of which it costs k columns instead of n.
     - "subspace": the k eigenvectors of H_ref with the lowest eigenvalues; the errors
       are the :math:`k^2` numbers :math:`v_a^T H v_b - \lambda_a \delta_{ab}`.
-      Only the reference is diagonalised.
+      Only the reference is diagonalized.
 
     Source:
         Probes: M. F. Hutchinson, Commun. Stat. Simul. 18, 1059 (1989). Rows: HORM,

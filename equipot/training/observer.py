@@ -1,4 +1,4 @@
-"""When a run stops and saves, and who follows it."""
+"""Training callbacks; stopping and checkpoint intervals."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -28,10 +28,10 @@ class Limits:
 
 
 class Observer:
-    """Who follows a run, such as a log or a progress bar; by default it looks away."""
+    """Callbacks of training, such as a progress bar; all hooks default to no-ops."""
 
     def on_start(self, position: Position, limits: Limits) -> None:
-        """Training begins or goes on."""
+        """Training starts or resumes."""
 
     def on_step(self, position: Position, num_batches: int, result: StepResult) -> None:
         """A step was done."""

@@ -86,7 +86,7 @@ def run_training(
     Args:
         config: Data, architecture and optimization.
         directory: Of the run; see `RunDirectory` for its files.
-        resume: Go on with the run in the directory, to the bit.
+        resume: Go on with the run in the directory, bit for bit.
         console: Where to report; standard output by default.
 
     Returns:
@@ -194,7 +194,7 @@ class _Run:
         return State(tensors, record)
 
     def _model(self, record: Mapping[str, Any] | None) -> ModelConfig:
-        """Architecture with the backend of this run; a resume keeps it, to the bit."""
+        """Architecture with the backend of this run; a resume keeps it, bit for bit."""
         model = self.config.model
         if model.backend != AUTO:
             return model
@@ -319,7 +319,7 @@ class _Run:
         """Write the best model of the state where its file is damaged or another one.
 
         A run that was killed may have saved a better model after its last state. It is
-        saved again where the run goes on to the bit, but not with another number of
+        saved again where the run continues bit for bit, but not with another number of
         threads, or where the time that it took counts.
         """
         epoch = trainer.position.best_epoch

@@ -390,7 +390,7 @@ class Trainer:
         return State(tensors, record)
 
     def load_state(self, state: State) -> None:
-        """Go on from what `state` returned, to the bit."""
+        """Go on from what `state` returned, bit for bit."""
         tensors, record = state.tensors, state.record
         self.model.load_state_dict(without_prefix("model", tensors))
         if self.average is not None:

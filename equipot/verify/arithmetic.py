@@ -128,7 +128,7 @@ def _rounding(
 
 
 def repetition_check(model: EnergyModel, structures: Sequence[Atoms]) -> Check:
-    """The same call twice, to the bit; on GPUs to rounding."""
+    """The same call twice, bit for bit; on GPUs to rounding."""
     first, second = ([predict(model, atoms) for atoms in structures] for _ in range(2))
     size = largest_force(first)
     quantities = []

@@ -61,7 +61,7 @@ class GoldenOutputs:
     """Largest difference of float32 from float64, in the unit of each quantity."""
 
     def to_json(self) -> dict[str, Any]:
-        """JSON; numbers survive to the bit, and null stands for one not finite."""
+        """JSON; numbers are stored exactly, and null stands for one not finite."""
         return {
             "generated": [sample_to_json(atoms) for atoms in self.generated],
             "values": {name: _to_list(v) for name, v in self.values.items()},

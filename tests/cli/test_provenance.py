@@ -134,7 +134,9 @@ def check_frames(file, models):
 def check_spread(result, count, *structures):
     """Printed for each structure, with another number than zero."""
     lines = [x for x in result.output.splitlines() if x.startswith("committee of")]
-    assert lines[0] == f"committee of {count} members; results are means over the members:"
+    assert (
+        lines[0] == f"committee of {count} members; results are means over the members:"
+    )
     for line, structure in zip(lines[1:], structures, strict=True):
         assert line.startswith(f"committee of {count} at the {structure}: spread")
 
@@ -304,7 +306,9 @@ def test_dynamics_and_their_analysis(form, committee, crystal, tmp_path):
     check_section(folder / "summary.json", models, crystal)
     (start,) = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
     assert [m["sha256"] for m in start["provenance"]["models"]] == hashes(models)
-    assert "committee of 3 members; results are means over the members:" in result.output
+    assert (
+        "committee of 3 members; results are means over the members:" in result.output
+    )
     trajectory = folder / f"trajectory.{form}"
     for frame in read(trajectory, ":"):
         assert frame.info["equipot_model_sha256"] == ",".join(hashes(models))

@@ -55,7 +55,7 @@ def _odd_bonds(facts: Sequence[Facts]) -> Iterator[Finding]:
     total: Counter[int] = Counter()
     beyond: Counter[int] = Counter()
     lonely: Counter[int] = Counter()
-    spoilt: list[Facts] = []
+    affected: list[Facts] = []
     for f in facts:
         if f.num_atoms < 3 or not set(f.numbers.tolist()) <= ORGANIC:
             continue
@@ -69,7 +69,7 @@ def _odd_bonds(facts: Sequence[Facts]) -> Iterator[Finding]:
             lonely[z] += too_few
             odd += too_many + too_few
         if odd >= FEWEST_ODD and odd > SPOILT * f.num_atoms:
-            spoilt.append(f)
+            affected.append(f)
     often = [
         f"{found[z]} of {total[z]} {chemical_symbols[z]} have {words}"
         for found, words in ((beyond, "too many"), (lonely, "too few"))
@@ -83,13 +83,13 @@ def _odd_bonds(facts: Sequence[Facts]) -> Iterator[Finding]:
             f"bonds that these elements do not form ({'; '.join(often)}): are elements "
             "exchanged, or is the unit of length wrong?",
         )
-    elif spoilt:
+    elif affected:
         yield Finding(
             "error",
             "elements",
-            f"most atoms of {counted(len(spoilt), 'structure')} have more or fewer "
+            f"most atoms of {counted(len(affected), 'structure')} have more or fewer "
             "bonds than their elements form: are elements exchanged?",
-            some([f.source for f in spoilt]),
+            some([f.source for f in affected]),
         )
 
 

@@ -85,7 +85,7 @@ def draw_force_errors(figure: Figure, evaluation: Evaluation) -> None:
 
     Args:
         figure: Empty figure.
-        evaluation: Holds at least one labelled force that is not zero.
+        evaluation: Holds at least one labeled force that is not zero.
     """
     axes = figure.add_subplot()
     length = np.linalg.norm(evaluation.forces.reference, axis=1)
@@ -136,17 +136,17 @@ def draw_elements(figure: Figure, evaluation: Evaluation, most: int = 6) -> None
 
     Args:
         figure: Empty figure.
-        evaluation: Holds at least one labelled force.
+        evaluation: Holds at least one labeled force.
         most: Elements shown; those with the most labels are.
     """
     axes = figure.add_subplot()
     error = MEV_PER_EV * np.abs(evaluation.forces.error)
-    labelled = np.isfinite(error).all(axis=1)
-    numbers, counts = np.unique(evaluation.atomic_numbers[labelled], return_counts=True)
+    labeled = np.isfinite(error).all(axis=1)
+    numbers, counts = np.unique(evaluation.atomic_numbers[labeled], return_counts=True)
     chosen = sorted(numbers[np.argsort(-counts, kind="stable")][:most].tolist())
     starts = []
     for color, number in zip(SERIES, chosen, strict=False):
-        own = np.sort(error[labelled & (evaluation.atomic_numbers == number)].ravel())
+        own = np.sort(error[labeled & (evaluation.atomic_numbers == number)].ravel())
         share = np.linspace(0, 100, 200)
         line = np.maximum(np.percentile(own, share), 1e-12)
         axes.plot(line, share, color=color, label=chemical_symbols[number])
