@@ -302,7 +302,7 @@ class EquipotCalculator(Calculator):
         if direct:
             if isinstance(self.potential, Committee):
                 raise ValueError(
-                    "a committee has no direct Hessian; ask one of its members"
+                    "a committee has no direct Hessian; use one of its members"
                 )
             (matrix,) = self.potential.hessian_direct(graph).matrices()
             result = matrix.view(len(atoms), 3, len(atoms), 3)

@@ -1,4 +1,4 @@
-"""Edges that depend on the atoms only, not on when the neighbor list was built.
+"""Edges in canonical order, independent of when the neighbor list was built.
 
 A neighbor list with a skin holds longer pairs, in an order that depends on the moment
 of the search. Both change the order of sums, hence the last bits of an energy. Here

@@ -1,4 +1,4 @@
-"""What is done where a potential is used beyond its training set."""
+"""Guard of the calculator against extrapolation."""
 
 import warnings
 from collections.abc import Sequence
@@ -29,11 +29,11 @@ class ExtrapolationError(CalculationFailed):
 
 
 class Guard:
-    """Compares structures and predictions with what members of a potential know.
+    """Compares structures and predictions with the domains of the members.
 
     Args:
-        domains: Of each member, in their order; None where nothing is known.
-        action: What to do; "ignore" does not look.
+        domains: Of each member, in order; None without a domain.
+        action: One of `ACTIONS`; "ignore" skips the check.
         max_spread: Largest standard deviation in eV/Å of the force on an atom between
             members; None allows any.
 
@@ -73,15 +73,15 @@ class Guard:
     def watch(
         self, atoms: Atoms, pairs: Pairs, prediction: Prediction | None
     ) -> tuple[ExtrapolationEvent, ...]:
-        """Look at a structure and at what is predicted for it.
+        """Extrapolation events of a structure and its prediction.
 
         Args:
             atoms: The structure.
             pairs: Within the cutoff.
-            prediction: For it; None looks at the structure alone.
+            prediction: Of the structure; None checks the structure only.
 
         Returns:
-            What was found, each once.
+            Distinct events.
         """
         if self.action == "ignore":
             return ()
@@ -98,7 +98,7 @@ class Guard:
         return tuple(unique.values())
 
     def act(self, events: Sequence[ExtrapolationEvent]) -> None:
-        """Do what was chosen.
+        """Apply the action to extrapolation events.
 
         Args:
             events: Events of extrapolation.

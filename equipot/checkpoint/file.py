@@ -92,7 +92,7 @@ def _refuse_old_repulsion(header: dict[str, Any]) -> dict[str, Any]:
 def _without_golden_outputs(header: dict[str, Any]) -> dict[str, Any]:
     if "golden" in header:
         raise CheckpointError(
-            "the file has golden outputs, which its format version does not know: it "
+            "the file has golden outputs, which its format version does not have: it "
             "was edited after it was saved; get a fresh copy"
         )
     return {**header, "golden": None}

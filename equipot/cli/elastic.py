@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from equipot.hessians import ElasticConstants
     from equipot.workflows.standard_axes import StandardAxes
 
-RELAXED = 1e-5
+RELAXED_FORCE = 1e-5
 """Force in eV/Å to which the crystal is relaxed first."""
 
 MODULI = {
@@ -84,7 +84,7 @@ def elastic(
     atoms.calc = calculator
     if relax_first or cell:
         atoms = relaxed_first(
-            atoms, calculator, cell=cell, fmax=RELAXED, hessian=hessian
+            atoms, calculator, cell=cell, fmax=RELAXED_FORCE, hessian=hessian
         )
     constants = elastic_constants(calculator.potential, model_graph(calculator, atoms))
     axes = standard_axes(atoms)

@@ -27,7 +27,7 @@ from equipot.cli.structures import (
 if TYPE_CHECKING:
     from equipot.workflows.phonons import Phonons
 
-RELAXED = 1e-4
+RELAXED_FORCE = 1e-4
 """Force in eV/Å to which the crystal is relaxed first."""
 
 
@@ -91,7 +91,7 @@ def phonons(
     atoms.calc = calculator
     if relax_first or cell:
         atoms = relaxed_first(
-            atoms, calculator, cell=cell, fmax=RELAXED, hessian=hessian
+            atoms, calculator, cell=cell, fmax=RELAXED_FORCE, hessian=hessian
         )
     copies = wanted or supercell_around(atoms, calculator.potential.cutoff)
     with collected_warnings() as warnings:

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from equipot.workflows import HessianFunction, Vibrations
     from equipot.workflows.thermochemistry import Thermochemistry
 
-RELAXED = 1e-4
+RELAXED_FORCE = 1e-4
 """Force in eV/Å to which the structure is relaxed first."""
 
-BAR = 1e5
+PASCAL_PER_BAR = 1e5
 """Standard pressure in Pa."""
 
 
@@ -46,7 +46,9 @@ def vibrations(
     temperature: Annotated[
         float, typer.Option(help="Temperature in K.", min=1e-3)
     ] = 298.15,
-    pressure: Annotated[float, typer.Option(help="Pressure in Pa.", min=1e-9)] = BAR,
+    pressure: Annotated[
+        float, typer.Option(help="Pressure in Pa.", min=1e-9)
+    ] = PASCAL_PER_BAR,
     symmetry_number: Annotated[
         int | None,
         typer.Option(
@@ -119,14 +121,14 @@ def _relaxed(atoms: "Atoms", hessian: "HessianFunction") -> "Atoms":
     from equipot.workflows import relax
     from equipot.workflows.per_what import per_what
 
-    result = relax(atoms, hessian, fmax=RELAXED)
+    result = relax(atoms, hessian, fmax=RELAXED_FORCE)
     typer.echo(
         f"relaxed in {result.steps} steps: {result.energy:.6f} eV {per_what(atoms)}"
     )
     if not result.converged:
         warn(
             f"the relaxation did not converge: {result.max_force:.2g} eV/Å are left "
-            f"after {result.steps} steps, {RELAXED:g} were asked for",
+            f"after {result.steps} steps, {RELAXED_FORCE:g} were asked for",
             stacklevel=2,
         )
     result.atoms.calc = atoms.calc
@@ -149,7 +151,7 @@ def _print_modes(modes: "Vibrations", summary: str) -> None:
         ),
         1,
     ):
-        mark = "   not told from zero" if unresolved else ""
+        mark = "   indistinguishable from zero" if unresolved else ""
         typer.echo(f"{n:6d}{nu:10.2f}{thz:10.3f}{mass:12.3f}{mark}")
     if modes.rigid is not None and len(modes.rigid_frequencies):
         worst = abs(modes.rigid_frequencies).max()
@@ -180,7 +182,7 @@ def _thermochemistry(
             multiplicity=multiplicity,
             quasi_rrho=quasi_rrho,
         )
-    if symmetry_number is not None or pressure != BAR:
+    if symmetry_number is not None or pressure != PASCAL_PER_BAR:
         warn(
             "a symmetry number or pressure is that of a gas; this structure is "
             "periodic or has fixed atoms, so they have no effect",

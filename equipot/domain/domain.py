@@ -1,4 +1,4 @@
-"""Where a potential was trained, with margins, compared with where it is used."""
+"""Domain of validity of a potential, and extrapolation events outside it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,9 +23,9 @@ from equipot.domain.margins import (
 )
 from equipot.neighbors import dimensionality
 
-HEAVIEST = 118
-NEAREST_SHOWN = 3
-WHOLE = "structure"
+MAX_ATOMIC_NUMBER = 118
+NUM_NEIGHBORS_SHOWN = 3
+WHOLE_STRUCTURE = "structure"
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Pairs:
 
 
 class Domain:
-    """What the training set of a potential was like; what is None is not checked.
+    """Domain of validity: range of the training set; None is not checked.
 
     Args:
         cutoff: Radius in Å of neighbors; that of the pairs it is given if left out.
@@ -63,10 +63,9 @@ class Domain:
             within the cutoff connect with their images in three directions. That of a
             slab, a wire or a molecule depends on the vacuum and is not compared.
         energy: Lowest and highest energy in eV per atom beyond reference energies.
-        reference_energies: Energy in eV of free atoms by atomic number; zero if left
-            out.
+        reference_energies: Isolated-atom energies in eV by atomic number; default 0.
         largest_force: In eV/Å.
-        features: What the network makes of the surroundings of atoms.
+        features: Distribution of learned features of atomic environments.
 
     Raises:
         ValueError: If a pair or an element has no such name.
@@ -128,7 +127,7 @@ class Domain:
     def events_of_structure(
         self, atoms: Atoms, pairs: Pairs
     ) -> list[ExtrapolationEvent]:
-        """How a structure lies beyond the training set, worst first of each kind.
+        """Extrapolation events of a structure, the worst of each kind.
 
         Args:
             atoms: The structure.
@@ -136,7 +135,7 @@ class Domain:
         """
         pairs = pairs.within(self.cutoff)
         if not len(pairs.distances):
-            return []  # free atoms, whose energy is known
+            return []  # isolated atoms, whose energy is known
         found = (
             self._too_near(atoms, pairs),
             self._neighbors_outside(atoms, pairs),
@@ -153,12 +152,12 @@ class Domain:
         forces: Float[np.ndarray, "atoms 3"] | None,
         features: Float[np.ndarray, "atoms channels"] | None,
     ) -> list[ExtrapolationEvent]:
-        """How a prediction lies beyond the training set, worst first of each kind.
+        """Extrapolation events of a prediction, the worst of each kind.
 
         Args:
             atoms: The structure.
             pairs: Its pairs, at least those within the cutoff.
-            energy: In eV, free atoms included.
+            energy: In eV, isolated atoms included.
             forces: In eV/Å, if they were predicted.
             features: Of the last layer, if there are any.
         """
@@ -232,7 +231,7 @@ class Domain:
             return None
         return ExtrapolationEvent(
             "density",
-            WHOLE,
+            WHOLE_STRUCTURE,
             (),
             density,
             low if density < low else high,
@@ -250,7 +249,7 @@ class Domain:
             return None
         return ExtrapolationEvent(
             "energy",
-            WHOLE,
+            WHOLE_STRUCTURE,
             (),
             energy,
             low if energy < low else high,
@@ -308,8 +307,8 @@ def _table_of_pairs(
 ) -> Float[np.ndarray, "numbers numbers"]:
     """Distance that each pair of atomic numbers must keep; none without a table."""
     if distances is None:
-        return np.zeros((HEAVIEST + 1, HEAVIEST + 1))
-    table = np.full((HEAVIEST + 1, HEAVIEST + 1), np.inf)
+        return np.zeros((MAX_ATOMIC_NUMBER + 1, MAX_ATOMIC_NUMBER + 1))
+    table = np.full((MAX_ATOMIC_NUMBER + 1, MAX_ATOMIC_NUMBER + 1), np.inf)
     for pair, distance in distances.items():
         a, b = parse_pair(pair)
         table[a, b] = table[b, a] = distance * (1 - DISTANCE_MARGIN)
@@ -322,7 +321,9 @@ def _table_of_elements(
     """Fewest and most neighbors of each atomic number; an unseen one may have any."""
     if neighbors is None:
         return None
-    table = np.array([np.zeros(HEAVIEST + 1), np.full(HEAVIEST + 1, np.inf)])
+    table = np.array(
+        [np.zeros(MAX_ATOMIC_NUMBER + 1), np.full(MAX_ATOMIC_NUMBER + 1, np.inf)]
+    )
     for symbol, extremes in neighbors.items():
         if symbol not in atomic_numbers:
             raise ValueError(f"expected the symbol of an element, got {symbol!r}")
@@ -331,11 +332,11 @@ def _table_of_elements(
 
 
 def _nearest(atoms: Atoms, pairs: Pairs, atom: int) -> str:
-    """Who is around an atom, nearest first."""
+    """Nearest neighbors of an atom."""
     around = np.flatnonzero(pairs.index[1] == atom)
     if not len(around):
         return "; it has no neighbors"
-    first = around[np.argsort(pairs.distances[around])][:NEAREST_SHOWN]
+    first = around[np.argsort(pairs.distances[around])][:NUM_NEIGHBORS_SHOWN]
     listed = (
         f"{j} ({atoms.symbols[j]}) at {distance:.3f} Å"
         for j, distance in zip(

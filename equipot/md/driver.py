@@ -220,7 +220,7 @@ class Simulation:
         if record["step"] > self.config.steps:
             raise ValueError(
                 f"the run in {self.output} is at step {record['step']} already, steps "
-                f"is {self.config.steps}: it counts from the start of the run, ask for "
+                f"is {self.config.steps}: it counts from the start of the run, use "
                 "more"
             )
         arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
@@ -515,7 +515,7 @@ def _drift_note(course: Course, time_ps: float) -> str | None:
     if drift is None or error is None:
         return "not determined: the log has fewer than three rows"
     if abs(drift) < TOLD_APART * error:
-        return "not told from zero"
+        return "not distinguishable from zero"
     return None
 
 

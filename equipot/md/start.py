@@ -201,7 +201,7 @@ def _take_momenta(
     if config.source == "maxwell_boltzmann":
         reason = "velocities.source is maxwell_boltzmann"
     elif config.source == "auto" and config.temperature is not None:
-        reason = "velocities.temperature asks for random ones"
+        reason = "velocities.temperature selects random ones"
     elif config.source == "auto" and max(copies) > 1:
         reason = "copies of a replicated structure would all move in the same way"
     elif config.source == "auto" and not moving:

@@ -18,7 +18,7 @@ from equipot.units import MEV_PER_EV
 from equipot.verify import BackendReport, Check
 from equipot.verify.cutoff_scan import CutoffScan
 from equipot.verify.dimers import CLOSEST, DimerScan
-from equipot.verify.dynamics import LAW
+from equipot.verify.dynamics import VERLET_ORDER
 from equipot.verify.meaning import MEANING
 from equipot.verify.scans import pair_label
 from equipot.verify.table import check_label
@@ -113,7 +113,7 @@ def _cards(certificate: ModelReport) -> Markup:
         _card(
             "Energy in dynamics",
             join("dt", tag("sup", shown(drift.exponent))),
-            f"is how its error falls; {LAW:g} is exact",
+            f"is how its error falls; {VERLET_ORDER:g} is exact",
             f"at most {shown(MEV_PER_EV * drift.largest[0])} meV in "
             f"{drift.times[0][-1]:g} fs at {drift.time_steps[0]:g} fs",
         ),

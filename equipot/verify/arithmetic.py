@@ -1,4 +1,4 @@
-"""What depends on the machine: precision, order of sums, and searches for neighbors."""
+"""Machine-dependent checks: float32 precision, repeatability, neighbor lists."""
 
 from collections.abc import Iterator, Sequence
 
@@ -184,9 +184,9 @@ def _repeated(
 
 
 def neighbor_check(model: EnergyModel, structures: Sequence[Atoms]) -> Check:
-    """Pairs that the search finds, and those that another one finds.
+    """Compare two neighbor-list algorithms.
 
-    The search is that of vesin wherever it can be; the other one is our own.
+    The first is vesin where it is supported; the second is a cell list or brute force.
     """
     wrong = 0
     found = 0
@@ -209,7 +209,7 @@ def neighbor_check(model: EnergyModel, structures: Sequence[Atoms]) -> Check:
 def _edges(
     atoms: Atoms, cutoff: float, backend: str
 ) -> tuple[str, set[tuple[int, ...]]]:
-    """Who searched, and what it found."""
+    """Backend, and the pairs that it found."""
     found = neighbor_list(
         atoms.positions, atoms.cell.array, atoms.pbc, cutoff, backend=backend
     )

@@ -1,4 +1,4 @@
-"""Whether forces conserve an energy: along paths, and in the small."""
+"""Energy conservation: work along paths, and symmetry of the Hessian."""
 
 from collections.abc import Sequence
 

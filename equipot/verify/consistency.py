@@ -1,4 +1,4 @@
-r"""Whether derivatives of a potential are those of its own energy.
+r"""Forces, stress and Hessian-vector products by finite differences.
 
 Fourth-order central differences along a direction u,
 

@@ -1,4 +1,4 @@
-"""Whether atoms enter the reach of others without a jump."""
+"""Smoothness at the cutoff."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

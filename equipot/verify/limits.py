@@ -1,4 +1,4 @@
-"""Atoms that are far apart: free atoms, with the energies that are stated of them."""
+"""Dissociation limit and isolated-atom energies."""
 
 from collections.abc import Mapping, Sequence
 
@@ -45,7 +45,7 @@ def separation_check(model: EnergyModel, pairs: Sequence[Pair]) -> Check:
 def free_atom_check(
     model: EnergyModel, elements: Sequence[int], reference: Mapping[int, float]
 ) -> Check:
-    """Energies of free atoms, and those that the potential states."""
+    """Energies of isolated atoms, and those that the potential states."""
     found = predict_together(model, [Atoms([z]) for z in elements])
     return _worst_of(
         [

@@ -1,4 +1,4 @@
-"""Whether a model says the same whatever else it is asked for."""
+"""Independence of requested outputs."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -95,7 +95,7 @@ def output_checks(
 
 
 def _same(model: EnergyModel, atoms: Atoms, size: float) -> list[Quantity]:
-    """Every output in every company, and what it was in the first."""
+    """Every output in every combination, compared with the first."""
     graph = graph_of(model, [atoms])
     gives = abilities(model)
     known: dict[str, Tensor] = {}

@@ -44,7 +44,7 @@ def test_momenta_of_the_file_are_used_by_default(tmp_path):
     ("velocities", "replicate", "reason"),
     [
         ({"source": "maxwell_boltzmann"}, (1, 1, 1), "source is maxwell_boltzmann"),
-        ({"temperature": 50.0}, (1, 1, 1), "velocities.temperature asks for random"),
+        ({"temperature": 50.0}, (1, 1, 1), "velocities.temperature selects random"),
         ({}, (2, 1, 1), "copies of a replicated structure would all move in the same"),
     ],
 )

@@ -243,7 +243,7 @@ def deep(header, tensors):
         (of_domain, "domain.features is now another one"),
         (without_golden, "has no golden outputs, which every file of format 4 has"),
         (golden_null, "has no golden outputs, which every file of format 4 has"),
-        (downgraded, "has golden outputs, which its format version does not know"),
+        (downgraded, "has golden outputs, which its format version does not have"),
         (without_samples, "golden outputs are of 3 structures of 19 atoms, the file"),
         (moved_sample, "golden outputs: forces .* differs by"),
         (without_generated, "golden outputs are of 3 structures of 19 atoms, the file"),

@@ -28,7 +28,7 @@ SPOILT = 0.4
 """Share of the atoms of a structure with odd bonds that spoils it."""
 OFTEN = 0.25
 """Share of the atoms of an element that cannot all be ions or in transition."""
-FEWEST = 10
+MIN_ATOMS = 10
 """Structures with the usual elements that a rare one is compared with."""
 RARE = 0.1
 """Share of structures up to which they are exceptions."""
@@ -106,7 +106,7 @@ def _exceptions(facts: Sequence[Facts]) -> Iterator[Finding]:
     orders = Counter(tuple(f.numbers.tolist()) for f in facts)
     found: list[Facts] = []
     pairs: Counter[str] = Counter()
-    usual = [numbers for numbers, count in orders.items() if count >= FEWEST]
+    usual = [numbers for numbers, count in orders.items() if count >= MIN_ATOMS]
     for numbers in usual:
         elements = sorted(set(numbers))
         if not 2 <= len(elements) <= MOST_ELEMENTS:

@@ -60,7 +60,7 @@ class Facts:
 
     @property
     def free(self) -> bool:
-        """Whether no atom has a neighbor: the energy is that of free atoms."""
+        """Whether no atom has a neighbor: the energy is that of isolated atoms."""
         return bool(np.isinf(self.nearest).all())
 
     @property
