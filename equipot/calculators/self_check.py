@@ -12,7 +12,7 @@ from equipot.calculators.canonical import Edges
 from equipot.neighbors import neighbor_list
 
 Every = Literal["auto", "never"] | int
-"""How often neighbors are searched a second time."""
+"""Interval of cross-checks, in evaluations."""
 
 INTERVAL_UNUSUAL_CELLS = 100
 """Evaluations between checks in cells where neighbor lists have been wrong before."""

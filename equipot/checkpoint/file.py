@@ -48,7 +48,7 @@ logger = logging.getLogger(__name__)
 
 KIND = "potential"
 FEATURES = "domain.features."
-"""What the names of tensors begin with that describe a domain, not a potential."""
+"""Prefix of tensors of the domain of validity."""
 FORMAT_VERSION = 4
 FIRST_WITH_GOLDEN = 4
 """Format version since which every file holds golden outputs."""
@@ -59,7 +59,7 @@ UNITS = {
     "stress": "eV/Å^3, positive in tension",
 }
 TOPIC = "verified"
-"""Where the user's cache remembers models that passed, by backend and machine."""
+"""Topic of the user cache for models that passed, by backend and machine."""
 
 
 SEALED = ("model", "statistics", "units")
@@ -73,7 +73,7 @@ class CheckpointError(ValueError):
 
 
 class GoldenOutputError(CheckpointError):
-    """A potential does not compute what it did when it was saved; says by how much."""
+    """The outputs of a potential differ from its golden outputs."""
 
     def __init__(self, message: str, checks: Sequence[Check] = ()) -> None:
         super().__init__(message)
@@ -111,7 +111,7 @@ UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
     # Version 4 has golden outputs, which nothing can replace.
     3: _without_golden_outputs,
 }
-"""How to turn a header of a version into one of the next."""
+"""Conversion of a header to the next format version."""
 
 
 def save_potential(
@@ -265,8 +265,8 @@ def load_potential(
     Raises:
         FileNotFoundError: If there is no file.
         CheckpointError: If it does not hold a potential that this version can use.
-        GoldenOutputError: If it does not compute what it did when it was saved.
-        BackendMismatchError: If the backend does not compute what the reference does.
+        GoldenOutputError: If outputs differ from the golden outputs.
+        BackendMismatchError: If the backend differs from the reference.
         UnsupportedSpecError: If the backend cannot compute the products of the model.
         BackendUnavailableError: If the backend cannot run here.
         ValueError: If device, dtype or backend are unknown.

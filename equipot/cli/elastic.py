@@ -40,7 +40,7 @@ MODULI = {
     "young": "GPa",
     "poisson": "",
 }
-"""What is printed, and in which unit."""
+"""Printed moduli and their units."""
 
 VOIGT = ("xx", "yy", "zz", "yz", "xz", "xy")
 

@@ -1,4 +1,4 @@
-"""What a potential is initialized and judged with: scales, references, distances."""
+"""Statistics of a training set: scales, reference energies, distances."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -289,8 +289,9 @@ def _impossible_binding(
                 f"{e.source}: with these reference energies ({references.source}) the "
                 f"energy is {bound:.4g} eV per atom beyond isolated atoms; nothing is "
                 f"below {MIN_ENERGY_PER_ATOM:g} (tungsten has -8.9) or above "
-                f"{UNBINDING:g}: isolated atoms and structures are of different codes, pseudopotentials or "
-                "units. Correct one of them, or set reference_energies to "
+                f"{UNBINDING:g}: isolated atoms and structures are of different codes, "
+                "pseudopotentials or units. Correct one of them, or set "
+                "reference_energies to "
                 '"least_squares"'
             )
     return None

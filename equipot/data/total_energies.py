@@ -169,10 +169,10 @@ def check_binding(
             "references",
             f"the energies of {counted(len(wrong), 'structure')} are "
             f"{found[bad].min():.4g} to {found[bad].max():.4g} eV per atom beyond "
-            f"isolated atoms ({_energies(elements, references)}); bound atoms have about -9 to "
-            f"0, and nothing is below {MIN_ENERGY_PER_ATOM:g}: isolated atoms and "
-            "structures are of different codes, pseudopotentials or units, or these are atomization "
-            "energies",
+            f"isolated atoms ({_energies(elements, references)}); bound atoms have "
+            f"about -9 to 0, and nothing is below {MIN_ENERGY_PER_ATOM:g}: isolated "
+            "atoms and structures are of different codes, pseudopotentials or units, or these "
+            "are atomization energies",
             some([labeled[worst].source, *(labeled[n].source for n in wrong)]),
         )
     else:

@@ -1,4 +1,4 @@
-"""How well a Hessian is predicted: entries, eigenvalues, and the lowest mode."""
+"""Errors of Hessians: elements, eigenvalues, and the lowest mode."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields

@@ -1,4 +1,4 @@
-"""Whether a run may go on from a state: the same physics, the same arithmetic."""
+"""Conditions for resuming a run: the same physics and the same precision."""
 
 import platform
 from collections.abc import Mapping

@@ -50,7 +50,7 @@ from equipot.storage.atomic_file import write_atomically, write_json
 from equipot.storage.frame_file import write_frames
 from equipot.storage.provenance import SECTION, Origin, note_start, stamp
 from equipot.storage.rotation import Generations, StateError
-from equipot.storage.run_folder import CONFIG, claimed
+from equipot.storage.run_folder import CONFIG, lock_run_directory
 
 KIND = "state of a molecular dynamics run"
 VERSION = 4
@@ -112,7 +112,7 @@ def run_md(
     """
     console = console or Console()
     simulation = Simulation(atoms, config, output, fingerprint, origin)
-    with claimed(output, resume=resume), closing(simulation):
+    with lock_run_directory(output, resume=resume), closing(simulation):
         for warning in simulation.begin(resume=resume):
             console.print(f"warning: {warning}", style="yellow", soft_wrap=True)
         if origin is not None:  # after config.yaml, the mark of the folder

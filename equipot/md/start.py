@@ -40,7 +40,7 @@ NONE_BUT_OF_FILE = FixedConfig()
 BY_DEFAULT = VelocitiesConfig()
 
 CLOCK = {"step", "time_ps"}
-"""What the frames of a run say of themselves."""
+"""Provenance keys in frames of a run."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a result was made with: models and their hashes, version, date, inputs."""
+"""Provenance of a result: models and their hashes, version, date, inputs."""
 
 import hashlib
 import json

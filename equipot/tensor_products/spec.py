@@ -1,4 +1,4 @@
-"""What a tensor product computes, whoever computes it."""
+"""Specification of a tensor product, independent of the backend."""
 
 import math
 from dataclasses import dataclass

@@ -35,7 +35,7 @@ from equipot.models.potential import Potential
 from equipot.models.workload import typical_problem
 from equipot.storage.atomic_file import write_atomically, write_json
 from equipot.storage.rotation import Generations, StateError
-from equipot.storage.run_folder import claimed
+from equipot.storage.run_folder import lock_run_directory
 from equipot.storage.tensor_file import digest
 from equipot.system.interrupt import Interruption, watch_signals
 from equipot.system.settings import compute_settings
@@ -101,7 +101,7 @@ def run_training(
     files = RunDirectory(directory)
     training = config.training
     with (
-        claimed(directory, resume=resume),
+        lock_run_directory(directory, resume=resume),
         compute_settings(training.num_threads, training.deterministic),
     ):
         journal = Journal(files.log, console or Console())

@@ -135,9 +135,9 @@ def kink_check(
         name="smoothness inside the cutoff",
         tolerance=TOLERANCE,
         reason=(
-            "of the largest force along the line, per Å; what quadrature misses over "
-            f"{STEP / NUM_REFINED_PARTS**REFINEMENTS:.0e} Å, where third derivatives may "
-            "jump"
+            "of the largest force along the line, per Å; quadrature error over "
+            f"{STEP / NUM_REFINED_PARTS**REFINEMENTS:.0e} Å, where third "
+            "derivatives may be discontinuous"
         ),
     )
 

@@ -1,4 +1,4 @@
-"""Whether energies and forces belong to each other and to their structures."""
+"""Consistency of energies, forces and structures."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -15,7 +15,7 @@ from equipot.data.checks.pair_model import PairModel
 MIN_FRAMES = 12
 """Structures that a verdict needs."""
 BETTER = 0.3
-"""How much better an alternative must explain the labels to be believed."""
+"""Minimum improvement of the explained variance by an alternative."""
 OPPOSITE = -0.3
 """Correlation of energies below which the forces must have the other sign."""
 SCALE = 8.0

@@ -1,4 +1,4 @@
-"""What the examination keeps of each structure, so that graphs need not be kept."""
+"""Per-structure summary used by the checks, in place of graphs."""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a file declares must fit into it: checked before a parser asks for the memory.
+"""Declared sizes are compared with the file size before a parser allocates memory.
 
 Readers of ASE believe a file that says that it holds a billion atoms.
 """
