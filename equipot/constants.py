@@ -19,7 +19,9 @@ class Constant:
     def __init__(self, value: Tensor | Sequence[float]) -> None:
         if isinstance(value, Tensor) and value.dtype != torch.float64:
             raise TypeError(f"a constant must be float64, got {value.dtype}")
-        self._value = torch.as_tensor(value, dtype=torch.float64).detach().cpu()
+        if not isinstance(value, Tensor):  # on the CPU also within torch.device("meta")
+            value = torch.tensor(value, dtype=torch.float64, device="cpu")
+        self._value = value.detach().cpu()
         self._copies: dict[tuple[torch.dtype, torch.device], Tensor] = {}
 
     def like(self, tensor: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ from rich.table import Table
 from equipot.calculators import EquipotCalculator
 from equipot.checkpoint.file import load_potential
 from equipot.config.md import MDConfig
-from equipot.config.model import ModelConfig
+from equipot.config.model import NequIPConfig
 from equipot.data.statistics import Statistics
 from equipot.domain import Domain
 from equipot.md import run_md
@@ -43,7 +43,7 @@ SYSTEMS = {
 
 def small_potential() -> Potential:
     """Random potential of a few thousand weights."""
-    config = ModelConfig(lmax=1, channels=16, num_layers=2, radial_hidden=(16,))
+    config = NequIPConfig(lmax=1, channels=16, num_layers=2, radial_hidden=(16,))
     elements = (1, 6, 8, 14)
     statistics = Statistics(
         elements=elements,

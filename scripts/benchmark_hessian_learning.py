@@ -29,7 +29,7 @@ import numpy as np
 import torch
 
 from equipot.config.data import KeysConfig
-from equipot.config.model import ModelConfig
+from equipot.config.model import parse_model
 from equipot.data.dataset import make_example
 from equipot.data.labels import Example
 from equipot.data.reading.labeled import read_structures
@@ -125,7 +125,7 @@ def _examples(folder: Path, part: str) -> list[Example]:
 
 def new_potential(arguments: argparse.Namespace, statistics: Statistics) -> Potential:
     """Random weights, the same for the same seed."""
-    config = ModelConfig.model_validate(
+    config = parse_model(
         {
             "cutoff": CUTOFF,
             "lmax": 2,

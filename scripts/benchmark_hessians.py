@@ -32,7 +32,7 @@ from rich.console import Console
 from rich.table import Table
 
 from equipot.bench.record import busy
-from equipot.config.model import ModelConfig
+from equipot.config.model import NequIPConfig
 from equipot.data.statistics import Statistics
 from equipot.graph.atomic_graph import collate
 from equipot.hessians import hessian, hessians, sparse_hessian
@@ -204,7 +204,7 @@ JOBS = {"hundred": hundred_atoms, "batch": batch, "sparse": sparse}
 def _potential(
     elements: Sequence[int], channels: int, cutoff: float, hidden: tuple[int, ...]
 ) -> Potential:
-    config = ModelConfig(
+    config = NequIPConfig(
         cutoff=cutoff,
         lmax=1,
         channels=channels,

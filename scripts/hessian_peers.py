@@ -32,11 +32,11 @@ Hessian = Callable[[Any], Any]
 def equipot_hessian(lmax_filter: int) -> Hessian:
     """Radial networks as wide as those of MACE."""
     from equipot.calculators import EquipotCalculator
-    from equipot.config.model import ModelConfig
+    from equipot.config.model import NequIPConfig
     from equipot.data.statistics import Statistics
     from equipot.models import build_potential
 
-    config = ModelConfig(
+    config = NequIPConfig(
         cutoff=CUTOFF,
         lmax=1,
         lmax_filter=lmax_filter,

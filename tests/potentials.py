@@ -1,6 +1,6 @@
 """Potentials with random weights, one for each point of the design space."""
 
-from equipot.config.model import ModelConfig
+from equipot.config.model import parse_model
 from equipot.data.statistics import Statistics
 from equipot.models import Potential, build_potential
 
@@ -26,21 +26,27 @@ def statistics_of(elements: tuple[int, ...], cutoff: float) -> Statistics:
     )
 
 
+SMALL: dict[str, dict[str, object]] = {
+    "nequip": {"lmax": 2, "radial_hidden": (8,)},
+    "mace": {"radial_hidden": (8,)},
+}
+"""Hyperparameters of small networks, by architecture."""
+
+
 def random_potential(
     elements: tuple[int, ...] = (1, 6, 8, 14), **architecture: object
 ) -> Potential:
     """Potential with random weights in float64, in evaluation mode."""
     settings = {
         "cutoff": 4.0,
-        "lmax": 2,
         "channels": 4,
         "num_layers": 3,
-        "radial_hidden": (8,),
         "readout_hidden": 4,
         "dtype": "float64",
+        **SMALL.get(str(architecture.get("architecture", "nequip")), {}),
         **architecture,
     }
-    config = ModelConfig.model_validate(settings)
+    config = parse_model(settings)
     statistics = statistics_of(elements, config.cutoff)
     return build_potential(config, statistics, seed=1).eval()
 
@@ -54,5 +60,7 @@ ARCHITECTURES = {
     "per_degree": {"weighting": "per_degree"},
     "so3": {"symmetry": "SO(3)", "lmax": 1},
     "zbl": {"zbl": True, "num_layers": 2},
+    "mace": {"architecture": "mace", "lmax": 2, "num_layers": 2},
+    "tensornet": {"architecture": "tensornet", "num_layers": 2},
 }
 """Points of the design space that every physical test visits."""

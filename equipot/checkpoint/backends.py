@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from equipot.checkpoint.file import read_statistics, resolve_device
-from equipot.config.model import ModelConfig
+from equipot.config.model import parse_model
 from equipot.models.build import AUTO, product_specs, unsupported
 from equipot.models.workload import typical_problem
 from equipot.tensor_products import get_backend, unavailable
@@ -24,7 +24,7 @@ def describe_backend(header: Mapping[str, Any], backend: str) -> str:
     if backend == AUTO:
         return str(choose_for(header))
     get_backend(backend)
-    specs = product_specs(ModelConfig.model_validate(header["model"]))
+    specs = product_specs(parse_model(header["model"]))
     reason = unsupported(backend, specs) or unavailable(backend, resolve_device("auto"))
     if reason is not None:
         return f"backend {backend} cannot compute this model here: {reason}"
@@ -44,7 +44,7 @@ def choose_for(
         device: ``"auto"`` takes CUDA where there is one, else the CPU.
         dtype: ``"float32"`` or ``"float64"``; by default what it was trained in.
     """
-    config = ModelConfig.model_validate(header["model"])
+    config = parse_model(header["model"])
     if dtype is not None:
         config = config.model_copy(update={"dtype": dtype})
     return choose_backend(

@@ -21,12 +21,13 @@ from equipot.checkpoint.header import (
     check_statistics,
     check_weights,
 )
-from equipot.config.model import ModelConfig
+from equipot.config.model import ModelConfig, parse_model
 from equipot.data.samples import sample_from_json, sample_to_json
 from equipot.data.statistics import Statistics
 from equipot.domain import Domain, FeatureCloud
 from equipot.models.build import AUTO, build_potential
 from equipot.models.potential import Potential
+from equipot.models.products import is_reference, node_backend_of
 from equipot.models.workload import typical_problem
 from equipot.storage.tensor_file import (
     TensorFileError,
@@ -49,7 +50,7 @@ logger = logging.getLogger(__name__)
 KIND = "potential"
 FEATURES = "domain.features."
 """Prefix of tensors of the domain of validity."""
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 FIRST_WITH_GOLDEN = 4
 """Format version since which every file holds golden outputs."""
 UNITS = {
@@ -64,7 +65,7 @@ TOPIC = "verified"
 
 SEALED = ("model", "statistics", "units")
 """Sections of a header that belong to the golden outputs, key by key."""
-UNSEALED = ("model.backend",)
+UNSEALED = ("model.backend", "model.node_backend")
 """Keys of them that change neither function nor domain."""
 
 
@@ -98,6 +99,24 @@ def _without_golden_outputs(header: dict[str, Any]) -> dict[str, Any]:
     return {**header, "golden": None}
 
 
+def _name_architecture(header: dict[str, Any]) -> dict[str, Any]:
+    if "architecture" in header["model"]:
+        raise CheckpointError(
+            "the file names an architecture, which its format version does not: it was "
+            "edited after it was saved; get a fresh copy"
+        )
+    upgraded = {**header, "model": {**header["model"], "architecture": "nequip"}}
+    if isinstance(golden := header["golden"], dict):
+        sealed = {**golden["sealed"], "model.architecture": _seal(json.dumps("nequip"))}
+        upgraded["golden"] = {**golden, "sealed": sealed}
+    return upgraded
+
+
+def _seal(text: str) -> str:
+    """Hash of a value of a header, as JSON."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
     # Version 2 stores structures to verify on, and who computed the tensor products.
     1: lambda header: {
@@ -110,6 +129,8 @@ UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
     2: _refuse_old_repulsion,
     # Version 4 has golden outputs, which nothing can replace.
     3: _without_golden_outputs,
+    # Version 5 names the architecture, of which there was one before.
+    4: _name_architecture,
 }
 """Conversion of a header to the next format version."""
 
@@ -297,7 +318,7 @@ def load_potential(
         raise _not_fitting(path, error) from error
     potential = potential.to(where).eval()
     if verify:
-        known = potential.backend == REFERENCE or _check_once(potential, header)
+        known = is_reference(potential) or _check_once(potential, header)
         _check_golden(potential, path, header, tensors, check_again=known)
     return potential
 
@@ -358,7 +379,7 @@ def _read_config(
         # The file may name a backend that only newer versions have.
         model = {**model, "backend": REFERENCE}
     try:
-        config = ModelConfig.model_validate(model)
+        config = parse_model(model)
         statistics = read_statistics(header)
     except (KeyError, TypeError, ValidationError) as error:
         raise CheckpointError(
@@ -408,6 +429,7 @@ def _question(potential: Potential, header: Mapping[str, Any]) -> dict[str, Any]
         **fingerprint(potential.device, MODEL_CODE),
         "model": header["sha256"],
         "backend": f"{backend.__module__}.{backend.__qualname__}",
+        "node_backend": node_backend_of(potential),
         "dtype": str(potential.dtype),
     }
 
@@ -442,7 +464,7 @@ def _check_golden(
     edited = _edited(header, tensors)
     if not failures and not edited:
         return
-    if failures and not edited and check_again and potential.backend != REFERENCE:
+    if failures and not edited and check_again and not is_reference(potential):
         forget(TOPIC, _question(potential, header))
         check_backend(potential, read_samples(header))
     raise GoldenOutputError(_refusal(path, header, failures, edited), failures)
@@ -461,14 +483,11 @@ def _seals(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str
         for key, value in plain[name].items()
         if f"{name}.{key}" not in UNSEALED
     }
+    cloud = {k: v for k, v in tensors.items() if k.startswith(FEATURES)}
     texts = {key: json.dumps(value, sort_keys=True) for key, value in keys.items()}
     texts["samples"] = json.dumps(header["samples"], sort_keys=True)
-    cloud = {k: v for k, v in tensors.items() if k.startswith(FEATURES)}
     texts[FEATURES.rstrip(".")] = digest(cloud)
-    return {
-        key: hashlib.sha256(text.encode()).hexdigest()[:16]
-        for key, text in texts.items()
-    }
+    return {key: _seal(text) for key, text in texts.items()}
 
 
 def _edited(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> list[str]:

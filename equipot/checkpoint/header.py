@@ -14,7 +14,7 @@ from equipot.data.pairs import parse_pair
 from equipot.data.reading.geometry import check_geometry
 from equipot.data.samples import sample_from_json
 from equipot.data.statistics import Statistics
-from equipot.models.size import count_weights
+from equipot.models.build import weight_shapes
 from equipot.verify.golden import GoldenOutputs
 
 MOST_SAMPLES = 16
@@ -168,16 +168,26 @@ def check_weights(
         tensors: Weights of the file by name.
 
     Raises:
-        ValueError: If there are more or fewer, or one is not a finite real number.
+        ValueError: If one is missing, unknown, of another shape, or not a finite real
+            number.
     """
     for name, tensor in tensors.items():
         if tensor.dtype not in (torch.float32, torch.float64):
             raise ValueError(f"{name[:60]!r} holds {tensor.dtype}")
-    declared = count_weights(config, len(statistics.elements))
-    found = sum(tensor.numel() for tensor in tensors.values())
-    if declared != found:
-        raise ValueError(f"it describes {declared} weights, the file has {found}")
+    declared = weight_shapes(config, statistics)
+    found = {name: tensor.shape for name, tensor in tensors.items()}
+    for name in sorted(declared.keys() | found.keys()):
+        if declared.get(name) != found.get(name):
+            raise ValueError(
+                f"weight {name[:60]!r} has shape {_shape(declared.get(name))} in the "
+                f"architecture that it describes and {_shape(found.get(name))} in the "
+                "file"
+            )
     check_finite(tensors)
+
+
+def _shape(size: torch.Size | None) -> str:
+    return "none" if size is None else str(tuple(size))
 
 
 def check_finite(tensors: Mapping[str, Tensor] | nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""Verification of model files: potential, backends, and provenance in one report."""
+"""BackendReport of model files: potential, backends, and provenance in one report."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from equipot.domain import Domain
 from equipot.models.build import unsupported
 from equipot.models.committee import Committee
 from equipot.models.potential import Potential
+from equipot.models.products import specs_of
 from equipot.storage.tensor_file import digest
 from equipot.system.environment import describe_environment
 from equipot.tensor_products import BACKENDS, REFERENCE, unavailable
@@ -259,7 +260,7 @@ def verify_committee(
 
 def _has_mirrors(potential: Potential) -> bool:
     """Whether a potential claims invariance under reflections."""
-    return all(spec.symmetry == "O(3)" for spec in potential.backbone.specs)
+    return potential.backbone.symmetry == "O(3)"
 
 
 def domain_limits(statistics: Statistics) -> Limits:
@@ -286,7 +287,7 @@ def _backends(
     if wanted is not None:
         return wanted, {}
     reasons = {
-        name: unsupported(name, potential.backbone.specs)
+        name: unsupported(name, specs_of(potential))
         or unavailable(name, potential.device)
         for name in BACKENDS
     }

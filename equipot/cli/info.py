@@ -81,12 +81,7 @@ def describe(header: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         for z, energy in statistics["reference_energies"].items()
     }
     yield "elements", ", ".join(energies)
-    yield (
-        "architecture",
-        f"{model['num_layers']} layers, {model['channels']} channels, "
-        f"lmax {model['lmax']}, cutoff {model['cutoff']:g} Å, {model['symmetry']}, "
-        f"{model['dtype']}{', ZBL' if model['zbl'] else ''}",
-    )
+    yield "architecture", _architecture(model)
     used = header["backend_used"]
     trained = "" if model["backend"] == used else f", trained with {used}"
     yield "backend", f"{model['backend']}{trained}"
@@ -121,6 +116,25 @@ def describe(header: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield "labels", f"converted on reading: {text} in the files"
     yield "written by", f"equipot {header['equipot_version']}"
     yield "sha256", header["sha256"]
+
+
+def _architecture(model: Mapping[str, Any]) -> str:
+    """Name, size and hyperparameters that matter most."""
+    parts = [
+        str(model["architecture"]),
+        f"{model['num_layers']} layers",
+        f"{model['channels']} channels",
+        *(
+            f"{key} {model[key]}"
+            for key in ("lmax", "lmax_hidden", "correlation")
+            if model.get(key) is not None
+        ),
+        f"cutoff {model['cutoff']:g} Å",
+        *([model["symmetry"]] if "symmetry" in model else []),
+        str(model["dtype"]),
+        *(["ZBL"] if model["zbl"] else []),
+    ]
+    return ", ".join(parts)
 
 
 def _golden(section: Mapping[str, Any] | None) -> str:

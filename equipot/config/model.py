@@ -1,8 +1,15 @@
-"""Architecture of a potential."""
+"""Architecture and hyperparameters of a potential."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import AliasChoices, Field, field_validator
+from pydantic import (
+    AliasChoices,
+    Field,
+    TypeAdapter,
+    field_validator,
+    model_validator,
+)
 
 from equipot.config.base import Config
 
@@ -26,6 +33,8 @@ Backend = Literal[
     "spherical_grid",
 ]
 """Names of `equipot.tensor_products.BACKENDS`, which is slow to import, and "auto"."""
+NodeBackend = Literal["clebsch_gordan", "gaunt_fft", "spherical_grid"]
+"""Names of `equipot.node_products.NODE_PRODUCTS`."""
 
 
 class DirectHessianConfig(Config):
@@ -46,14 +55,10 @@ class DirectHessianConfig(Config):
 
 
 class ModelConfig(Config):
-    """Architecture of a potential, stored in the checkpoint with the weights."""
+    """Keys of all architectures; the keys of each architecture are listed below."""
 
     cutoff: Radius = Field(5.0, validation_alias=AliasChoices("cutoff", "r_max"))
     """Cutoff radius in Å."""
-    lmax: Degree = Field(2, validation_alias=AliasChoices("lmax", "l_max"))
-    """Highest degree l of node features."""
-    lmax_filter: Degree | None = None
-    """Highest degree l of the spherical harmonics of edges (default: `lmax`)."""
     channels: Width = Field(
         64, validation_alias=AliasChoices("channels", "num_channels")
     )
@@ -65,16 +70,8 @@ class ModelConfig(Config):
     envelope_power: Depth = 6
     """Order p of the polynomial envelope, at least 4: its derivatives up to order
     p - 1 vanish at zero. At the cutoff, Hessians are continuous for every p."""
-    radial_hidden: Widths = (64, 64)
-    """Hidden widths of the radial MLP."""
     readout_hidden: Width = 32
     """Hidden width of the readout of the last layer."""
-    symmetry: Literal["O(3)", "SO(3)"] = "O(3)"
-    """Symmetry group; "SO(3)" is not equivariant under reflections."""
-    weighting: Literal["per_path", "per_degree"] = "per_path"
-    """Whether the radial weights of the tensor product are per path or per degree."""
-    accumulate: Literal["sum"] = "sum"
-    """Combination of the paths of a tensor product."""
     backend: Backend = "auto"
     """Tensor-product backend. Does not change the model or its weights. "auto" measures
     once which is fastest on this machine; a run keeps its first choice."""
@@ -85,6 +82,25 @@ class ModelConfig(Config):
     dtype: Literal["float32", "float64"] = "float32"
     """Floating-point precision of the network; energies are summed in float64."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _keys_of_this_architecture(cls, values: Any) -> Any:
+        """Refuse keys of another architecture, and say which one has them."""
+        if not isinstance(values, Mapping):
+            return values
+        for key in values:
+            if key in _keys(cls):
+                continue
+            if owners := [c for c in ModelConfig.__subclasses__() if key in _keys(c)]:
+                names = ", ".join(
+                    c.model_fields["architecture"].default for c in owners
+                )
+                raise ValueError(
+                    f"{key} is a key of architecture {names}, not of "
+                    f"{cls.model_fields['architecture'].default}"
+                )
+        return values
+
     @field_validator("envelope_power")
     @classmethod
     def _smooth_at_zero(cls, power: int) -> int:
@@ -94,3 +110,87 @@ class ModelConfig(Config):
                 "jump at zero distance otherwise"
             )
         return power
+
+
+class NequIPConfig(ModelConfig):
+    """NequIP: convolutions with gates; see `equipot.models.architectures.nequip`."""
+
+    architecture: Literal["nequip"] = "nequip"
+    lmax: Degree = Field(2, validation_alias=AliasChoices("lmax", "l_max"))
+    """Highest degree l of node features."""
+    lmax_filter: Degree | None = None
+    """Highest degree l of the spherical harmonics of edges (default: `lmax`)."""
+    radial_hidden: Widths = (64, 64)
+    """Hidden widths of the radial MLP."""
+    symmetry: Literal["O(3)", "SO(3)"] = "O(3)"
+    """Symmetry group; "SO(3)" is not equivariant under reflections."""
+    weighting: Literal["per_path", "per_degree"] = "per_path"
+    """Whether the radial weights of the tensor product are per path or per degree."""
+    accumulate: Literal["sum"] = "sum"
+    """Combination of the paths of a tensor product."""
+
+
+class MACEConfig(ModelConfig):
+    """MACE: many-body messages; see `equipot.models.architectures.mace`."""
+
+    architecture: Literal["mace"] = "mace"
+    num_layers: Depth = 2
+    """Number of message-passing layers."""
+    lmax: Degree = Field(3, validation_alias=AliasChoices("lmax", "l_max"))
+    """Highest degree l of the spherical harmonics of edges and of messages."""
+    lmax_hidden: Degree | None = 1
+    """Highest degree l of features between layers; null is `lmax`."""
+    correlation: Annotated[int, Field(ge=1, le=4)] = 3
+    """Correlation order: number of factors of the node product."""
+    radial_hidden: Widths = (64, 64)
+    """Hidden widths of the radial MLP."""
+    node_weighting: Literal["per_path", "per_degree"] = "per_path"
+    """Whether the weights of node products are per coupling path or per degree."""
+    node_backend: NodeBackend = "clebsch_gordan"
+    """Node-product backend. Does not change the model or its weights. With
+    weights per path, only "clebsch_gordan" is supported."""
+
+
+class TensorNetConfig(ModelConfig):
+    """TensorNet: Cartesian matrices; see `equipot.models.architectures.tensornet`."""
+
+    architecture: Literal["tensornet"] = "tensornet"
+    num_basis: Width = 16
+    """Number of radial Bessel functions."""
+    backend: Literal["auto", "clebsch_gordan"] = "auto"
+    """No effect, as the architecture has no tensor products."""
+
+
+AnyModelConfig = NequIPConfig | MACEConfig | TensorNetConfig
+"""Section of one architecture, selected by its key ``architecture``."""
+_ANY: Final[TypeAdapter[AnyModelConfig]] = TypeAdapter(
+    Annotated[AnyModelConfig, Field(discriminator="architecture")]
+)
+
+
+def with_architecture(values: Any) -> Any:
+    """Values with the default architecture if they name none."""
+    if isinstance(values, Mapping) and "architecture" not in values:
+        return {"architecture": "nequip", **values}
+    return values
+
+
+def parse_model(values: Any) -> AnyModelConfig:
+    """Section of the architecture that the values name, "nequip" if they name none.
+
+    Raises:
+        pydantic.ValidationError: If a key or a value is not one of the architecture.
+    """
+    return _ANY.validate_python(with_architecture(values))
+
+
+def _keys(model: type[ModelConfig]) -> set[str]:
+    """Keys of a section, and other names for them."""
+    fields = model.model_fields.items()
+    aliases = (getattr(f.validation_alias, "choices", ()) for _, f in fields)
+    return {*model.model_fields, *(str(name) for names in aliases for name in names)}
+
+
+def _name(model: type[ModelConfig]) -> str:
+    """Architecture of a section."""
+    return str(model.model_fields["architecture"].default)

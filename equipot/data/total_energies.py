@@ -171,7 +171,8 @@ def check_binding(
             f"{found[bad].min():.4g} to {found[bad].max():.4g} eV per atom beyond "
             f"isolated atoms ({_energies(elements, references)}); bound atoms have "
             f"about -9 to 0, and nothing is below {MIN_ENERGY_PER_ATOM:g}: isolated "
-            "atoms and structures are of different codes, pseudopotentials or units, or these "
+            "atoms and structures are of different codes, pseudopotentials or units, "
+            "or these "
             "are atomization energies",
             some([labeled[worst].source, *(labeled[n].source for n in wrong)]),
         )

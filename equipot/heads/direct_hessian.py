@@ -53,7 +53,7 @@ class DirectHessianHead(nn.Module):
     Args:
         lmax: Degree of the features of each layer of the backbone; degrees above 2 are
             not used.
-        channels_in: Channels of the backbone.
+        channels_in: Channels of the features of each layer.
         channels: Channels in the head.
         cutoff: Radius in Å within which pairs have a block.
         num_basis: Bessel functions of the length.
@@ -70,7 +70,7 @@ class DirectHessianHead(nn.Module):
     def __init__(
         self,
         lmax: Sequence[int],
-        channels_in: int,
+        channels_in: Sequence[int],
         *,
         channels: int,
         cutoff: float,
@@ -87,8 +87,8 @@ class DirectHessianHead(nn.Module):
         self._channels = channels
         self._power = envelope_power
         self.mix = nn.ModuleList(
-            DegreeLinear(min(degree, LMAX), channels_in, 2 * channels)
-            for degree in lmax
+            DegreeLinear(min(degree, LMAX), width, 2 * channels)
+            for degree, width in zip(lmax, channels_in, strict=True)
         )
         self.basis = BesselBasis(cutoff, num_basis)
         self.pair = RadialMLP(num_basis + 6 * channels, hidden, 11 * channels + 2)
@@ -96,7 +96,7 @@ class DirectHessianHead(nn.Module):
             self.node = RadialMLP(2 * channels, hidden, 4 * channels + 1)
         # symmetric traceless matrices of the components of degree 2
         self._matrices = Constant(wigner_3j(1, 1, 2) * 5**0.5)
-        self._identity = Constant(torch.eye(3, dtype=torch.float64))
+        self._identity = Constant(torch.eye(3, dtype=torch.float64, device="cpu"))
 
     def forward(
         self, layers: Sequence[Float[Tensor, "atoms _sph channels"]], graph: AtomicGraph

@@ -12,21 +12,24 @@ class EnergyHead(nn.Module):
     """A linear readout of the scalars of every layer but the last, and an MLP on those.
 
     The output is dimensionless and of order one; the potential scales it.
+
+    Args:
+        channels: Scalars of an atom after each layer.
+        hidden: Hidden width of the MLP.
     """
 
-    def __init__(self, num_layers: int, channels: int, hidden: int) -> None:
+    def __init__(self, channels: Sequence[int], hidden: int) -> None:
         super().__init__()
-        self.early = nn.ModuleList(
-            nn.Linear(channels, 1, bias=False) for _ in range(num_layers - 1)
-        )
+        *early, last = channels
+        self.early = nn.ModuleList(nn.Linear(n, 1, bias=False) for n in early)
         self.last = nn.Sequential(
-            nn.Linear(channels, hidden),
+            nn.Linear(last, hidden),
             nn.SiLU(),
             nn.Linear(hidden, 1, bias=False),
         )
 
     def forward(
-        self, layers: Sequence[Float[Tensor, "nodes _sph channels"]]
+        self, layers: Sequence[Float[Tensor, "nodes _sph _channels"]]
     ) -> Float[Tensor, " nodes"]:
         """One number per atom from the features after each layer."""
         out = self.last(layers[-1][:, 0])

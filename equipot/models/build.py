@@ -1,21 +1,31 @@
 """From a configuration to a potential: the only factory."""
 
 import copy
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from equipot.config.model import ModelConfig
+from equipot.config.model import MACEConfig, ModelConfig
 from equipot.data.statistics import Statistics
 from equipot.heads import DirectHessianHead, EnergyHead, ZBLRepulsion
-from equipot.models.backbone import MessagePassing, layer_specs
+from equipot.models.architectures import ARCHITECTURES
+from equipot.models.backbone import Backbone
 from equipot.models.potential import Potential
-from equipot.nn import ElementEmbedding, InteractionBlock
+from equipot.models.products import (
+    UNBUILT,
+    Products,
+    node_specs_of,
+    products_of_backends,
+    replace_node_products,
+    replace_tensor_products,
+    specs_of,
+)
+from equipot.node_products import NODE_REFERENCE, get_node_product
 from equipot.tensor_products import (
     BACKENDS,
     REFERENCE,
-    TensorProduct,
     TensorProductSpec,
     get_backend,
 )
@@ -29,16 +39,16 @@ def build_potential(
 ) -> Potential:
     """Potential with random weights.
 
-    Nothing is measured here: for the backend "auto" the reference computes, until
-    `with_backend` or a way through `load_potential` chooses another one.
+    Nothing is measured here: the backend "auto" is the reference until `with_backend`
+    or `load_potential` chooses another one.
 
     Args:
-        config: Architecture.
+        config: Section of an architecture.
         statistics: Elements, reference energies, scale and shift of the training data.
         seed: Of the weights; None leaves torch's generator as it is.
 
     Returns:
-        The potential on the CPU, in the arithmetic of the configuration.
+        The potential on the CPU, in the precision of the configuration.
 
     Raises:
         UnsupportedSpecError: If the backend cannot compute the product of a layer.
@@ -47,88 +57,101 @@ def build_potential(
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
-        potential = _build(config, statistics)
+        potential = _build(config, statistics, _products(config))
     return potential.to(getattr(torch, config.dtype))
 
 
 def with_backend(
-    potential: Potential, backend: str, dtype: torch.dtype | None = None
+    potential: Potential,
+    backend: str,
+    dtype: torch.dtype | None = None,
+    *,
+    node_backend: str | None = None,
 ) -> Potential:
-    """Copy of a potential whose tensor products another backend computes.
+    """Copy of a potential with another backend of its products.
 
     Args:
         potential: Stays as it is; the copy has weights of its own.
-        backend: Tensor-product backend of the copy.
-        dtype: Arithmetic of the copy; that of the potential if left out.
+        backend: Of the tensor products of the copy.
+        dtype: Precision of the copy; that of the potential if left out.
+        node_backend: Of the node products of the copy; that of the potential if left
+            out.
 
     Raises:
-        UnsupportedSpecError: If the backend cannot compute the product of a layer.
-        BackendUnavailableError: If the backend cannot run here.
-        ValueError: If the backend is unknown.
+        UnsupportedSpecError: If a backend cannot compute the product of a layer.
+        BackendUnavailableError: If a backend cannot run here.
+        ValueError: If a backend is unknown, or "auto", which is not a single one.
     """
-    chosen = _get_backend(backend)
+    chosen = get_backend(_not_auto(backend))
     twin = copy.deepcopy(potential)
-    products = {spec: chosen(spec) for spec in set(twin.backbone.specs)}
-    twin.backbone.set_tensor_products(products)
+    replace_tensor_products(twin, {spec: chosen(spec) for spec in set(specs_of(twin))})
+    if node_backend is not None:
+        node_product = get_node_product(node_backend)
+        replace_node_products(
+            twin, {spec: node_product(spec) for spec in set(node_specs_of(twin))}
+        )
     return twin if dtype is None else twin.to(dtype)
+
+
+def as_reference(potential: Potential, dtype: torch.dtype) -> Potential:
+    """Copy of a potential with the reference backends of all products."""
+    return with_backend(potential, REFERENCE, dtype, node_backend=NODE_REFERENCE)
 
 
 def check_model(config: ModelConfig) -> None:
     """Refuse an architecture that cannot be built, before any data are read.
 
     Raises:
-        UnsupportedSpecError: If the backend cannot compute the product of a layer.
-        BackendUnavailableError: If the backend cannot run here.
-        ValueError: If the backend is unknown.
+        UnsupportedSpecError: If a backend cannot compute the product of a layer.
+        BackendUnavailableError: If a backend cannot run here.
+        ValueError: If a backend is unknown.
     """
-    specs = set(product_specs(config))
-    backend = get_backend(_before_auto(config.backend))
-    for spec in specs:
-        backend(spec)
+    backbone, products = _skeleton(config), _products(config)
+    for spec in specs_of(backbone):
+        products.of_edges(spec)
+    for node_spec in node_specs_of(backbone):
+        products.of_nodes(node_spec)
 
 
 def unsupported(backend: str, specs: Collection[TensorProductSpec]) -> str | None:
-    """Why a backend cannot compute all of the products, or None if it can."""
+    """Why a backend cannot compute all of the products, or None if it can.
+
+    Without any product there is nothing that backends differ in: only the reference is
+    supported.
+    """
+    if not specs and backend != REFERENCE:
+        return "the architecture has no tensor products"
     reasons = (BACKENDS[backend].unsupported(spec) for spec in specs)
     return next((reason for reason in reasons if reason is not None), None)
 
 
 def product_specs(config: ModelConfig) -> tuple[TensorProductSpec, ...]:
-    """Tensor product of every layer."""
-    template = TensorProductSpec(
-        lmax_in=config.lmax,
-        lmax_filter=config.lmax if config.lmax_filter is None else config.lmax_filter,
-        lmax_out=config.lmax,
-        weighting=config.weighting,
-        symmetry=config.symmetry,
-        accumulate=config.accumulate,
-    )
-    return layer_specs(template, config.num_layers)
+    """Tensor product of every layer; none for a Cartesian architecture."""
+    return specs_of(_skeleton(config))
 
 
-def _build(config: ModelConfig, statistics: Statistics) -> Potential:
-    num_elements = len(statistics.elements)
-    backend = get_backend(_before_auto(config.backend))
-    products = {spec: backend(spec) for spec in set(product_specs(config))}
-    layers = [
-        InteractionBlock(
-            products[spec],
-            channels=config.channels,
-            num_elements=num_elements,
-            num_basis=config.num_basis,
-            radial_hidden=config.radial_hidden,
-            average_num_neighbors=statistics.average_num_neighbors,
-        )
-        for spec in product_specs(config)
-    ]
-    backbone = MessagePassing(
-        layers,
-        ElementEmbedding(num_elements, config.channels),
-        cutoff=config.cutoff,
-        num_basis=config.num_basis,
-        envelope_power=config.envelope_power,
+def weight_shapes(
+    config: ModelConfig, statistics: Statistics
+) -> Mapping[str, torch.Size]:
+    """Shapes of the weights that `build_potential` would make, without memory for them.
+
+    Args:
+        config: Section of an architecture.
+        statistics: With the elements.
+    """
+    with torch.device("meta"):
+        potential = _build(config, statistics, UNBUILT)
+    weights: Mapping[str, Tensor] = potential.state_dict()
+    return {name: weight.shape for name, weight in weights.items()}
+
+
+def _build(
+    config: ModelConfig, statistics: Statistics, products: Products
+) -> Potential:
+    backbone = _backbone(
+        config, len(statistics.elements), statistics.average_num_neighbors, products
     )
-    head = EnergyHead(config.num_layers, config.channels, config.readout_hidden)
+    head = EnergyHead(backbone.channels, config.readout_hidden)
     repulsion = ZBLRepulsion(config.cutoff, config.envelope_power)
     return Potential(
         backbone,
@@ -136,18 +159,60 @@ def _build(config: ModelConfig, statistics: Statistics) -> Potential:
         {z: statistics.reference_energies[z] for z in statistics.elements},
         scale=statistics.energy_scale,
         shift=statistics.energy_shift,
+        envelope_power=config.envelope_power,
         repulsion=repulsion if config.zbl else None,
-        direct_hessian=_direct_hessian(config),
+        direct_hessian=_direct_hessian(config, backbone),
     )
 
 
-def _direct_hessian(config: ModelConfig) -> DirectHessianHead | None:
+def _backbone(
+    config: ModelConfig,
+    num_elements: int,
+    average_num_neighbors: float,
+    products: Products,
+) -> Backbone:
+    if not average_num_neighbors > 0:
+        raise ValueError(
+            "average_num_neighbors must be positive, got "
+            f"{average_num_neighbors}: are all atoms farther apart than the cutoff?"
+        )
+    architecture = ARCHITECTURES[architecture_of(config)]
+    return architecture(config, num_elements, average_num_neighbors, products)
+
+
+def architecture_of(config: ModelConfig) -> str:
+    """Name of the architecture of a section."""
+    name: Any = getattr(config, "architecture", None)
+    if name not in ARCHITECTURES:
+        raise ValueError(
+            f"expected the section of an architecture ({', '.join(ARCHITECTURES)}), "
+            f"got {type(config).__name__}; use equipot.config.model.parse_model"
+        )
+    return str(name)
+
+
+def _skeleton(config: ModelConfig) -> Backbone:
+    """The backbone without weights and constants."""
+    with torch.device("meta"):
+        return _backbone(config, 1, 1.0, UNBUILT)
+
+
+def _products(config: ModelConfig) -> Products:
+    """Makers of the products of a configuration; "auto" means the reference."""
+    backend = REFERENCE if config.backend == AUTO else config.backend
+    nodes = config.node_backend if isinstance(config, MACEConfig) else NODE_REFERENCE
+    return products_of_backends(backend, nodes)
+
+
+def _direct_hessian(
+    config: ModelConfig, backbone: Backbone
+) -> DirectHessianHead | None:
     """Head for direct Hessians; drawn last, so that it changes no other weight."""
     if (head := config.direct_hessian) is None:
         return None
     return DirectHessianHead(
-        [spec.lmax_out for spec in product_specs(config)],
-        config.channels,
+        backbone.lmax,
+        backbone.channels,
         channels=head.channels,
         cutoff=head.cutoff,
         num_basis=head.num_basis,
@@ -158,15 +223,10 @@ def _direct_hessian(config: ModelConfig) -> DirectHessianHead | None:
     )
 
 
-def _before_auto(name: str) -> str:
-    """Backend until auto has chosen: the reference, which is always a candidate."""
-    return REFERENCE if name == AUTO else name
-
-
-def _get_backend(name: str) -> type[TensorProduct[Any]]:
+def _not_auto(name: str) -> str:
     if name == AUTO:
         raise ValueError(
             "backend 'auto' is not chosen yet: ask "
             "equipot.tensor_products.autotune.choose_backend for one"
         )
-    return get_backend(name)
+    return name

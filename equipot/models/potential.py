@@ -27,10 +27,12 @@ from equipot.heads import (
     HessianBlocks,
     ZBLRepulsion,
 )
-from equipot.models.backbone import MessagePassing
+from equipot.models.backbone import Backbone, EdgeGeometry
+from equipot.models.derivative_plan import DerivativePlan
 from equipot.models.differentiable import constant_weights
 from equipot.models.pair_graph import pair_graph, within
 from equipot.models.prediction import Output, Prediction
+from equipot.models.products import backend_of
 from equipot.nn import polynomial_envelope
 
 MAX_ATOMIC_NUMBER = 118
@@ -57,17 +59,19 @@ class Potential(nn.Module):
         reference_energies: Energy in eV by atomic number; the elements it knows.
         scale: Energy in eV of one unit of the network's output.
         shift: Mean energy in eV of an atom with neighbors beyond its reference.
+        envelope_power: Order of the polynomial envelope u, which counts neighbors.
         repulsion: Optional repulsion of the nuclei at short range.
         direct_hessian: Optional head that predicts Hessians without differentiation.
     """
 
     def __init__(
         self,
-        backbone: MessagePassing,
+        backbone: Backbone,
         head: EnergyHead,
         reference_energies: Mapping[int, float],
         scale: float,
         shift: float,
+        envelope_power: int = 6,
         repulsion: ZBLRepulsion | None = None,
         direct_hessian: DirectHessianHead | None = None,
     ) -> None:
@@ -75,6 +79,7 @@ class Potential(nn.Module):
         _check_energies(reference_energies, scale, shift)
         self.backbone = backbone
         self.head = head
+        self.envelope_power = envelope_power
         self.repulsion = repulsion
         self.direct_hessian = direct_hessian
         self.elements = tuple(sorted(reference_energies))
@@ -82,8 +87,9 @@ class Potential(nn.Module):
         self.scale = scale
         self.shift = shift
         self._reference = Constant([reference_energies[z] for z in self.elements])
-        table = torch.full((MAX_ATOMIC_NUMBER + 1,), -1.0, dtype=torch.float64)
-        table[list(self.elements)] = torch.arange(len(self.elements)).double()
+        table = [-1.0] * (MAX_ATOMIC_NUMBER + 1)
+        for index, z in enumerate(self.elements):
+            table[z] = float(index)
         self._element_table = Constant(table)
 
     def network_alone(self) -> "Potential":
@@ -103,22 +109,22 @@ class Potential(nn.Module):
     @property
     def num_layers(self) -> int:
         """Message-passing steps: the reach of an energy, in edges."""
-        return len(self.backbone.layers)
+        return self.backbone.num_layers
 
     @property
     def backend(self) -> str:
-        """Tensor-product backend."""
-        return self.backbone.backend
+        """Name of the backend of its tensor products; the reference without any."""
+        return backend_of(self.backbone)
 
     @property
     def dtype(self) -> torch.dtype:
-        """Arithmetic of the network."""
-        return self.backbone.embedding.weight.dtype
+        """Floating-point precision of the network."""
+        return next(self.backbone.parameters()).dtype
 
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
-        return self.backbone.embedding.weight.device
+        return next(self.backbone.parameters()).device
 
     def forward(
         self,
@@ -131,7 +137,7 @@ class Potential(nn.Module):
 
         Args:
             graph: Built with at least the cutoff of the potential. Float64 positions
-                are subtracted in float64, whatever the arithmetic of the network.
+                are subtracted in float64, whatever the precision of the network.
             outputs: What to compute, among those of `Output`.
             create_graph: Whether predictions can be differentiated; by default in
                 training mode only.
@@ -144,7 +150,12 @@ class Potential(nn.Module):
         if create_graph is None:
             create_graph = self.training
         elements = self._element_indices(graph.atomic_numbers)
-        prediction = self._differentiated(graph, elements, outputs, create_graph)
+        plan = DerivativePlan.of(
+            outputs,
+            create_graph=create_graph,
+            trainable=any(weight.requires_grad for weight in self.parameters()),
+        )
+        prediction = self._differentiated(graph, elements, outputs, plan)
         if "hessian_direct" not in outputs:
             return prediction
         return replace(
@@ -174,48 +185,39 @@ class Potential(nn.Module):
         graph: AtomicGraph,
         elements: Int[Tensor, " atoms"],
         outputs: Collection[str],
-        create_graph: bool,
+        plan: DerivativePlan,
     ) -> Prediction:
-        """The energy and what is asked for of its derivatives."""
-        second = "hessian" in outputs
-        # with constant weights, who asks for a graph differentiates twice by positions
-        tabulate = (second or create_graph) and not (
-            create_graph and any(weight.requires_grad for weight in self.parameters())
-        )
-        if not {"forces", "stress", "stresses", "hessian"} & set(outputs):
-            with torch.set_grad_enabled(create_graph):
+        """The energy and those of its derivatives that were asked for."""
+        if not plan.first:
+            with torch.set_grad_enabled(plan.create_graph):
                 energies, features = self._energies(
-                    graph, elements, edge_vectors(graph), tabulate=tabulate
+                    graph, elements, edge_vectors(graph), tabulate=plan.tabulate
                 )
                 prediction = Prediction(self._total(energies, graph), energies)
                 return _with_features(prediction, features, outputs)
-        with torch.enable_grad(), _weights(self, constant=second and not create_graph):
-            geometry = differentiable_geometry(graph, strain="stress" in outputs)
+        with torch.enable_grad(), _weights(self, constant=plan.constant_weights):
+            geometry = differentiable_geometry(graph, strain=plan.strain)
             energies, features = self._energies(
-                graph, elements, geometry.vectors, tabulate=tabulate
+                graph, elements, geometry.vectors, tabulate=plan.tabulate
             )
             energy = self._total(energies, graph)
-            stresses = (
-                atomic_stresses(
-                    energy, geometry, graph, create_graph=create_graph or second
+            stresses = None
+            if "stresses" in outputs:
+                stresses = atomic_stresses(
+                    energy, geometry, graph, create_graph=plan.keep_first
                 )
-                if "stresses" in outputs
-                else None
-            )
             forces, stress = forces_and_stress(
-                energy, geometry, graph, create_graph=create_graph or second
+                energy, geometry, graph, create_graph=plan.keep_first
             )
-            hessian = (
-                hessian_blocks(
+            hessian = None
+            if plan.second:
+                hessian = hessian_blocks(
                     forces,
                     geometry.positions,
                     torch.bincount(graph.batch, minlength=graph.num_graphs).tolist(),
-                    create_graph=create_graph,
+                    create_graph=plan.create_graph,
                 )
-                if second
-                else None
-            )
-        if not create_graph:
+        if not plan.create_graph:
             energy, energies, forces = (t.detach() for t in (energy, energies, forces))
             stress = None if stress is None else stress.detach()
             stresses = None if stresses is None else stresses.detach()
@@ -247,9 +249,9 @@ class Potential(nn.Module):
         # The envelope is a difference of large terms, and the shift may be large: in
         # float32 the mean energy of an atom would be known to 1e-5 of itself only.
         coordination = scatter_sum(
-            polynomial_envelope(
-                exact.double() / self.cutoff, self.backbone.envelope_power
-            )[:, 0],
+            polynomial_envelope(exact.double() / self.cutoff, self.envelope_power)[
+                :, 0
+            ],
             graph.edge_index[1],
             len(elements),
         )
@@ -278,11 +280,7 @@ class Potential(nn.Module):
         isolated = torch.arange(len(self.elements), device=elements.device)
         layers = self.backbone(
             torch.cat([elements, isolated]),
-            directions,
-            lengths.index_select(0, graph.pairs.forward),
-            graph.edge_index,
-            graph.pairs,
-            tabulate=tabulate,
+            _edge_geometry(graph, directions, lengths, tabulate=tabulate),
         )
         out = self.head(layers)
         relative = out[: len(elements)] - out[len(elements) :][elements]
@@ -302,10 +300,9 @@ class Potential(nn.Module):
         lengths = _safe_norm(vectors)
         layers = self.backbone(
             elements,
-            (vectors / lengths).to(self.dtype),
-            lengths.to(self.dtype).index_select(0, near.pairs.forward),
-            near.edge_index,
-            near.pairs,
+            _edge_geometry(
+                near, (vectors / lengths).to(self.dtype), lengths.to(self.dtype)
+            ),
         )
         return self.direct_hessian(
             layers, pair_graph(graph, self.direct_hessian.cutoff)
@@ -342,6 +339,17 @@ class Potential(nn.Module):
                 f"{self.cutoff} Å; rebuild it with build_graph(atoms, "
                 f"{self.cutoff})"
             )
+
+
+def _edge_geometry(
+    graph: AtomicGraph,
+    directions: Float[Tensor, "edges 3"],
+    lengths: Float[Tensor, "edges 1"],
+    *,
+    tabulate: bool = False,
+) -> EdgeGeometry:
+    of_pairs = lengths.index_select(0, graph.pairs.forward)
+    return EdgeGeometry(graph.edge_index, directions, of_pairs, graph.pairs, tabulate)
 
 
 def _with_features(

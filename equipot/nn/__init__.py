@@ -4,6 +4,9 @@ from equipot.nn.embedding import ElementEmbedding as ElementEmbedding
 from equipot.nn.gate import Gate as Gate
 from equipot.nn.interaction import InteractionBlock as InteractionBlock
 from equipot.nn.linear import DegreeLinear as DegreeLinear
+from equipot.nn.linear import ElementLinear as ElementLinear
+from equipot.nn.linear import PathLinear as PathLinear
+from equipot.nn.linear import add_shared_degrees as add_shared_degrees
 from equipot.nn.radial import BesselBasis as BesselBasis
 from equipot.nn.radial import RadialMLP as RadialMLP
 from equipot.nn.radial import polynomial_envelope as polynomial_envelope

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from equipot.nn.gate import Gate
-from equipot.nn.linear import DegreeLinear
+from equipot.nn.linear import DegreeLinear, add_shared_degrees
 from equipot.nn.radial import RadialMLP
 from equipot.so3 import degree_of_component, num_components
 from equipot.tensor_products import TensorProduct
@@ -26,8 +26,8 @@ class InteractionBlock(nn.Module):
     element, and weights R of the paths from an MLP of the length.
 
     Args:
-        tensor_product: Computes the convolution; its spec fixes all degrees.
-        channels: Number of channels per degree l.
+        tensor_product: Convolution; its specification fixes all degrees.
+        channels: Number of channels per degree.
         num_elements: Chemical elements.
         num_basis: Radial functions that describe an edge.
         radial_hidden: Hidden widths of the radial MLP.
@@ -104,11 +104,4 @@ class InteractionBlock(nn.Module):
         shared = num_components(self.lmax_shared)
         kept = self.self_connection(x[:, :shared]) * factors
         bias = self.element_bias[elements][:, None]
-        return update + _pad(kept, update.shape[1]) + _pad(bias, update.shape[1])
-
-
-def _pad(
-    x: Float[Tensor, "nodes sph channels"], size: int
-) -> Float[Tensor, "nodes size channels"]:
-    """Zeros in place of missing components."""
-    return nn.functional.pad(x, (0, 0, 0, size - x.shape[1]))
+        return add_shared_degrees(add_shared_degrees(update, kept), bias)

@@ -3,10 +3,11 @@
 from typing import final
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from equipot.so3 import degree_of_component
+from equipot.tensor_products import TensorProductSpec
 
 
 @final
@@ -28,3 +29,84 @@ class DegreeLinear(nn.Module):
         # one product, batched over components: fewer and larger operations
         weight = self.weight.index_select(0, self._degree)
         return torch.bmm(x.transpose(0, 1), weight).transpose(0, 1)
+
+
+@final
+class ElementLinear(nn.Module):
+    """Mix the channels of each degree with a matrix of the chemical element."""
+
+    _degree: Tensor
+
+    def __init__(self, lmax: int, num_elements: int, channels: int) -> None:
+        super().__init__()
+        shape = (num_elements, lmax + 1, channels, channels)
+        self.weight = nn.Parameter(torch.randn(shape) / channels**0.5)
+        self.register_buffer("_degree", degree_of_component(lmax), persistent=False)
+
+    def forward(
+        self, x: Float[Tensor, "nodes _sph channels"], elements: Int[Tensor, " nodes"]
+    ) -> Float[Tensor, "nodes sph channels"]:
+        """Apply the maps to degrees up to `lmax`; higher ones are left out."""
+        sph = len(self._degree)
+        out = x.new_zeros(len(x), sph, x.shape[2])
+        for element, weight in enumerate(self.weight):
+            nodes = torch.nonzero(elements == element)[:, 0]
+            if len(nodes):
+                of_element = x[nodes, :sph].transpose(0, 1)
+                mixed = torch.bmm(of_element, weight.index_select(0, self._degree))
+                out = out.index_add(0, nodes, mixed.transpose(0, 1))
+        return out
+
+
+@final
+class PathLinear(nn.Module):
+    """Mix the channels of all paths that end in a degree, for each degree.
+
+    Args:
+        spec: Of the product, with paths side by side.
+        channels_in: Channels of each path.
+        channels_out: Channels of the result.
+
+    Raises:
+        ValueError: If the product sums its paths.
+    """
+
+    def __init__(
+        self, spec: TensorProductSpec, channels_in: int, channels_out: int
+    ) -> None:
+        super().__init__()
+        if spec.accumulate != "concat":
+            raise ValueError(
+                "PathLinear mixes paths that are kept side by side: build the product "
+                "with accumulate='concat'"
+            )
+        paths = [path.l_out for path in spec.paths]
+        self._counts = [paths.count(degree) for degree in range(spec.lmax_out + 1)]
+        self.weights = nn.ParameterList(
+            torch.randn(count * channels_in, channels_out)
+            / max(count * channels_in, 1) ** 0.5
+            for count in self._counts
+        )
+
+    def forward(
+        self, x: Float[Tensor, "nodes components channels_in"]
+    ) -> Float[Tensor, "nodes sph channels_out"]:
+        """Degrees 0 to `lmax_out`; zero where no path ends."""
+        parts, start = [], 0
+        for degree, (count, weight) in enumerate(
+            zip(self._counts, self.weights, strict=True)
+        ):
+            width = 2 * degree + 1
+            block = x[:, start : start + count * width]
+            start += count * width
+            rows = block.unflatten(1, (count, width)).transpose(1, 2).flatten(2)
+            parts.append(rows @ weight)
+        return torch.cat(parts, dim=1)
+
+
+def add_shared_degrees(
+    x: Float[Tensor, "nodes sph channels"], other: Float[Tensor, "nodes _sph channels"]
+) -> Float[Tensor, "nodes sph channels"]:
+    """Sum of features and others of the same or a lower highest degree."""
+    missing = x.shape[1] - other.shape[1]
+    return x + nn.functional.pad(other, (0, 0, 0, missing))

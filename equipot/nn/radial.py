@@ -26,7 +26,7 @@ class BesselBasis(nn.Module):
     def __init__(self, cutoff: float, num_basis: int) -> None:
         super().__init__()
         self._norm = math.sqrt(2 / cutoff)
-        order = torch.arange(1, num_basis + 1, dtype=torch.float64)
+        order = torch.arange(1, num_basis + 1, dtype=torch.float64, device="cpu")
         self._wave_numbers = Constant(order * math.pi / cutoff)
 
     def forward(
@@ -36,6 +36,10 @@ class BesselBasis(nn.Module):
         return torch.sin(lengths * self._wave_numbers.like(lengths)) * (
             self._norm / lengths
         )
+
+    def at_zero(self, like: Tensor) -> Float[Tensor, "1 num_basis"]:
+        """Limit at length zero, with the precision and on the device of a tensor."""
+        return self._norm * self._wave_numbers.like(like)[None]
 
 
 def polynomial_envelope(

@@ -1,4 +1,4 @@
-"""Products of the features of a node: specification and backends."""
+"""Products of the features of a node: specifications and backends."""
 
 from equipot.node_products.base import NodeProduct as NodeProduct
 from equipot.node_products.clebsch_gordan import ClebschGordan as ClebschGordan
@@ -13,6 +13,9 @@ NODE_PRODUCTS: dict[str, type[NodeProduct]] = {
 }
 """All backends by the name that configurations use."""
 
+NODE_REFERENCE = "clebsch_gordan"
+"""Backend that defines what the others must compute."""
+
 
 def get_node_product(name: str) -> type[NodeProduct]:
     """Backend of a name.
@@ -26,3 +29,11 @@ def get_node_product(name: str) -> type[NodeProduct]:
             f"{', '.join(sorted(NODE_PRODUCTS))}"
         )
     return NODE_PRODUCTS[name]
+
+
+def node_backend_name(product: NodeProduct) -> str:
+    """Name of the backend of a product; that of its class if it is not one of ours."""
+    return next(
+        (name for name, kind in NODE_PRODUCTS.items() if type(product) is kind),
+        type(product).__name__,
+    )

@@ -17,4 +17,5 @@ def wigner_3j(l1: int, l2: int, l3: int) -> Float64[Tensor, "m1 m2 m3"]:
     Source:
         e3nn's convention of signs; the polar axis is y.
     """
-    return o3.wigner_3j(l1, l2, l3, dtype=torch.float64)
+    with torch.device("cpu"):  # also where modules are built on the meta device
+        return o3.wigner_3j(l1, l2, l3, dtype=torch.float64)

@@ -17,5 +17,5 @@ def degree_slice(degree: int) -> slice:
 
 def degree_of_component(lmax: int) -> Int[Tensor, " sph"]:
     """Degree of every component, such as ``[0, 1, 1, 1]`` for `lmax` 1."""
-    degrees = torch.arange(lmax + 1)
+    degrees = torch.arange(lmax + 1, device="cpu")
     return degrees.repeat_interleave(2 * degrees + 1)

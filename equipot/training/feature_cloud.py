@@ -56,5 +56,5 @@ def _features(
             raise ValueError("the potential was asked for features and returned none")
         features.append(found.double().cpu().numpy())
         numbers.append(graph.atomic_numbers.cpu().numpy())
-    channels = potential.backbone.embedding.weight.shape[1]
+    channels = potential.backbone.channels[-1]
     return np.concatenate(numbers), np.concatenate([np.zeros((0, channels)), *features])

@@ -1,4 +1,4 @@
-"""Verification of potentials and of tensor-product backends.
+"""BackendReport of potentials and of tensor-product backends.
 
 Loading a potential under another backend needs a part of this; the package therefore
 depends on potentials and structures, but not on files.

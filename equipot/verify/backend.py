@@ -10,9 +10,10 @@ import torch
 from ase import Atoms
 
 from equipot.graph.atomic_graph import collate
-from equipot.models.build import with_backend
+from equipot.models.build import as_reference, with_backend
 from equipot.models.energy_model import EnergyModel
 from equipot.models.potential import Potential
+from equipot.models.products import is_reference, specs_of
 from equipot.neighbors import build_graph
 from equipot.tensor_products import REFERENCE
 from equipot.tensor_products.agreement import (
@@ -93,8 +94,7 @@ def expect(
     probes = make_probes(potential, structures, directions, seed)
     dtypes = dict.fromkeys([potential.dtype, torch.float64])
     values = {
-        dtype: evaluate(with_backend(potential, REFERENCE, dtype), probes)
-        for dtype in dtypes
+        dtype: evaluate(as_reference(potential, dtype), probes) for dtype in dtypes
     }
     return Expected(
         potential, tuple(probes), values, smallest_scales(_unit(potential), probes)
@@ -128,11 +128,12 @@ def verify_backend(
     """
     start = time.perf_counter()
     potential, probes = expected.potential, expected.probes
-    with_backend(potential, backend)  # refuses what it cannot compute, at once
+    # refuses what it cannot compute, at once
+    same = is_reference(with_backend(potential, backend))
     checks: list[Check] = []
     error = None
     try:
-        for dtype in expected.values if backend != REFERENCE else ():
+        for dtype in () if same else expected.values:
             values = evaluate(with_backend(potential, backend, dtype), probes)
             checks += _agreement_checks(dtype, values, expected)
             if dtype == potential.dtype and all(check.passed for check in checks):
@@ -179,9 +180,8 @@ def check_backend(
         ValueError: As `expect` and `verify_backend`.
     """
     backend = potential.backend if backend is None else backend
-    if backend == REFERENCE:
+    if is_reference(with_backend(potential, backend)):
         return None
-    with_backend(potential, backend)  # refuses what it cannot compute, at once
     chosen = quick_choice(
         [len(atoms) for atoms in structures],
         [bool(atoms.pbc.all()) for atoms in structures],
@@ -299,8 +299,8 @@ def _repeated(
 
 def _most_edges(potential: Potential) -> int:
     """Edges of the large batch, limited by the memory of their radial weights."""
-    channels = potential.backbone.embedding.weight.shape[1]
-    of_an_edge = channels * sum(spec.num_weights for spec in potential.backbone.specs)
+    channels = max(potential.backbone.channels)
+    of_an_edge = channels * sum(spec.num_weights for spec in specs_of(potential))
     return max(min(LARGE_EDGES, MAX_RADIAL_WEIGHTS // max(of_an_edge, 1)), 1)
 
 

@@ -12,11 +12,10 @@ from torch import Tensor
 from equipot.data.samples import sample_from_json, sample_to_json
 from equipot.data.statistics import Statistics
 from equipot.graph.atomic_graph import AtomicGraph, collate
-from equipot.models.build import with_backend
+from equipot.models.build import as_reference
 from equipot.models.potential import Potential
 from equipot.models.prediction import Output
 from equipot.neighbors import build_graph
-from equipot.tensor_products import REFERENCE
 from equipot.tensor_products.agreement import (
     FLOAT64_TOLERANCE,
     ROUNDING_FACTOR,
@@ -142,8 +141,8 @@ def golden_outputs(
     """
     generated = golden_structures(samples, statistics)
     structures = [*samples, *generated]
-    exact = _values(with_backend(potential, REFERENCE, torch.float64), structures)
-    rounded = _values(with_backend(potential, REFERENCE, torch.float32), structures)
+    exact = _values(as_reference(potential, torch.float64), structures)
+    rounded = _values(as_reference(potential, torch.float32), structures)
     return GoldenOutputs(
         tuple(generated),
         exact,

@@ -1,4 +1,4 @@
-"""Verification of a potential: all checks, and their report."""
+"""BackendReport of a potential: all checks, and their report."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -225,15 +225,13 @@ def verify_potential(
         ValueError: If there is no atom, or no such level.
     """
     start = time.perf_counter()
-    # a model without layers is invariant under reflections
-    handed = "SO(3)" in {spec.symmetry for spec in potential.backbone.specs}
     energies = None if statistics is None else statistics.energy_range
     scale = None if statistics is None else statistics.energy_scale
     found = verify_energy_model(
         with_backend(potential, potential.backend, torch.float64),
         structures,
         potential.elements,
-        reflections=not handed,
+        reflections=potential.backbone.symmetry == "O(3)",
         reference_energies=potential.reference_energies,
         closest=closest,
         typical_force=scale,

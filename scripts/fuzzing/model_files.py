@@ -14,7 +14,7 @@ import numpy as np
 from ase.build import bulk, molecule
 
 from equipot.checkpoint.file import save_potential
-from equipot.config.model import ModelConfig
+from equipot.config.model import parse_model
 from equipot.data.statistics import Statistics
 from equipot.domain import FeatureCloud
 from equipot.models import build_potential
@@ -80,7 +80,7 @@ def model_seeds() -> dict[str, tuple[str, bytes]]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.safetensors")
         for name, variant in variants.items():
-            config = ModelConfig.model_validate({**small, **variant})
+            config = parse_model({**small, **variant})
             try:
                 potential = build_potential(config, statistics(), seed=3)
             except (BackendUnavailableError, UnsupportedSpecError):

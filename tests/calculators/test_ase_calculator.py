@@ -18,7 +18,7 @@ from scipy.spatial.transform import Rotation
 
 from equipot.calculators import EquipotCalculator, ExtrapolationError
 from equipot.checkpoint.file import save_potential
-from equipot.config.model import ModelConfig
+from equipot.config.model import NequIPConfig
 from equipot.domain import Domain
 from equipot.models import build_potential
 from tests.potentials import random_potential, statistics_of
@@ -418,7 +418,7 @@ def test_structures_of_the_training_set_pass(small):
 
 @pytest.fixture
 def model_file(tmp_path):
-    config = ModelConfig(
+    config = NequIPConfig(
         cutoff=4.0,
         lmax=1,
         channels=4,

@@ -9,7 +9,7 @@ from ase.build import molecule
 
 from equipot.calculators import EquipotCalculator, ExtrapolationError
 from equipot.checkpoint.file import load_domain, save_potential
-from equipot.config.model import ModelConfig
+from equipot.config.model import NequIPConfig
 from equipot.domain import Domain, FeatureCloud
 from equipot.models import build_potential
 from equipot.neighbors import build_graph
@@ -57,7 +57,7 @@ def test_features_are_watched_without_being_asked_for(small, cloud):
         atoms.get_potential_energy()
 
 
-def test_an_error_carries_all_excursions_and_leaves_no_results(small):
+def test_an_error_has_all_extrapolation_events_and_leaves_no_results(small):
     domain = Domain(largest_force=1e-6, energy=(1e3, 1e3))
     atoms = molecule("CH3CH2OH")
     atoms.calc = EquipotCalculator(small, domain=domain, always=("forces",))
@@ -110,7 +110,7 @@ def test_warnings_come_once_for_each_kind(small):
 
 
 def test_a_domain_of_a_file_is_that_of_its_statistics_and_features(tmp_path):
-    config = ModelConfig(
+    config = NequIPConfig(
         cutoff=4.0,
         lmax=1,
         channels=4,

@@ -12,14 +12,14 @@ from ase.build import bulk, molecule
 import equipot
 from equipot.checkpoint.file import read_header, save_potential
 from equipot.checkpoint.verification import domain_limits, verify_model
-from equipot.config.model import ModelConfig
+from equipot.config.model import NequIPConfig
 from equipot.models import build_potential
 from equipot.tensor_products import BACKENDS
 from equipot.verify.meaning import MEANING
 from tests.broken_backends import WrongCoupling
 from tests.potentials import random_potential, statistics_of
 
-CONFIG = ModelConfig(
+CONFIG = NequIPConfig(
     cutoff=4.0,
     lmax=1,
     channels=2,

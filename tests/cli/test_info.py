@@ -8,14 +8,14 @@ from typer.testing import CliRunner
 from equipot.checkpoint.file import read_header, save_potential
 from equipot.cli.info import describe
 from equipot.cli.main import app
-from equipot.config.model import ModelConfig
+from equipot.config.model import NequIPConfig
 from equipot.models import build_potential
 from tests.potentials import statistics_of
 
 
 @pytest.fixture
 def path(tmp_path):
-    config = ModelConfig(
+    config = NequIPConfig(
         cutoff=4.0, lmax=1, channels=4, num_layers=2, zbl=True, backend="clebsch_gordan"
     )
     statistics = statistics_of((8, 14), 4.0)

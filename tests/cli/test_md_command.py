@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from equipot.checkpoint.file import save_potential
 from equipot.cli.main import app
-from equipot.config.model import ModelConfig
+from equipot.config.model import NequIPConfig
 from equipot.models import build_potential
 from equipot.system.interrupt import Interruption
 from tests.potentials import statistics_of
@@ -26,7 +26,7 @@ record: {{log: 1, trajectory: 4, checkpoint: 5}}
 
 
 def _save(path, seed):
-    config = ModelConfig(
+    config = NequIPConfig(
         cutoff=3.0,
         lmax=1,
         channels=4,

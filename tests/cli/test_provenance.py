@@ -17,12 +17,12 @@ import equipot
 from equipot.checkpoint.file import read_header, save_potential
 from equipot.cli.main import app
 from equipot.cli.structures import read_structure
-from equipot.config.model import ModelConfig
+from equipot.config.model import NequIPConfig
 from equipot.data.reading.labeled import read_structures
 from equipot.models import build_potential
 from tests.potentials import statistics_of
 
-CONFIG = ModelConfig(
+CONFIG = NequIPConfig(
     cutoff=3.0,
     lmax=1,
     channels=4,

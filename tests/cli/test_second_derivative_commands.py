@@ -16,13 +16,13 @@ from equipot.checkpoint.file import save_potential
 from equipot.cli.main import app
 from equipot.cli.phonons import parse_supercell
 from equipot.cli.structures import load_calculator, read_structure
-from equipot.config.model import ModelConfig
+from equipot.config.model import NequIPConfig
 from equipot.models import build_potential
 from equipot.workflows import model_hessian
 from tests.potentials import statistics_of
 from tests.workflows.analytic_potentials import mueller_brown, stillinger_weber_silicon
 
-CONFIG = ModelConfig(
+CONFIG = NequIPConfig(
     cutoff=3.0,
     lmax=1,
     channels=4,

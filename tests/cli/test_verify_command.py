@@ -8,13 +8,13 @@ from typer.testing import CliRunner
 
 from equipot.checkpoint.file import read_header, save_potential
 from equipot.cli.main import app
-from equipot.config.model import ModelConfig
+from equipot.config.model import NequIPConfig
 from equipot.models import build_potential
 from equipot.tensor_products import BACKENDS
 from tests.broken_backends import Wrapped, WrongSecondDerivative
 from tests.potentials import statistics_of
 
-CONFIG = ModelConfig(
+CONFIG = NequIPConfig(
     cutoff=4.0,
     lmax=1,
     channels=4,

@@ -10,14 +10,14 @@ from equipot.checkpoint.file import save_potential
 from equipot.checkpoint.verification import verify_committee
 from equipot.cli.main import app
 from equipot.cli.models import model_files
-from equipot.config.model import ModelConfig
+from equipot.config.model import NequIPConfig
 from equipot.models import build_potential
 from equipot.models.committee import Committee
 from equipot.report import verification
 from equipot.report.verification import run_committee_verification
 from tests.potentials import statistics_of
 
-CONFIG = ModelConfig(
+CONFIG = NequIPConfig(
     cutoff=3.5,
     lmax=1,
     channels=4,

@@ -13,6 +13,7 @@ from equipot.autodiff.parallel_rows import for_each_row
 from equipot.hessians import hessian
 from equipot.hessians.dense import columns_that_fit
 from equipot.models.build import unsupported, with_backend
+from equipot.models.products import specs_of
 from equipot.neighbors import build_graph
 from equipot.tensor_products import BACKENDS
 from equipot.tensor_products.availability import unavailable
@@ -30,7 +31,7 @@ def twins(backend):
     if (reason := unavailable(backend, torch.device("cpu"))) is not None:
         pytest.skip(reason)
     reference = random_potential(lmax=1, num_layers=2)
-    if unsupported(backend, reference.backbone.specs) is not None:
+    if unsupported(backend, specs_of(reference)) is not None:
         reference = random_potential(lmax=1, num_layers=2, weighting="per_degree")
     return reference, with_backend(reference, backend)
 

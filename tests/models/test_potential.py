@@ -9,9 +9,10 @@ from ase.build import bulk, molecule
 from pydantic import ValidationError
 from torch.testing import assert_close
 
-from equipot.config.model import Backend, ModelConfig
+from equipot.config.model import Backend, NequIPConfig
 from equipot.models import build_potential, check_model, with_backend
 from equipot.models.build import unsupported
+from equipot.models.products import specs_of
 from equipot.neighbors import build_graph
 from equipot.tensor_products import (
     BACKENDS,
@@ -64,7 +65,7 @@ def test_works_inside_no_grad():
 
 def test_float32_network_keeps_energies_in_float64():
     """Totals of 1e5 eV would lose meV in float32."""
-    config = ModelConfig(cutoff=4.0, lmax=1, channels=4, num_layers=2)
+    config = NequIPConfig(cutoff=4.0, lmax=1, channels=4, num_layers=2)
     potential = build_potential(config, statistics_of((6,), 4.0), seed=0).eval()
     precise = build_potential(
         config.model_copy(update={"dtype": "float64"}), statistics_of((6,), 4.0), seed=0
@@ -94,7 +95,7 @@ def test_float32_keeps_the_mean_energy_of_atoms_with_neighbors_at_the_cutoff():
 
 
 def test_same_seed_gives_the_same_weights_and_leaves_the_generator_alone():
-    config = ModelConfig(lmax=1, channels=4, num_layers=2)
+    config = NequIPConfig(lmax=1, channels=4, num_layers=2)
     torch.manual_seed(3)
     before = torch.get_rng_state()
     first, second = (
@@ -111,7 +112,7 @@ def test_data_without_neighbors_are_refused():
     object.__setattr__(statistics, "average_num_neighbors", 0.0)
 
     with pytest.raises(ValueError, match="farther apart than the cutoff"):
-        build_potential(ModelConfig(), statistics)
+        build_potential(NequIPConfig(), statistics)
 
 
 def test_backend_is_checked_before_any_data_are_read(monkeypatch):
@@ -120,18 +121,18 @@ def test_backend_is_checked_before_any_data_are_read(monkeypatch):
     )
 
     with pytest.raises(UnsupportedSpecError, match=r"cannot compute .*: too hard"):
-        check_model(ModelConfig())
+        check_model(NequIPConfig())
 
 
 def test_configurations_name_the_backends_that_exist():
     """The list is spelled out in the configuration, which must not import torch."""
     assert set(get_args(Backend)) == {"auto", *BACKENDS}
     with pytest.raises(ValidationError, match=r"'auto', .*'clebsch_gordan'"):
-        ModelConfig(backend="abacus")
+        NequIPConfig(backend="abacus")
 
 
 def test_the_reference_computes_until_auto_has_chosen():
-    config = ModelConfig()
+    config = NequIPConfig()
     check_model(config)
 
     potential = build_potential(config, statistics_of((1,), 5.0))
@@ -146,7 +147,7 @@ def test_the_reference_computes_until_auto_has_chosen():
 def test_another_backend_predicts_the_same(potential, backend, ethanol):
     if (reason := unavailable(backend, torch.device("cpu"))) is not None:
         pytest.skip(reason)
-    if (reason := unsupported(backend, potential.backbone.specs)) is not None:
+    if (reason := unsupported(backend, specs_of(potential))) is not None:
         pytest.skip(reason)
     graph = build_graph(ethanol, potential.cutoff)
 

@@ -9,12 +9,12 @@ from typer.testing import CliRunner
 
 from equipot.checkpoint.file import save_potential
 from equipot.cli.main import app
-from equipot.config.model import ModelConfig
+from equipot.config.model import NequIPConfig
 from equipot.models import build_potential
 from tests.potentials import statistics_of
 from tests.report.labelled import CUTOFF, silicon, water
 
-CONFIG = ModelConfig(
+CONFIG = NequIPConfig(
     cutoff=CUTOFF,
     lmax=1,
     channels=4,

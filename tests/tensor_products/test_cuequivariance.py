@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from equipot.config.model import ModelConfig
+from equipot.config.model import NequIPConfig
 from equipot.graph.connectivity import Connectivity
 from equipot.models import build_potential, check_model
 from equipot.tensor_products import (
@@ -41,9 +41,11 @@ def test_without_the_package_the_command_that_installs_it_is_named(absent, name)
     with pytest.raises(BackendUnavailableError, match=command):
         CuEquivariance(SPEC)
     with pytest.raises(BackendUnavailableError, match=command):
-        check_model(ModelConfig(backend="cuequivariance"))
+        check_model(NequIPConfig(backend="cuequivariance"))
     with pytest.raises(BackendUnavailableError, match=command):
-        build_potential(ModelConfig(backend="cuequivariance"), statistics_of((1,), 5.0))
+        build_potential(
+            NequIPConfig(backend="cuequivariance"), statistics_of((1,), 5.0)
+        )
 
 
 def test_gpu_needs_its_closed_kernels_and_the_cpu_does_not(absent):

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from equipot.config.model import ModelConfig
+from equipot.config.model import NequIPConfig
 from equipot.models import check_model
 from equipot.so3 import spherical_harmonics
 from equipot.tensor_products import (
@@ -112,7 +112,7 @@ def test_what_is_not_a_product_of_functions_is_refused_with_a_reason(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_configuration_is_refused_before_data_are_read(name):
-    config = ModelConfig(backend=name, lmax=1)
+    config = NequIPConfig(backend=name, lmax=1)
 
     with pytest.raises(UnsupportedSpecError, match=r"choose weighting='per_degree'"):
         check_model(config)

@@ -7,6 +7,7 @@ from ase import Atoms
 from ase.build import bulk
 
 from equipot.models.build import unsupported
+from equipot.models.products import specs_of
 from equipot.tensor_products import BACKENDS, UnsupportedSpecError, unavailable
 from equipot.verify import (
     BackendMismatchError,
@@ -56,7 +57,7 @@ def test_right_backends_pass_for_every_architecture(architecture, silica):
         name
         for name in BACKENDS
         if name not in BROKEN
-        and unsupported(name, potential.backbone.specs) is None
+        and unsupported(name, specs_of(potential)) is None
         and unavailable(name, potential.device) is None
     ]
 

@@ -20,10 +20,11 @@ from equipot.checkpoint.file import (
     save_potential,
 )
 from equipot.checkpoint.verification import verify_model
-from equipot.config.model import ModelConfig
+from equipot.config.model import parse_model
 from equipot.domain import FeatureCloud
 from equipot.models import build_potential
 from equipot.models.build import unsupported
+from equipot.models.products import specs_of
 from equipot.neighbors import build_graph
 from equipot.storage.tensor_file import read_tensor_file, write_tensor_file
 from equipot.storage.user_cache import cache_folder, remember
@@ -33,7 +34,7 @@ from equipot.verify.golden import GoldenOutputs, golden_outputs, golden_structur
 from tests.broken_backends import Wrapped, WrongWhere
 from tests.potentials import ARCHITECTURES, random_potential, statistics_of
 
-CONFIG = ModelConfig.model_validate(
+CONFIG = parse_model(
     {
         "cutoff": 4.0,
         "lmax": 1,
@@ -303,14 +304,14 @@ def test_other_code_is_refused_with_numbers_every_time(path, monkeypatch):
 def test_right_models_load_under_every_backend(tmp_path, architecture, ethanol):
     """Backends agree within the tolerance: there are no false alarms."""
     settings = {"cutoff": 4.0, "channels": 4, "lmax": 2, "radial_hidden": (8,)}
-    config = ModelConfig.model_validate({**settings, **ARCHITECTURES[architecture]})
+    config = parse_model({**settings, **ARCHITECTURES[architecture]})
     potential = build_potential(config, STATISTICS, seed=4)
     path = tmp_path / "model.safetensors"
     save_potential(path, potential, config, STATISTICS, samples=[ethanol[:3]])
     able = [
         name
         for name in ("clebsch_gordan", "fused", "so2", "spherical_grid", "gaunt_fft")
-        if unsupported(name, potential.backbone.specs) is None
+        if unsupported(name, specs_of(potential)) is None
         and unavailable(name, potential.device) is None
     ]
 

@@ -14,7 +14,7 @@ from equipot.checkpoint.file import (
     read_samples,
     save_potential,
 )
-from equipot.config.model import ModelConfig
+from equipot.config.model import NequIPConfig
 from equipot.models import build_potential
 from equipot.storage.tensor_file import read_tensor_file, write_tensor_file
 from equipot.tensor_products import BACKENDS
@@ -22,7 +22,7 @@ from equipot.verify import BackendMismatchError
 from tests.broken_backends import Wrapped, WrongGradient
 from tests.potentials import statistics_of
 
-CONFIG = ModelConfig(
+CONFIG = NequIPConfig(
     cutoff=4.0,
     lmax=1,
     channels=4,

@@ -1,0 +1,19 @@
+"""Architectures: one published model per file."""
+
+from collections.abc import Callable
+from typing import Any
+
+from equipot.models.architectures.mace import MACE
+from equipot.models.architectures.nequip import NequIP
+from equipot.models.architectures.tensornet import TensorNet
+from equipot.models.backbone import Backbone
+from equipot.models.products import Products
+
+ARCHITECTURES: dict[str, Callable[[Any, int, float, Products], Backbone]] = {
+    "nequip": NequIP,
+    "mace": MACE,
+    "tensornet": TensorNet,
+}
+"""Architectures by the name that configurations use. Each is called with its section of
+the configuration, the number of elements, the mean number of neighbors, and the makers
+of products."""

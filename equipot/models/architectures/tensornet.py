@@ -1,0 +1,217 @@
+"""TensorNet: one Cartesian tensor of rank 2 for each atom and channel."""
+
+from typing import NamedTuple, final
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from equipot.autodiff.activation import silu
+from equipot.config.model import TensorNetConfig
+from equipot.graph.scatter import scatter_sum
+from equipot.models.backbone import Backbone, EdgeGeometry
+from equipot.models.products import Products
+from equipot.nn import BesselBasis, polynomial_envelope
+
+Matrices = Float[Tensor, "_rows channels 3 3"]
+"""A matrix for each row and channel."""
+Parts = tuple[Matrices, Matrices, Matrices]
+"""Isotropic, antisymmetric, and symmetric traceless part of matrices."""
+
+
+class Radial(NamedTuple):
+    """What radial weights depend on; the last row is of length zero."""
+
+    basis: Float[Tensor, "pairs_plus_1 num_basis"]
+    """Radial functions."""
+    envelope: Float[Tensor, "pairs_plus_1 1"]
+    """Factor that vanishes at the cutoff."""
+
+
+@final
+class TensorNet(Backbone):
+    """An embedding of pairs of elements, then interactions that multiply matrices.
+
+    The embedding counts as the first layer. An atom is its own neighbor at distance
+    zero; the polynomial envelope replaces the cosine of the paper, whose second
+    derivative jumps at the cutoff.
+
+    Args:
+        config: Hyperparameters.
+        num_elements: Chemical elements.
+        average_num_neighbors: Not used: norms of matrices normalize the messages.
+        products: Not used: matrices are multiplied instead.
+
+    Source:
+        G. Simeon, G. De Fabritiis, NeurIPS 2023, section 3.
+    """
+
+    def __init__(
+        self,
+        config: TensorNetConfig,
+        num_elements: int,
+        average_num_neighbors: float,
+        products: Products,
+    ) -> None:
+        layers, channels = config.num_layers, config.channels
+        super().__init__(config.cutoff, [channels] * layers, [0] * layers)
+        self.envelope_power = config.envelope_power
+        self.basis = BesselBasis(config.cutoff, config.num_basis)
+        self.embedding = Embedding(num_elements, channels, config.num_basis)
+        self.interactions = nn.ModuleList(
+            Interaction(channels, config.num_basis) for _ in range(layers - 1)
+        )
+        self.invariants = nn.ModuleList(Invariants(channels) for _ in range(layers))
+
+    def forward(
+        self, elements: Int[Tensor, " nodes"], edges: EdgeGeometry
+    ) -> list[Float[Tensor, "nodes 1 channels"]]:
+        """Scalars after each layer."""
+        radial = self._radial(edges.lengths)
+        x = self.embedding(elements, edges, radial)
+        features = [self.invariants[0](x)[:, None]]
+        for n, interaction in enumerate(self.interactions, start=1):
+            x = interaction(x, edges, radial)
+            features.append(self.invariants[n](x)[:, None])
+        return features
+
+    def _radial(self, lengths: Float[Tensor, "pairs 1"]) -> Radial:
+        """Radial functions and envelope of all pairs, and at zero."""
+        basis = torch.cat([self.basis(lengths), self.basis.at_zero(lengths)])
+        scaled = nn.functional.pad(lengths / self.cutoff, (0, 0, 0, 1))
+        return Radial(basis, polynomial_envelope(scaled, self.envelope_power))
+
+
+@final
+class Embedding(nn.Module):
+    """Matrices of the atoms from the elements and directions of their edges."""
+
+    def __init__(self, num_elements: int, channels: int, num_basis: int) -> None:
+        super().__init__()
+        self.elements = nn.Embedding(num_elements, channels)
+        self.pairs = nn.Linear(2 * channels, channels)
+        self.radial = nn.Linear(num_basis, 3 * channels)
+        self.norm = nn.LayerNorm(channels)
+        self.hidden = nn.Linear(channels, 2 * channels)
+        self.factors = nn.Linear(2 * channels, 3 * channels)
+        self.mix = TensorLinear(channels)
+
+    def forward(
+        self, elements: Int[Tensor, " nodes"], edges: EdgeGeometry, radial: Radial
+    ) -> Matrices:
+        """Matrices before the first interaction."""
+        senders, receivers = edges.index
+        z = self.elements(elements)
+        per_length = self.radial(radial.basis) * radial.envelope
+        weights = edges.pairs.expand(per_length[:-1]).chunk(3, dim=1)
+        of_edges = self.pairs(torch.cat([z[receivers], z[senders]], dim=1))
+        message = sum(
+            (of_edges * weight)[..., None, None] * part[:, None]
+            for weight, part in zip(weights, _of_vectors(edges.directions), strict=True)
+        )
+        itself = self.pairs(torch.cat([z, z], dim=1)) * per_length[-1:, : z.shape[1]]
+        x = scatter_sum(message, receivers, len(elements)) + _isotropic(itself)
+        factors = silu(self.factors(silu(self.hidden(self.norm(_square(x))))))
+        return _weighted(self.mix(_parts(x)), factors)
+
+
+@final
+class Interaction(nn.Module):
+    """Messages are matrices of the neighbors, weighted by the distance."""
+
+    def __init__(self, channels: int, num_basis: int) -> None:
+        super().__init__()
+        self.radial = nn.Sequential(
+            nn.Linear(num_basis, channels), nn.SiLU(),
+            nn.Linear(channels, 2 * channels), nn.SiLU(),
+            nn.Linear(2 * channels, 3 * channels), nn.SiLU(),
+        )  # fmt: skip
+        self.mix_in = TensorLinear(channels)
+        self.mix_out = TensorLinear(channels)
+
+    def forward(self, x: Matrices, edges: EdgeGeometry, radial: Radial) -> Matrices:
+        """Matrices after the interaction."""
+        senders, receivers = edges.index
+        x = x / (_square(x) + 1)[..., None, None]
+        parts = self.mix_in(_parts(x))
+        per_length = self.radial(radial.basis) * radial.envelope
+        weights = edges.pairs.expand(per_length[:-1])
+        sent = parts[0][senders], parts[1][senders], parts[2][senders]
+        message = scatter_sum(_weighted(sent, weights), receivers, len(x))
+        message = message + _weighted(parts, per_length[-1:].expand(len(x), -1))
+        y = parts[0] + parts[1] + parts[2]
+        # both orders, so that reflections only change signs of antisymmetric parts
+        product = message @ y + y @ message
+        product = product / (_square(product) + 1)[..., None, None]
+        mixed = self.mix_out(_parts(product))
+        update = mixed[0] + mixed[1] + mixed[2]
+        return x + update + update @ update
+
+
+@final
+class TensorLinear(nn.Module):
+    """A matrix between channels for each part."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(3, channels, channels) / channels**0.5)
+
+    def forward(self, parts: Parts) -> Parts:
+        """Mix the channels of each part."""
+        mixed = (
+            torch.einsum("nixy,io->noxy", part, weight)
+            for part, weight in zip(parts, self.weight, strict=True)
+        )
+        isotropic, antisymmetric, symmetric = mixed
+        return isotropic, antisymmetric, symmetric
+
+
+@final
+class Invariants(nn.Module):
+    """Scalars of an atom from the squared norms of the parts of its matrices."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(3 * channels)
+        self.linear = nn.Linear(3 * channels, channels)
+
+    def forward(self, x: Matrices) -> Float[Tensor, "nodes channels"]:
+        """Normalize the squared norms and mix them."""
+        norms = torch.cat([_square(part) for part in _parts(x)], dim=1)
+        return silu(self.linear(self.norm(norms)))
+
+
+def _of_vectors(
+    n: Float[Tensor, "edges 3"],
+) -> tuple[
+    Float[Tensor, "edges 3 3"], Float[Tensor, "edges 3 3"], Float[Tensor, "edges 3 3"]
+]:
+    """Identity, cross product, and traceless outer product of unit vectors."""
+    identity = torch.eye(3, dtype=n.dtype, device=n.device).expand(len(n), 3, 3)
+    x, y, z = n.unbind(1)
+    zero = torch.zeros_like(x)
+    cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=1)
+    return identity, cross.view(-1, 3, 3), n[:, :, None] * n[:, None] - identity / 3
+
+
+def _isotropic(scalars: Float[Tensor, "nodes channels"]) -> Matrices:
+    """Multiples of the identity."""
+    identity = torch.eye(3, dtype=scalars.dtype, device=scalars.device)
+    return scalars[..., None, None] * identity
+
+
+def _parts(x: Matrices) -> Parts:
+    """Isotropic, antisymmetric, and symmetric traceless part."""
+    isotropic = _isotropic(x.diagonal(dim1=2, dim2=3).mean(2))
+    return isotropic, (x - x.mT) / 2, (x + x.mT) / 2 - isotropic
+
+
+def _square(x: Matrices) -> Float[Tensor, "_rows channels"]:
+    """Squared Frobenius norms."""
+    return x.square().sum((2, 3))
+
+
+def _weighted(parts: Parts, weights: Float[Tensor, "_rows three_channels"]) -> Matrices:
+    """Sum of the parts, each times its weights."""
+    isotropic, antisymmetric, symmetric = weights[..., None, None].chunk(3, dim=1)
+    return isotropic * parts[0] + antisymmetric * parts[1] + symmetric * parts[2]
