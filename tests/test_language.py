@@ -25,7 +25,7 @@ FORBIDDEN = {
     "bit for bit": r"to the bit\b",
     "channels per degree": r"Copies of each degree",
     "extrapolation event": r"[Ee]xcursion",
-    "report": r"\b(Model)?PotentialReport\b|certificate\.json",
+    "report": r"\b(Model)?Certificate\b|certificate\.json",
     "training and validation sets": r"structures? to learn from|\d to select by",
     "checks of verify": r"company in a batch|[Ii]ts transpose \||[Aa]nother search \|"
     r"|its atoms apart|the same call again|the other side of the cutoff",

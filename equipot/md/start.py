@@ -203,7 +203,7 @@ def _take_momenta(
     elif config.source == "auto" and config.temperature is not None:
         reason = "velocities.temperature selects random ones"
     elif config.source == "auto" and max(copies) > 1:
-        reason = "copies of a replicated structure would all move in the same way"
+        reason = "copies of a replicated structure would all move identically"
     elif config.source == "auto" and not moving:
         reason = "all of them are zero"
     if reason is not None:

@@ -194,7 +194,7 @@ def test_extra_sections_cannot_hide_others(path, potential):
 
 
 def test_a_file_of_format_3_predicts_what_it_did(silica, ethanol):
-    """Written by commit 1619f1a, which also predicted the numbers, equal bit for bit."""
+    """Written by commit 1619f1a, which also predicted the same numbers bit for bit."""
     files = Path(__file__).parents[1] / "files"
     expected = json.loads((files / "format_3.json").read_text())
 

@@ -293,7 +293,7 @@ def test_a_fit_keeps_the_energies_of_free_atoms(metals, write_frames):
         statistics.reference_source
         == "least_squares (rank 1 of 1), isolated atoms of Cu"
     )
-    assert "only the reference energies of Cu are those of free" in str(
+    assert "only the reference energies of Cu are those of isolated atoms" in str(
         statistics.warnings
     )
 

@@ -68,7 +68,7 @@ def test_momenta_that_are_all_zero_are_none(tmp_path):
 
 
 def test_copies_with_velocities_of_the_file_are_refused():
-    with pytest.raises(ValidationError, match="move in the same way"):
+    with pytest.raises(ValidationError, match="move identically"):
         MDConfig.model_validate(
             {
                 "model": "m",
