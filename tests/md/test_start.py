@@ -45,7 +45,7 @@ def test_momenta_of_the_file_are_used_by_default(tmp_path):
     [
         ({"source": "maxwell_boltzmann"}, (1, 1, 1), "source is maxwell_boltzmann"),
         ({"temperature": 50.0}, (1, 1, 1), "velocities.temperature selects random"),
-        ({}, (2, 1, 1), "copies of a replicated structure would all move in the same"),
+        ({}, (2, 1, 1), "copies of a replicated structure would all move identically"),
     ],
 )
 def test_momenta_that_are_not_used_are_named(velocities, replicate, reason, tmp_path):

@@ -41,7 +41,7 @@ class Facts:
     stress: Float[ndarray, "3 3"]
     """Stress in eV/Å^3, or NaN."""
     volume: float
-    """Volume in Å^3; 0 for a structure that does not repeat in three directions."""
+    """Volume in Å^3; 0 for a structure that is not 3D-periodic."""
     fingerprint: Float[ndarray, " numbers"]
     """Numbers of `equipot.data.checks.fingerprint`, and the size of the cell."""
     orientation: Float[ndarray, "3 3"]
