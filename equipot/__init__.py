@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         check_complete,
         from_pyg,
         neighbor_list,
+        to_pyg,
     )
     from equipot.verify import BackendMismatchError
 
@@ -43,6 +44,7 @@ _HOME = {
     "neighbor_list": "equipot.neighbors",
     "read_header": "equipot.checkpoint.file",
     "save_potential": "equipot.checkpoint.file",
+    "to_pyg": "equipot.neighbors",
     "verify_model": "equipot.checkpoint.verification",
     "with_backend": "equipot.models.build",
 }
@@ -63,6 +65,7 @@ __all__ = [
     "neighbor_list",
     "read_header",
     "save_potential",
+    "to_pyg",
     "verify_model",
     "with_backend",
 ]

@@ -131,7 +131,7 @@ def sections_in(annotation: Any) -> tuple[type[BaseModel], ...]:
 
 def tag_of(model: type[BaseModel]) -> str | None:
     """The key that tells a section from its alternatives; None if it has none."""
-    for name in ("kind", "name"):
+    for name in ("architecture", "kind", "name"):
         field = model.model_fields.get(name)
         if field is not None and len(get_args(field.annotation)) == 1:
             return name

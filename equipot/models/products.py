@@ -143,15 +143,22 @@ def _tensor_products(
     module: nn.Module,
 ) -> Iterator[tuple[nn.Module, str, TensorProduct[Any]]]:
     """Parent, name and value of every tensor product; shared ones repeat."""
-    for parent in module.modules():
-        for name, child in parent._modules.items():
-            if isinstance(child, TensorProduct):
-                yield parent, name, child
+    for parent, name, child in _products(module):
+        if isinstance(child, TensorProduct):
+            yield parent, name, child
 
 
 def _node_products(module: nn.Module) -> Iterator[tuple[nn.Module, str, NodeProduct]]:
     """Parent, name and value of every node product; shared ones repeat."""
-    for parent in module.modules():
-        for name, child in parent._modules.items():
-            if isinstance(child, NodeProduct):
-                yield parent, name, child
+    for parent, name, child in _products(module):
+        if isinstance(child, NodeProduct):
+            yield parent, name, child
+
+
+def _products(module: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Module]]:
+    """Outermost products: a backend may be made of others."""
+    for name, child in module._modules.items():
+        if isinstance(child, TensorProduct | NodeProduct):
+            yield module, name, child
+        elif child is not None:
+            yield from _products(child)

@@ -4,7 +4,7 @@ from equipot.neighbors.completeness import IncompleteGraphError, check_complete
 from equipot.neighbors.dimensionality import dimensionality
 from equipot.neighbors.graph_builder import build_graph
 from equipot.neighbors.interface import BACKENDS, NeighborList, neighbor_list
-from equipot.neighbors.pyg import from_pyg
+from equipot.neighbors.pyg import from_pyg, to_pyg
 from equipot.neighbors.verlet import VerletList
 
 __all__ = [
@@ -17,4 +17,5 @@ __all__ = [
     "dimensionality",
     "from_pyg",
     "neighbor_list",
+    "to_pyg",
 ]

@@ -1,5 +1,6 @@
 """Graphs from PyTorch Geometric."""
 
+from importlib import import_module
 from typing import Any, Final
 
 import torch
@@ -102,6 +103,36 @@ def from_pyg(data: Any, cutoff: float, *, check: bool = True) -> AtomicGraph:
     else:
         check_edges(graph)
     return graph
+
+
+def to_pyg(graph: AtomicGraph) -> Any:
+    """Graph as `torch_geometric` ``Data``; the inverse of `from_pyg`.
+
+    Args:
+        graph: One structure or a batch.
+
+    Returns:
+        ``Data`` with ``pos``, ``z``, ``edge_index``, ``edge_shift``, ``cell``, ``pbc``
+        and ``batch``, in the conventions of `from_pyg`.
+
+    Raises:
+        ImportError: If torch_geometric is not installed.
+    """
+    try:
+        data = import_module("torch_geometric.data")
+    except ImportError as error:
+        raise ImportError(
+            "to_pyg needs torch_geometric: pip install torch_geometric"
+        ) from error
+    return data.Data(
+        pos=graph.positions,
+        z=graph.atomic_numbers,
+        edge_index=graph.edge_index,
+        edge_shift=graph.edge_shift,
+        cell=graph.cell,
+        pbc=graph.pbc,
+        batch=graph.batch,
+    )
 
 
 def _whole(name: str, values: Tensor, shape: tuple[int | None, ...]) -> Tensor:

@@ -116,11 +116,14 @@ def choose_backend(problem: Problem) -> Choice:
         problem: Products of the model and the size of a typical evaluation.
 
     Returns:
-        The choice. Its text says what was measured.
+        The choice. Its text says what was measured. Without products it is the
+        reference.
 
     Warns:
         BackendExcludedWarning: If a backend is left out as it is wrong here.
     """
+    if not problem.specs:
+        return Choice(REFERENCE, {}, {}, {}, problem="no tensor products")
     problem = problem.bounded()
     skipped = _skipped(problem)
     question = _question(problem, skipped)

@@ -1,6 +1,6 @@
 """Graphs join into batches, move between types, and come from PyG unchanged."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -14,6 +14,7 @@ from equipot.neighbors import (
     build_graph,
     check_complete,
     from_pyg,
+    to_pyg,
 )
 
 torch_geometric_data = pytest.importorskip("torch_geometric.data")
@@ -388,3 +389,14 @@ def test_rounding_that_hides_all_pairs_is_an_error():
 
     with pytest.raises(ValueError, match="use float64"):
         check_complete(replace(graph, positions=graph.positions + 1e7))
+
+
+def test_a_graph_goes_to_pyg_and_back(silica, ethanol):
+    graph = collate([build_graph(atoms, 4.0) for atoms in (silica, ethanol)])
+
+    back = from_pyg(to_pyg(graph), 4.0)
+
+    for field in fields(graph):
+        value = getattr(graph, field.name)
+        same = getattr(back, field.name)
+        assert torch.equal(torch.as_tensor(same), torch.as_tensor(value)), field.name
