@@ -67,7 +67,7 @@ def train(backend: str, root: Path, arguments: argparse.Namespace) -> list[Epoch
         "training.epochs": arguments.epochs,
         "training.num_threads": arguments.threads,
         "training.device": "cpu",
-        "training.certify": False,
+        "training.verify": False,
     }
     overrides = [f"{key}={value}" for key, value in settings.items()]
     config = load_config(CONFIG, overrides, TrainConfig)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from equipot.calculators import EquipotCalculator
-    from equipot.checkpoint.certificate import ModelCertificate, verify_model
     from equipot.checkpoint.file import load_potential, read_header, save_potential
+    from equipot.checkpoint.verification import ModelReport, verify_model
     from equipot.graph.atomic_graph import AtomicGraph
     from equipot.models.build import with_backend
     from equipot.models.hessian_vector import hessian_vector_products
@@ -33,7 +33,7 @@ _HOME = {
     "AtomicGraph": "equipot.graph.atomic_graph",
     "BackendMismatchError": "equipot.verify",
     "EquipotCalculator": "equipot.calculators",
-    "ModelCertificate": "equipot.checkpoint.certificate",
+    "ModelReport": "equipot.checkpoint.verification",
     "Potential": "equipot.models.potential",
     "Prediction": "equipot.models.prediction",
     "build_graph": "equipot.neighbors",
@@ -45,7 +45,7 @@ _HOME = {
     "read_header": "equipot.checkpoint.file",
     "save_potential": "equipot.checkpoint.file",
     "to_pyg": "equipot.neighbors",
-    "verify_model": "equipot.checkpoint.certificate",
+    "verify_model": "equipot.checkpoint.verification",
     "with_backend": "equipot.models.build",
 }
 
@@ -53,7 +53,7 @@ __all__ = [
     "AtomicGraph",
     "BackendMismatchError",
     "EquipotCalculator",
-    "ModelCertificate",
+    "ModelReport",
     "Potential",
     "Prediction",
     "__version__",

@@ -33,7 +33,7 @@ from equipot.checkpoint.file import KIND as POTENTIAL
 from equipot.cli.main import app as equipot_app
 from equipot.cli.train import app as train_app
 from equipot.md import driver
-from equipot.md.recorder import EXCURSION_COLUMNS, TRAJECTORIES, ThermoLog
+from equipot.md.recorder import EXTRAPOLATION_COLUMNS, TRAJECTORIES, ThermoLog
 from equipot.md.thermodynamics import COLUMNS
 from equipot.storage.atomic_file import PARTIAL
 from equipot.storage.rotation import Generations
@@ -278,8 +278,8 @@ class Dynamics(Run):
         """Damaged states, JSON files, tables and trajectories."""
         harmed = self._harmed_states() + _harmed_json(self.folder / "summary.json")
         harmed += _harmed_table(self.folder / "log.csv", len(COLUMNS))
-        excursions = self.folder / "excursions.csv"
-        harmed += _harmed_table(excursions, len(EXCURSION_COLUMNS))
+        extrapolation_events = self.folder / "extrapolation.csv"
+        harmed += _harmed_table(extrapolation_events, len(EXTRAPOLATION_COLUMNS))
         for path in self.folder.glob("trajectory.*"):
             if path.stat().st_size == 0:
                 continue
@@ -301,7 +301,7 @@ class Dynamics(Run):
             "summary.json": summary,
             **{
                 name: (self.folder / name).read_bytes()
-                for name in (*names, "log.csv", "excursions.csv", "config.yaml")
+                for name in (*names, "log.csv", "extrapolation.csv", "config.yaml")
             },
         }
 
@@ -381,7 +381,7 @@ def write_training(folder: Path, **training: Any) -> Path:
             "loss": {"stress": {"weight": 10}},
             "num_threads": 1,
             "device": "cpu",
-            "certify": False,  # would take most of the time, and writes one file
+            "verify": False,  # would take most of the time, and writes one file
             **training,
         },
     }

@@ -20,13 +20,12 @@ from equipot.config.train import TrainConfig
 PAGE = Path(__file__).parents[1] / "docs" / "configuration.md"
 INTRODUCTION = """# Configuration
 
-Every key, generated from `equipot/config` by `scripts/document_configuration.py`.
-A key that is not in these tables is an error, and so is a value of another type.
-`--set` changes any of them, sections within sections with dots:
-`--set training.optimizer.lr=1e-3 --set training.ema=null`.
+All keys, generated from `equipot/config` by `scripts/document_configuration.py`.
+Unknown keys and values of a wrong type are errors. `--set` overrides any key, with
+dots for nested sections: `--set training.optimizer.lr=1e-3 --set training.ema=null`.
 
-Units: eV, Å, fs, K, GPa for pressures of dynamics. Paths of data are relative to
-`data.root`, all others to the folder that the command is started in.
+Units: eV, Å, fs, K; pressures of dynamics in GPa. Paths of data are relative to
+`data.root`, all others to the current folder.
 """
 TITLES = {
     "`train-potential CONFIG`": TrainConfig,

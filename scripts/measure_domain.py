@@ -43,7 +43,7 @@ def examine(calculator: EquipotCalculator, file: Path, most: int) -> list[Found]
         scores = domain.features.scores(
             atoms.numbers, prediction.features.double().numpy()
         )
-        kinds = frozenset(e.kind for e in calculator.excursions)
+        kinds = frozenset(e.kind for e in calculator.extrapolation_events)
         error = np.abs(forces - structure.labels.forces.numpy()).max()
         found.append(Found(kinds, float(scores.max()), float(error)))
     return found

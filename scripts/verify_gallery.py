@@ -19,17 +19,21 @@ from ase import Atoms
 from ase.build import bulk, diamond100, fcc111, graphene, molecule, nanotube
 from ase.data import chemical_symbols, reference_states
 
-from equipot.checkpoint.certificate import domain_limits
 from equipot.checkpoint.file import (
     load_potential,
     read_header,
     read_samples,
     read_statistics,
 )
+from equipot.checkpoint.verification import domain_limits
 from equipot.data.statistics import Statistics
 from equipot.models.potential import Potential
 from equipot.system.environment import describe_environment
-from equipot.verify.certificate import Certificate, certify, certify_potential
+from equipot.verify.potential import (
+    PotentialReport,
+    verify_energy_model,
+    verify_potential,
+)
 from tests.potentials import ARCHITECTURES, random_potential
 from tests.verify.gallery import GALLERY
 
@@ -68,16 +72,18 @@ def random_model(name: str) -> Model:
     return Model(name, random_potential(**ARCHITECTURES[name]), [], None)
 
 
-def verify(model: Model, broken: object, structures: Sequence[Atoms]) -> Certificate:
+def verify(
+    model: Model, broken: object, structures: Sequence[Atoms]
+) -> PotentialReport:
     """Verify what was made of a model as the model itself would be."""
     statistics = model.statistics
     limits = guarded if statistics is None else domain_limits(statistics)
     if isinstance(broken, Potential):
-        return certify_potential(
+        return verify_potential(
             broken, structures, closest=limits, statistics=statistics
         )
     energies = None if statistics is None else statistics.energy_range
-    return certify(
+    return verify_energy_model(
         broken,
         structures,
         model.potential.elements,
@@ -96,7 +102,7 @@ def judge_broken(model: Model, names: Sequence[str]) -> Iterator[dict[str, objec
         start = time.perf_counter()
         found = verify(model, broken, model.samples)
         notes = [note for note in found.notes if note not in honest.notes]
-        caught = [f"{check.against} ({check.quantity})" for check in found.failures]
+        caught = [f"{check.name} ({check.quantity})" for check in found.failures]
         verdict = "caught" if caught else "told" if notes else "MISSED"
         if verdict == "told" and not GALLERY[name].told:
             verdict = "told only"

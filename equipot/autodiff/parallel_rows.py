@@ -9,10 +9,10 @@ import torch
 def for_each_row(row: Callable[[int], None], count: int) -> None:
     """Call a function for every row, as many at a time as PyTorch has threads.
 
-    The operations of one row are too small for several threads. Rows do not depend on
-    each other, and each is computed by one thread as it would be alone: the result is
-    the same to the bit for any number of threads. The first row is computed before all
-    others, so that what is computed once and kept is there when they start.
+    The operations of one row are too small for several threads. Rows are independent,
+    and each is computed by one thread: the result is identical bit for bit for any
+    number of threads. The first row is computed before all others, so that cached
+    intermediate results exist when they start.
 
     Args:
         row: Writes what belongs to the row of its number; differentiates on the CPU.

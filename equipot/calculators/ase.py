@@ -17,7 +17,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from equipot.calculators.guard import Guard
 from equipot.calculators.self_check import Every, SelfCheck
 from equipot.checkpoint.file import load_domain, load_potential, read_header
-from equipot.domain import Domain, Excursion
+from equipot.domain import Domain, ExtrapolationEvent
 from equipot.graph.atomic_graph import AtomicGraph
 from equipot.hessians import hessian
 from equipot.models.committee import Committee, CommitteePrediction
@@ -39,7 +39,7 @@ class EquipotCalculator(Calculator):
     directions, per volume of the cell as it is given; `get_stress_per_area` and
     `get_stress_per_length` do not depend on the vacuum in it.
 
-    Results are the same to the bit for the same atoms, whatever was calculated before.
+    Results depend on the atoms only, bit for bit, and not on previous calculations.
     They are kept until positions, cell, numbers or pbc change: nothing else of a
     structure, such as ``atoms.info``, enters a result.
 
@@ -48,18 +48,18 @@ class EquipotCalculator(Calculator):
     deviations between them.
 
     Args:
-        model: Trained model, or a potential, which is used where and as it is; or a
-            list of two or more of them.
-        device: Where to compute; "auto" takes a GPU if there is one.
-        dtype: "float32" or "float64"; that of the model if left out.
-        backend: Who computes tensor products; the model's own choice if left out,
-            "auto" for the fastest on this machine.
-        on_extrapolation: What to do where a structure or a prediction lies beyond the
-            training set by more than `equipot.domain.margins`: "error"; "warn", once
-            for each kind; "record", which only lists it in `excursions`; or "ignore",
-            which does not look.
-        domain: Where the potential was trained; that of the model file if left out.
-            For a potential in memory nothing is known unless it is given.
+        model: Model file, or a potential, which is used as it is; or a list of two or
+            more of them.
+        device: "cpu", "cuda" or "auto" (CUDA if available).
+        dtype: "float32" or "float64" (default: that of the model).
+        backend: Tensor-product backend (default: that of the model), or "auto" for the
+            fastest on this machine.
+        on_extrapolation: Action for structures and predictions outside the domain of
+            the training set, with the margins of `equipot.domain.margins`: "error";
+            "warn", once for each kind; "record", in `extrapolation_events`; or
+            "ignore", which skips the check.
+        domain: Domain of validity (default: that of the model file).
+            A potential in memory has none unless it is given.
         max_spread: Standard deviation in eV/Å of the force on an atom between members
             of a committee that is beyond the domain, too.
         check_neighbors: How often neighbors are searched a second time, by a search
@@ -135,7 +135,7 @@ class EquipotCalculator(Calculator):
             for m in models
         ]
         self.always = frozenset(always)
-        self.excursions: tuple[Excursion, ...] = ()
+        self.extrapolation_events: tuple[ExtrapolationEvent, ...] = ()
         """How the last structure lies beyond the training set."""
         self._guard = Guard(self.domains, on_extrapolation, max_spread)
         self._edges = CanonicalList(self.potential.cutoff, skin)
@@ -202,7 +202,7 @@ class EquipotCalculator(Calculator):
             self.atoms.info = {}
         atoms = self.atoms
         self.results = {}  # of other atoms, if this was called without ASE's cache
-        self.excursions = ()
+        self.extrapolation_events = ()
         edges = self._checked_edges(atoms)
         outputs = self._outputs(atoms, properties)
         if self._guard.needs_features:
@@ -301,7 +301,7 @@ class EquipotCalculator(Calculator):
         if direct:
             if isinstance(self.potential, Committee):
                 raise ValueError(
-                    "a committee has no direct Hessian; ask one of its members"
+                    "a committee has no direct Hessian; use one of its members"
                 )
             (matrix,) = self.potential.hessian_direct(graph).matrices()
             result = matrix.view(len(atoms), 3, len(atoms), 3)
@@ -347,8 +347,8 @@ class EquipotCalculator(Calculator):
     def _watch(
         self, atoms: Atoms, edges: NeighborList, prediction: Prediction | None
     ) -> None:
-        self.excursions = self._guard.watch(atoms, edges, prediction)
-        self._guard.act(self.excursions)
+        self.extrapolation_events = self._guard.watch(atoms, edges, prediction)
+        self._guard.act(self.extrapolation_events)
 
 
 def _has_volume(atoms: Atoms) -> bool:

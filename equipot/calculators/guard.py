@@ -1,4 +1,4 @@
-"""What is done where a potential is used beyond its training set."""
+"""Guard of the calculator against extrapolation."""
 
 import warnings
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from ase.calculators.calculator import CalculationFailed
 from jaxtyping import Float
 from torch import Tensor
 
-from equipot.domain import Domain, Excursion
+from equipot.domain import Domain, ExtrapolationEvent
 from equipot.models.committee import CommitteePrediction
 from equipot.models.prediction import Prediction
 from equipot.neighbors import NeighborList
@@ -20,9 +20,9 @@ ACTIONS = ("error", "warn", "record", "ignore")
 class ExtrapolationError(CalculationFailed):
     """A structure is not like those that the potential was trained on."""
 
-    def __init__(self, excursions: Sequence[Excursion]) -> None:
-        self.excursions = tuple(excursions)
-        found = "\n  ".join(str(excursion) for excursion in excursions)
+    def __init__(self, events: Sequence[ExtrapolationEvent]) -> None:
+        self.extrapolation_events = tuple(events)
+        found = "\n  ".join(str(event) for event in events)
         super().__init__(
             f"{found}\nThe potential extrapolates. Start from another structure, train "
             "on such data, or allow it with on_extrapolation='warn' or 'record'"
@@ -30,11 +30,11 @@ class ExtrapolationError(CalculationFailed):
 
 
 class Guard:
-    """Compares structures and predictions with what members of a potential know.
+    """Compares structures and predictions with the domains of the members.
 
     Args:
-        domains: Of each member, in their order; None where nothing is known.
-        action: What to do; "ignore" does not look.
+        domains: Of each member, in order; None without a domain.
+        action: One of `ACTIONS`; "ignore" skips the check.
         max_spread: Largest standard deviation in eV/Å of the force on an atom between
             members; None allows any.
 
@@ -73,7 +73,7 @@ class Guard:
 
     def watch(
         self, atoms: Atoms, pairs: NeighborList, prediction: Prediction | None
-    ) -> tuple[Excursion, ...]:
+    ) -> tuple[ExtrapolationEvent, ...]:
         """Look at a structure and at what is predicted for it.
 
         Args:
@@ -82,15 +82,15 @@ class Guard:
             prediction: For it; None looks at the structure alone.
 
         Returns:
-            What was found, each once.
+            Distinct events.
         """
         if self.action == "ignore":
             return ()
         found = [
-            excursion
+            event
             for domain in self._domains
             if domain is not None
-            for excursion in domain.excursions_of_structure(atoms, pairs)
+            for event in domain.events_of_structure(atoms, pairs)
         ]
         if prediction is not None:
             found += self._of_predictions(atoms, pairs, prediction)
@@ -98,33 +98,33 @@ class Guard:
         unique = {(e.kind, e.subject, e.atoms): e for e in found}
         return tuple(unique.values())
 
-    def act(self, excursions: Sequence[Excursion]) -> None:
-        """Do what was chosen.
+    def act(self, events: Sequence[ExtrapolationEvent]) -> None:
+        """Apply the action to extrapolation events.
 
         Args:
-            excursions: What was found.
+            events: Events of extrapolation.
 
         Raises:
             ExtrapolationError: If there is anything, and that is an error.
         """
-        if excursions and self.action == "error":
-            raise ExtrapolationError(excursions)
+        if events and self.action == "error":
+            raise ExtrapolationError(events)
         if self.action == "warn":
-            self._warn(excursions)
+            self._warn(events)
 
     def _of_predictions(
         self, atoms: Atoms, pairs: NeighborList, prediction: Prediction
-    ) -> list[Excursion]:
+    ) -> list[ExtrapolationEvent]:
         if isinstance(prediction, CommitteePrediction):
             members: Sequence[Prediction] = prediction.members
             spread = self._spread(atoms, prediction)
         else:
             members, spread = (prediction,), None
         found = [
-            excursion
+            event
             for domain, member in zip(self._domains, members, strict=True)
             if domain is not None
-            for excursion in domain.excursions_of_prediction(
+            for event in domain.events_of_prediction(
                 atoms,
                 pairs,
                 energy=float(member.energy[0]),
@@ -136,7 +136,7 @@ class Guard:
 
     def _spread(
         self, atoms: Atoms, prediction: CommitteePrediction
-    ) -> Excursion | None:
+    ) -> ExtrapolationEvent | None:
         spread = _array(prediction.forces_spread)
         if self.max_spread is None or spread is None or not len(spread):
             return None
@@ -144,7 +144,7 @@ class Guard:
         if spread[worst] <= self.max_spread:
             return None
         symbol = atoms.symbols[worst]
-        return Excursion(
+        return ExtrapolationEvent(
             "spread",
             symbol,
             (worst,),
@@ -154,13 +154,13 @@ class Guard:
             f"force on atom {worst} ({symbol}), max_spread is {self.max_spread:g}",
         )
 
-    def _warn(self, excursions: Sequence[Excursion]) -> None:
+    def _warn(self, events: Sequence[ExtrapolationEvent]) -> None:
         """Once for each kind and subject, as every step of a run may find the same."""
-        for excursion in excursions:
-            key = (excursion.kind, excursion.subject)
+        for event in events:
+            key = (event.kind, event.subject)
             if key not in self._warned:
                 self._warned.add(key)
-                warnings.warn(f"{excursion}: the potential extrapolates", stacklevel=4)
+                warnings.warn(f"{event}: the potential extrapolates", stacklevel=4)
 
 
 def _array(values: Tensor | None) -> Float[np.ndarray, "..."] | None:

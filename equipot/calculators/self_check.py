@@ -1,4 +1,4 @@
-"""Neighbors found twice, by searches that share no code."""
+"""Run-time cross-check of the neighbor list by an independent algorithm."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,16 +11,16 @@ from jaxtyping import Bool, Int
 from equipot.neighbors import NeighborList, neighbor_list
 
 Every = Literal["auto", "never"] | int
-"""How often neighbors are searched a second time."""
+"""Interval of cross-checks, in evaluations."""
 
-EVERY_UNUSUAL = 100
+INTERVAL_UNUSUAL_CELLS = 100
 """Evaluations between checks in cells where neighbor lists have been wrong before."""
 BRUTE_FORCE_ATOMS = 300
-AT_CUTOFF = 1e-9
+CUTOFF_TOLERANCE = 1e-9
 """Å about the cutoff within which rounding decides whether two atoms are a pair."""
 ROUNDING = 1e-14
 """The same for atoms far from the origin, of the largest coordinate."""
-FLAT = 0.5
+MAX_FLAT_RATIO = 0.5
 """Height of a cell over the length of its vector below which it is flat."""
 
 
@@ -65,7 +65,9 @@ class SelfCheck:
             return evaluation % self.every == 0
         if evaluation == 0:
             return True
-        return evaluation % EVERY_UNUSUAL == 0 and is_unusual(atoms, self.cutoff)
+        return evaluation % INTERVAL_UNUSUAL_CELLS == 0 and is_unusual(
+            atoms, self.cutoff
+        )
 
     def compare(self, atoms: Atoms, edges: NeighborList) -> None:
         """Search again, in another way.
@@ -81,7 +83,9 @@ class SelfCheck:
         second = "cells"
         if edges.backend == "cells" or len(atoms) <= BRUTE_FORCE_ATOMS:
             second = "brute_force"
-        margin = AT_CUTOFF + ROUNDING * float(np.abs(atoms.positions).max(initial=0.0))
+        margin = CUTOFF_TOLERANCE + ROUNDING * float(
+            np.abs(atoms.positions).max(initial=0.0)
+        )
         found = neighbor_list(
             atoms.positions, cell, atoms.pbc, self.cutoff + margin, backend=second
         )
@@ -127,7 +131,7 @@ def is_unusual(atoms: Atoms, cutoff: float) -> bool:
     lengths = np.linalg.norm(cell, axis=1)
     return bool(
         (heights < 2 * cutoff).any()
-        or (heights < FLAT * lengths).any()
+        or (heights < MAX_FLAT_RATIO * lengths).any()
         or np.linalg.det(cell) < 0
     )
 

@@ -1,1 +1,1 @@
-"""Model files: header, weights, and the certificate of a saved model."""
+"""Model files: header, weights, and the verification of a saved model."""

@@ -1,4 +1,4 @@
-"""What a backend can do for a model on this machine, in words."""
+"""Description of the support of a model by a backend on this machine."""
 
 from collections.abc import Mapping
 from typing import Any

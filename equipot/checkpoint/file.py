@@ -50,7 +50,7 @@ logger = logging.getLogger(__name__)
 
 KIND = "potential"
 FEATURES = "domain.features."
-"""What the names of tensors begin with that describe a domain, not a potential."""
+"""Prefix of tensors of the domain of validity."""
 FORMAT_VERSION = 5
 FIRST_WITH_GOLDEN = 4
 """Format version since which every file holds golden outputs."""
@@ -61,7 +61,7 @@ UNITS = {
     "stress": "eV/Å^3, positive in tension",
 }
 TOPIC = "verified"
-"""Where the user's cache remembers models that passed, by backend and machine."""
+"""Topic of the user cache for models that passed, by backend and machine."""
 
 
 SEALED = ("model", "statistics", "units")
@@ -75,7 +75,7 @@ class CheckpointError(ValueError):
 
 
 class GoldenOutputError(CheckpointError):
-    """A potential does not compute what it did when it was saved; says by how much."""
+    """The outputs of a potential differ from its golden outputs."""
 
     def __init__(self, message: str, checks: Sequence[Check] = ()) -> None:
         super().__init__(message)
@@ -94,7 +94,7 @@ def _refuse_old_repulsion(header: dict[str, Any]) -> dict[str, Any]:
 def _without_golden_outputs(header: dict[str, Any]) -> dict[str, Any]:
     if "golden" in header:
         raise CheckpointError(
-            "the file has golden outputs, which its format version does not know: it "
+            "the file has golden outputs, which its format version does not have: it "
             "was edited after it was saved; get a fresh copy"
         )
     return {**header, "golden": None}
@@ -133,7 +133,7 @@ UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
     # Version 5 names the architecture, of which there was one before.
     4: _name_architecture,
 }
-"""How to turn a header of a version into one of the next."""
+"""Conversion of a header to the next format version."""
 
 
 def save_potential(
@@ -279,7 +279,7 @@ def load_potential(
         path: File that training wrote.
         device: ``"auto"`` takes CUDA where there is one, else the CPU.
         dtype: ``"float32"`` or ``"float64"``; by default what it was trained in.
-        backend: Who computes the tensor products; by default as configured. ``"auto"``
+        backend: Tensor-product backend (default: as configured). ``"auto"``
             takes the fastest on this machine.
         verify: Whether to compare the backend with the reference, and the potential
             with its golden outputs.
@@ -287,8 +287,8 @@ def load_potential(
     Raises:
         FileNotFoundError: If there is no file.
         CheckpointError: If it does not hold a potential that this version can use.
-        GoldenOutputError: If it does not compute what it did when it was saved.
-        BackendMismatchError: If the backend does not compute what the reference does.
+        GoldenOutputError: If outputs differ from the golden outputs.
+        BackendMismatchError: If the backend differs from the reference.
         UnsupportedSpecError: If the backend cannot compute the products of the model.
         BackendUnavailableError: If the backend cannot run here.
         ValueError: If device, dtype or backend are unknown.

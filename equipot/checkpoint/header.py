@@ -1,4 +1,4 @@
-"""What the header of a model file says is checked before anything is built from it."""
+"""Validation of the header of a model file before anything is built from it."""
 
 import json
 import math

@@ -32,7 +32,9 @@ def tensor_products(
     channels: Annotated[
         list[int], typer.Option(min=1, help="Channels per degree; repeatable.")
     ] = [32],  # noqa: B006 - typer copies it
-    edges: Annotated[int, typer.Option(min=1, help="Edges of random molecules.")] = 256,
+    edges: Annotated[
+        int, typer.Option(min=1, help="Number of edges of the random molecules.")
+    ] = 256,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads (default: as PyTorch is set).")
     ] = None,

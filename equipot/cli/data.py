@@ -1,4 +1,4 @@
-"""`equipot data`: looks at labeled structures before anything is fitted to them."""
+"""`equipot data`: check and convert labeled data sets."""
 
 from pathlib import Path
 from typing import Annotated
@@ -20,7 +20,7 @@ from equipot.cli.options import (
 )
 
 app = typer.Typer(
-    help="Look at labeled structures before training, and convert sets.",
+    help="Check and convert labeled data sets.",
     no_args_is_help=True,
 )
 
@@ -34,7 +34,8 @@ def _data() -> None:
 @explain_errors
 def check(
     files: Annotated[
-        list[Path], typer.Argument(help="Files in any format of ASE but pickles.")
+        list[Path],
+        typer.Argument(help="Labeled structures, in any format of ASE except pickle."),
     ],
     energy_key: EnergyKey = None,
     forces_key: ForcesKey = None,
@@ -42,7 +43,7 @@ def check(
     virials_key: VirialsKey = None,
     config_type_key: Annotated[
         str | None,
-        typer.Option(help="Name of the group.", show_default="config_type"),
+        typer.Option(help="Key of the group.", show_default="config_type"),
     ] = None,
     energy_unit: EnergyUnit = None,
     forces_unit: ForcesUnit = None,
@@ -51,16 +52,17 @@ def check(
     pooled: Annotated[
         bool,
         typer.Option(
-            "--pooled", help="The files are parts of one set, not train and test."
+            "--pooled",
+            help="Treat all files as one data set, not as training and test sets.",
         ),
     ] = False,
     json: Annotated[
-        Path | None, typer.Option(help="Write the report to this file as well.")
+        Path | None, typer.Option(help="Write the report to this JSON file.")
     ] = None,
 ) -> None:
-    """Find what would silently spoil a training: units, signs, duplicates, gaps.
+    """Check for wrong units and signs, duplicates, missing labels and inconsistencies.
 
-    Exits with status 1 if there is an error.
+    The exit status is 1 if there is an error.
     """
     from rich.console import Console
 
@@ -99,20 +101,20 @@ def check(
 def convert(
     source: Annotated[
         Path,
-        typer.Argument(
-            help="File of NumPy (.npz): rMD17, MD17, or another of molecules."
-        ),
+        typer.Argument(help="NumPy file (.npz) with molecules, such as rMD17 or MD17."),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="File of extended XYZ to write.")
+        Path, typer.Option("--output", "-o", help="Output file, extended XYZ.")
     ],
     energy_unit: Annotated[
         str | None,
-        typer.Option(help="eV, meV, kcal/mol, kJ/mol, Ha or Ry.", show_default="told"),
+        typer.Option(
+            help="eV, meV, kcal/mol, kJ/mol, Ha or Ry.", show_default="from the file"
+        ),
     ] = None,
     length_unit: Annotated[
         str | None,
-        typer.Option(help="Å (or Angstrom), bohr or nm.", show_default="told"),
+        typer.Option(help="Å (or Angstrom), bohr or nm.", show_default="from the file"),
     ] = None,
     forces_unit: Annotated[
         str | None,
@@ -121,16 +123,16 @@ def convert(
     indices: Annotated[
         Path | None,
         typer.Option(
-            help="Text with the numbers of the structures to keep, from 0, such as a "
-            "split of rMD17."
+            help="Text file with the indices of structures to convert, from 0, such "
+            "as a split of rMD17."
         ),
     ] = None,
 ) -> None:
-    """Turn a set of molecules into extended XYZ with energies in eV, forces in eV/Å.
+    """Convert a NumPy data set of molecules to extended XYZ, in eV and eV/Å.
 
-    Entries are found by their usual names: R, coords; z, nuclear_charges; E, energies;
-    F, forces. Units are never guessed: give them, unless the file tells them (e_unit,
-    r_unit) or it is one of rMD17, which is in kcal/mol and Å.
+    Arrays are recognized by their usual names: R, coords; z, nuclear_charges; E,
+    energies; F, forces. Units are never guessed: they must be given, unless the file
+    contains them (e_unit, r_unit) or it is part of rMD17, in kcal/mol and Å.
     """
     from equipot.data.reading.conversion import Units, check_lengths, read_npz_set
     from equipot.storage.frame_file import write_frames
@@ -139,7 +141,7 @@ def convert(
     if output.exists():
         raise ValueError(f"{output} exists already; choose another name")
     if output.suffix not in (".xyz", ".extxyz"):
-        raise ValueError(f"{output} must end with .xyz or .extxyz, to be read again")
+        raise ValueError(f"{output} must end in .xyz or .extxyz")
     chosen = None if indices is None else _integers(indices)
     converted = read_npz_set(
         source, Units(energy_unit, length_unit, forces_unit), chosen
@@ -162,10 +164,10 @@ def convert(
 
 
 def _integers(path: Path) -> list[int]:
-    """Numbers of a text file, one a line or separated by commas."""
+    """Integers of a text file, separated by whitespace or commas."""
     words = path.read_text(encoding="utf-8").replace(",", " ").split()
     if wrong := [word for word in words if not (word.isascii() and word.isdecimal())]:
         raise ValueError(
-            f"{path} must hold numbers of structures, got {wrong[0][:40]!r}"
+            f"{path} must contain indices of structures, got {wrong[0][:40]!r}"
         )
     return [int(word) for word in words]

@@ -1,4 +1,4 @@
-"""`equipot doctor`: what this machine offers, for bug reports and before a long run."""
+"""`equipot doctor`: versions, hardware and backends, for bug reports."""
 
 import os
 import platform
@@ -26,7 +26,7 @@ PACKAGES = (
 
 @explain_errors
 def doctor() -> None:
-    """Show versions, devices, threads and which backends can run here."""
+    """Show versions, devices, threads and available backends."""
     from equipot.system.terminal import in_columns
 
     sections = {
@@ -55,7 +55,7 @@ def versions() -> Iterator[tuple[str, str]]:
 
 
 def processor() -> Iterator[tuple[str, str]]:
-    """Instruction set and threads that PyTorch uses."""
+    """Instruction set and threads of PyTorch."""
     import torch
 
     yield "instructions", torch.backends.cpu.get_cpu_capability()
@@ -70,7 +70,7 @@ def accelerators() -> Iterator[tuple[str, str]]:
     if torch.version.cuda is None:
         yield "cuda", "this build of torch has no CUDA"
     elif not torch.cuda.is_available():
-        yield "cuda", f"torch is built for CUDA {torch.version.cuda}, but finds no GPU"
+        yield "cuda", f"torch is built for CUDA {torch.version.cuda}, but found no GPU"
     else:
         for index in range(torch.cuda.device_count()):
             device = torch.cuda.get_device_properties(index)
@@ -79,7 +79,7 @@ def accelerators() -> Iterator[tuple[str, str]]:
 
 
 def compiled_ops() -> Iterator[tuple[str, str]]:
-    """Libraries of ``cuda_ext/``: what is loaded, or the command that mends it."""
+    """Libraries of ``cuda_ext/``, or the command that builds them."""
     from equipot.ops.library import LIBRARIES, cpu_instruction_set
 
     for device, library in LIBRARIES.items():
@@ -91,7 +91,7 @@ def compiled_ops() -> Iterator[tuple[str, str]]:
             continue
         yield (
             device,
-            f"built from the present sources by {library.manifest['compiler']}",
+            f"built from the current sources by {library.manifest['compiler']}",
         )
         if device == "cpu":
             kernels = ", ".join(library.manifest["isas"])
@@ -99,7 +99,7 @@ def compiled_ops() -> Iterator[tuple[str, str]]:
 
 
 def tensor_products() -> Iterator[tuple[str, str]]:
-    """Tensor-product backends of this installation, and what they lack."""
+    """Tensor-product backends, or why they are not available."""
     import torch
 
     from equipot.storage.user_cache import cache_folder
@@ -110,12 +110,12 @@ def tensor_products() -> Iterator[tuple[str, str]]:
     for name, backend in BACKENDS.items():
         summary = plain((backend.__doc__ or "available").strip().splitlines()[0])
         reason = unavailable(name, device)
-        yield name, summary if reason is None else f"not here: {reason}"
-    yield "auto", f"remembers its choices in {cache_folder()}"
+        yield name, summary if reason is None else f"not available: {reason}"
+    yield "auto", f"fastest backend; choices are cached in {cache_folder()}"
 
 
 def neighbor_lists() -> Iterator[tuple[str, str]]:
-    """Searches for neighbors."""
+    """Neighbor-list backends."""
     from equipot.neighbors import BACKENDS
 
     for name in BACKENDS:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from equipot.hessians import ElasticConstants
     from equipot.workflows.standard_axes import StandardAxes
 
-RELAXED = 1e-5
+RELAXED_FORCE = 1e-5
 """Force in eV/Å to which the crystal is relaxed first."""
 
 VOIGT = ("xx", "yy", "zz", "yz", "xz", "xy")
@@ -31,17 +31,15 @@ VOIGT = ("xx", "yy", "zz", "yz", "xz", "xy")
 @explain_calculations
 def elastic(
     model: Annotated[Path, typer.Argument(help=MODEL_HELP)],
-    structure: Annotated[
-        str, typer.Argument(help="File with the crystal, or FILE@INDEX.")
-    ],
+    structure: Annotated[str, typer.Argument(help="Structure file, or FILE@INDEX.")],
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the numbers to this JSON file.")
+        Path | None, typer.Option("--json", help="Write the results to this JSON file.")
     ] = None,
     relax_first: Annotated[
         bool, typer.Option("--relax/--no-relax", help="Relax the atoms first.")
     ] = True,
     cell: Annotated[
-        bool, typer.Option("--cell", help="Relax the cell first as well.")
+        bool, typer.Option("--cell", help="Relax the cell first, too.")
     ] = False,
     hessian: Hessian = None,
     device: Device = "auto",
@@ -49,10 +47,10 @@ def elastic(
     backend: Backend = None,
     extrapolate: Extrapolate = False,
 ) -> None:
-    """Elastic constants with relaxed ions, moduli, and stability.
+    """Relaxed-ion elastic constants, elastic moduli, mechanical stability.
 
-    The exit status is 1 if the crystal is unstable, or moving all atoms alike costs
-    energy.
+    The exit status is 1 if the crystal is unstable, or if the energy is not invariant
+    under translation.
     """
     from equipot.hessians import elastic_constants
     from equipot.report.workflow_files import write_elastic
@@ -64,7 +62,7 @@ def elastic(
     calculator = given.calculator
     if relax_first or cell:
         atoms = relaxed_first(
-            atoms, calculator, cell=cell, fmax=RELAXED, hessian=hessian
+            atoms, calculator, cell=cell, fmax=RELAXED_FORCE, hessian=hessian
         )
     constants = elastic_constants(calculator.potential, model_graph(calculator, atoms))
     axes = standard_axes(atoms)

@@ -1,4 +1,4 @@
-"""`equipot eos`: energy against volume, and the equation of state that fits it."""
+"""`equipot eos`: energy as a function of volume, and a fitted equation of state."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -19,7 +19,7 @@ from equipot.cli.structures import Backend, Device, Dtype, Extrapolate, Force
 
 
 class Kind(StrEnum):
-    """Equations of state that ASE fits."""
+    """Equations of state of ASE."""
 
     birchmurnaghan = "birchmurnaghan"
     sj = "sj"
@@ -33,7 +33,7 @@ class Kind(StrEnum):
 
 
 class Relaxed(StrEnum):
-    """What relaxes at each volume."""
+    """Degrees of freedom relaxed at each volume."""
 
     nothing = "nothing"
     atoms = "atoms"
@@ -44,25 +44,22 @@ class Relaxed(StrEnum):
 @explain_calculations
 def eos(
     model: Annotated[Path, typer.Argument(help=MODEL_HELP)],
-    structure: Annotated[
-        str, typer.Argument(help="File with the crystal, or FILE@INDEX.")
-    ],
-    output: Annotated[Path, typer.Option(help="Folder for all files.")] = Path("eos"),
+    structure: Annotated[str, typer.Argument(help="Structure file, or FILE@INDEX.")],
+    output: Annotated[Path, typer.Option(help="Output folder.")] = Path("eos"),
     kind: Annotated[
         Kind,
         typer.Option(metavar="NAME", help=f"Equation of state: {', '.join(Kind)}."),
     ] = Kind.birchmurnaghan,
-    points: Annotated[int, typer.Option(help="Volumes.", min=5)] = 11,
+    points: Annotated[int, typer.Option(help="Number of volumes.", min=5)] = 11,
     span: Annotated[
         float,
-        typer.Option(help="Largest change of the volume, as a share of that given."),
+        typer.Option(help="Largest relative change of the volume."),
     ] = 0.06,
     relaxed: Annotated[
         Relaxed,
         typer.Option(
             "--relax",
-            help="What relaxes at each volume; with the shape of the cell, the atoms "
-            "too.",
+            help="Degrees of freedom relaxed at each volume; shape includes the atoms.",
         ),
     ] = Relaxed.shape,
     cell: Annotated[
@@ -76,9 +73,9 @@ def eos(
     backend: Backend = None,
     extrapolate: Extrapolate = False,
 ) -> None:
-    """Scan volumes of a crystal and fit an equation of state.
+    """Equation of state from a scan of the volume.
 
-    A fit whose minimum lies outside of the scan is an error.
+    The exit status is 1 if the fitted minimum lies outside the scan.
     """
     from equipot.report.eos_page import summary
     from equipot.report.workflow_files import write_equation_of_state

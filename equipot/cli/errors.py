@@ -1,4 +1,4 @@
-"""Errors, warnings and notes reach the user as one message each."""
+"""Error, warning and note messages of the commands."""
 
 import errno
 import logging

@@ -1,4 +1,4 @@
-"""`equipot evaluate`: errors of a potential on labelled structures."""
+"""`equipot evaluate`: errors of a potential on labeled structures."""
 
 from pathlib import Path
 from typing import Annotated
@@ -26,10 +26,10 @@ def evaluate(
     model: Annotated[Path, typer.Argument(help=MODEL_HELP)],
     data: Annotated[
         list[Path],
-        typer.Argument(help="Files with structures and labels, in any format of ASE."),
+        typer.Argument(help="Labeled structures, in any format of ASE."),
     ],
     report: Annotated[
-        Path | None, typer.Option(help="Write a report to this HTML file.")
+        Path | None, typer.Option(help="Write an HTML report to this file.")
     ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the errors to this JSON file.")
@@ -38,21 +38,21 @@ def evaluate(
         Path | None, typer.Option(help="Write the predictions to this extxyz file.")
     ] = None,
     device: Annotated[
-        str, typer.Option(help="cpu, cuda, or auto: cuda if there is one.")
+        str, typer.Option(help="cpu, cuda, or auto (cuda if available).")
     ] = "auto",
     dtype: Annotated[
-        str | None, typer.Option(help="float32 or float64; as trained by default.")
+        str | None, typer.Option(help="float32 or float64 (default: as trained).")
     ] = None,
     backend: Annotated[
         str | None,
         typer.Option(
-            help="Who computes tensor products: a backend, or auto for the fastest "
-            "here; as trained by default."
+            help="Tensor-product backend, or auto for the fastest (default: as "
+            "trained)."
         ),
     ] = None,
     hessians: Annotated[
         Path | None,
-        typer.Option(help="Compare Hessians with those in this .npz file."),
+        typer.Option(help="Reference Hessians, a .npz file."),
     ] = None,
     energy_key: EnergyKey = None,
     forces_key: ForcesKey = None,
@@ -63,10 +63,10 @@ def evaluate(
     length_unit: LengthUnit = None,
     stress_unit: StressUnit = None,
 ) -> None:
-    """Compare predictions with labels: tables here, a report with --report.
+    """Errors of predictions on labeled structures.
 
-    Labels have the names that the model was trained with, unless others are given. The
-    exit status is 1 if no structure has a label.
+    Label names default to those of the training. The exit status is 1 if no structure
+    has a label.
     """
     from equipot.report.run import Wanted, run_evaluation
 

@@ -1,4 +1,4 @@
-"""`equipot info`: what a checkpoint says about itself."""
+"""`equipot info`: contents of the header of a model file."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -15,14 +15,14 @@ from equipot.cli.models import MODEL_HELP, model_files
 def info(
     model: Annotated[Path, typer.Argument(help=MODEL_HELP)],
     everything: Annotated[
-        bool, typer.Option("--json", help="Print all that the file says, as JSON.")
+        bool, typer.Option("--json", help="Print the complete header as JSON.")
     ] = False,
     backend: Annotated[
         str | None,
-        typer.Option(help="Say whether it can compute the model here; auto chooses."),
+        typer.Option(help="Check whether this backend supports the model here."),
     ] = None,
 ) -> None:
-    """Show what a model is, what it was trained on, and where it holds."""
+    """Show architecture, training, errors and domain of validity of a model."""
     from equipot.checkpoint.file import read_header
 
     headers = {str(path): read_header(path) for path in model_files(model)}
@@ -54,7 +54,7 @@ def _show(title: str, lines: list[tuple[str, str]]) -> None:
 
 
 def _show_committee(folder: Path, headers: Mapping[str, Mapping[str, Any]]) -> None:
-    """What all members have in common, and in what each of them differs."""
+    """Common entries of all members, then the differences of each member."""
     members = {name: list(describe(header)) for name, header in headers.items()}
     lists = list(members.values())
     common = [line for line in lists[0] if all(line in other for other in lists)]
@@ -65,10 +65,10 @@ def _show_committee(folder: Path, headers: Mapping[str, Mapping[str, Any]]) -> N
 
 
 def describe(header: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """What a reader of a model wants to know first.
+    """Summary of a model.
 
     Args:
-        header: What `equipot.checkpoint.file.read_header` returns.
+        header: From `equipot.checkpoint.file.read_header`.
 
     Yields:
         Title and text of each line.
@@ -105,7 +105,7 @@ def describe(header: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "data", f"{name}  {digest[:16]}"
     sizes = [len(sample["numbers"]) for sample in header["samples"]]
     carried = f"{len(sizes)} structures, {sum(sizes)} atoms" if sizes else "none"
-    yield "carries", f"{carried}, for equipot verify"
+    yield "test structures", f"{carried}, for equipot verify"
     yield "golden outputs", _golden(header["golden"])
     yield "units", ", ".join(f"{k} {v}" for k, v in header["units"].items())
     data = header.get("provenance", {}).get("config", {}).get("data", {})
@@ -138,23 +138,21 @@ def _architecture(model: Mapping[str, Any]) -> str:
 
 
 def _golden(section: Mapping[str, Any] | None) -> str:
-    """What every loading is compared with."""
+    """Golden outputs of the model."""
     if section is None:
-        return "none, as in all files before format 4: edits go unnoticed"
+        return "none, as in all files before format 4: edits are not detected"
     atoms = len(section["values"]["energies"])
-    return (
-        f"{', '.join(section['values'])} of {atoms} atoms, compared when it is loaded"
-    )
+    return f"{', '.join(section['values'])} of {atoms} atoms, checked at loading"
 
 
 def _training(header: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Errors by set; a model that was not trained by `train-potential` has none."""
+    """Errors of each data set; only for models trained by `train-potential`."""
     training = header.get("training")
     if training is None:
         return
     yield "training", _length(header, training)
-    epochs = f"the weights after {training['best_epoch']:.4g} epochs"
-    yield "kept", f"{epochs}, {training['steps']} steps"
+    epochs = f"weights after {training['best_epoch']:.4g} epochs"
+    yield "best model", f"{epochs}, {training['steps']} steps"
     for name, errors in training["errors"].items():
         overall = [(key, groups["overall"]) for key, groups in errors.items()]
         texts = [f"{key} {e['rmse']:.1f} {e['unit']}" for key, e in overall]
@@ -175,11 +173,13 @@ def _length(header: Mapping[str, Any], training: Mapping[str, Any]) -> str:
         case ended if ended == ALL_EPOCHS:
             return text
         case ended if ended == PLANNED_EPOCHS:
-            return f"{text}, stopped by time; the learning rate was fitted to it"
+            return (
+                f"{text}, stopped by the time budget, with the schedule adapted to it"
+            )
         case ended if ended == OUT_OF_TIME:
-            return f"{text}, stopped by time"
+            return f"{text}, stopped by the time budget"
         case None:
-            return f"{text}, stopped before the last"
+            return f"{text}, not finished"
         case ended:
             return f"{text}, stopped early: {ended}"
 

@@ -1,11 +1,11 @@
-"""The command `equipot`; each sub-command has a file of its own."""
+"""The command `equipot`; each subcommand has its own module."""
 
 from typing import Annotated
 
 import typer
 
 from equipot import __version__
-from equipot.cli.analyse import analyse
+from equipot.cli.analyze import analyze
 from equipot.cli.bench import app as bench
 from equipot.cli.data import app as data
 from equipot.cli.doctor import doctor
@@ -23,7 +23,7 @@ from equipot.cli.vibrations import vibrations
 
 app = typer.Typer(
     name="equipot",
-    help="Interatomic potentials that are never silently wrong.",
+    help="Train, evaluate, verify and use E(3)-equivariant interatomic potentials.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_show_locals=False,
@@ -42,7 +42,10 @@ def _equipot(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", is_eager=True, callback=_print_version, help="Show version."
+            "--version",
+            is_eager=True,
+            callback=_print_version,
+            help="Show the version and exit.",
         ),
     ] = False,
 ) -> None:
@@ -55,8 +58,8 @@ app.command()(train)
 app.command()(evaluate)
 app.command()(verify)
 app.command()(md)
-app.command()(analyse)
-app.command("analyze", hidden=True)(analyse)
+app.command()(analyze)
+app.command("analyse", hidden=True)(analyze)
 app.command()(relax)
 app.command()(vibrations)
 app.command()(saddle)

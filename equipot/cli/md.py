@@ -18,17 +18,18 @@ def md(
     config: Annotated[
         Path,
         typer.Argument(
-            help="YAML file, such as configs/demo_md.yaml; relative paths in it start "
-            "at the current folder."
+            help="YAML configuration, such as configs/demo_md.yaml; relative paths in "
+            "it are relative to the current folder."
         ),
     ],
     overrides: Overrides = None,
     output: Annotated[
-        Path | None, typer.Option(help="Folder for all files of the run.")
+        Path | None,
+        typer.Option(help="Output folder (default: `output` of the configuration)."),
     ] = None,
     resume: Resume = False,
 ) -> None:
-    """Run molecular dynamics, or resume it bit for bit."""
+    """Run molecular dynamics, or restart it bit for bit."""
     from equipot.calculators import EquipotCalculator
     from equipot.config.load import load_config
     from equipot.config.md import MDConfig
@@ -63,7 +64,7 @@ def md(
     )
     if len(atoms.calc.models) > 1:
         typer.echo(described_committee(atoms.calc.models))
-    # States record who computed, not that it was left open.
+    # States record the backend in use, not "auto" or null.
     run = run.model_copy(update={"backend": atoms.calc.potential.backend})
     try:
         with (
@@ -90,7 +91,7 @@ def md(
 
 
 def _check_paths(run: "MDConfig", config: Path) -> None:
-    """Say from where a path was followed that leads to nothing."""
+    """Raise an error for a missing file that states the base of relative paths."""
     models = run.model if isinstance(run.model, tuple) else (run.model,)
     named = [("model", path) for path in models]
     named.append(("structure.file", run.structure.file))
@@ -99,7 +100,9 @@ def _check_paths(run: "MDConfig", config: Path) -> None:
             continue
         message = f"{key}: {path}: no such file"
         if not path.is_absolute():
-            message += f"; relative paths start at the current folder, {Path.cwd()}"
+            message += (
+                f"; relative paths are relative to the current folder, {Path.cwd()}"
+            )
             if (beside := config.parent / path).exists():
                 message += f" (there is {beside}, beside the configuration)"
         raise ValueError(message)

@@ -1,4 +1,4 @@
-"""Models as commands take them: a file, a run, or the runs of a committee."""
+"""The MODEL argument of commands: a file, a run, or a committee."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,8 +9,8 @@ if TYPE_CHECKING:
 
 MODEL = "model.safetensors"
 MODEL_HELP = (
-    "Model, a .safetensors file; or the folder of a run; or a folder with the runs "
-    "member_1, member_2, ... of a committee."
+    "Model file (.safetensors), folder of a training run, or folder of a committee "
+    "(member_1, member_2, ...)."
 )
 
 
@@ -52,6 +52,6 @@ def described_committee(models: "Sequence[ModelIdentity]") -> str:
     Args:
         models: Of the members.
     """
-    lines = [f"committee of {len(models)}; results are means of its members:"]
+    lines = [f"committee of {len(models)} members; results are means over the members:"]
     lines += [f"  {model.file}  {model.sha256[:16]}" for model in models]
     return "\n".join(lines)

@@ -16,28 +16,28 @@ Overrides = Annotated[
     typer.Option(
         "--set",
         metavar="KEY=VALUE",
-        help="Change a value of the configuration, such as seed=1 or section.key=2; "
+        help="Override a value of the configuration, such as seed=1 or section.key=2; "
         "repeatable.",
     ),
 ]
 Resume = Annotated[
-    bool, typer.Option("--resume", help="Go on with the run in the output folder.")
+    bool, typer.Option("--resume", help="Continue the run in the output folder.")
 ]
 EnergyKey = Annotated[
     str | None,
-    typer.Option(help="Name of the energy in the files.", show_default="REF_energy"),
+    typer.Option(help="Key of the energy in the files.", show_default="REF_energy"),
 ]
 ForcesKey = Annotated[
     str | None,
-    typer.Option(help="Name of the forces.", show_default="REF_forces"),
+    typer.Option(help="Key of the forces.", show_default="REF_forces"),
 ]
 StressKey = Annotated[
     str | None,
-    typer.Option(help="Name of the stress.", show_default="REF_stress"),
+    typer.Option(help="Key of the stress.", show_default="REF_stress"),
 ]
 VirialsKey = Annotated[
     str | None,
-    typer.Option(help="Name of the virials, if they take the place of the stress."),
+    typer.Option(help="Key of the virials, used instead of the stress."),
 ]
 EnergyUnit = Annotated[
     str | None,
@@ -49,7 +49,7 @@ ForcesUnit = Annotated[
 ]
 LengthUnit = Annotated[
     str | None,
-    typer.Option(help="Unit of positions and cells: Å, bohr, nm.", show_default="Å"),
+    typer.Option(help="Unit of positions and cells: Å, bohr or nm.", show_default="Å"),
 ]
 StressUnit = Annotated[
     str | None,

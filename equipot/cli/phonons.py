@@ -1,4 +1,4 @@
-"""`equipot phonons`: bands, states and heat of a crystal, by phonopy."""
+"""`equipot phonons`: band structure, density of states, thermal properties."""
 
 import re
 from enum import StrEnum
@@ -22,12 +22,12 @@ from equipot.cli.structures import Backend, Device, Dtype, Extrapolate
 if TYPE_CHECKING:
     from equipot.workflows.phonons import Phonons
 
-RELAXED = 1e-4
+RELAXED_FORCE = 1e-4
 """Force in eV/Å to which the crystal is relaxed first."""
 
 
 class Method(StrEnum):
-    """Where force constants come from."""
+    """Method for force constants."""
 
     auto = "auto"
     derivatives = "derivatives"
@@ -39,28 +39,26 @@ class Method(StrEnum):
 def phonons(
     model: Annotated[Path, typer.Argument(help=MODEL_HELP)],
     structure: Annotated[
-        str, typer.Argument(help="File with the unit cell, or FILE@INDEX.")
+        str, typer.Argument(help="Structure file with the unit cell, or FILE@INDEX.")
     ],
-    output: Annotated[Path, typer.Option(help="Folder for all files.")] = Path(
-        "phonons"
-    ),
+    output: Annotated[Path, typer.Option(help="Output folder.")] = Path("phonons"),
     supercell: Annotated[
         str | None,
         typer.Option(
             metavar="N | N,N,N",
-            help="Copies along the three lattice vectors of the file: 2, 2,2,2 or "
-            "2x2x2.",
-            show_default="enough for a sphere of the cutoff",
+            help="Repetitions along the three lattice vectors: 2, 2,2,2 or 2x2x2.",
+            show_default="contains a sphere of the cutoff radius",
         ),
     ] = None,
     method: Annotated[
-        Method, typer.Option(help="Of force constants; auto takes the cheaper one.")
+        Method,
+        typer.Option(help="Method for force constants; auto is the cheaper one."),
     ] = Method.auto,
     relax_first: Annotated[
         bool, typer.Option("--relax/--no-relax", help="Relax the atoms first.")
     ] = True,
     cell: Annotated[
-        bool, typer.Option("--cell", help="Relax the cell first as well.")
+        bool, typer.Option("--cell", help="Relax the cell first, too.")
     ] = False,
     hessian: Hessian = None,
     device: Device = "auto",
@@ -68,9 +66,9 @@ def phonons(
     backend: Backend = None,
     extrapolate: Extrapolate = False,
 ) -> None:
-    """Phonon bands, density of states and thermal properties of a crystal.
+    """Phonon band structure, density of states and thermal properties.
 
-    The exit status is 1 if moving all atoms alike has a frequency.
+    The exit status is 1 if the acoustic modes at Γ have a finite frequency.
     """
     from equipot.report.phonon_page import doubts, stability
     from equipot.report.workflow_files import write_phonons
@@ -84,7 +82,7 @@ def phonons(
     atoms, calculator = given.crystal("phonons"), given.calculator
     if relax_first or cell:
         atoms = relaxed_first(
-            atoms, calculator, cell=cell, fmax=RELAXED, hessian=hessian
+            atoms, calculator, cell=cell, fmax=RELAXED_FORCE, hessian=hessian
         )
     copies = wanted or supercell_around(atoms, calculator.potential.cutoff)
     with collected_warnings() as warnings:

@@ -1,4 +1,4 @@
-"""`equipot relax`: to the nearest minimum, with the model's Hessian as first guess."""
+"""`equipot relax`: geometry optimization with an exact initial Hessian."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,51 +19,51 @@ if TYPE_CHECKING:
 @explain_calculations
 def relax(
     model: Annotated[Path, typer.Argument(help=MODEL_HELP)],
-    structure: Annotated[
-        str, typer.Argument(help="File with the structure, or FILE@INDEX.")
-    ],
+    structure: Annotated[str, typer.Argument(help="Structure file, or FILE@INDEX.")],
     output: Annotated[
-        Path, typer.Option(help="File for the relaxed structure, extended XYZ.")
+        Path, typer.Option(help="Output file of the relaxed structure, extended XYZ.")
     ] = Path("relaxed.xyz"),
     cell: Annotated[
         bool,
         typer.Option(
-            "--cell", help="Relax the cell as well, along its periodic directions."
+            "--cell", help="Relax the cell, too, along its periodic directions."
         ),
     ] = False,
     cell_mask: Annotated[
         str | None,
         typer.Option(
-            help="Strains of the cell that may change: some of xx,yy,zz,yz,xz,xy in "
-            "Cartesian axes; or hydrostatic; or shape, which keeps the volume.",
+            help="Strain components to relax: some of xx,yy,zz,yz,xz,xy in Cartesian "
+            "axes; hydrostatic; or shape (constant volume).",
             show_default="all",
         ),
     ] = None,
     pressure: Annotated[
-        float, typer.Option(help="On the cell, in GPa; needs --cell.")
+        float, typer.Option(help="External pressure in GPa; needs --cell.")
     ] = 0.0,
     fix_symmetry: Annotated[
-        bool, typer.Option("--fix-symmetry", help="Keep the space group.")
+        bool, typer.Option("--fix-symmetry", help="Preserve the space group.")
     ] = False,
     symmetry_tolerance: Annotated[
-        float, typer.Option(help="For --fix-symmetry, in Å.", min=1e-6)
+        float, typer.Option(help="Tolerance of --fix-symmetry in Å.", min=1e-6)
     ] = 0.01,
     trajectory: Annotated[
         Path | None,
-        typer.Option(help="File for all steps with their forces, extended XYZ."),
+        typer.Option(help="Output file of all steps with forces, extended XYZ."),
     ] = None,
     fmax: Force = 1e-3,
-    max_steps: Annotated[int, typer.Option(help="Most steps.", min=0)] = 500,
+    max_steps: Annotated[
+        int, typer.Option(help="Maximum number of steps.", min=0)
+    ] = 500,
     hessian: Hessian = None,
     device: Device = "auto",
     dtype: Dtype = "float64",
     backend: Backend = None,
     extrapolate: Extrapolate = False,
 ) -> None:
-    """Relax a structure by BFGS that starts from the model's Hessian.
+    """Relax a structure by BFGS with the exact initial Hessian.
 
-    Beyond 100 atoms L-BFGS takes its place, unless --hessian is given. The exit status
-    is 1 if forces are still larger than asked for.
+    Structures of more than 100 atoms use L-BFGS, unless --hessian is given. The exit
+    status is 1 if the relaxation does not converge.
     """
     from equipot.report.workflow_files import write_relaxation
 

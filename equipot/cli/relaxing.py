@@ -1,4 +1,4 @@
-"""Relaxations as the commands run them: with progress, and in words."""
+"""Relaxation with progress output, shared by the commands."""
 
 import time
 from pathlib import Path
@@ -17,37 +17,36 @@ if TYPE_CHECKING:
     from equipot.workflows import Relaxation
     from equipot.workflows.relax import RelaxationStep
 
-SECONDS = 3.0
+PROGRESS_INTERVAL_SECONDS = 3.0
 """Between two lines of progress."""
 
-MANY = 50
-"""Atoms whose Hessian takes long enough to be announced."""
+ATOMS_OF_SLOW_HESSIAN = 50
+"""Number of atoms above which the start of a Hessian is printed."""
 
-DRIFT = 1e-4
-"""Net force for each atom in eV/Å beyond which the energy depends on where the
-structure is."""
+MAX_NET_FORCE = 1e-4
+"""Net force per atom in eV/Å above which translational invariance is broken."""
 
 Hessian = Annotated[
     bool | None,
     typer.Option(
         "--hessian/--no-hessian",
-        help="Whether relaxing starts from the Hessian of the model.",
-        show_default="up to 100 atoms; beyond, L-BFGS without it",
+        help="Start the relaxation from the exact Hessian.",
+        show_default="up to 100 atoms; L-BFGS for more",
     ),
 ]
 
 
 class Progress:
-    """Lines on standard error, not more than one every few seconds."""
+    """Progress lines on standard error, one every few seconds at most."""
 
     def __init__(self) -> None:
         self._start = self._last = time.monotonic()
 
     def hessian(self, done: int, of: int) -> None:
-        """Say how far a Hessian is."""
+        """Print the progress of a Hessian."""
         if done == 0:
             self._start = time.monotonic()
-            if of > MANY:
+            if of > ATOMS_OF_SLOW_HESSIAN:
                 self._say(f"Hessian of {of} atoms: {3 * of} derivatives of the forces")
         elapsed = time.monotonic() - self._start
         if 0 < done < of and self._due():
@@ -55,7 +54,7 @@ class Progress:
             self._say(f"Hessian: {done} of {of} atoms, about {left:.0f} s left")
 
     def step(self, step: "RelaxationStep") -> None:
-        """Say how far a relaxation is."""
+        """Print the progress of a relaxation."""
         if self._due():
             self._say(
                 f"step {step.number}: energy {step.energy:.6f} eV, largest force "
@@ -63,12 +62,12 @@ class Progress:
             )
 
     def volume(self, done: int, of: int) -> None:
-        """Say how far a scan of volumes is."""
+        """Print the progress of a volume scan."""
         if self._due():
             self._say(f"{done} of {of} volumes")
 
     def _due(self) -> bool:
-        return time.monotonic() - self._last >= SECONDS
+        return time.monotonic() - self._last >= PROGRESS_INTERVAL_SECONDS
 
     def _say(self, text: str) -> None:
         self._last = time.monotonic()
@@ -84,15 +83,14 @@ def run_relaxation(
     origin: "Origin | None" = None,
     **options: Any,
 ) -> "Relaxation":
-    """Relax a structure, saying how far that is.
+    """Relax a structure and print the progress.
 
     Args:
         atoms: Start.
         calculator: Of the model.
-        hessian: Whether to start from its Hessian; if None, unless there are many
-            atoms.
+        hessian: Whether to start from the exact Hessian (default: for few atoms).
         trajectory: File for all steps, extended XYZ.
-        origin: What made them.
+        origin: Provenance.
         options: Of `equipot.workflows.relax`.
     """
     from equipot.workflows import model_hessian, relax
@@ -113,7 +111,7 @@ def run_relaxation(
     result = relax(start, second, observer=observe, **options)
     for note in result.notes:
         typer.secho(f"note: {note}", dim=True, err=True)
-    if result.net_force > DRIFT:
+    if result.net_force > MAX_NET_FORCE:
         print_warnings([_drifts(result)])
     return result
 
@@ -165,14 +163,14 @@ def relaxed_first(
 
 def _drifts(result: "Relaxation") -> str:
     return (
-        f"forces sum up to {result.net_force:.2g} eV/Å for each atom, so the energy "
-        "changes when all atoms move alike: this is no minimum of a potential that is "
-        "the same everywhere; see `equipot verify`"
+        f"the net force is {result.net_force:.2g} eV/Å per atom: the energy is not "
+        "invariant under translation, and the structure is not a true minimum; see "
+        "`equipot verify`"
     )
 
 
 class _Trajectory:
-    """Extended XYZ that grows by a frame at each step."""
+    """Extended XYZ file, extended by one frame per step."""
 
     def __init__(self, path: Path, origin: "Origin | None") -> None:
         if path.suffix.lower() not in {".xyz", ".extxyz"}:

@@ -1,4 +1,4 @@
-"""`equipot saddle`: a transition state, verified, with the path through it."""
+"""`equipot saddle`: transition state and intrinsic reaction coordinate."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -28,39 +28,37 @@ def saddle(
     structure: Annotated[
         str,
         typer.Argument(
-            help="Guess of the transition state, or one of two minima; FILE or "
+            help="Initial guess of the transition state, or one of two minima; FILE or "
             "FILE@INDEX."
         ),
     ],
     other: Annotated[
         str | None,
-        typer.Argument(help="The other minimum, its atoms in the same order."),
+        typer.Argument(help="The other minimum, with the same order of atoms."),
     ] = None,
-    output: Annotated[Path, typer.Option(help="Folder for all files.")] = Path(
-        "saddle"
-    ),
+    output: Annotated[Path, typer.Option(help="Output folder.")] = Path("saddle"),
     images: Annotated[
         int,
         typer.Option(
-            help="Images of the band between two minima, ends included.", min=3
+            help="Images of the band between two minima, including the ends.", min=3
         ),
     ] = 9,
     fmax: Force = 1e-3,
     max_steps: Annotated[
-        int, typer.Option(help="Most steps of the search for the saddle point.", min=1)
+        int, typer.Option(help="Maximum number of steps of the saddle search.", min=1)
     ] = 100,
     step: Annotated[
         float,
-        typer.Option(help="Length of a step of the path, in Å amu^1/2.", min=1e-3),
+        typer.Option(help="Step length of the reaction path in Å amu^1/2.", min=1e-3),
     ] = 0.1,
     path_steps: Annotated[
-        int, typer.Option(help="Most steps of the path to each side.", min=1)
+        int, typer.Option(help="Maximum number of path steps on each side.", min=1)
     ] = 150,
     path_tolerance: Annotated[
         float,
         typer.Option(
-            help="Share of the drop from the saddle point to a minimum that may be "
-            "left where the path ends.",
+            help="End of the path: remaining fraction of the energy difference between "
+            "saddle point and minimum.",
             min=1e-6,
             max=0.5,
         ),
@@ -70,11 +68,11 @@ def saddle(
     backend: Backend = None,
     extrapolate: Extrapolate = False,
 ) -> None:
-    """Find a transition state and follow it down to both sides.
+    """Transition state and reaction path to both minima.
 
-    The exit status is 1 unless it has exactly one imaginary mode and both sides of its
-    path arrive in minima that differ. The two minima may be given in any images of a
-    periodic cell; the shortest way from one to the other is taken.
+    The exit status is 1 unless the saddle point has exactly one imaginary mode and the
+    path connects two different minima. Atoms of the two given minima are matched by
+    the nearest periodic images.
     """
     from equipot.report.reaction_page import verdict
     from equipot.report.workflow_files import write_reaction

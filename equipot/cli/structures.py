@@ -11,24 +11,23 @@ if TYPE_CHECKING:
 
 Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: cuda if there is one.")]
 Dtype = Annotated[
-    str, typer.Option(help="float32 or float64; second derivatives like float64.")
+    str, typer.Option(help="float32 or float64, recommended for second derivatives.")
 ]
 Backend = Annotated[
     str | None,
     typer.Option(
-        help="Who computes tensor products: a backend, or auto for the fastest here; "
-        "as trained by default."
+        help="Tensor-product backend, or auto for the fastest (default: as trained)."
     ),
 ]
 Extrapolate = Annotated[
     bool,
     typer.Option(
         "--extrapolate",
-        help="Warn, do not stop, beyond what the model was trained on.",
+        help="Warn outside the domain of the training set instead of stopping.",
     ),
 ]
 Force = Annotated[
-    float, typer.Option("--fmax", min=1e-8, help="Force to relax to, in eV/Å.")
+    float, typer.Option("--fmax", min=1e-8, help="Force convergence threshold in eV/Å.")
 ]
 
 
@@ -57,8 +56,8 @@ def read_structure(source: str) -> "Atoms":
     path, index = split_index(Path(source))
     if path.suffix == ".safetensors":
         raise ValueError(
-            f"{path} is a model, expected a file with a structure: the order is MODEL "
-            "STRUCTURE"
+            f"{path} is a model, expected a structure file: the order of arguments is "
+            "MODEL STRUCTURE"
         )
     found = read_frame(path, index)
     if found is None:

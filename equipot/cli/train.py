@@ -23,31 +23,28 @@ def train(
     config: Annotated[
         Path,
         typer.Argument(
-            help="YAML file, such as configs/demo.yaml. Its data.root, and files "
-            "without one, are relative to the folder the command is started in."
+            help="YAML configuration, such as configs/demo.yaml. data.root, and data "
+            "files without it, are relative to the current folder."
         ),
     ],
     overrides: Overrides = None,
     output: Annotated[
         Path | None,
-        typer.Option(
-            help="Folder of the run, relative to the folder the command is started "
-            "in; runs/NAME_OF_CONFIG by default."
-        ),
+        typer.Option(help="Output folder (default: runs/NAME_OF_CONFIG)."),
     ] = None,
     members: Annotated[
         int | None,
         typer.Option(
             min=2,
-            help="Train a committee of so many models, one after the other, in folders "
+            help="Train a committee with this number of members, in the subfolders "
             "member_1, member_2, ... of the output folder.",
         ),
     ] = None,
     resume: Resume = False,
 ) -> None:
-    """Train a potential on labeled structures, test it, and verify it.
+    """Train, test and verify a potential.
 
-    The exit status is 1 if a model fails a check of equipot verify.
+    The exit status is 1 if the model fails a check of equipot verify.
     """
     from equipot.config.load import load_config
     from equipot.config.train import TrainConfig
@@ -69,9 +66,9 @@ def train(
         raise typer.Exit(INTERRUPTED)
     models = ", ".join(str(result.directory.best) for result in results)
     typer.echo(
-        f"committee: {directory}\nuse the folder as the model of equipot evaluate and "
-        f"others, and `model: [{models}]` in the configuration of equipot md; in "
-        "Python give the list to EquipotCalculator: forces then come with their spread"
+        f"committee: {directory}\nThe commands accept this folder as MODEL; in the "
+        f"configuration of equipot md, use `model: [{models}]`; in Python, pass the "
+        "list to EquipotCalculator. Forces then come with a standard deviation"
     )
     _check_verified(results)
 
@@ -83,7 +80,7 @@ def _finish(result: "TrainingResult") -> None:
     files = result.directory
     typer.echo(f"model: {files.best}\nerrors: {files.metrics}\nlog: {files.log}")
     if result.certificate is not None:
-        typer.echo(f"certificate: {files.certificate}")
+        typer.echo(f"verification: {files.certificate}")
     _check_verified([result])
 
 
@@ -96,8 +93,8 @@ def _check_verified(results: "list[TrainingResult]") -> None:
     ]
     for file in failed:
         typer.echo(
-            f"the model failed its verification, see {file}: do not use it before you "
-            "know why",
+            f"the model failed its verification, see {file}: do not use it before the "
+            "cause is known",
             err=True,
         )
     if failed:

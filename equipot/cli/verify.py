@@ -1,4 +1,4 @@
-"""`equipot verify`: whether a model is computed right on this machine."""
+"""`equipot verify`: checks of a model and its backends on this machine."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,36 +15,37 @@ def verify(
     structures: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="Files with structures, in any format of ASE; by default those that "
-            "the model carries."
+            help="Structure files, in any format of ASE (default: the structures "
+            "stored in the model file)."
         ),
     ] = None,
     backend: Annotated[
         str | None,
-        typer.Option(help="Backend to verify; by default all that support the model."),
+        typer.Option(help="Backend to verify (default: all supported ones)."),
     ] = None,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the numbers to this JSON file.")
+        Path | None, typer.Option("--json", help="Write all results to this JSON file.")
     ] = None,
     report: Annotated[
-        Path | None, typer.Option(help="Write a report to this HTML file.")
+        Path | None, typer.Option(help="Write an HTML report to this file.")
     ] = None,
     device: Annotated[
-        str, typer.Option(help="cpu, cuda, or auto: cuda if there is one.")
+        str, typer.Option(help="cpu, cuda, or auto (cuda if available).")
     ] = "auto",
     dtype: Annotated[
-        str | None, typer.Option(help="float32 or float64; as trained by default.")
+        str | None, typer.Option(help="float32 or float64 (default: as trained).")
     ] = None,
     thorough: Annotated[
         bool,
         typer.Option(
-            "--thorough", help="Look at more of everything; takes many minutes."
+            "--thorough",
+            help="More structures, seeds and repetitions; takes many minutes.",
         ),
     ] = False,
 ) -> None:
-    """Probe a model, compare backends with the reference, derivatives with differences.
+    """Check symmetries, derivatives, smoothness and backends of a model.
 
-    The exit status is 0 if everything agrees and 1 if anything does not.
+    The exit status is 0 if all checks pass and 1 otherwise.
     """
     from equipot.report import verification
 

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from equipot.workflows import Vibrations
     from equipot.workflows.thermochemistry import Thermochemistry
 
-RELAXED = 1e-4
+RELAXED_FORCE = 1e-4
 """Force in eV/Å to which the structure is relaxed first."""
 
-BAR = 1e5
+PASCAL_PER_BAR = 1e5
 """Standard pressure in Pa."""
 
 
@@ -31,26 +31,21 @@ BAR = 1e5
 @explain_calculations
 def vibrations(
     model: Annotated[Path, typer.Argument(help=MODEL_HELP)],
-    structure: Annotated[
-        str, typer.Argument(help="File with the structure, or FILE@INDEX.")
-    ],
-    output: Annotated[Path, typer.Option(help="Folder for all files.")] = Path(
-        "vibrations"
-    ),
+    structure: Annotated[str, typer.Argument(help="Structure file, or FILE@INDEX.")],
+    output: Annotated[Path, typer.Option(help="Output folder.")] = Path("vibrations"),
     relax_first: Annotated[
         bool, typer.Option("--relax/--no-relax", help="Relax the structure first.")
     ] = True,
     temperature: Annotated[
-        float, typer.Option(help="Temperature of the thermochemistry, in K.", min=1e-3)
+        float, typer.Option(help="Temperature in K.", min=1e-3)
     ] = 298.15,
     pressure: Annotated[
-        float, typer.Option(help="Pressure of the ideal gas, in Pa.", min=1e-9)
-    ] = BAR,
+        float, typer.Option(help="Pressure in Pa.", min=1e-9)
+    ] = PASCAL_PER_BAR,
     symmetry_number: Annotated[
         int | None,
         typer.Option(
-            help="Rotational symmetry number of the molecule (default: found from the "
-            "structure).",
+            help="Rotational symmetry number (default: detected from the structure).",
             min=1,
         ),
     ] = None,
@@ -62,7 +57,7 @@ def vibrations(
         bool,
         typer.Option(
             "--quasi-rrho",
-            help="Entropies of modes below 100 cm-1 as of free rotors (Grimme 2012).",
+            help="Free-rotor entropy of modes below 100 cm-1 (Grimme 2012).",
         ),
     ] = False,
     device: Device = "auto",
@@ -70,11 +65,11 @@ def vibrations(
     backend: Backend = None,
     extrapolate: Extrapolate = False,
 ) -> None:
-    """Frequencies, zero-point energy, thermochemistry, and modes that move.
+    """Vibrational frequencies, zero-point energy and thermochemistry.
 
-    Masses are those of the file where it has them. The exit status is 1 where a free
-    energy is undefined: modes that cannot be told from motions without energy, more
-    than one imaginary mode, or several molecules that do not interact.
+    Masses of the structure file are used if it has any. The exit status is 1 if the
+    free energy is undefined: vibrations are not separable from translation and
+    rotation, more than one mode is imaginary, or molecules do not interact.
     """
     from equipot.report.vibration_page import summary
     from equipot.report.workflow_files import write_vibrations
@@ -85,7 +80,9 @@ def vibrations(
     thermal = None
     with collected_warnings() as warnings:
         if relax_first:
-            atoms = relaxed_first(atoms, given.calculator, fmax=RELAXED, required=False)
+            atoms = relaxed_first(
+                atoms, given.calculator, fmax=RELAXED_FORCE, required=False
+            )
         modes = normal_modes(atoms, given.hessian)
         for remark in modes.remarks:
             warn(remark, stacklevel=2)
@@ -125,7 +122,7 @@ def _print_modes(modes: "Vibrations", summary: str) -> None:
         ),
         1,
     ):
-        mark = "   not told from zero" if unresolved else ""
+        mark = "   indistinguishable from zero" if unresolved else ""
         typer.echo(f"{n:6d}{nu:10.2f}{thz:10.3f}{mass:12.3f}{mark}")
     if modes.rigid is not None and len(modes.rigid_frequencies):
         worst = abs(modes.rigid_frequencies).max()
@@ -156,7 +153,7 @@ def _thermochemistry(
             multiplicity=multiplicity,
             quasi_rrho=quasi_rrho,
         )
-    if symmetry_number is not None or pressure != BAR:
+    if symmetry_number is not None or pressure != PASCAL_PER_BAR:
         warn(
             "a symmetry number or pressure is that of a gas; this structure is "
             "periodic or has fixed atoms, so they have no effect",

@@ -1,4 +1,4 @@
-"""What all sections of a configuration share."""
+"""Base class of configuration sections."""
 
 from pydantic import BaseModel, ConfigDict
 

@@ -1,4 +1,4 @@
-"""What a key accepts, in words: one sentence in the place of an error per form."""
+"""Error messages for keys that accept several types."""
 
 import types
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Files to learn from, and the names of the labels in them."""
+"""Data files, and the keys of their labels."""
 
 from collections.abc import Callable, Container, Iterable
 from pathlib import Path
@@ -29,14 +29,14 @@ REFERENCE_NAMES = {
     "isolated": "isolated_atoms",
     "average": "least_squares",
 }
-"""What other programs call the sources of reference energies."""
+"""Names of sources of reference energies in other programs."""
 
 
 class KeysConfig(Config):
-    """Names of the labels in the files; null for a label that is not to be used.
+    """Keys of the labels in the files; null for a label that is not used.
 
-    A default that the files lack means that the label is absent. A name that is written
-    in the configuration must be in the files, so that a misspelt one is an error.
+    A label is absent if the files lack its default key. A key in the configuration must
+    be in the files, so that a misspelled one is an error.
     """
 
     energy: Key = Field(
@@ -55,12 +55,12 @@ class KeysConfig(Config):
         None,
         validation_alias=AliasChoices("virials", "virial", "virials_key", "virial_key"),
     )
-    """Virial in eV; becomes the stress -virial/volume. Takes the place of `stress`."""
+    """Virial in eV, converted to the stress -virial/volume; replaces `stress`."""
     hessian: Key = Field(
         "REF_hessian", validation_alias=AliasChoices("hessian", "hessian_key")
     )
-    """Second derivatives in eV/Å^2, row and column (atom, xyz): the numbers, or the
-    name of an entry of the file that `data.hessians` gives."""
+    """Hessian in eV/Å^2, rows and columns ordered (atom, xyz): the values, or the name
+    of an array in the file of `data.hessians`."""
     config_type: Key = Field(
         "config_type",
         validation_alias=AliasChoices("config_type", "config_type_key"),
@@ -69,9 +69,9 @@ class KeysConfig(Config):
     weight: Key = Field(
         "config_weight", validation_alias=AliasChoices("weight", "weight_key")
     )
-    """Factor of a structure in the loss; with 0 it is left out of everything.
-    ``config_energy_weight``, ``config_forces_weight``, ``config_stress_weight`` beside
-    it hold for one label; null ignores them all."""
+    """Weight of a structure in the loss; structures of weight 0 are not used.
+    ``config_energy_weight``, ``config_forces_weight`` and ``config_stress_weight`` are
+    weights of single labels; null ignores all of them."""
 
     @model_validator(mode="after")
     def _one_source_of_stress(self) -> "KeysConfig":
@@ -84,7 +84,7 @@ class KeysConfig(Config):
 
     @property
     def named(self) -> dict[str, str]:
-        """Labels whose key the configuration spells out: these must be in the files."""
+        """Labels with a key in the configuration, which must be in the files."""
         return {
             label: key
             for label in (*LABELS, "weight")
@@ -118,43 +118,43 @@ class KeysConfig(Config):
 
 
 class DataConfig(Config):
-    """Which structures to learn from, to select by, and to test on.
+    """Training, validation and test data.
 
-    Paths are relative to `root`; a relative `root`, or none, is relative to the folder
-    that the command is started in.
+    Paths are relative to `root`; a relative `root`, or none, is relative to the current
+    folder.
     """
 
     root: Path | None = None
-    """Folder that holds the files."""
+    """Folder of the files."""
     train: Annotated[list[str], Field(min_length=1)]
-    """Files to learn from: extended XYZ or another format of ASE; docs/inputs.md."""
+    """Training files: extended XYZ or another format of ASE; see docs/inputs.md."""
     valid: list[str] | Fraction | Number = 0.1
-    """Files to select by, or how many structures of `train`: a number or a fraction."""
+    """Validation files, or a number or fraction of structures split off `train`."""
     test: dict[str, list[str]] = Field(default_factory=dict)
-    """Files to test on by name of the set; a list gives a set per file."""
+    """Test files by name of the test set; a list defines one set per file."""
     keys: KeysConfig = KeysConfig()
-    """Names of the labels in the files."""
+    """Keys of the labels in the files."""
     units: UnitsConfig = UnitsConfig()
-    """Units of the files, where they are not those of the package."""
+    """Units of the labels in the files."""
     hessians: dict[str, str] = Field(default_factory=dict)
-    """File of NumPy (.npz) with the Hessians of a file of structures, by the latter.
+    """NumPy file (.npz) with the Hessians of a structure file, by name of the latter.
 
-    An entry belongs to the structure that names it under `keys.hessian`, else to the
-    frame of its number, counted from 0: ``000`` or ``0`` to the first."""
+    An array belongs to the structure that names it under `keys.hessian`, otherwise to
+    the frame of that index, from 0: ``000`` or ``0`` is the first."""
     reference_energies: (
         Literal["auto", "isolated_atoms", "least_squares", "none"] | dict[str, float]
     ) = Field("auto", validation_alias=AliasChoices("reference_energies", "E0s"))
-    """Energies of the elements in eV that the model starts from; "auto" takes rows of
-    isolated atoms where there are any, else a least-squares fit. Elements are given by
+    """Reference energies of the elements in eV; "auto" uses isolated atoms in the
+    training set if there are any, otherwise a least-squares fit. Elements are given by
     symbol or atomic number: ``{Cu: -3.5, 79: -2.9}``."""
     weights: dict[str, NonNegativeFloat] = Field(
         default_factory=dict,
         validation_alias=AliasChoices("weights", "config_type_weights"),
     )
-    """Factors in the loss by `config_type`; 1 for groups that are left out, and groups
-    of 0 are left out of training and validation."""
+    """Weights in the loss by `config_type` (default: 1); groups of weight 0 are not
+    used in training and validation."""
     split_seed: NonNegativeInt | None = None
-    """Seed of the split; that of the run if left out."""
+    """Random seed of the split (default: seed of the run)."""
 
     @model_validator(mode="before")
     @classmethod
@@ -243,7 +243,7 @@ class DataConfig(Config):
         }
 
     def path(self, file: str) -> Path:
-        """Where a file of `train`, `valid` or `test` is."""
+        """Path of a file of `train`, `valid` or `test`."""
         return Path(file) if self.root is None else self.root / file
 
 

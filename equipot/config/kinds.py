@@ -10,7 +10,7 @@ KINDS = {
         {"structure", "ensemble", "steps", "timestep", "velocities"},
     ),
 }
-"""What each command reads, and keys that no other command knows."""
+"""Schema of each command, and keys that are unique to it."""
 
 
 def meant_for_another_command(

@@ -59,9 +59,9 @@ LOWER_CASE: Final = {"bohr", "nm", "kcal", "mol", "kbar", "bar"}
 class UnitsConfig(Config):
     """Units of the labels in the files, which are converted on reading.
 
-    Stated units that chemistry contradicts are an error. A stated unit of energy or
-    length says nothing about forces and stress: state theirs as well. Hessians are in
-    eV/Å^2 always.
+    Units that are physically implausible for the data are an error. Units of forces and
+    stress are not derived from those of energy and length: give them, too. Hessians are
+    always in eV/Å^2.
     """
 
     energy: EnergyUnit = Field("eV")
@@ -71,7 +71,7 @@ class UnitsConfig(Config):
     length: LengthUnit = Field("Å")
     """Unit of positions and cells."""
     stress: StressUnit = Field("eV/Å^3")
-    """Unit of stress, which is positive in tension in any unit."""
+    """Unit of stress; tension is positive in every unit."""
 
     @field_validator("energy", "forces", "length", "stress", mode="before")
     @classmethod

@@ -23,9 +23,9 @@ C = TypeVar("C", bound=BaseModel)
 
 TEXT = f"{TAG}str"
 """Tag of a text."""
-LARGEST = 2**17
+MAX_NODES = 2**17
 """Bytes of a configuration, and values in it when aliases are followed."""
-DEEPEST = 50
+MAX_DEPTH = 50
 """Sections within sections."""
 LONGEST_TEXT = 4096
 """Characters of a value: the longest path."""
@@ -102,9 +102,12 @@ class _Loader(PlainLoader):
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """Compose a node; refuse depth before the parser has followed all of it."""
         self._depth += 1
-        if self._depth > DEEPEST:
+        if self._depth > MAX_DEPTH:
             raise yaml.constructor.ConstructorError(
-                None, None, f"more than {DEEPEST} levels", self.peek_event().start_mark
+                None,
+                None,
+                f"more than {MAX_DEPTH} levels",
+                self.peek_event().start_mark,
             )
         node = super().compose_node(parent, index)
         self._depth -= 1
@@ -152,17 +155,17 @@ class _Loader(PlainLoader):
 def _expanded_size(node: yaml.Node, sizes: dict[int, int]) -> int:
     """Nodes of a tree after aliases have been replaced by what they stand for."""
     if id(node) not in sizes:
-        sizes[id(node)] = LARGEST  # for an alias within what it stands for
+        sizes[id(node)] = MAX_NODES  # for an alias within what it stands for
         children = node.value if isinstance(node, yaml.CollectionNode) else []
         if isinstance(node, yaml.MappingNode):
             children = [child for pair in node.value for child in pair]
         total = 1 + sum(_expanded_size(child, sizes) for child in children)
         sizes[id(node)] = total
-    if sizes[id(node)] >= LARGEST:
+    if sizes[id(node)] >= MAX_NODES:
         raise yaml.constructor.ConstructorError(
             None,
             None,
-            f"aliases stand for themselves, or for more than {LARGEST} values",
+            f"aliases stand for themselves, or for more than {MAX_NODES} values",
             node.start_mark,
         )
     return sizes[id(node)]
@@ -174,8 +177,8 @@ def _parse(text: str) -> Any:
     Raises:
         ValueError: If it is none, or one that no configuration has; says why.
     """
-    if len(text) > LARGEST:
-        raise ValueError(f"{len(text)} characters, expected at most {LARGEST}")
+    if len(text) > MAX_NODES:
+        raise ValueError(f"{len(text)} characters, expected at most {MAX_NODES}")
     try:
         return yaml.load(text, _Loader)
     except yaml.YAMLError as error:
@@ -200,8 +203,8 @@ def _read_mapping(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ConfigError(f"{located(path)}: there is no such configuration file")
     try:
-        if (size := path.stat().st_size) > LARGEST:
-            raise ValueError(f"{size} bytes, expected at most {LARGEST}")
+        if (size := path.stat().st_size) > MAX_NODES:
+            raise ValueError(f"{size} bytes, expected at most {MAX_NODES}")
         tree = _parse(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ConfigError(f"{path}: not valid YAML: {error}") from error
@@ -219,7 +222,7 @@ def _apply(tree: dict[str, Any], override: str) -> str:
     """Edit the tree in place and return the path that was set."""
     key, equals, text = override.partition("=")
     names = key.strip().split(".")
-    if not equals or not all(names) or len(names) > DEEPEST or not key.isprintable():
+    if not equals or not all(names) or len(names) > MAX_DEPTH or not key.isprintable():
         raise ConfigError(
             f"--set {_cut(override)}: expected section.key=value, such as "
             "training.optimizer.lr=0.001"
@@ -352,7 +355,7 @@ def _message(detail: ErrorDetails, names: list[str], siblings: list[str]) -> str
         case "union_tag_not_found":
             text = f"needs the key {context['discriminator']}"
         case "model_type" | "model_attributes_type":
-            text = "must be a section with keys of its own"
+            text = "must be a section of keys"
         case _:
             text = detail["msg"].replace("Input should", "must")
             if detail["type"] in NOT_A_NUMBER:  # said twice: once more after the comma

@@ -1,4 +1,4 @@
-"""Molecular dynamics: what to run, in which ensemble, what to record, when to stop."""
+"""Configuration of molecular dynamics."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,13 +18,13 @@ from equipot.config.model import Backend
 
 
 class NVEConfig(Config):
-    """Constant energy: velocity Verlet."""
+    """NVE by velocity Verlet."""
 
     name: Literal["nve"] = "nve"
 
 
 class LangevinConfig(Config):
-    """Constant temperature: friction and noise on every atom; the center moves too."""
+    """NVT by Langevin dynamics; the center of mass is not fixed."""
 
     name: Literal["langevin"] = "langevin"
     friction: PositiveFloat = 0.01
@@ -32,7 +32,7 @@ class LangevinConfig(Config):
 
 
 class BussiConfig(Config):
-    """Constant temperature: stochastic rescaling of all velocities."""
+    """NVT by stochastic velocity rescaling (Bussi)."""
 
     name: Literal["bussi"] = "bussi"
     taut: PositiveFloat = 100.0
@@ -40,17 +40,17 @@ class BussiConfig(Config):
 
 
 class NoseHooverChainConfig(Config):
-    """Constant temperature: deterministic Nose-Hoover chain."""
+    """NVT by a Nose-Hoover chain."""
 
     name: Literal["nose_hoover_chain"] = "nose_hoover_chain"
     taut: PositiveFloat = 100.0
     """Period of the thermostat in fs."""
     chain: PositiveInt = 3
-    """Thermostats in the chain."""
+    """Length of the chain."""
 
 
 class NPTConfig(Config):
-    """Constant pressure and temperature: Martyna-Tobias-Klein, the true ensemble."""
+    """NPT by Martyna-Tobias-Klein, which samples the NPT ensemble."""
 
     name: Literal["npt"] = "npt"
     pressure: float = 0.0
@@ -60,13 +60,13 @@ class NPTConfig(Config):
     taup: PositiveFloat = 1000.0
     """Period of the barostat in fs."""
     chain: PositiveInt = 3
-    """Thermostats in the chains of the atoms and of the cell."""
+    """Length of the chains of the atoms and of the cell."""
     cell: Literal["isotropic", "full"] = "isotropic"
-    """Whether only the volume fluctuates, or lengths and angles too."""
+    """Fluctuations of the volume only, or of cell lengths and angles."""
 
 
 class NPTBerendsenConfig(Config):
-    """Weak coupling to a pressure and a temperature: to equilibrate, not to sample."""
+    """Berendsen weak coupling of pressure and temperature, for equilibration only."""
 
     name: Literal["npt_berendsen"] = "npt_berendsen"
     pressure: float = 0.0
@@ -91,39 +91,39 @@ EnsembleConfig = Annotated[
 
 
 class StructureConfig(Config):
-    """Where the atoms start."""
+    """Initial structure."""
 
     file: Path
     """Extended XYZ or another format of ASE; see docs/inputs.md."""
     index: int = -1
-    """Frame of the file; negative numbers count from its end."""
+    """Index of the frame; negative numbers count from the end."""
     replicate: tuple[PositiveInt, PositiveInt, PositiveInt] = (1, 1, 1)
-    """Copies along each lattice vector."""
+    """Repetitions along each lattice vector."""
 
 
 class FixedConfig(Config):
-    """Atoms that do not move, beside those that the structure file fixes."""
+    """Fixed atoms, in addition to those fixed in the structure file."""
 
     indices: tuple[NonNegativeInt, ...] = ()
-    """Numbers of atoms in the structure file, from 0; of all their copies where the
-    structure is replicated."""
+    """Indices of atoms in the structure file, from 0; includes all copies in a
+    replicated structure."""
     elements: tuple[str, ...] = ()
     """All atoms of these elements, such as [Pt]."""
     file: bool = True
-    """Keep atoms fixed that the structure file fixes."""
+    """Whether to apply fixed atoms of the structure file."""
 
 
 class VelocitiesConfig(Config):
-    """How fast the atoms start."""
+    """Initial velocities."""
 
     source: Literal["auto", "maxwell_boltzmann", "file"] = "auto"
-    """Drawn at random, or the momenta of the structure file. With auto those of the
-    file if it has any that are not zero, unless the structure is replicated or a
-    temperature is given here; the run says which."""
+    """Random velocities, or momenta of the structure file. auto uses those of the file
+    if any are nonzero, unless the structure is replicated or a temperature is given
+    here; the run prints its choice."""
     temperature: NonNegativeFloat | None = None
-    """Temperature of random velocities in K; the temperature of the run if left out."""
+    """Temperature of random velocities in K (default: temperature of the run)."""
     remove_drift: bool = True
-    """Remove motion of the center and, without periodic directions, rotation. Only nve
+    """Remove center-of-mass motion and, without periodic directions, rotation. Only nve
     and langevin can run with a drift."""
 
     @model_validator(mode="after")
@@ -137,16 +137,16 @@ class VelocitiesConfig(Config):
 
 
 class RampConfig(Config):
-    """Targets that change linearly from step to step, and then stay."""
+    """Linear ramp of the target temperature or pressure."""
 
     steps: PositiveInt
-    """Steps that the change takes."""
+    """Number of steps of the ramp."""
     start: NonNegativeInt = 0
-    """Step after which it begins."""
+    """Step at which the ramp begins."""
     temperature: PositiveFloat | None = None
-    """Temperature in K at the end; it begins at `temperature` of the run."""
+    """Final temperature in K; the initial one is `temperature` of the run."""
     pressure: float | None = None
-    """Pressure in GPa at the end; it begins at `pressure` of the ensemble."""
+    """Final pressure in GPa; the initial one is `pressure` of the ensemble."""
 
     @model_validator(mode="after")
     def _something_changes(self) -> "RampConfig":
@@ -158,58 +158,58 @@ class RampConfig(Config):
 
 
 class RecordConfig(Config):
-    """What is written, every so many steps."""
+    """Output intervals and format."""
 
     trajectory: PositiveInt = 100
     """Steps between frames."""
     log: PositiveInt = 10
     """Steps between rows of the thermodynamic log."""
     checkpoint: PositiveInt = 1000
-    """Steps between states that a run can resume from."""
+    """Steps between checkpoints."""
     format: Literal["extxyz", "traj"] = "extxyz"
-    """Format of the trajectory; traj keeps all digits, extxyz eight after the point."""
+    """Format of the trajectory; traj stores full precision, extxyz eight decimals."""
 
 
 class AlarmsConfig(Config):
-    """Limits that stop a run; numbers that are not finite always do."""
+    """Limits that stop a run; values that are not finite always do."""
 
     max_temperature: PositiveFloat | None = 10_000.0
-    """Highest temperature in K."""
+    """Maximum temperature in K."""
     max_force: PositiveFloat | None = 100.0
-    """Largest force on an atom in eV/Å."""
+    """Maximum force on an atom in eV/Å."""
     min_distance: PositiveFloat | None = 0.5
-    """Smallest distance between two atoms in Å."""
+    """Minimum distance of two atoms in Å."""
     max_energy_jump: PositiveFloat | None = 1.0
-    """Largest change of the energy in one step beyond the work of the forces, in
+    """Maximum difference between energy change and work of the forces in one step, in
     eV."""
     lost_distance: PositiveFloat | None = 10.0
-    """Distance in Å from all others beyond which an atom is lost, if it was not so at
-    first."""
+    """Distance in Å to the nearest atom beyond which an atom is lost, unless it was
+    that far at the start."""
     distance_interval: PositiveInt = 10
     """Steps between checks of distances."""
     max_drift: PositiveFloat | None = None
-    """Slope of the conserved quantity in meV/atom/ps, after the first picosecond."""
+    """Maximum drift of the conserved quantity in meV/atom/ps, after 1 ps."""
     frames: PositiveInt = 10
-    """Steps before an alarm that are written to a file of their own."""
+    """Number of frames before an alarm that are written to `alarm.extxyz`."""
 
 
 class MDConfig(Config):
     """A run of molecular dynamics."""
 
     model: Path | tuple[Path, ...]
-    """Trained potential: a file, or the folder of a run or of a committee; or a list of
-    two or more: a committee, whose mean is used."""
+    """Trained potential: a model file, or the folder of a run or of a committee; or a
+    list of two or more, which is used as a committee (mean of the members)."""
     structure: StructureConfig
     ensemble: EnsembleConfig
-    """What is constant: a section chosen by its `name`, or the name alone."""
+    """Ensemble: a section selected by its `name`, or the name alone."""
     steps: NonNegativeInt
-    """Steps in all; a resumed run may ask for more."""
+    """Total number of steps; a resumed run may have more."""
     timestep: PositiveFloat = 0.5
-    """Length of a step in fs."""
+    """Time step in fs."""
     temperature: PositiveFloat = 300.0
     """Temperature in K of the thermostat and of random initial velocities."""
     ramp: RampConfig | None = None
-    """Temperature or pressure that changes during the run; constant if left out."""
+    """Ramp of temperature or pressure (default: none)."""
     velocities: VelocitiesConfig = VelocitiesConfig()
     fixed: FixedConfig = FixedConfig()
     seed: NonNegativeInt = 0
@@ -217,29 +217,29 @@ class MDConfig(Config):
     record: RecordConfig = RecordConfig()
     alarms: AlarmsConfig = AlarmsConfig()
     output: Path = Path("runs/md")
-    """Folder for everything that the run writes."""
+    """Output folder."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where the potential is evaluated; auto takes a GPU if there is one."""
+    """Device; auto is CUDA if available."""
     dtype: Literal["float32", "float64"] | None = None
-    """Arithmetic of the potential; its own if left out."""
+    """Floating-point precision (default: as trained)."""
     backend: Backend | None = None
-    """Who computes tensor products; the model's own choice if left out. Another one is
-    compared with the reference first."""
+    """Tensor-product backend (default: as trained). Another one is compared with the
+    reference first."""
     num_threads: PositiveInt | None = None
-    """Threads of PyTorch; its own choice if left out."""
+    """Number of PyTorch threads; null for its default."""
     deterministic: bool = True
-    """Ask PyTorch for algorithms that give the same bits every time."""
+    """Use deterministic algorithms of PyTorch."""
     skin: NonNegativeFloat = 0.5
-    """Added to the cutoff of the neighbor list so that it lasts for steps, in Å."""
+    """Skin of the Verlet neighbor list in Å."""
     on_extrapolation: Literal["error", "warn", "record", "ignore"] = "error"
-    """What to do beyond the training set: stop; warn once and record; record; nothing.
-    """
+    """Action outside the domain of the training set: stop; warn once and record;
+    record; no check."""
     max_spread: PositiveFloat | None = None
-    """Standard deviation in eV/Å of the force on an atom between members of a committee
-    beyond which it extrapolates."""
+    """Standard deviation in eV/Å of the force on an atom between committee members
+    above which the committee extrapolates."""
     check_neighbors: Literal["auto", "never"] | PositiveInt = "auto"
-    """Evaluations between comparisons of two searches for neighbors; auto: the first,
-    and in unusual cells every hundredth."""
+    """Evaluations between cross-checks of the neighbor list by a second algorithm;
+    auto: the first, and in unusual cells every hundredth."""
 
     @field_validator("ensemble", mode="before")
     @classmethod
@@ -299,8 +299,8 @@ class MDConfig(Config):
         if self.velocities.source == "file" and max(replicate) > 1:
             raise ValueError(
                 f"velocities.source is 'file' and structure.replicate is "
-                f"{list(replicate)}: all copies would move in the same way for ever; "
-                "choose maxwell_boltzmann, or replicate the structure beforehand and "
-                "give each copy velocities of its own"
+                f"{list(replicate)}: all copies would move identically; choose "
+                "maxwell_boltzmann, or replicate the structure beforehand with "
+                "different velocities"
             )
         return self

@@ -14,9 +14,9 @@ from pydantic import (
 from equipot.config.base import Config
 
 Width = Annotated[int, Field(ge=1, le=100_000)]
-"""Size of something that weights are multiplied with."""
+"""Width of a layer."""
 Degree = Annotated[int, Field(ge=0, le=10)]
-"""Degree of spherical harmonics: constants of higher ones fill the memory."""
+"""Degree of spherical harmonics, limited by the memory of their constants."""
 Depth = Annotated[int, Field(ge=1, le=1000)]
 """Number of layers."""
 Radius = Annotated[float, Field(gt=0, le=1000)]
@@ -41,44 +41,44 @@ class DirectHessianConfig(Config):
     """Head that predicts Hessians directly; see `equipot.heads.direct_hessian`."""
 
     cutoff: Radius = 12.0
-    """Radius in Å within which pairs of atoms have a block of their own."""
+    """Cutoff radius in Å of the off-diagonal blocks."""
     channels: Width = 32
-    """Channels per degree in the head."""
+    """Number of channels (multiplicity) per degree l in the head."""
     num_basis: Width = 16
-    """Bessel functions of the distance of a pair."""
+    """Number of radial Bessel functions of a pair."""
     hidden: Widths = (64, 64)
     """Hidden widths of the MLP of a pair."""
     sum_rule: Literal["on_site", "projection"] = "on_site"
-    """How the acoustic sum rule is kept; "projection" is for molecules only."""
+    """Enforcement of the acoustic sum rule; "projection" is for molecules only."""
     detach: bool = False
-    """Whether training the head leaves the backbone alone."""
+    """Whether gradients of the head are stopped at the backbone."""
 
 
 class ModelConfig(Config):
-    """What all architectures have in common; each has a section of its own below."""
+    """Keys of all architectures; the keys of each architecture are listed below."""
 
     cutoff: Radius = Field(5.0, validation_alias=AliasChoices("cutoff", "r_max"))
-    """Radius within which atoms exchange messages, in Å."""
+    """Cutoff radius in Å."""
     channels: Width = Field(
         64, validation_alias=AliasChoices("channels", "num_channels")
     )
-    """Number of channels per degree (multiplicity)."""
+    """Number of channels (multiplicity) per degree l."""
     num_layers: Depth = 3
-    """Message-passing steps."""
+    """Number of message-passing layers."""
     num_basis: Width = 8
-    """Bessel functions of the edge length."""
+    """Number of radial Bessel functions."""
     envelope_power: Depth = 6
-    """Order p of the polynomial envelope, at least 4: flat to order p - 1 at zero.
-    At the cutoff Hessians are continuous for every p, third derivatives are not."""
+    """Order p of the polynomial envelope, at least 4: its derivatives up to order
+    p - 1 vanish at zero. At the cutoff, Hessians are continuous for every p."""
     readout_hidden: Width = 32
     """Hidden width of the readout of the last layer."""
     backend: Backend = "auto"
     """Tensor-product backend. Does not change the model or its weights. "auto" measures
-    once which is fastest on this machine; a run keeps the one that it began with."""
+    once which is fastest on this machine; a run keeps its first choice."""
     zbl: bool = False
     """Add the Ziegler-Biersack-Littmark repulsion between nuclei at short range."""
     direct_hessian: DirectHessianConfig | None = None
-    """Head for direct Hessians, beside the energy; null for none."""
+    """Head for direct Hessians, in addition to the energy; null for none."""
     dtype: Literal["float32", "float64"] = "float32"
     """Floating-point precision of the network; energies are summed in float64."""
 
@@ -117,17 +117,17 @@ class NequIPConfig(ModelConfig):
 
     architecture: Literal["nequip"] = "nequip"
     lmax: Degree = Field(2, validation_alias=AliasChoices("lmax", "l_max"))
-    """Highest degree of node features."""
+    """Highest degree l of node features."""
     lmax_filter: Degree | None = None
-    """Highest degree of edge harmonics; the same as `lmax` if left out."""
+    """Highest degree l of the spherical harmonics of edges (default: `lmax`)."""
     radial_hidden: Widths = (64, 64)
     """Hidden widths of the radial MLP."""
     symmetry: Literal["O(3)", "SO(3)"] = "O(3)"
-    """Group that the model commutes with; "SO(3)" gives up reflections."""
+    """Symmetry group; "SO(3)" is not equivariant under reflections."""
     weighting: Literal["per_path", "per_degree"] = "per_path"
-    """How radial weights enter the tensor product."""
+    """Whether the radial weights of the tensor product are per path or per degree."""
     accumulate: Literal["sum"] = "sum"
-    """How the paths of a product are combined."""
+    """Combination of the paths of a tensor product."""
 
 
 class MACEConfig(ModelConfig):
@@ -135,20 +135,20 @@ class MACEConfig(ModelConfig):
 
     architecture: Literal["mace"] = "mace"
     num_layers: Depth = 2
-    """Message-passing steps."""
+    """Number of message-passing layers."""
     lmax: Degree = Field(3, validation_alias=AliasChoices("lmax", "l_max"))
-    """Highest degree of edge harmonics and messages."""
+    """Highest degree l of the spherical harmonics of edges and of messages."""
     lmax_hidden: Degree | None = 1
-    """Highest degree of features between layers; the same as `lmax` if null."""
+    """Highest degree l of features between layers; null is `lmax`."""
     correlation: Annotated[int, Field(ge=1, le=4)] = 3
-    """Highest number of neighbors in one message: factors of the node product."""
+    """Correlation order: number of factors of the node product."""
     radial_hidden: Widths = (64, 64)
     """Hidden widths of the radial MLP."""
     node_weighting: Literal["per_path", "per_degree"] = "per_path"
-    """Whether weights of node products belong to couplings or to degrees."""
+    """Whether the weights of node products are per coupling path or per degree."""
     node_backend: NodeBackend = "clebsch_gordan"
-    """Node-product backend. Does not change the model or its weights. Products of
-    weights per degree have all of them, those per path only "clebsch_gordan"."""
+    """Node-product backend. Does not change the model or its weights. With
+    weights per path, only "clebsch_gordan" is supported."""
 
 
 class TensorNetConfig(ModelConfig):
@@ -156,20 +156,20 @@ class TensorNetConfig(ModelConfig):
 
     architecture: Literal["tensornet"] = "tensornet"
     num_basis: Width = 16
-    """Bessel functions of the edge length."""
+    """Number of radial Bessel functions."""
     backend: Literal["auto", "clebsch_gordan"] = "auto"
-    """Without effect: the architecture has no tensor products."""
+    """No effect, as the architecture has no tensor products."""
 
 
 AnyModelConfig = NequIPConfig | MACEConfig | TensorNetConfig
-"""Section of one of the architectures, told by its key ``architecture``."""
+"""Section of one architecture, selected by its key ``architecture``."""
 _ANY: Final[TypeAdapter[AnyModelConfig]] = TypeAdapter(
     Annotated[AnyModelConfig, Field(discriminator="architecture")]
 )
 
 
 def with_architecture(values: Any) -> Any:
-    """Values with the architecture that is meant where they name none."""
+    """Values with the default architecture if they name none."""
     if isinstance(values, Mapping) and "architecture" not in values:
         return {"architecture": "nequip", **values}
     return values

@@ -1,4 +1,4 @@
-"""Everything that `train-potential` reads: the root of a training configuration."""
+"""Root of a training configuration, the input of `train-potential`."""
 
 from typing import Any
 
@@ -11,12 +11,12 @@ from equipot.config.training import TrainingConfig
 
 
 class TrainConfig(Config):
-    """A training run: which data, which architecture, which optimization."""
+    """A training run."""
 
     seed: NonNegativeInt = 0
-    """Seed of the split, the initial weights and the order of batches."""
+    """Random seed of the split, the initial weights and the order of batches."""
     model: AnyModelConfig = Field(default=NequIPConfig(), discriminator="architecture")
-    """Architecture of the potential: "nequip" if the section does not name one."""
+    """Architecture of the potential: "nequip" by default."""
     data: DataConfig
     """Structures and labels."""
     training: TrainingConfig = TrainingConfig()

@@ -1,4 +1,4 @@
-"""How a potential is fitted."""
+"""Training of a potential."""
 
 from typing import Annotated, Any, Literal
 
@@ -19,27 +19,27 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
 class WeightStep(Config):
-    """Weight of a term from one epoch on."""
+    """Weight of a loss term from some epoch on."""
 
     from_epoch: NonNegativeInt
-    """First epoch, counted from 0, that the weight holds for."""
+    """First epoch of this weight, counted from 0."""
     weight: NonNegativeFloat
-    """Factor of the term."""
+    """Weight of the term."""
 
 
 Weight = NonNegativeFloat | tuple[WeightStep, ...]
-"""A number, or steps such as ``[{from_epoch: 0, weight: 1}, ...]``."""
+"""A number, or a schedule such as ``[{from_epoch: 0, weight: 1}, ...]``."""
 
 
 class LossTermConfig(Config):
     """One property in the loss; see `equipot.training.loss` for the formula."""
 
     weight: Weight = 0.0
-    """Factor of the term; 0 leaves the property out."""
+    """Weight of the term; 0 omits the property."""
     kind: Literal["mse", "mae", "huber"] = "mse"
-    """Square, absolute value, or square up to `delta` and linear beyond."""
+    """Squared error, absolute error, or Huber loss."""
     delta: PositiveFloat = 0.01
-    """Where the Huber loss turns linear, in the unit of the property."""
+    """Transition of the Huber loss from quadratic to linear, in property units."""
 
     @field_validator("weight")
     @classmethod
@@ -59,18 +59,18 @@ class EnergyLossConfig(LossTermConfig):
     """Energies in the loss, in eV/atom or eV."""
 
     weight: Weight = 10.0
-    """Factor of the term; 0 leaves the property out."""
+    """Weight of the term; 0 omits the property."""
     per_atom: bool = True
-    """Divide errors by the number of atoms before anything else."""
+    """Divide errors by the number of atoms."""
 
 
 class ForcesLossConfig(LossTermConfig):
     """Forces in the loss, in eV/Å."""
 
     weight: Weight = 1.0
-    """Factor of the term; 0 leaves the property out."""
+    """Weight of the term; 0 omits the property."""
     elements: dict[str, NonNegativeFloat] = Field(default_factory=dict)
-    """Factors of the force errors of elements, such as ``{H: 0.5}``; 1 for others."""
+    """Weights of force errors by element, such as ``{H: 0.5}`` (default: 1)."""
 
     @field_validator("elements")
     @classmethod
@@ -89,14 +89,14 @@ class StressLossConfig(LossTermConfig):
 class HessianLossConfig(LossTermConfig):
     """Second derivatives in the loss, in eV/Å^2; see `equipot.training.hessian_loss`.
 
-    Structures without a Hessian do not count.
+    Structures without a Hessian are ignored.
     """
 
     mode: Literal["full", "rows", "probes", "subspace"] = "probes"
-    """All entries; random rows; products with random signs, which estimate the mean
-    square without bias; or the space of the lowest modes of the reference."""
+    """All elements; random rows; Hessian-vector products with random signs (an unbiased
+    estimate of the mean square); or the subspace of the lowest reference modes."""
     samples: PositiveInt = 1
-    """Rows, products or modes of each structure and step."""
+    """Number of rows, products or modes per structure and step."""
 
     @model_validator(mode="after")
     def _probes_estimate_squares(self) -> "HessianLossConfig":
@@ -109,7 +109,7 @@ class HessianLossConfig(LossTermConfig):
 
 
 class LossConfig(Config):
-    """Weighted sum of the errors of energies, forces, stress and Hessians."""
+    """Loss: weighted sum of the errors of energies, forces, stress and Hessians."""
 
     energy: EnergyLossConfig = EnergyLossConfig()
     """Errors of energies."""
@@ -120,7 +120,7 @@ class LossConfig(Config):
     hessian: HessianLossConfig = HessianLossConfig()
     """Errors of second derivatives of the energy."""
     hessian_direct: HessianLossConfig = HessianLossConfig()
-    """Errors of what the direct head predicts; needs `model.direct_hessian`."""
+    """Errors of the direct Hessian head; needs `model.direct_hessian`."""
 
     @model_validator(mode="after")
     def _something_to_learn(self) -> "LossConfig":
@@ -142,53 +142,53 @@ class OptimizerConfig(Config):
     """Adam or AdamW."""
 
     kind: Literal["adam", "adamw"] = "adamw"
-    """AdamW decays weights apart from the gradient, Adam as a part of it."""
+    """Adam or AdamW (decoupled weight decay)."""
     lr: PositiveFloat = 2e-3
-    """Highest learning rate."""
+    """Maximum learning rate."""
     weight_decay: NonNegativeFloat = 1e-6
-    """Decay of weight matrices; vectors, such as biases, never decay."""
+    """Weight decay of matrices; vectors, such as biases, have none."""
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
-    """Decay of the running means of gradient and squared gradient."""
+    """Decay rates of the first and second moment."""
     amsgrad: bool = True
-    """Divide by the largest second moment so far."""
+    """Use the AMSGrad variant."""
 
 
 class WarmupConfig(Config):
-    """A learning rate that grows linearly at first."""
+    """Linear warmup of the learning rate."""
 
     warmup_epochs: NonNegativeFloat = 0.0
-    """Length of the linear growth in epochs; fractions are fine."""
+    """Length of the linear warmup in epochs, not necessarily an integer."""
 
 
 class ConstantScheduleConfig(WarmupConfig):
-    """One learning rate for all epochs."""
+    """Constant learning rate."""
 
     kind: Literal["constant"] = "constant"
     """Name of the schedule."""
 
 
 class CosineScheduleConfig(WarmupConfig):
-    """Half a cosine from the highest learning rate to a fraction of it."""
+    """Cosine annealing of the learning rate."""
 
     kind: Literal["cosine"] = "cosine"
     """Name of the schedule."""
     warmup_epochs: NonNegativeFloat = 1.0
-    """Length of the linear growth in epochs; fractions are fine."""
+    """Length of the linear warmup in epochs, not necessarily an integer."""
     min_factor: Annotated[float, Field(ge=0, le=1)] = 0.01
-    """Learning rate at the end over the highest one."""
+    """Ratio of final and maximum learning rate."""
 
 
 class PlateauScheduleConfig(WarmupConfig):
-    """A learning rate that falls where the validation loss no longer does."""
+    """Reduction of the learning rate when the validation loss reaches a plateau."""
 
     kind: Literal["plateau"] = "plateau"
     """Name of the schedule."""
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    """What the learning rate is multiplied by."""
+    """Factor of the reduction."""
     patience: PositiveInt = 10
-    """Validations without improvement before it falls."""
+    """Validations without improvement before a reduction."""
     min_factor: Annotated[float, Field(ge=0, le=1)] = 1e-4
-    """Lowest learning rate over the highest one."""
+    """Ratio of minimum and maximum learning rate."""
 
 
 ScheduleConfig = Annotated[
@@ -198,16 +198,16 @@ ScheduleConfig = Annotated[
 
 
 class EmaConfig(Config):
-    """Exponential moving average of the weights: what is validated and kept."""
+    """Exponential moving average of the weights, used for validation and output."""
 
     decay: Annotated[float, Field(gt=0, lt=1)] = 0.99
-    """Share of the old average in the new one; smaller at first, (1 + n) / (10 + n)."""
+    """Decay per step; at most (1 + n) / (10 + n) at step n."""
     start_epoch: NonNegativeInt = 0
-    """First epoch that is averaged; until then the average follows the weights."""
+    """First epoch of averaging; before, the average equals the weights."""
 
 
 class EarlyStopConfig(Config):
-    """Stop where the validation loss no longer falls."""
+    """Early stopping."""
 
     patience: PositiveInt = 50
     """Validations without improvement before training ends."""
@@ -216,52 +216,52 @@ class EarlyStopConfig(Config):
 
 
 class TrainingConfig(Config):
-    """How a potential is fitted."""
+    """Training of a potential."""
 
     epochs: PositiveInt = 100
-    """Passes over the training set; the learning rate is planned for all of them. A run
-    that has ended can be resumed with more."""
+    """Number of epochs, for which the learning rate is scheduled. A finished run can be
+    resumed with more."""
     max_minutes: PositiveFloat | None = None
-    """Wall-clock budget, over all resumes: when it is spent, validate, keep, and end.
+    """Wall-clock budget over all resumes; then the run validates, saves and ends.
 
-    After the first epoch, or a fifth of the budget, a cosine schedule is fitted once to
-    the epochs that the budget allows, so that the learning rate has fallen by then.
+    After the first epoch, or a fifth of the budget, a cosine schedule is adapted once
+    to the number of epochs that the budget allows.
     """
     batch_size: PositiveInt = 8
-    """Most structures of a batch."""
+    """Maximum number of structures in a batch."""
     max_edges: PositiveInt | None = None
-    """Most edges of a batch; a larger structure is a batch of its own."""
+    """Maximum number of edges in a batch; a larger structure is a batch by itself."""
     valid_batch_size: PositiveInt = 32
-    """Most structures of a batch in validation."""
+    """Maximum number of structures in a validation batch."""
     loss: LossConfig = LossConfig()
-    """What is minimized."""
+    """Loss function."""
     optimizer: OptimizerConfig = OptimizerConfig()
-    """Who minimizes it."""
+    """Optimizer."""
     schedule: ScheduleConfig = CosineScheduleConfig()
-    """Course of the learning rate; a cosine unless `kind` says otherwise."""
+    """Learning-rate schedule (default `kind`: cosine)."""
     ema: EmaConfig | None = EmaConfig()
-    """Average of the weights; null keeps the raw weights."""
+    """Exponential moving average of the weights; null uses the raw weights."""
     gradient_clip: PositiveFloat | None = 10.0
-    """Largest norm of the gradient; longer ones are shortened."""
+    """Maximum gradient norm (gradient clipping); null for none."""
     early_stop: EarlyStopConfig | None = None
-    """When to give up before the last epoch; null means never."""
+    """Early stopping; null for none."""
     validate_every: PositiveInt = 1
     """Epochs between validations; the last epoch is always validated."""
     checkpoint_minutes: PositiveFloat = 5.0
-    """Minutes between states written in the middle of an epoch."""
+    """Minutes between checkpoints within an epoch."""
     checkpoint_steps: PositiveInt | None = None
-    """Steps between states written in the middle of an epoch."""
+    """Steps between checkpoints within an epoch."""
     keep: Annotated[int, Field(ge=2)] = 2
-    """Generations of the state on disk; if the newest is damaged, the next is used."""
+    """Number of rotating checkpoints; if the newest is damaged, the next is used."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to compute; auto takes a GPU if there is one, and says so."""
+    """Device; auto is CUDA if available."""
     num_threads: PositiveInt | None = None
-    """Threads of PyTorch; null leaves its choice. Resuming refuses another number."""
+    """Number of PyTorch threads; null for its default. Must not change on resume."""
     deterministic: bool = True
-    """Ask PyTorch for algorithms that give the same bits every time."""
-    certify: bool = True
+    """Use deterministic algorithms of PyTorch."""
+    verify: bool = True
     """Verify the best model at the end, as `equipot verify` does, with the backend of
-    the run; a failure keeps the model and ends the command with exit status 1."""
+    the run; after a failure the model is kept and the exit status is 1."""
 
     @field_validator("schedule", mode="before")
     @classmethod

@@ -1,1 +1,1 @@
-"""Reading, checking and batching of labelled structures."""
+"""Reading, checking and batching of labeled structures."""

@@ -1,4 +1,4 @@
-"""Total energies of free atoms: what an all-electron energy must be close to."""
+"""Total energies of isolated atoms: what an all-electron energy must be close to."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -32,7 +32,7 @@ LAST_EXACT: Final = 18
 
 
 def free_atom_energy(number: int) -> float:
-    """All-electron energy of a free atom.
+    """All-electron energy of an isolated atom.
 
     Args:
         number: Atomic number.

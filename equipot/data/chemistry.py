@@ -1,4 +1,4 @@
-"""What bonds can be: how stiff, how long, and how much energy they are worth."""
+"""Limits of bond stiffness, bond length and bond energy."""
 
 import math
 from typing import Final

@@ -25,7 +25,7 @@ from equipot.neighbors import build_graph
 from equipot.storage.provenance import file_sha256
 
 SAME_ATOM = 0.02
-"""Difference in eV up to which energies of a free atom are the same."""
+"""Difference in eV up to which energies of an isolated atom are the same."""
 MOST_JUDGED = 300
 """Structures, about, that units are judged by."""
 COINCIDENT = 0.05
@@ -127,7 +127,7 @@ def load_dataset(
 def _with_pairs(examples: Sequence[Example], name: str | None) -> list[Example]:
     """Examples that a potential can learn from: those with a pair of neighbors.
 
-    The others are free atoms, whose energies are reference energies.
+    The others are isolated atoms, whose energies are reference energies.
     """
     found = [e for e in examples if e.graph.num_edges]
     if name is not None and examples and not found:
@@ -193,7 +193,7 @@ def split(
     if len(taken) < wanted:
         raise DataError(
             f"cannot take {wanted} of {total} structures for validation without losing "
-            "an element from training; ask for fewer or name validation files"
+            "an element from training; use fewer or name validation files"
         )
     rest = [s for n, s in enumerate(structures) if n not in taken]
     return rest, [structures[n] for n in sorted(taken)]
@@ -202,7 +202,7 @@ def split(
 def free_atom_energies(
     isolated: Iterable[Structure], apart: Sequence[Structure] = ()
 ) -> dict[int, float]:
-    """Reference energies in eV by atomic number, from free atoms.
+    """Reference energies in eV by atomic number, from isolated atoms.
 
     Args:
         isolated: Structures; of these, those marked as isolated atoms count.
@@ -224,7 +224,7 @@ def free_atom_energies(
         known, source = found.setdefault(z, (energy, s.source))
         if abs(known - energy) > SAME_ATOM:
             raise DataError(
-                f"two energies of the free atom {chemical_symbols[z]}: {known} eV "
+                f"two energies of the isolated atom {chemical_symbols[z]}: {known} eV "
                 f"{f'in {source}' if source else 'in an IsolatedAtom row'} and "
                 f"{energy} eV in {s.source}, which has no neighbor either; keep one"
             )
@@ -236,7 +236,7 @@ def free_atom_energies(
 def _determined(
     structures: Sequence[Structure], known: dict[int, float]
 ) -> dict[int, float]:
-    """Energies of further elements that sums over free atoms determine."""
+    """Energies of further elements that sums over isolated atoms determine."""
     numbers = [s.atoms.numbers for s in structures]
     unknown = sorted({int(z) for row in numbers for z in row} - set(known))
     if not unknown:

@@ -29,7 +29,7 @@ def check_elements(
         )
         raise ValueError(
             f"{first} holds {_symbols(bad[first])}{others}; the "
-            f"potential knows only {_symbols(known)}. Remove such structures, or "
+            f"potential supports only {_symbols(known)}. Remove such structures, or "
             "take a potential that was fitted to these elements"
         )
 

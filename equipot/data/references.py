@@ -89,11 +89,11 @@ def fit_reference_energies(
         counts: Atoms of each element in each structure.
         energies: Energies of the structures in eV.
         elements: Atomic numbers of the columns of `counts`.
-        fixed: Energies in eV of free atoms, which are not fitted.
+        fixed: Energies in eV of isolated atoms, which are not fitted.
 
     Returns:
         The energies of the elements, with a warning if they are not determined, or
-        only some are those of free atoms.
+        only some are those of isolated atoms.
     """
     known = {z: float(e) for z, e in (fixed or {}).items() if z in elements}
     open_ = [n for n, z in enumerate(elements) if z not in known]
@@ -114,13 +114,13 @@ def fit_reference_energies(
     free = ", ".join(chemical_symbols[z] for z in known)
     if known and open_:
         warnings.append(
-            f"only the reference energies of {free} are those of free atoms, the "
+            f"only the reference energies of {free} are those of isolated atoms, the "
             "others are fitted: atomization energies mean nothing"
         )
     source = f"least_squares (rank {rank} of {len(open_)})"
     return ReferenceEnergies(
         energies=dict(zip(elements, given.tolist(), strict=True)),
-        source=f"{source}, free atoms of {free}" if known else source,
+        source=f"{source}, isolated atoms of {free}" if known else source,
         rank=int(rank) + len(known),
         warnings=tuple(warnings),
     )

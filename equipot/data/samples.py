@@ -46,7 +46,7 @@ def choose_samples(examples: Sequence[Example]) -> list[Atoms]:
 
 
 def sample_to_json(atoms: Atoms) -> dict[str, Any]:
-    """JSON of a structure; `sample_from_json` reads it back to the bit."""
+    """JSON of a structure; `sample_from_json` reads it back exactly."""
     return {
         "numbers": atoms.numbers.tolist(),
         "positions": atoms.positions.tolist(),

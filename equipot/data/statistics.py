@@ -1,4 +1,4 @@
-"""What a potential is initialized and judged with: scales, references, distances."""
+"""Statistics of a training set: scales, reference energies, distances."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -20,12 +20,12 @@ from equipot.data.references import (
     composition_matrix,
     reference_energies_of,
 )
-from equipot.data.total_energies import STRONGEST, binding_energy
+from equipot.data.total_energies import MIN_ENERGY_PER_ATOM, binding_energy
 from equipot.graph.atomic_graph import AtomicGraph, edge_vectors
 from equipot.neighbors import dimensionality
 
 UNBINDING = 100.0
-"""Energy per atom in eV beyond free atoms that even colliding atoms do not have."""
+"""Energy per atom in eV beyond isolated atoms that even colliding atoms do not have."""
 FLOATS = (
     "energy_scale",
     "energy_shift",
@@ -128,10 +128,10 @@ def compute_statistics(
 
     Raises:
         DataError: If there is no structure, an element has no reference energy, or
-            structures would be bound to free atoms as nothing is.
+            structures would be bound to isolated atoms as nothing is.
     """
     if not examples:
-        raise DataError("there is no structure to learn from")
+        raise DataError("there is no training structure")
     elements = tuple(
         torch.cat([e.graph.atomic_numbers for e in examples]).unique().tolist()
     )
@@ -272,7 +272,7 @@ def _residual_energies(
 def _impossible_binding(
     examples: Sequence[Example], references: ReferenceEnergies
 ) -> str | None:
-    """What is wrong with free atoms that structures are bound to as nothing is."""
+    """What is wrong with isolated atoms that structures are bound to as nothing is."""
     if references.source not in ("isolated_atoms", "given"):
         return None
     if not any(references.energies.values()):
@@ -284,13 +284,14 @@ def _impossible_binding(
         bound = binding_energy(
             numbers.tolist(), float(e.labels.energy), references.energies
         )
-        if not STRONGEST < bound < UNBINDING:
+        if not MIN_ENERGY_PER_ATOM < bound < UNBINDING:
             return (
                 f"{e.source}: with these reference energies ({references.source}) the "
-                f"energy is {bound:.4g} eV per atom beyond free atoms; nothing is "
-                f"below {STRONGEST:g} (tungsten has -8.9) or above {UNBINDING:g}: free "
-                "atoms and structures are of different codes, pseudopotentials or "
-                "units. Correct one of them, or set reference_energies to "
+                f"energy is {bound:.4g} eV per atom beyond isolated atoms; nothing is "
+                f"below {MIN_ENERGY_PER_ATOM:g} (tungsten has -8.9) or above "
+                f"{UNBINDING:g}: isolated atoms and structures are of different codes, "
+                "pseudopotentials or units. Correct one of them, or set "
+                "reference_energies to "
                 '"least_squares"'
             )
     return None

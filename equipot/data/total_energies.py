@@ -1,4 +1,4 @@
-"""Total energies against those of free atoms: of known ones, and of the files."""
+"""Total energies against those of isolated atoms: of known ones, and of the files."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
@@ -12,19 +12,19 @@ from equipot.data.checks.facts import Facts
 from equipot.data.checks.findings import Finding, counted, some
 from equipot.data.chemistry import NOBLE
 
-STRONGEST = -16.0
-"""Energy per atom in eV, less free atoms, that nothing is below: tungsten has -8.9, and
-free atoms without spin polarization lie up to 5 eV too high."""
-WEAKEST = 10.0
+MIN_ENERGY_PER_ATOM = -16.0
+"""Lowest plausible energy per atom in eV relative to isolated atoms: tungsten has -8.9,
+and isolated atoms without spin polarization lie up to 5 eV too high."""
+MAX_ENERGY_PER_ATOM = 10.0
 """The same that nothing is above whose atoms are a bond apart."""
 UNBOUND = 2.0
 """The same that half of the structures are not above."""
 ABOVE_ATOMS = 1.0
-"""Energy per atom in eV beyond known free atoms up to which energies are theirs."""
+"""Energy per atom in eV beyond known isolated atoms up to which energies are theirs."""
 APART = (0.75, 1.3)
 """Shortest distance over the sum of covalent radii of such structures."""
 LIGHT, HEAVY = 0.003, 0.07
-"""Relative error of the energies of free atoms, up to argon and beyond."""
+"""Relative error of the energies of isolated atoms, up to argon and beyond."""
 UNITS: Final = {
     "Ha": ase.units.Hartree,
     "Ry": ase.units.Rydberg,
@@ -38,7 +38,7 @@ UNITS: Final = {
 def check_total_energies(
     facts: Sequence[Facts], *, confirmed: bool
 ) -> Iterator[Finding]:
-    """Findings about energies against the all-electron energies of free atoms.
+    """Findings about energies against the all-electron energies of isolated atoms.
 
     Args:
         facts: Structures of all files.
@@ -62,7 +62,7 @@ def check_total_energies(
     fits = {unit: _bound(energy * size, atoms, slack) for unit, size in UNITS.items()}
     best = max(fits, key=lambda unit: float(fits[unit].mean()))
     belongs = _bound(energy, atoms, slack)
-    impossible = energy < atoms + STRONGEST - slack
+    impossible = energy < atoms + MIN_ENERGY_PER_ATOM - slack
     if not confirmed and fits[best].mean() > 0.9 > belongs.mean():
         yield Finding(
             "error",
@@ -96,7 +96,9 @@ def check_total_energies(
 def _bound(energy: np.ndarray, atoms: np.ndarray, slack: np.ndarray) -> np.ndarray:
     """Whether energies per atom are those of atoms that are bound."""
     beyond = energy - atoms
-    return np.asarray((beyond > STRONGEST - slack) & (beyond < ABOVE_ATOMS + slack))
+    return np.asarray(
+        (beyond > MIN_ENERGY_PER_ATOM - slack) & (beyond < ABOVE_ATOMS + slack)
+    )
 
 
 def _all_electron(
@@ -117,7 +119,7 @@ def _all_electron(
         "error",
         "energies",
         f"the total energies of {counted(len(wrong), 'structure')} are not those of "
-        f"their elements ({energy[n]:.6g} eV per atom, their free atoms have "
+        f"their elements ({energy[n]:.6g} eV per atom, their isolated atoms have "
         f"{atoms[n]:.6g}): are elements exchanged, or electrons missing?",
         some([facts[k].source for k in wrong.tolist()]),
     )
@@ -126,18 +128,18 @@ def _all_electron(
 def binding_energy(
     numbers: Sequence[int], energy: float, references: Mapping[int, float]
 ) -> float:
-    """Energy per atom in eV, less that of free atoms."""
+    """Energy per atom in eV, less that of isolated atoms."""
     return (energy - sum(references[z] for z in numbers)) / len(numbers)
 
 
 def check_binding(
     facts: Sequence[Facts], references: Mapping[int, float]
 ) -> Iterator[Finding]:
-    """Findings about energies that cannot belong to the free atoms.
+    """Findings about energies that cannot belong to the isolated atoms.
 
     Args:
         facts: Structures of all files.
-        references: Energy of free atoms in eV by atomic number.
+        references: Energy of isolated atoms in eV by atomic number.
 
     Yields:
         An error for binding energies that nothing has, otherwise their range.
@@ -155,7 +157,7 @@ def check_binding(
     bonded = np.array([APART[0] < f.closeness < APART[1] for f in labeled])
     noble = np.array([bool(NOBLE & set(f.numbers.tolist())) for f in labeled])
     judged = bonded & ~noble
-    bad = (found < STRONGEST) | (judged & (found > WEAKEST))
+    bad = (found < MIN_ENERGY_PER_ATOM) | (judged & (found > MAX_ENERGY_PER_ATOM))
     if judged.any() and np.median(found[judged]) > UNBOUND:
         bad |= judged & (found > UNBOUND)
     if bad.any():
@@ -166,11 +168,12 @@ def check_binding(
             "error",
             "references",
             f"the energies of {counted(len(wrong), 'structure')} are "
-            f"{found[bad].min():.4g} to {found[bad].max():.4g} eV per atom beyond free "
-            f"atoms ({_energies(elements, references)}); bound atoms have about -9 to "
-            f"0, and nothing is below {STRONGEST:g}: free atoms and structures are of "
-            "different codes, pseudopotentials or units, or these are atomization "
-            "energies",
+            f"{found[bad].min():.4g} to {found[bad].max():.4g} eV per atom beyond "
+            f"isolated atoms ({_energies(elements, references)}); bound atoms have "
+            f"about -9 to 0, and nothing is below {MIN_ENERGY_PER_ATOM:g}: isolated "
+            "atoms and structures are of different codes, pseudopotentials or units, "
+            "or these "
+            "are atomization energies",
             some([labeled[worst].source, *(labeled[n].source for n in wrong)]),
         )
     else:
@@ -178,8 +181,8 @@ def check_binding(
             "info",
             "binding",
             f"structures are {found.min():.3g} to {found.max():.3g} eV per atom beyond "
-            "free atoms, which is possible; undecided whether both are of one level "
-            "of theory where levels differ by less than about 1 eV per atom",
+            "isolated atoms, which is possible; undecided whether both are of one "
+            "level of theory where levels differ by less than about 1 eV per atom",
         )
 
 

@@ -1,4 +1,4 @@
-"""What a file says of a structure, without the results of whoever computed it."""
+"""Structures without labels and results of other calculations."""
 
 import re
 from typing import Final

@@ -1,8 +1,8 @@
-"""Where a potential holds: what its training set was like, and how far a structure is.
+"""Domain of validity of a potential, from statistics of its training set.
 
-The package knows training sets and structures, but no models and no files.
+The package depends on training sets and structures, but not on models and files.
 """
 
 from equipot.domain.domain import Domain as Domain
-from equipot.domain.excursion import Excursion as Excursion
+from equipot.domain.extrapolation import ExtrapolationEvent as ExtrapolationEvent
 from equipot.domain.features import FeatureCloud as FeatureCloud

@@ -1,4 +1,4 @@
-"""Where a potential was trained, with margins, compared with where it is used."""
+"""Domain of validity of a potential, and extrapolation events outside it."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from equipot.data.pairs import pair_name, parse_pair
 from equipot.data.statistics import Statistics
-from equipot.domain.excursion import Excursion
+from equipot.domain.extrapolation import ExtrapolationEvent
 from equipot.domain.features import FeatureCloud
 from equipot.domain.margins import (
     DISTANCE_MARGIN,
@@ -22,13 +22,13 @@ from equipot.domain.margins import (
 )
 from equipot.neighbors import NeighborList, dimensionality
 
-HEAVIEST = 118
-NEAREST_SHOWN = 3
-WHOLE = "structure"
+MAX_ATOMIC_NUMBER = 118
+NUM_NEIGHBORS_SHOWN = 3
+WHOLE_STRUCTURE = "structure"
 
 
 class Domain:
-    """What the training set of a potential was like; what is None is not checked.
+    """Domain of validity: range of the training set; None is not checked.
 
     Args:
         cutoff: Radius in Å of neighbors; that of the pairs it is given if left out.
@@ -39,10 +39,9 @@ class Domain:
             within the cutoff connect with their images in three directions. That of a
             slab, a wire or a molecule depends on the vacuum and is not compared.
         energy: Lowest and highest energy in eV per atom beyond reference energies.
-        reference_energies: Energy in eV of free atoms by atomic number; zero if left
-            out.
+        reference_energies: Isolated-atom energies in eV by atomic number; default 0.
         largest_force: In eV/Å.
-        features: What the network makes of the surroundings of atoms.
+        features: Distribution of learned features of atomic environments.
 
     Raises:
         ValueError: If a pair or an element has no such name.
@@ -101,9 +100,9 @@ class Domain:
         """
         return float(self._nearest[first, second])
 
-    def excursions_of_structure(
+    def events_of_structure(
         self, atoms: Atoms, pairs: NeighborList
-    ) -> list[Excursion]:
+    ) -> list[ExtrapolationEvent]:
         """How a structure lies beyond the training set, worst first of each kind.
 
         Args:
@@ -112,15 +111,15 @@ class Domain:
         """
         pairs = pairs.within(min(self.cutoff, pairs.cutoff))
         if not len(pairs.distances):
-            return []  # free atoms, whose energy is known
+            return []  # isolated atoms, whose energy is known
         found = (
             self._too_near(atoms, pairs),
             self._neighbors_outside(atoms, pairs),
             self._density_outside(atoms, pairs),
         )
-        return [excursion for excursion in found if excursion is not None]
+        return [event for event in found if event is not None]
 
-    def excursions_of_prediction(
+    def events_of_prediction(
         self,
         atoms: Atoms,
         pairs: NeighborList,
@@ -128,8 +127,8 @@ class Domain:
         energy: float,
         forces: Float[np.ndarray, "atoms 3"] | None,
         features: Float[np.ndarray, "atoms channels"] | None,
-    ) -> list[Excursion]:
-        """How a prediction lies beyond the training set, worst first of each kind.
+    ) -> list[ExtrapolationEvent]:
+        """Extrapolation events of a prediction, the worst of each kind.
 
         Args:
             atoms: The structure.
@@ -146,9 +145,9 @@ class Domain:
             None if forces is None else self._force_too_large(atoms, pairs, forces),
             None if features is None else self._unusual(atoms, pairs, features),
         )
-        return [excursion for excursion in found if excursion is not None]
+        return [event for event in found if event is not None]
 
-    def _too_near(self, atoms: Atoms, pairs: NeighborList) -> Excursion | None:
+    def _too_near(self, atoms: Atoms, pairs: NeighborList) -> ExtrapolationEvent | None:
         numbers = atoms.numbers
         limits = self._nearest[numbers[pairs.index[0]], numbers[pairs.index[1]]]
         below = pairs.distances < limits
@@ -164,15 +163,17 @@ class Domain:
         where += f"{distance:.4f} Å apart"
         if np.isinf(limit):
             message = f"{where}, the training set has no pair {name} within the cutoff"
-            return Excursion("pair", name, (i, j), distance, limit, message)
+            return ExtrapolationEvent("pair", name, (i, j), distance, limit, message)
         shortest = limit / (1 - DISTANCE_MARGIN)
         message = (
             f"{where}, the nearest pair {name} of the training set {shortest:.4f} Å "
             f"({DISTANCE_MARGIN:.0%} less is allowed)"
         )
-        return Excursion("distance", name, (i, j), distance, limit, message)
+        return ExtrapolationEvent("distance", name, (i, j), distance, limit, message)
 
-    def _neighbors_outside(self, atoms: Atoms, pairs: NeighborList) -> Excursion | None:
+    def _neighbors_outside(
+        self, atoms: Atoms, pairs: NeighborList
+    ) -> ExtrapolationEvent | None:
         if self._neighbors is None:
             return None
         counts = np.bincount(pairs.index[1], minlength=len(atoms))
@@ -184,7 +185,7 @@ class Domain:
         symbol, count = atoms.symbols[worst], int(counts[worst])
         low, high = (self.neighbors or {})[symbol]
         limit = lowest[worst] if count < lowest[worst] else highest[worst]
-        return Excursion(
+        return ExtrapolationEvent(
             "neighbors",
             symbol,
             (worst,),
@@ -195,7 +196,9 @@ class Domain:
             f"{highest[worst]:.0f} are allowed){_nearest(atoms, pairs, worst)}",
         )
 
-    def _density_outside(self, atoms: Atoms, pairs: NeighborList) -> Excursion | None:
+    def _density_outside(
+        self, atoms: Atoms, pairs: NeighborList
+    ) -> ExtrapolationEvent | None:
         if self.density is None or not atoms.pbc.all():
             return None
         density = len(atoms) / float(atoms.get_volume())
@@ -204,9 +207,9 @@ class Domain:
             return None
         if dimensionality(pairs.index, pairs.shift, len(atoms)) < 3:
             return None
-        return Excursion(
+        return ExtrapolationEvent(
             "density",
-            WHOLE,
+            WHOLE_STRUCTURE,
             (),
             density,
             low if density < low else high,
@@ -214,7 +217,7 @@ class Domain:
             f"{_span(self.density, '.4f')} ({low:.4f} to {high:.4f} is allowed)",
         )
 
-    def _energy_outside(self, atoms: Atoms, total: float) -> Excursion | None:
+    def _energy_outside(self, atoms: Atoms, total: float) -> ExtrapolationEvent | None:
         if self.energy is None:
             return None
         free = sum(self.reference_energies.get(z, 0.0) for z in atoms.numbers.tolist())
@@ -222,9 +225,9 @@ class Domain:
         low, high = widened_energies(self.energy)
         if low <= energy <= high:
             return None
-        return Excursion(
+        return ExtrapolationEvent(
             "energy",
-            WHOLE,
+            WHOLE_STRUCTURE,
             (),
             energy,
             low if energy < low else high,
@@ -235,7 +238,7 @@ class Domain:
 
     def _force_too_large(
         self, atoms: Atoms, pairs: NeighborList, forces: Float[np.ndarray, "atoms 3"]
-    ) -> Excursion | None:
+    ) -> ExtrapolationEvent | None:
         if self.largest_force is None:
             return None
         limit = FORCE_FACTOR * self.largest_force
@@ -243,7 +246,7 @@ class Domain:
         worst = int(norms.argmax())
         if norms[worst] <= limit:
             return None
-        return Excursion(
+        return ExtrapolationEvent(
             "force",
             atoms.symbols[worst],
             (worst,),
@@ -260,7 +263,7 @@ class Domain:
         atoms: Atoms,
         pairs: NeighborList,
         features: Float[np.ndarray, "atoms channels"],
-    ) -> Excursion | None:
+    ) -> ExtrapolationEvent | None:
         if self.features is None:
             return None
         scores = self.features.scores(atoms.numbers, features)
@@ -268,7 +271,7 @@ class Domain:
         if scores[worst] <= LARGEST_SCORE:
             return None
         symbol = atoms.symbols[worst]
-        return Excursion(
+        return ExtrapolationEvent(
             "features",
             symbol,
             (worst,),
@@ -285,8 +288,8 @@ def _table_of_pairs(
 ) -> Float[np.ndarray, "numbers numbers"]:
     """Distance that each pair of atomic numbers must keep; none without a table."""
     if distances is None:
-        return np.zeros((HEAVIEST + 1, HEAVIEST + 1))
-    table = np.full((HEAVIEST + 1, HEAVIEST + 1), np.inf)
+        return np.zeros((MAX_ATOMIC_NUMBER + 1, MAX_ATOMIC_NUMBER + 1))
+    table = np.full((MAX_ATOMIC_NUMBER + 1, MAX_ATOMIC_NUMBER + 1), np.inf)
     for pair, distance in distances.items():
         a, b = parse_pair(pair)
         table[a, b] = table[b, a] = distance * (1 - DISTANCE_MARGIN)
@@ -299,7 +302,9 @@ def _table_of_elements(
     """Fewest and most neighbors of each atomic number; an unseen one may have any."""
     if neighbors is None:
         return None
-    table = np.array([np.zeros(HEAVIEST + 1), np.full(HEAVIEST + 1, np.inf)])
+    table = np.array(
+        [np.zeros(MAX_ATOMIC_NUMBER + 1), np.full(MAX_ATOMIC_NUMBER + 1, np.inf)]
+    )
     for symbol, extremes in neighbors.items():
         if symbol not in atomic_numbers:
             raise ValueError(f"expected the symbol of an element, got {symbol!r}")
@@ -312,7 +317,7 @@ def _nearest(atoms: Atoms, pairs: NeighborList, atom: int) -> str:
     around = np.flatnonzero(pairs.index[1] == atom)
     if not len(around):
         return "; it has no neighbors"
-    first = around[np.argsort(pairs.distances[around])][:NEAREST_SHOWN]
+    first = around[np.argsort(pairs.distances[around])][:NUM_NEIGHBORS_SHOWN]
     listed = (
         f"{j} ({atoms.symbols[j]}) at {distance:.3f} Å"
         for j, distance in zip(

@@ -1,4 +1,4 @@
-r"""How unusual the surroundings of an atom are, by what the network makes of them.
+r"""Extrapolation score from learned features of the atomic environment.
 
 The features :math:`f_i` that the last layer computes for atoms of one element form a
 cloud around their mean :math:`\mu_z`. With the covariance :math:`\Sigma` of all atoms
@@ -22,7 +22,7 @@ from torch import Tensor
 RIDGE = 1e-4
 """Epsilon, over the mean variance of a feature: below it a feature is constant, and
 small changes of it mean nothing."""
-SMALLEST = 1e-2
+MIN_DISTANCE = 1e-2
 """Distance that counts as none: of an element whose atoms are all alike."""
 
 Features = Float[np.ndarray, "atoms channels"]
@@ -65,7 +65,7 @@ class FeatureCloud:
         # where all atoms are alike, the size of the features is the scale
         size = values.mean() if values.mean() > 0 else np.square(features).mean()
         whitening = (vectors / np.sqrt(values.clip(0) + RIDGE * (size or 1.0))).T
-        smallest = np.full(len(elements), SMALLEST)
+        smallest = np.full(len(elements), MIN_DISTANCE)
         cloud = cls(tuple(elements.tolist()), means, whitening, smallest)
         return cloud.widened(numbers, features)
 

@@ -1,8 +1,7 @@
-"""How far beyond the training set a potential may be used before that is reported.
+"""Margins of the domain of validity.
 
-A simulation is longer than the set that its potential was fitted to, so its extremes
-lie somewhat beyond. What is allowed is what such a longer run of the same kind shows;
-see `docs/trust.md` for the measurements behind it.
+A simulation is longer than the training set, so its extremes lie somewhat beyond. The
+margins are those of a longer run of the same kind; see `docs/trust.md`.
 """
 
 Range = tuple[float, float]

@@ -38,7 +38,7 @@ def evaluate(
     max_edges: int = MAX_EDGES,
     on_progress: Callable[[int], None] | None = None,
 ) -> Evaluation:
-    """Predict energies, forces, stresses and Hessians of labelled structures.
+    """Predict energies, forces, stresses and Hessians of labeled structures.
 
     Args:
         potential: Put into evaluation mode; it decides device and precision. Of a

@@ -1,4 +1,4 @@
-"""How well a Hessian is predicted: entries, eigenvalues, and the lowest mode."""
+"""Errors of Hessians: elements, eigenvalues, and the lowest mode."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -94,8 +94,8 @@ def vibrations(
     axes = np.broadcast_to(np.eye(3), (len(masses), 3, 3))
     rigid = [(root * axes).transpose(1, 0, 2).reshape(3, -1)]
     if rotations:
-        centred = positions - np.average(positions, axis=0, weights=masses)
-        turned = np.cross(axes, centred[:, None])
+        centered = positions - np.average(positions, axis=0, weights=masses)
+        turned = np.cross(axes, centered[:, None])
         rigid.append((root * turned).transpose(1, 0, 2).reshape(3, -1))
     kept = []
     for group in rigid:

@@ -1,4 +1,4 @@
-"""Hessians of labelled structures beside their labels."""
+"""Hessians of labeled structures beside their labels."""
 
 from collections.abc import Sequence
 from dataclasses import asdict

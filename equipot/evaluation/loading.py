@@ -1,4 +1,4 @@
-"""Labelled structures from the files of a command line."""
+"""Labeled structures from the files of a command line."""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -38,7 +38,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a potential says about labelled structures. Arrays are float64."""
+    """What a potential says about labeled structures. Arrays are float64."""
 
     source: tuple[str, ...]
     """File and position of every structure, such as ``test.xyz#12``."""
@@ -108,9 +108,9 @@ class Evaluation:
     def largest_force_error(self) -> Float[np.ndarray, " structures"]:
         """Longest error vector of a force in each structure in eV/Å; NaN without."""
         length = np.linalg.norm(self.forces.error, axis=1)
-        labelled = np.isfinite(length)
+        labeled = np.isfinite(length)
         largest = np.full(self.num_structures, -np.inf)
-        np.maximum.at(largest, self.structure[labelled], length[labelled])
+        np.maximum.at(largest, self.structure[labeled], length[labeled])
         return np.where(np.isfinite(largest), largest, np.nan)
 
 

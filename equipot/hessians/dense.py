@@ -14,7 +14,7 @@ from equipot.models.differentiable import differentiable_forces
 from equipot.models.energy_model import EnergyModel
 
 Columns = Literal["auto"] | int
-"""How many rows of a Hessian are differentiated at once."""
+"""Number of Hessian rows that are differentiated at once."""
 
 
 def hessian(

@@ -1,4 +1,4 @@
-"""What of a large structure some atoms and their forces can feel: sub-graphs."""
+"""Receptive fields: subgraphs on which some atoms and their forces depend."""
 
 from dataclasses import dataclass, replace
 

@@ -1,4 +1,4 @@
-"""Molecular dynamics with alarms, and with restarts to the bit."""
+"""Molecular dynamics with run-time guards and restarts bit for bit."""
 
 from equipot.md.alarms import MDStoppedError
 from equipot.md.driver import run_md

@@ -175,8 +175,8 @@ def _check_freedom(degrees_of_freedom: int, ensemble: str) -> None:
     if degrees_of_freedom == 0:
         raise ValueError(
             f"nothing can move in {ensemble} but the structure as a whole, whose "
-            "motion is conserved and carries no heat; replicate the structure, or "
-            "choose langevin"
+            "motion is conserved and not a thermal degree of freedom; replicate the "
+            "structure, or choose langevin"
         )
 
 

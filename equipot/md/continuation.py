@@ -1,4 +1,4 @@
-"""Whether a run may go on from a state: the same physics, the same arithmetic."""
+"""Conditions for resuming a run: the same physics and the same precision."""
 
 import platform
 from collections.abc import Mapping
@@ -66,7 +66,7 @@ def check_continuation(
         present: `fingerprint_of_run` now.
 
     Returns:
-        Differences after which results agree to rounding, not to the bit.
+        Differences after which results agree to rounding, not bit for bit.
 
     Raises:
         ValueError: If the physics differs.
@@ -79,7 +79,7 @@ def check_continuation(
             + "\nGo back to its values, or start a new run with another --output"
         )
     return [
-        f"{line}: the continuation will agree to rounding errors, not to the bit"
+        f"{line}: the continuation will agree to rounding errors, not bit for bit"
         for line in _differences(stored["environment"], present["environment"])
     ]
 

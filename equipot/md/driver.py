@@ -1,4 +1,4 @@
-"""Runs molecular dynamics with any ASE calculator, and resumes it to the bit."""
+"""Runs molecular dynamics with any ASE calculator, and restarts it bit for bit."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -17,7 +17,7 @@ from rich.console import Console
 
 from equipot.config.load import dump_config
 from equipot.config.md import MDConfig
-from equipot.domain import Excursion
+from equipot.domain import ExtrapolationEvent
 from equipot.md.alarms import DRIFT_AFTER_PS, Alarms, LastFrames, MDStoppedError
 from equipot.md.build import build_integrator, check_drift, start_velocities
 from equipot.md.continuation import check_continuation, fingerprint_of_run
@@ -30,7 +30,7 @@ from equipot.md.ramp import (
 )
 from equipot.md.recorder import (
     TRAJECTORIES,
-    ExcursionLog,
+    ExtrapolationLog,
     Recorder,
     ThermoLog,
     cut_back,
@@ -50,7 +50,7 @@ from equipot.storage.atomic_file import write_atomically, write_json
 from equipot.storage.frame_file import write_frames
 from equipot.storage.provenance import SECTION, Origin, note_start, stamp
 from equipot.storage.rotation import Generations, StateError
-from equipot.storage.run_folder import CONFIG, claimed
+from equipot.storage.run_folder import CONFIG, lock_run_directory
 
 KIND = "state of a molecular dynamics run"
 VERSION = 4
@@ -69,7 +69,7 @@ FS_PER_PS = 1000
 class Watchful(Protocol):
     """A calculator that says where it extrapolates."""
 
-    excursions: Sequence[Excursion]
+    extrapolation_events: Sequence[ExtrapolationEvent]
     """What it found at its last calculation."""
 
 
@@ -94,7 +94,7 @@ def run_md(
         config: What to run; `config.model`, `config.structure` and `config.output` are
             recorded but not used.
         output: Folder for trajectory, log, states and summary.
-        resume: Continue from the newest state in `output`, to the bit.
+        resume: Continue from the newest state in `output`, bit for bit.
         fingerprint: Identity of the calculator; only the same can resume the run.
         origin: Models and inputs, named in ``environment.json``, ``summary.json`` and
             every frame.
@@ -112,7 +112,7 @@ def run_md(
     """
     console = console or Console()
     simulation = Simulation(atoms, config, output, fingerprint, origin)
-    with claimed(output, resume=resume), closing(simulation):
+    with lock_run_directory(output, resume=resume), closing(simulation):
         for warning in simulation.begin(resume=resume):
             console.print(f"warning: {warning}", style="yellow", soft_wrap=True)
         if origin is not None:  # after config.yaml, the mark of the folder
@@ -154,7 +154,7 @@ class Simulation:
             )
         self.atoms, self.config, self.output = atoms, config, output
         self.fingerprint, self.origin = fingerprint, origin
-        # without a date: a resumed run has the same files, to the bit
+        # without a date: a resumed run has the same files, bit for bit
         self.facts = {} if origin is None else origin.lasting_info()
         self.step = 0
         self.rng = np.random.default_rng(config.seed)
@@ -162,7 +162,7 @@ class Simulation:
         self.states = Generations(output, KIND, VERSION)
         self.trajectory_path = output / f"trajectory.{config.record.format}"
         self.log_path = output / "log.csv"
-        self.excursions_path = output / "excursions.csv"
+        self.extrapolation_path = output / "extrapolation.csv"
         self.velocities = ""
         self._files: tuple[Recorder, ...] = ()
 
@@ -201,11 +201,11 @@ class Simulation:
         )
         check_drift(self.atoms, self.config.ensemble)
         self._prepare()
-        for path in (self.trajectory_path, self.log_path, self.excursions_path):
+        for path in (self.trajectory_path, self.log_path, self.extrapolation_path):
             path.unlink(missing_ok=True)
         self._open()
         self._write_frame(self._write_row())
-        self._note_excursions()
+        self._record_extrapolation()
         self._checkpoint()
 
     def resume(self) -> list[str]:
@@ -220,7 +220,7 @@ class Simulation:
         if record["step"] > self.config.steps:
             raise ValueError(
                 f"the run in {self.output} is at step {record['step']} already, steps "
-                f"is {self.config.steps}: it counts from the start of the run, ask for "
+                f"is {self.config.steps}: it counts from the start of the run, use "
                 "more"
             )
         arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
@@ -245,7 +245,7 @@ class Simulation:
         self.course.sums.update(record["course"])
         cut_back(self.trajectory_path, record["trajectory"])
         cut_back(self.log_path, record["log"])
-        cut_back(self.excursions_path, record["excursions"])
+        cut_back(self.extrapolation_path, record["extrapolation_events"])
         self._open()
         return warnings
 
@@ -331,26 +331,29 @@ class Simulation:
         try:
             self.integrator.step()
         except (CalculatorError, ValueError) as error:  # positions may be infinite
-            what = "the domain was left" if self._excursions() else "failed calculation"
+            outside = bool(self._extrapolation_events())
+            what = "outside the domain" if outside else "calculation failed"
             reason = f"{what}: {error}"
         if reason is None and self.step % STEPS_BETWEEN_STOPS == 0:
             self.integrator.stop_drift()
         self.last_frames.keep(self.atoms, self.step)
-        self._note_excursions()
+        self._record_extrapolation()
         return reason or self.alarms.check(self.atoms, self.step)
 
-    def _note_excursions(self) -> None:
-        """Write down how the atoms are beyond what a watchful calculator knows."""
-        excursions = self._excursions()
+    def _record_extrapolation(self) -> None:
+        """Log extrapolation events of the calculator, if it reports any."""
+        events = self._extrapolation_events()
         time_ps = self.step * self.config.timestep / FS_PER_PS
-        for excursion in excursions:
-            self.excursions.write(self.step, time_ps, excursion)
-        if excursions:
-            self.course.add_excursion()
+        for event in events:
+            self.extrapolation_log.write(self.step, time_ps, event)
+        if events:
+            self.course.add_extrapolation()
 
-    def _excursions(self) -> Sequence[Excursion]:
+    def _extrapolation_events(self) -> Sequence[ExtrapolationEvent]:
         calculator = self.atoms.calc
-        return calculator.excursions if isinstance(calculator, Watchful) else ()
+        return (
+            calculator.extrapolation_events if isinstance(calculator, Watchful) else ()
+        )
 
     def _prepare(self) -> None:
         self.integrator = build_integrator(self.atoms, self.config, self.rng)
@@ -366,8 +369,8 @@ class Simulation:
         write_atomically(self.output / CONFIG, dump_config(self.config).encode())
         self.log = ThermoLog(self.log_path, self._columns())
         self.trajectory = TRAJECTORIES[self.config.record.format](self.trajectory_path)
-        self.excursions = ExcursionLog(self.excursions_path)
-        self._files = (self.log, self.trajectory, self.excursions)
+        self.extrapolation_log = ExtrapolationLog(self.extrapolation_path)
+        self._files = (self.log, self.trajectory, self.extrapolation_log)
 
     def _columns(self) -> tuple[str, ...]:
         """Of the log: more for a committee, and for a ramp."""
@@ -431,7 +434,7 @@ class Simulation:
             "course": self.course.sums,
             "trajectory": self.trajectory.mark(),
             "log": self.log.mark(),
-            "excursions": self.excursions.mark(),
+            "extrapolation_events": self.extrapolation_log.mark(),
         }
         tensors = {n: torch.from_numpy(np.array(a)) for n, a in arrays.items()}
         self.states.save(record, tensors)
@@ -487,7 +490,7 @@ class Simulation:
             ns_per_day=None
             if speed is None
             else ns_per_day(speed, self.config.timestep),
-            steps_beyond_domain=course.excursions
+            steps_beyond_domain=course.extrapolation_events
             if isinstance(self.atoms.calc, Watchful)
             else None,
         )
@@ -512,7 +515,7 @@ def _drift_note(course: Course, time_ps: float) -> str | None:
     if drift is None or error is None:
         return "not determined: the log has fewer than three rows"
     if abs(drift) < TOLD_APART * error:
-        return "not told from zero"
+        return "not distinguishable from zero"
     return None
 
 

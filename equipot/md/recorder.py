@@ -12,7 +12,7 @@ from typing import Any, final
 from ase import Atoms
 from ase.io.trajectory import TrajectoryWriter
 
-from equipot.domain import Excursion
+from equipot.domain import ExtrapolationEvent
 from equipot.storage.atomic_file import append_whole, naming, open_regular, sync_file
 from equipot.storage.frame_file import extxyz
 
@@ -60,18 +60,20 @@ class ThermoLog(Recorder):
 
 
 @final
-class ExcursionLog(Recorder):
+class ExtrapolationLog(Recorder):
     """Table of what lay beyond the training set, one row for each step and kind."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         if not path.exists() or path.stat().st_size == 0:
-            self._append(EXCURSION_COLUMNS)
+            self._append(EXTRAPOLATION_COLUMNS)
 
-    def write(self, step: int, time_ps: float, excursion: Excursion) -> None:
+    def write(self, step: int, time_ps: float, event: ExtrapolationEvent) -> None:
         """Append a row."""
-        values = excursion.as_dict()
-        self._append([step, time_ps, *(values[name] for name in EXCURSION_COLUMNS[2:])])
+        values = event.as_dict()
+        self._append(
+            [step, time_ps, *(values[name] for name in EXTRAPOLATION_COLUMNS[2:])]
+        )
 
     def mark(self) -> Mapping[str, Any]:
         """Where the file ends; everything before is on the disk."""
@@ -167,7 +169,7 @@ def _open_trajectory(path: Path) -> TrajectoryWriter:
     return TrajectoryWriter(path, "a")
 
 
-EXCURSION_COLUMNS = (
+EXTRAPOLATION_COLUMNS = (
     "step",
     "time_ps",
     "kind",

@@ -40,7 +40,7 @@ NONE_BUT_OF_FILE = FixedConfig()
 BY_DEFAULT = VelocitiesConfig()
 
 CLOCK = {"step", "time_ps"}
-"""What the frames of a run say of themselves."""
+"""Provenance keys in frames of a run."""
 
 
 @dataclass(frozen=True)
@@ -201,9 +201,9 @@ def _take_momenta(
     if config.source == "maxwell_boltzmann":
         reason = "velocities.source is maxwell_boltzmann"
     elif config.source == "auto" and config.temperature is not None:
-        reason = "velocities.temperature asks for random ones"
+        reason = "velocities.temperature selects random ones"
     elif config.source == "auto" and max(copies) > 1:
-        reason = "copies of a replicated structure would all move in the same way"
+        reason = "copies of a replicated structure would all move identically"
     elif config.source == "auto" and not moving:
         reason = "all of them are zero"
     if reason is not None:

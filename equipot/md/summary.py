@@ -1,4 +1,4 @@
-"""What a finished run amounts to."""
+"""Summary of a finished run."""
 
 from dataclasses import asdict, dataclass
 
@@ -27,7 +27,7 @@ class MDSummary:
     """None if this process made no step."""
     ns_per_day: float | None
     steps_beyond_domain: int | None = None
-    """Steps at which the potential extrapolated; None if nobody looked."""
+    """Steps at which the potential extrapolated; None if not checked."""
     stopped: str | None = None
     """Why the run ended early."""
     drift_note: str | None = None
@@ -85,7 +85,7 @@ class MDSummary:
             return None
         if not self.steps_beyond_domain:
             return "never left"
-        return f"left in {self.steps_beyond_domain} steps, see excursions.csv"
+        return f"left in {self.steps_beyond_domain} steps, see extrapolation.csv"
 
     def as_dict(self) -> dict[str, int | float | str | None]:
         """JSON values."""

@@ -110,7 +110,7 @@ def _spread(atoms: Atoms) -> dict[str, float]:
 
 @dataclass
 class Course:
-    """Running sums over the rows of a log; they survive a restart to the bit."""
+    """Running sums over the rows of a log; they survive a restart bit for bit."""
 
     num_atoms: int
     sums: dict[str, float] = field(default_factory=dict)
@@ -139,14 +139,14 @@ class Course:
             self._add("energy^2", energy**2)
             self._add("time*energy", row.time_ps * energy)
 
-    def add_excursion(self) -> None:
+    def add_extrapolation(self) -> None:
         """Count a step beyond the training set."""
-        self._add("excursions", 1.0)
+        self._add("extrapolation_events", 1.0)
 
     @property
-    def excursions(self) -> int:
+    def extrapolation_events(self) -> int:
         """Steps beyond the training set."""
-        return int(self.sums.get("excursions", 0))
+        return int(self.sums.get("extrapolation_events", 0))
 
     def mean(self, name: str) -> float | None:
         """Average over the rows of a quantity, such as ``volume``; None if unknown."""

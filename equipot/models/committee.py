@@ -95,7 +95,7 @@ class Committee(nn.Module):
 
     @property
     def backend(self) -> str:
-        """Names of who computes their tensor products, each once."""
+        """Distinct tensor-product backends of the members."""
         return ", ".join(sorted({member.backend for member in self.potentials}))
 
     def forward(

@@ -21,9 +21,9 @@ from equipot.neighbors.pairs import (
 
 MOST_BINS = 2**20
 """Bins per axis, so that the number of a bin fits into 63 bits."""
-CANDIDATES = 2**20
+MAX_CANDIDATES = 2**20
 """Pairs that are compared at a time: bounds the memory."""
-SLACK = 1e-6
+RADIUS_MARGIN = 1e-6
 """Relative excess width of bins, so that rounding of coordinates cannot matter."""
 
 
@@ -37,7 +37,7 @@ def search_cells(box: SearchBox, cutoff: float) -> Pairs:
     Returns:
         Pairs, with shifts in terms of the original lattice vectors.
     """
-    reach = cutoff * (1 + SLACK)
+    reach = cutoff * (1 + RADIUS_MARGIN)
     bins = np.array(
         [min(max(1, int(width / reach)), MOST_BINS) for width in box.thickness]
     )
@@ -56,7 +56,7 @@ def search_cells(box: SearchBox, cutoff: float) -> Pairs:
         key[order], return_index=True, return_counts=True
     )
 
-    step = max(1, CANDIDATES // (len(offsets) * int(count.max())))
+    step = max(1, MAX_CANDIDATES // (len(offsets) * int(count.max())))
     parts = []
     for first in range(0, len(key), step):
         centers = np.arange(first, min(first + step, len(key)))

@@ -1,4 +1,4 @@
-"""Whether a graph has every pair of atoms that its cutoff promises."""
+"""Completeness of the edges of a graph within a cutoff."""
 
 import numpy as np
 import torch

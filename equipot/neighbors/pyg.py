@@ -71,7 +71,7 @@ def from_pyg(data: Any, cutoff: float, *, check: bool = True) -> AtomicGraph:
         )
     if pbc is None and (cell is not None or shift is not None):
         raise ValueError(
-            "a PyG graph with cell or edge_shift needs pbc, which says along which "
+            "a PyG graph with cell or edge_shift needs pbc, which states along which "
             "lattice vectors it repeats"
         )
     pbc = _periods(pbc, num_graphs, positions.device)

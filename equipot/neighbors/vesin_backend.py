@@ -68,9 +68,9 @@ def vesin_is_unsafe(box: SearchBox, cutoff: float) -> str | None:
         The reason, or None if it is safe.
     """
     if cutoff <= 1.01 * SMALLEST_CUTOFF:
-        return f"it refuses cutoffs up to {SMALLEST_CUTOFF} Å, got {cutoff} Å"
+        return f"it does not support cutoffs up to {SMALLEST_CUTOFF} Å, got {cutoff} Å"
     if abs(float(np.linalg.det(box.cell))) <= 1.01 * SMALLEST_VOLUME:
-        return f"it refuses cells up to {SMALLEST_VOLUME} Å^3"
+        return f"it does not support cells up to {SMALLEST_VOLUME} Å^3"
     ratios = [width / cutoff for width in box.thickness]
     extent = float(np.abs(box.positions).max()) * 3**0.5
     for width, ratio in zip(box.thickness, ratios, strict=True):

@@ -1,4 +1,4 @@
-r"""Couplings of equal factors: generalised Clebsch-Gordan coefficients.
+r"""Couplings of equal factors: generalized Clebsch-Gordan coefficients.
 
 A coupling of n factors is a combination of pair couplings of lower ones,
 

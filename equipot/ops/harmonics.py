@@ -21,7 +21,7 @@ from equipot.so3 import rotation_generators, spherical_harmonics
 def edge_harmonics(
     directions: Float[Tensor, "edges 3"], lmax: int
 ) -> Float[Tensor, "edges sph"]:
-    """Harmonics of degree 0 to `lmax`, component-normalised.
+    """Harmonics of degree 0 to `lmax`, component-normalized.
 
     Args:
         directions: Unit vectors; gradients are orthogonal to them.

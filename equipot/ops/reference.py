@@ -1,4 +1,4 @@
-"""What the compiled ops compute, in plain PyTorch: short, slow, and on any device.
+"""Reference of the compiled ops in plain PyTorch: short, slow, and on any device.
 
 Signatures are those of the schemas in `equipot.ops.convolution`.
 """

@@ -1,4 +1,4 @@
-"""How an op becomes one: schema, fake, derivative, batches; alike for all families."""
+"""Registration of ops: schema, fake, derivative, batching; for all families."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, no_type_check

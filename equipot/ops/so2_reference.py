@@ -1,4 +1,4 @@
-"""What the ops in the frames of edges compute, by plain convolutions with harmonics.
+"""Reference of the edge-frame (SO(2)) ops, by plain convolutions with harmonics.
 
 Signatures are those of `equipot.ops.so2_convolution`. Every step is an op that can be
 differentiated: this is also how derivatives above the second are composed.

@@ -107,7 +107,7 @@ def _details(header: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def certificate_sentence(about: Provenance) -> tuple[str, Sequence[str]] | None:
-    """Content of ``certificate.json`` beside the model, and the failed checks.
+    """Content of ``verification.json`` beside the model, and the failed checks.
 
     Returns:
         A sentence and failures; None without the file.
@@ -117,7 +117,7 @@ def certificate_sentence(about: Provenance) -> tuple[str, Sequence[str]] | None:
         return None
     if not found:
         return (
-            "WARNING: certificate.json beside this model is not a certificate. Run "
+            "WARNING: verification.json beside this model is not a certificate. Run "
             "equipot verify."
         ), ()
     made = (
@@ -126,7 +126,7 @@ def certificate_sentence(about: Provenance) -> tuple[str, Sequence[str]] | None:
     )
     if found["model_sha256"] != about.header.get("sha256"):
         return (
-            "WARNING: certificate.json beside this model belongs to another model "
+            "WARNING: verification.json beside this model belongs to another model "
             f"(SHA-256 {str(found['model_sha256'])[:12]}…); this model has not been "
             "verified. Run equipot verify."
         ), ()

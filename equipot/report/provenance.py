@@ -103,10 +103,10 @@ def read_certificate(model: Path) -> Mapping[str, Any] | None:
         model: File of the model.
 
     Returns:
-        Content of ``certificate.json``; None if there is none, and nothing of it if it
+        Content of ``verification.json``; None if there is none, and nothing of it if it
         is no certificate.
     """
-    file = model.parent / "certificate.json"
+    file = model.parent / "verification.json"
     if not file.is_file():
         return None
     try:

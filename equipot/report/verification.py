@@ -9,19 +9,19 @@ from rich.console import Console
 from rich.markup import escape
 
 from equipot.checkpoint.backends import choose_for
-from equipot.checkpoint.certificate import (
-    ModelCertificate,
+from equipot.checkpoint.file import read_header
+from equipot.checkpoint.verification import (
+    ModelReport,
     verify_committee,
     verify_model,
 )
-from equipot.checkpoint.file import read_header
 from equipot.data.reading.frames import iterate_frames
 from equipot.models.build import AUTO
 from equipot.report.parts.numbers import plural
 from equipot.report.verification_page import verification_page
 from equipot.storage.atomic_file import make_folder, write_atomically, write_json
 from equipot.tensor_products import get_backend
-from equipot.verify.table import certificate_report, report
+from equipot.verify.table import backend_tables, potential_report
 
 
 def run_verification(
@@ -110,12 +110,12 @@ def _chosen(
     return [backend]
 
 
-def _print(certificate: ModelCertificate, screen: Console) -> None:
+def _print(certificate: ModelReport, screen: Console) -> None:
     title = escape(f"{certificate.model} on {certificate.structures}")
     screen.print(title, highlight=False)
     for item in (
-        *report(certificate.backends, certificate.skipped),
-        *certificate_report(certificate.potential),
+        *backend_tables(certificate.backends, certificate.skipped),
+        *potential_report(certificate.potential),
     ):
         screen.print(item, highlight=False)
     verdict = (

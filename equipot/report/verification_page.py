@@ -6,18 +6,18 @@ from typing import Any
 
 from markupsafe import Markup
 
-from equipot.checkpoint.certificate import ModelCertificate
+from equipot.checkpoint.verification import ModelReport
 from equipot.report import verification_plots as plots
 from equipot.report.evaluation_page import model_name
 from equipot.report.parts.numbers import plural, shown
 from equipot.report.parts.page import Cell, Table, cell, fill, flagged, render
 from equipot.report.parts.svg import SERIES, figure
 from equipot.units import MEV_PER_EV
-from equipot.verify import Check, Verification
-from equipot.verify.certificate import Curves
+from equipot.verify import BackendReport, Check
 from equipot.verify.dimers import CLOSEST, DimerScan
-from equipot.verify.dynamics import LAW
+from equipot.verify.dynamics import VERLET_ORDER
 from equipot.verify.meaning import MEANING
+from equipot.verify.potential import Curves
 from equipot.verify.scans import pair_label
 from equipot.verify.table import check_label
 
@@ -27,7 +27,7 @@ NUMBERS = ("Result", "Share used", "Measured", "Relative", "Allowed")
 """Columns of every check."""
 
 
-def verification_page(certificate: ModelCertificate) -> str:
+def verification_page(certificate: ModelReport) -> str:
     """A complete HTML document about one verification.
 
     Args:
@@ -58,7 +58,7 @@ def verification_page(certificate: ModelCertificate) -> str:
         tightest=_tightest(certificate),
         drift=drift,
         largest=[MEV_PER_EV * error for error in drift.largest],
-        law=LAW,
+        law=VERLET_ORDER,
         checks=_checks(checks, reasons),
         reasons=[_sentence(reason) for reason in reasons],
         dimers=_dimers(curves),
@@ -74,7 +74,7 @@ def verification_page(certificate: ModelCertificate) -> str:
     )
 
 
-def verdict(certificate: ModelCertificate) -> str:
+def verdict(certificate: ModelReport) -> str:
     """One sentence."""
     if certificate.passed:
         return f"All {certificate.count} checks passed."
@@ -86,7 +86,7 @@ def _sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-def _tightest(certificate: ModelCertificate) -> dict[str, Any]:
+def _tightest(certificate: ModelReport) -> dict[str, Any]:
     """The check with the largest share of its tolerance, as a card."""
     of_backends = (c for v in certificate.backends for c in v.checks)
     check = max((*certificate.potential.checks, *of_backends), key=_share)
@@ -94,7 +94,7 @@ def _tightest(certificate: ModelCertificate) -> dict[str, Any]:
         "title": "Closest to its limit" if check.passed else "Furthest over its limit",
         "value": _shown_share(check),
         "unit": "share of the tolerance",
-        "remark": f"{check.quantity} against {check.against}",
+        "remark": f"{check.quantity} against {check.name}",
     }
 
 
@@ -103,7 +103,7 @@ def _checks(checks: Sequence[Check], reasons: Sequence[str]) -> Table:
     for check in checks:
         text = Markup(
             '<span class="check">{}<span class="formula">{}</span></span>'
-        ).format(check_label(check, checks), MEANING[check.against])
+        ).format(check_label(check, checks), MEANING[check.name])
         reference = Markup("<sup>{}</sup>").format(1 + reasons.index(check.reason))
         rows.append((text, *_numbers(check, reference)))
     return Table("All checks", ("Check", *NUMBERS), rows)
@@ -187,14 +187,13 @@ def _cutoff(curves: Curves) -> dict[str, Markup]:
     }
 
 
-def _backend(v: Verification) -> Table:
+def _backend(v: BackendReport) -> Table:
     """All checks of a backend against the reference."""
     role = "the reference" if v.backend == v.reference else f"against {v.reference}"
     rows = [
         (
             check.quantity,
-            check.against
-            + (f", {check.dtype}" if check.against == v.reference else ""),
+            check.name + (f", {check.dtype}" if check.name == v.reference else ""),
             *_numbers(check),
         )
         for check in v.checks

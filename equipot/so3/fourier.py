@@ -24,7 +24,7 @@ from equipot.so3.quadrature import gauss_legendre
 
 @cache
 def harmonics_to_fourier(lmax: int) -> Complex128[Tensor, "sph u v"]:
-    """Fourier coefficients of component-normalised harmonics.
+    """Fourier coefficients of component-normalized harmonics.
 
     Exact, as frequencies reach to `lmax` and a series of that length is determined by
     ``2 * lmax + 1`` samples in each angle. The result is cached and must not be written
@@ -45,7 +45,7 @@ def harmonics_to_fourier(lmax: int) -> Complex128[Tensor, "sph u v"]:
 
 @cache
 def fourier_to_harmonics(umax: int, lmax: int) -> Complex128[Tensor, "u v sph"]:
-    r"""Integrals of Fourier series times component-normalised harmonics.
+    r"""Integrals of Fourier series times component-normalized harmonics.
 
     .. math:: \int f \, Y_k \, d\omega = \mathrm{Re} \sum_{u, v \ge 0} F_{uv} Z_{uvk}
 

@@ -15,7 +15,7 @@ from equipot.so3.layout import degree_slice, num_components
 def spherical_harmonics(
     lmax: int, directions: Float[Tensor, "vectors 3"]
 ) -> Float[Tensor, "vectors sph"]:
-    r"""Harmonics of degree 0 to `lmax`, component-normalised.
+    r"""Harmonics of degree 0 to `lmax`, component-normalized.
 
     .. math:: \sum_m Y^l_m(n)^2 = 2 l + 1, \qquad
               Y^l = c_l \, C^{l-1,1,l} (Y^{l-1} \otimes Y^1)
@@ -102,7 +102,7 @@ def even_spherical_harmonics(
         axes: Unit vectors; u and -u give the same.
 
     Returns:
-        Component-normalised, as the even degrees of `spherical_harmonics`.
+        Component-normalized, as the even degrees of `spherical_harmonics`.
     """
     parts = [torch.ones_like(axes[:, :1])]
     if lmax >= 2:

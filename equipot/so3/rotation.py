@@ -1,4 +1,4 @@
-"""How features transform: representation matrices of O(3)."""
+"""Representation matrices of O(3) for features."""
 
 from functools import cache
 

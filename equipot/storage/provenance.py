@@ -1,4 +1,4 @@
-"""What a result was made with: models and their hashes, version, date, inputs."""
+"""Provenance of a result: models and their hashes, version, date, inputs."""
 
 import hashlib
 import json
@@ -83,7 +83,7 @@ class Origin:
         }
 
     def lasting_info(self) -> dict[str, str]:
-        """For frames of a run that is resumed to the bit: neither date nor paths."""
+        """For frames of a run that is resumed bit for bit: neither date nor paths."""
         return {
             VERSION: self.version,
             **_joined(SHA256, [m.sha256 for m in self.models]),

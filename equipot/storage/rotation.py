@@ -1,4 +1,4 @@
-"""Generations of a state on disk: if the newest is damaged, the one before is used."""
+"""Rotating checkpoints: if the newest is damaged, the previous one is used."""
 
 import os
 from collections.abc import Callable, Mapping

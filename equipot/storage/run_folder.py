@@ -18,7 +18,7 @@ from equipot.storage.atomic_file import (
 
 LOCK = ".lock"
 CONFIG = "config.yaml"
-"""What every run writes first: the mark of its folder."""
+"""Marker file that every run writes first."""
 
 
 class RunFolderError(ValueError):
@@ -26,17 +26,17 @@ class RunFolderError(ValueError):
 
 
 @contextmanager
-def claimed(folder: Path, *, resume: bool) -> Iterator[None]:
-    """Keep a folder for this process, and what others left in it as it is.
+def lock_run_directory(folder: Path, *, resume: bool) -> Iterator[None]:
+    """Lock a run directory for this process.
 
     Args:
-        folder: Made if missing.
-        resume: Whether a run in it goes on; otherwise it must be empty, or hold a run
-            that ended before its first state.
+        folder: Created if missing.
+        resume: Whether to resume the run in it; otherwise it must be empty, or contain
+            a run that ended before its first checkpoint.
 
     Raises:
-        RunFolderError: If it holds something, or nothing to resume, or another process
-            writes to it.
+        RunFolderError: If it is not empty, has nothing to resume, or is locked by
+            another process.
         OSError: If it cannot be written to.
     """
     if not resume:

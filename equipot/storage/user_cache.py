@@ -1,4 +1,4 @@
-"""What a machine has found out and need not find out again: JSON in the user's cache.
+"""Cache of machine-dependent results: JSON in the cache folder of the user.
 
 Files are in ``$XDG_CACHE_HOME/equipot``, or ``~/.cache/equipot`` without that variable.
 Each holds the whole question beside its answer, and a hash of both: one that was edited

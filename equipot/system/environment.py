@@ -1,4 +1,4 @@
-"""What a run was computed with: versions, machine, revision of the sources."""
+"""Environment of a run: versions, machine, revision of the sources."""
 
 import platform
 import subprocess

@@ -1,4 +1,4 @@
-"""How messages name files that are not there."""
+"""Error messages for missing files."""
 
 from pathlib import Path
 

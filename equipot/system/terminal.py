@@ -1,4 +1,4 @@
-"""What fits a terminal: tables, and columns of names and texts."""
+"""Tables and columns that adapt to the width of the terminal."""
 
 import re
 import shutil

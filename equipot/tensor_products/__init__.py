@@ -1,4 +1,4 @@
-"""Tensor products: what is computed (`TensorProductSpec`) and who computes it."""
+"""Tensor products: specification (`TensorProductSpec`) and backends."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""How far values are from those that they should be, and whether that is rounding."""
+"""Differences from expected values, and tolerances for rounding errors."""
 
 import math
 from collections.abc import Iterable

@@ -40,11 +40,11 @@ FIRST_ROUNDS = 3
 """Passes of every candidate before one is given up: a single one may have waited."""
 ROUNDS = 15
 """Most passes of a candidate."""
-PASS = 0.1
+PASS_SECONDS = 0.1
 """Seconds that a pass of the reference may take; longer ones get fewer edges."""
-HOPELESS = 3.0
+MAX_SLOWDOWN = 3.0
 """A candidate that took this many times longer than the best is not measured again."""
-MOST_SPREAD = 0.5
+MAX_RELATIVE_SPREAD = 0.5
 """Median of the passes of a candidate over the fastest, less one, up to which a choice
 is remembered: a quiet machine stays below a tenth of that."""
 
@@ -92,7 +92,7 @@ class Choice:
         if self.skipped and not self.remembered:
             # `equipot doctor` and `equipot verify` say why
             parts.append(f"no candidates: {', '.join(self.skipped)}")
-        if self.spread > MOST_SPREAD:
+        if self.spread > MAX_RELATIVE_SPREAD:
             parts.append(
                 f"not remembered, as times of the same differ by {self.spread:.0%}: "
                 "other programs disturb"
@@ -135,7 +135,7 @@ def choose_backend(problem: Problem) -> Choice:
             return choice
         logger.warning("the choice in %s is damaged: measuring anew", cache_folder())
     candidates, excluded = _agreeing(problem, [n for n in BACKENDS if n not in skipped])
-    measured = affordable(problem, candidates[REFERENCE], PASS)
+    measured = affordable(problem, candidates[REFERENCE], PASS_SECONDS)
     passes = _measure(candidates, measured) if len(candidates) > 1 else {}
     times = {name: 1000 * min(taken) for name, taken in passes.items()}
     choice = Choice(
@@ -146,7 +146,7 @@ def choose_backend(problem: Problem) -> Choice:
         problem=_describe(measured),
         spread=_spread(passes),
     )
-    if choice.spread <= MOST_SPREAD:
+    if choice.spread <= MAX_RELATIVE_SPREAD:
         remember(TOPIC, question, asdict(choice))
     return choice
 
@@ -228,7 +228,7 @@ def _measure(
 def _hopeful(times: Mapping[str, list[float]]) -> list[str]:
     """Candidates that may be the fastest."""
     best = min(min(taken) for taken in times.values())
-    return [name for name, taken in times.items() if min(taken) < HOPELESS * best]
+    return [name for name, taken in times.items() if min(taken) < MAX_SLOWDOWN * best]
 
 
 def _spread(times: Mapping[str, list[float]]) -> float:
@@ -266,7 +266,7 @@ def _from_answer(answer: Mapping[str, Any], able: set[str]) -> Choice | None:
     sound = all(0 < time < math.inf for time in times.values())
     fastest = min(times, key=lambda name: times[name]) if times else REFERENCE
     expected = measured if len(measured) > 1 else set()
-    quiet = 0 <= choice.spread <= MOST_SPREAD
+    quiet = 0 <= choice.spread <= MAX_RELATIVE_SPREAD
     whole = set(answer) == {field.name for field in fields(Choice)}
     right = whole and sound and quiet and set(times) == expected
     return choice if right and choice.backend == fastest else None

@@ -100,7 +100,7 @@ def unavailable(device: torch.device) -> str | None:
         major = (torch.version.cuda or "13").split(".")[0]
         return (
             "its kernels for GPUs are not installed: pip install "
-            f"cuequivariance-ops-torch-cu{major} (closed source, NVIDIA's licence)"
+            f"cuequivariance-ops-torch-cu{major} (closed source, NVIDIA's license)"
         )
     return None
 

@@ -1,4 +1,4 @@
-"""What the result and the speed of a backend depend on, beside its input."""
+"""Fingerprint of code, libraries and machine, on which result and speed depend."""
 
 import hashlib
 from functools import cache

@@ -87,8 +87,8 @@ def coupled_degrees(spec: TensorProductSpec) -> Degrees:
 def message_scales(spec: TensorProductSpec) -> Float64[Tensor, " sph_out"]:
     """Factor of every component that couples.
 
-    It normalises messages as `spec` says, and the three harmonics in a product, taken
-    component-normalised, to unit norm on the sphere.
+    It normalizes messages as `spec` says, and the three harmonics in a product, taken
+    component-normalized, to unit norm on the sphere.
     """
     scales = dict(zip((p.l_out for p in spec.paths), spec.path_scales(), strict=True))
     degrees = degree_of_component(coupled_degrees(spec).messages).tolist()
@@ -102,9 +102,9 @@ class FunctionProduct:
 
     Args:
         spec: The product.
-        features: Map from coefficients of component-normalised harmonics to the values
+        features: Map from coefficients of component-normalized harmonics to the values
             that represent a function of the degree of the features.
-        filter: Map from coefficients of component-normalised harmonics to values of the
+        filter: Map from coefficients of component-normalized harmonics to values of the
             filter at points.
     """
 

@@ -1,4 +1,4 @@
-"""What a tensor product computes, whoever computes it."""
+"""Specification of a tensor product, independent of the backend."""
 
 import math
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class TensorProductSpec:
     ``weighting="per_path"``: :math:`W_{pc} = w_{pc}`, one weight per path and channel;
     :math:`\alpha_p = \sqrt{(2 l_3 + 1) / n_{l_3}}` with :math:`n_{l_3}` the paths that
     are summed in a component, so that messages of unit-variance operands have unit
-    variance ("component" normalisation).
+    variance ("component" normalization).
 
     ``weighting="per_degree"``: :math:`W_{pc} = a_{l_1 c} b_{l_2 c} c_{l_3 c}`, one
     weight per degree of each operand, and :math:`\alpha_p` is proportional to the Gaunt
@@ -103,7 +103,7 @@ class TensorProductSpec:
     def path_factors(self) -> tuple[float, ...]:
         r"""What :math:`\alpha_p` is proportional to: 1, or the factors of functions.
 
-        The gradients of harmonics in a bracket are normalised like the harmonics
+        The gradients of harmonics in a bracket are normalized like the harmonics
         themselves, so that paths of odd and even :math:`l_1 + l_2 + l_3` are of one
         scale: per path, the odd ones have 0.2 to 1.5 times the variance to `lmax` 6.
         """
@@ -115,7 +115,7 @@ class TensorProductSpec:
         )
 
     def path_scales(self) -> tuple[float, ...]:
-        """What normalises every path, or the sum of paths to its degree of messages."""
+        """What normalizes every path, or the sum of paths to its degree of messages."""
         factors = self.path_factors()
         if self.accumulate == "concat":
             variances = [factor**2 for factor in factors]

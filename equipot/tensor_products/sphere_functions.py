@@ -36,15 +36,15 @@ class FunctionPair:
     .. math:: \omega \cdot (\nabla f \times \nabla h)
               = \big[ n \cdot (\omega \times \nabla) f \big] \; h'(n \cdot \omega)
 
-    Gradients are normalised as in `bracket_factor`.
+    Gradients are normalized as in `bracket_factor`.
 
     Args:
         lmax_in: Highest degree of the features.
         lmax_filter: Highest degree of the filter.
         odd: Whether to couple the odd paths instead of the even ones.
-        features: Map from coefficients of component-normalised harmonics to whatever
+        features: Map from coefficients of component-normalized harmonics to whatever
             values are to represent f.
-        filter: Map from coefficients of component-normalised harmonics to values of h
+        filter: Map from coefficients of component-normalized harmonics to values of h
             at points.
     """
 
@@ -89,7 +89,7 @@ def _derivatives(lmax: int) -> Float64[Tensor, "sph degrees"]:
     .. math:: P'_l = (2l - 1) P_{l-1} + (2l - 5) P_{l-3} + \dots, \qquad
               Y^l(n) \cdot Y^l(\omega) = (2l + 1) \, P_l(n \cdot \omega)
 
-    for component-normalised harmonics: every second lower degree contributes equally.
+    for component-normalized harmonics: every second lower degree contributes equally.
     """
     lower = degree_of_component(lmax)[:, None]
     degrees = torch.arange(lmax + 1)
@@ -98,12 +98,12 @@ def _derivatives(lmax: int) -> Float64[Tensor, "sph degrees"]:
 
 
 def _turns(lmax: int) -> Float64[Tensor, "3 sph sph"]:
-    r"""Coefficients of :math:`\omega \times \nabla` of normalised harmonics."""
+    r"""Coefficients of :math:`\omega \times \nabla` of normalized harmonics."""
     norm = _gradient_norm(degree_of_component(lmax))
     return rotation_generators(lmax) * norm[:, None]
 
 
 def _gradient_norm(degrees: Int[Tensor, " _"]) -> Float64[Tensor, " _"]:
-    r"""Factor :math:`1 / \sqrt{l (l + 1)}` that normalises gradients; 0 for l = 0."""
+    r"""Factor :math:`1 / \sqrt{l (l + 1)}` that normalizes gradients; 0 for l = 0."""
     norms = (degrees * (degrees + 1)).double().sqrt()
     return torch.where(degrees > 0, 1 / norms.clamp(min=1), 0)

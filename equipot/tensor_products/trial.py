@@ -29,7 +29,7 @@ enough for second derivatives in two arithmetics."""
 LARGE_EDGES = 2**15
 """Edges of a comparison at the size of calculations: beyond the blocks and launches of
 kernels, where other code may run than for a few."""
-MOST_WEIGHTS = 2**27
+MAX_RADIAL_WEIGHTS = 2**27
 """Weights of that comparison: 512 MiB in float32."""
 OPERANDS = ("features", "vectors", "weights")
 ELEMENTS = 2**25
@@ -43,7 +43,7 @@ class Problem:
     specs: tuple[TensorProductSpec, ...]
     """Of the layers; what occurs twice counts twice."""
     channels: int
-    """Copies of each degree."""
+    """Number of channels per degree l."""
     num_nodes: int
     """Atoms of a typical evaluation."""
     num_edges: int
@@ -186,7 +186,7 @@ def _large_disagreements(
     for spec, given in inputs.items():
         few = len(given.vectors)
         size = max(spec.num_weights * problem.channels, 1)
-        copies = max(min(LARGE_EDGES, MOST_WEIGHTS // size) // max(few, 1), 1)
+        copies = max(min(LARGE_EDGES, MAX_RADIAL_WEIGHTS // size) // max(few, 1), 1)
         exact = _first_derivatives(reference[spec], given, torch.float64, 1)
         expected = _first_derivatives(reference[spec], given, dtype, 1)
         values = _first_derivatives(products[spec], given, dtype, copies)

@@ -5,8 +5,8 @@ from typing import Any
 
 from torch import nn
 
-from equipot.checkpoint.certificate import ModelCertificate, verify_model
 from equipot.checkpoint.file import load_potential, read_header
+from equipot.checkpoint.verification import ModelReport, verify_model
 from equipot.data.batching import evaluation_batches
 from equipot.data.labels import Example
 from equipot.evaluation.metrics import ErrorAccumulator
@@ -23,12 +23,12 @@ from equipot.training.summary import error_table
 
 def finish(
     prepared: Prepared, progress: TrainingProgress, journal: Journal
-) -> tuple[dict[str, Any], ModelCertificate | None]:
+) -> tuple[dict[str, Any], ModelReport | None]:
     """Test and verify the best model.
 
     Returns:
         Errors of the best model by set, and its certificate unless
-        ``training.certify`` is off.
+        ``training.verify`` is off.
     """
     errors = evaluate_best_model(prepared, progress)
     journal.show(Fitted(error_table(errors)))
@@ -99,9 +99,9 @@ def _errors(
     return errors
 
 
-def _certify(prepared: Prepared, journal: Journal) -> ModelCertificate | None:
-    """Verify the best model, whose file stays as it is; write ``certificate.json``."""
-    if not prepared.config.training.certify:
+def _certify(prepared: Prepared, journal: Journal) -> ModelReport | None:
+    """Verify the best model, whose file stays as it is; write ``verification.json``."""
+    if not prepared.config.training.verify:
         return None
     certificate = verify_model(
         prepared.files.best,

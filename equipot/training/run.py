@@ -6,10 +6,10 @@ from typing import Any
 
 from rich.console import Console
 
-from equipot.checkpoint.certificate import ModelCertificate
+from equipot.checkpoint.verification import ModelReport
 from equipot.config.train import TrainConfig
 from equipot.models.build import check_model
-from equipot.storage.run_folder import claimed
+from equipot.storage.run_folder import lock_run_directory
 from equipot.system.settings import compute_settings
 from equipot.training.finish import finish
 from equipot.training.fit import fit
@@ -29,7 +29,7 @@ class TrainingResult:
     """How far training came; `finished` is None if it was interrupted."""
     errors: dict[str, Any]
     """Errors of the best model by set; empty if training was interrupted."""
-    certificate: ModelCertificate | None = None
+    certificate: ModelReport | None = None
     """Verification of the best model; None if it was not verified."""
 
 
@@ -60,7 +60,7 @@ def run_training(
     files = RunDirectory(directory)
     training = config.training
     with (
-        claimed(directory, resume=resume),
+        lock_run_directory(directory, resume=resume),
         compute_settings(training.num_threads, training.deterministic),
     ):
         journal = Journal(files.log, console or Console())

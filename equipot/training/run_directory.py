@@ -17,7 +17,7 @@ class RunDirectory:
                            previous one
     ``metrics.csv``        one row per epoch
     ``metrics.json``       errors of the best model on all sets, by group and element
-    ``certificate.json``   verification of the best model on this machine
+    ``verification.json``   verification of the best model on this machine
     ``train.log``          messages
     ``environment.json``   versions and hardware at every start
     ``data.json``          SHA-256 of every data file
@@ -35,7 +35,7 @@ class RunDirectory:
         self.last = path / "last.safetensors"
         self.table = path / "metrics.csv"
         self.metrics = path / "metrics.json"
-        self.certificate = path / "certificate.json"
+        self.certificate = path / "verification.json"
         self.log = path / "train.log"
         self.environment = path / ENVIRONMENT
         self.data = path / "data.json"

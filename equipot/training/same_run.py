@@ -15,7 +15,7 @@ FREE: Final[tuple[str, ...]] = (
     "training.checkpoint_steps",
     "training.keep",
     "training.early_stop",
-    "training.certify",
+    "training.verify",
 )
 """Keys that may change on resume; data files are compared by hash."""
 KEPT: Final = ("model.backend", "auto")

@@ -1,12 +1,12 @@
-"""Whether a potential is right on this machine, with numbers.
+"""BackendReport of potentials and of tensor-product backends.
 
-A part of this is needed where a potential is loaded under another backend than it was
-trained with; the package therefore knows potentials and structures, but no files.
+Loading a potential under another backend needs a part of this; the package therefore
+depends on potentials and structures, but not on files.
 """
 
 from equipot.verify.backend import BackendMismatchError as BackendMismatchError
 from equipot.verify.backend import check_backend as check_backend
 from equipot.verify.backend import expect as expect
 from equipot.verify.backend import verify_backend as verify_backend
+from equipot.verify.result import BackendReport as BackendReport
 from equipot.verify.result import Check as Check
-from equipot.verify.result import Verification as Verification

@@ -1,4 +1,4 @@
-"""What depends on the machine: precision, order of sums, and searches for neighbors."""
+"""Machine-dependent checks: float32 precision, repeatability, neighbor lists."""
 
 from collections.abc import Iterator, Sequence
 
@@ -88,7 +88,7 @@ def precision_checks(
         checks.append(
             worst(
                 quantities,
-                against="float64",
+                name="float32 precision",
                 tolerance=tolerance,
                 reason=SINGLE_REASON if name != TOTAL else TOTAL_REASON,
                 dtype="float32",
@@ -128,7 +128,7 @@ def _rounding(
 
 
 def repetition_check(model: EnergyModel, structures: Sequence[Atoms]) -> Check:
-    """The same call twice, to the bit; on GPUs to rounding."""
+    """The same call twice, bit for bit; on GPUs to rounding."""
     first, second = ([predict(model, atoms) for atoms in structures] for _ in range(2))
     size = largest_force(first)
     quantities = []
@@ -138,7 +138,7 @@ def repetition_check(model: EnergyModel, structures: Sequence[Atoms]) -> Check:
             ("energy", "eV", float((a.energy - b.energy).abs()), energy),
             ("forces", "eV/Å", _largest(a.forces - b.forces), size),
         ]
-    return _repeated(model, quantities, "the same call again")
+    return _repeated(model, quantities, "repeatability")
 
 
 def many_calls_check(model: EnergyModel, element: int, calls: int) -> Check:
@@ -166,27 +166,27 @@ def many_calls_check(model: EnergyModel, element: int, calls: int) -> Check:
         ("energy", "eV", worst_energy, energy),
         ("forces", "eV/Å", worst_force, size),
     ]
-    return _repeated(model, quantities, "many calls")
+    return _repeated(model, quantities, "repeatability of many calls")
 
 
 def _repeated(
     model: EnergyModel,
     quantities: Sequence[tuple[str, str, float, float]],
-    against: str,
+    name: str,
 ) -> Check:
     exact = model.device.type == "cpu"
     return worst(
         quantities,
-        against=against,
+        name=name,
         tolerance=0.0 if exact else REPETITION_TOLERANCE,
         reason="the same bits" if exact else "of its size; sums in any order",
     )
 
 
 def neighbor_check(model: EnergyModel, structures: Sequence[Atoms]) -> Check:
-    """Pairs that the search finds, and those that another one finds.
+    """Compare two neighbor-list algorithms.
 
-    The search is that of vesin wherever it can be; the other one is our own.
+    The first is vesin where it is supported; the second is a cell list or brute force.
     """
     wrong = 0
     found = 0
@@ -199,7 +199,7 @@ def neighbor_check(model: EnergyModel, structures: Sequence[Atoms]) -> Check:
     return Check(
         quantity="pairs",
         unit="",
-        against="another search",
+        name="neighbor-list cross-check",
         dtype="float64",
         difference=Difference(float(wrong), float(max(found, 1)), 0.0),
         reason="pairs that only one of the two searches finds",
@@ -209,7 +209,7 @@ def neighbor_check(model: EnergyModel, structures: Sequence[Atoms]) -> Check:
 def _edges(
     atoms: Atoms, cutoff: float, backend: str
 ) -> tuple[str, set[tuple[int, ...]]]:
-    """Who searched, and what it found."""
+    """Backend, and the pairs that it found."""
     found = neighbor_list(
         atoms.positions, atoms.cell.array, atoms.pbc, cutoff, backend=backend
     )

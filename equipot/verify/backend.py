@@ -1,4 +1,4 @@
-"""A potential under one backend, against the reference and against itself."""
+"""Comparison of a backend with the reference backend and with finite differences."""
 
 import math
 import time
@@ -32,40 +32,38 @@ from equipot.verify.quantities import (
     evaluate,
     smallest_scales,
 )
-from equipot.verify.result import Check, Verification
+from equipot.verify.result import BackendReport, Check
 
 SKIN = 0.1
 """Å beyond the cutoff, so that no pair is missing after atoms were moved."""
 QUICK_STRUCTURES = 2
-"""Structures that a check at loading takes."""
-
-
-AT_ONCE = "edges at once"
-"""What the large comparison is known by in a `Check`."""
-MOST_WEIGHTS = 2**28
-"""Radial weights of all layers and edges in the large comparison: 1 GiB in float32."""
+"""Number of structures of the check at loading."""
+LARGE_BATCH = "edges in one batch"
+"""Location of the comparison on a large batch in a `Check`."""
+MAX_RADIAL_WEIGHTS = 2**28
+"""Radial weights of all layers and edges in the large batch: 1 GiB in float32."""
 
 
 class BackendMismatchError(ValueError):
-    """A backend does not compute what the reference computes; says by how much."""
+    """The results of a backend differ from those of the reference."""
 
-    def __init__(self, message: str, verification: Verification) -> None:
+    def __init__(self, message: str, report: BackendReport) -> None:
         super().__init__(message)
-        self.verification = verification
+        self.report = report
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What the reference computes for a potential, in every arithmetic of interest."""
+    """Results of the reference backend for a potential."""
 
     potential: Potential
-    """Whose weights it has, without what is added to its network."""
+    """The network of the potential, without reference energies and repulsion."""
     probes: tuple[Probe, ...]
-    """What it was evaluated at."""
+    """Structures and directions of evaluation."""
     values: dict[torch.dtype, Values]
-    """In the arithmetic of the potential, and last in float64."""
+    """In the precision of the potential, and last in float64."""
     scales: dict[str, float]
-    """Size of each quantity below which it counts as zero."""
+    """Magnitude below which a quantity counts as zero."""
 
 
 def expect(
@@ -77,13 +75,13 @@ def expect(
 ) -> Expected:
     """Evaluate the reference, once for all backends that are compared with it.
 
-    Energies, and all their derivatives, are those of the network alone: references,
-    shift and repulsion are the same code under every backend, and as large as they are
-    they would hide differences.
+    Energies and their derivatives are those of the network alone: reference energies,
+    shift and repulsion are the same code under every backend, and large enough to hide
+    differences.
 
     Args:
-        potential: Stays as it is.
-        structures: What to compare on; stress needs one with three periodic directions.
+        potential: Is not modified.
+        structures: Test structures; the stress needs a 3D-periodic one.
         directions: Random directions of derivatives for each structure.
         seed: Of the directions.
 
@@ -105,23 +103,23 @@ def expect(
 
 def verify_backend(
     expected: Expected, backend: str, *, differences: bool = True
-) -> Verification:
-    """Compare a backend with the reference, and with differences of its own energy.
+) -> BackendReport:
+    """Compare a backend with the reference and with finite differences.
 
-    Energy, forces, stress and Hessian-vector products are compared in the arithmetic of
-    the potential and in float64; then, in the arithmetic of the potential, those of
-    many copies of a structure at once, with some 30,000 edges. In float64, forces and
-    stress are then compared with central differences of the energy, and Hessian-vector
-    products with those of forces.
+    Energy, forces, stress and Hessian-vector products are compared in the precision of
+    the potential and in float64; then, in the precision of the potential, on a batch of
+    many copies of one structure, with some 30,000 edges. In float64, forces and stress
+    are also compared with central differences of the energy, and Hessian-vector
+    products with those of the forces.
 
     Args:
-        expected: What `expect` found.
-        backend: Who is to be verified.
-        differences: Whether derivatives are compared with differences, too; that is
-            done on `QUICK_STRUCTURES` of the structures.
+        expected: Result of `expect`.
+        backend: Name of the backend.
+        differences: Whether to compare derivatives with finite differences, on
+            `QUICK_STRUCTURES` of the structures.
 
     Returns:
-        All numbers. What the backend raises while it computes is a failure, too.
+        All checks. An error that the backend raises is a failure.
 
     Raises:
         ValueError: If the backend is unknown.
@@ -149,7 +147,7 @@ def verify_backend(
             )
     except RuntimeError as raised:
         error = f"{type(raised).__name__}: {raised}"
-    return Verification(
+    return BackendReport(
         backend=backend,
         reference=REFERENCE,
         device=str(potential.device),
@@ -163,19 +161,19 @@ def verify_backend(
 
 def check_backend(
     potential: Potential, structures: Sequence[Atoms], backend: str | None = None
-) -> Verification | None:
-    """Refuse a backend that differs from the reference: quick, before anything is run.
+) -> BackendReport | None:
+    """Raise an error if a backend differs from the reference; fast enough for loading.
 
-    Derivatives are not compared with differences: those of the reference are known to
-    be right, and a backend that agrees with them is.
+    Derivatives are not compared with finite differences: those of the reference are
+    tested.
 
     Args:
-        potential: Stays as it is.
-        structures: The smallest two of them are compared.
-        backend: Who is to be checked; that of the potential if left out.
+        potential: Is not modified.
+        structures: The smallest two are compared.
+        backend: Name of the backend (default: that of the potential).
 
     Returns:
-        The numbers; None if the backend is the reference.
+        The report; None for the reference backend.
 
     Raises:
         BackendMismatchError: If a quantity differs by more than rounding.
@@ -189,18 +187,18 @@ def check_backend(
         [bool(atoms.pbc.all()) for atoms in structures],
     )
     expected = expect(potential, [structures[n] for n in chosen], directions=1)
-    verification = verify_backend(expected, backend, differences=False)
-    if not verification.passed:
-        raise BackendMismatchError(_refusal(verification), verification)
-    return verification
+    report = verify_backend(expected, backend, differences=False)
+    if not report.passed:
+        raise BackendMismatchError(_refusal(report), report)
+    return report
 
 
 def is_passed_record(record: Mapping[str, Any], backend: str) -> bool:
-    """Whether JSON is that of a `Verification` that `check_backend` passed.
+    """Whether a stored record is a passed `BackendReport` of `check_backend`.
 
     Args:
-        record: What `Verification.as_dict` gave, perhaps, after a time in a file.
-        backend: Who was to be verified.
+        record: JSON from a file, not trusted.
+        backend: Name of the backend.
     """
     try:
         checks = record["checks"]
@@ -213,7 +211,7 @@ def is_passed_record(record: Mapping[str, Any], backend: str) -> bool:
             and 0 <= check["relative"] <= check["tolerance"] < 1
             for check in checks
         )
-        large = any(AT_ONCE in check["where"] for check in checks)
+        large = any(LARGE_BATCH in check["where"] for check in checks)
     except (AttributeError, KeyError, TypeError, ValueError):
         return False
     wanted = {"energy", "forces", "Hessian-vector"}
@@ -237,11 +235,11 @@ def make_probes(
 
 
 def quick_choice(sizes: Sequence[int], periodic: Sequence[bool]) -> list[int]:
-    """The smallest structures with atoms, one with a stress among them if there is any.
+    """The smallest structures with atoms, including a 3D-periodic one if there is any.
 
     Args:
         sizes: Atoms of each structure.
-        periodic: Whether each has a stress.
+        periodic: Whether each is 3D-periodic.
 
     Returns:
         Indices of at most `QUICK_STRUCTURES` of them.
@@ -253,10 +251,10 @@ def quick_choice(sizes: Sequence[int], periodic: Sequence[bool]) -> list[int]:
 
 
 def _large_checks(backend: str, dtype: torch.dtype, expected: Expected) -> list[Check]:
-    """Copies of a structure at once, with what each should have.
+    """Comparison on a batch of copies of one structure.
 
-    The reference need not compute them, as copies do not interact. Crystals go first,
-    for their stress, and the densest of them.
+    The expected results are those of the single structure, as copies do not interact.
+    The densest crystal is preferred.
     """
     potential = expected.potential
     probe = max(
@@ -277,7 +275,10 @@ def _large_checks(backend: str, dtype: torch.dtype, expected: Expected) -> list[
         for kind in expected.values
     }
     return _agreement_checks(
-        dtype, values, replace(expected, values=wanted), f"{copies * edges} {AT_ONCE}"
+        dtype,
+        values,
+        replace(expected, values=wanted),
+        f"{copies * edges} {LARGE_BATCH}",
     )
 
 
@@ -288,7 +289,7 @@ def _repeated(
     probe: Probe,
     copies: int,
 ) -> list[torch.Tensor]:
-    """A quantity of one probe, as of its copies; empty where it has none."""
+    """A quantity of one probe, repeated for its copies; empty if it has none."""
     having = [p for p in probes if p.periodic or name != "stress"]
     found = [v for v, p in zip(values, having, strict=True) if p is probe]
     # of atoms or structures, but a Hessian-vector product begins with the direction
@@ -297,14 +298,14 @@ def _repeated(
 
 
 def _most_edges(potential: Potential) -> int:
-    """Edges of the large comparison: fewer where their weights would fill a memory."""
+    """Edges of the large batch, limited by the memory of their radial weights."""
     channels = max(potential.backbone.channels)
     of_an_edge = channels * sum(spec.num_weights for spec in specs_of(potential))
-    return max(min(LARGE_EDGES, MOST_WEIGHTS // max(of_an_edge, 1)), 1)
+    return max(min(LARGE_EDGES, MAX_RADIAL_WEIGHTS // max(of_an_edge, 1)), 1)
 
 
 def _unit(potential: Potential) -> float:
-    """A thousandth of the forces, or energies, of the training set."""
+    """A thousandth of the scale of forces, or energies, of the training set."""
     return 1e-3 * abs(potential.scale)
 
 
@@ -322,8 +323,8 @@ def _agreement_checks(
         if dtype == torch.float64:
             tolerance = FLOAT64_TOLERANCE
             reason = (
-                "rounding of 1e-16, which layers and derivatives let grow by less than "
-                "1e5, and a margin"
+                "rounding errors of 1e-16, amplified by less than 1e5 in layers and "
+                "derivatives, and a margin"
             )
         else:
             rounded = zip(reference, exact[name], strict=True)
@@ -338,7 +339,7 @@ def _agreement_checks(
             Check(
                 quantity=name,
                 unit=unit,
-                against=REFERENCE,
+                name=REFERENCE,
                 dtype=str(dtype).removeprefix("torch."),
                 difference=difference(pairs, tolerance, floor=floor),
                 reason=reason,
@@ -348,14 +349,14 @@ def _agreement_checks(
     return checks
 
 
-def _refusal(verification: Verification) -> str:
-    found = [str(check) for check in verification.failures]
-    if verification.error is not None:
-        found.append(f"it raised {verification.error}")
+def _refusal(report: BackendReport) -> str:
+    found = [str(check) for check in report.failures]
+    if report.error is not None:
+        found.append(f"it raised {report.error}")
     return (
-        f"backend {verification.backend!r} does not compute what the potential is on "
-        f"this machine ({verification.structures} structures, {verification.device}):\n"
+        f"backend {report.backend!r} differs from the reference backend on this "
+        f"machine ({report.structures} structures, {report.device}):\n"
         + "\n".join(f"  {line}" for line in found)
-        + f"\nChoose another backend, such as {verification.reference!r}; equipot "
-        "verify shows all numbers"
+        + f"\nChoose another backend, such as {report.reference!r}; `equipot verify` "
+        "shows all numbers"
     )

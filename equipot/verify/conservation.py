@@ -1,4 +1,4 @@
-"""Whether forces conserve an energy: along paths, and in the small."""
+"""Energy conservation: work along paths, and symmetry of the Hessian."""
 
 from collections.abc import Sequence
 
@@ -54,7 +54,7 @@ def conservation_checks(
     return [
         worst(
             [_work(model, atoms, rng, typical) for atoms in moving],
-            against="energy along a path",
+            name="work along a path",
             tolerance=WORK_TOLERANCE,
             reason=(
                 f"of the work done; {PIECES} pieces of {len(NODES)} points, with kinks "
@@ -63,7 +63,7 @@ def conservation_checks(
         ),
         worst(
             [_curl(model, atoms, rng, typical) for atoms in structures],
-            against="its transpose",
+            name="Hessian symmetry",
             reason="of the largest product; rounding in second derivatives",
         ),
     ]
@@ -109,7 +109,7 @@ def expansion_check(
         quantities.append(Quantity("work", "eV", abs(gain - done), size, where))
     return worst(
         quantities,
-        against="energy along an expansion",
+        name="work along an expansion",
         tolerance=EXPANSION_TOLERANCE,
         reason=(
             f"of the work done; {EXPANSION_PIECES} pieces of {len(NODES)} points, with "

@@ -1,4 +1,4 @@
-r"""Whether derivatives of a potential are those of its own energy.
+r"""Forces, stress and Hessian-vector products by finite differences.
 
 Fourth-order central differences along a direction u,
 
@@ -22,6 +22,8 @@ from equipot.verify.physics import MAX_EDGES
 from equipot.verify.quantities import UNITS, Probe, evaluate, given, smallest_scales
 from equipot.verify.result import Check
 
+DIFFERENCES = "finite differences"
+"""Part of the names of these checks."""
 TOLERANCE = 1e-5
 REASON = (
     "over 1e-4 Å of energies and 1e-5 Å of forces, where truncation, rounding, and "
@@ -35,23 +37,23 @@ the error of such a pair is proportional to the step."""
 POINTS = (-2.0, -1.0, 1.0, 2.0)
 """Steps at which a function is evaluated along a direction."""
 Pair = tuple[Tensor, Tensor]
-"""A derivative as the potential gives it, and by differences."""
+"""A derivative of the potential, and its finite-difference approximation."""
 Comparison = Callable[[EnergyModel, Probe, Tensor], Pair]
 
 
 def consistency_checks(
     potential: EnergyModel, probes: Sequence[Probe], unit: float
 ) -> list[Check]:
-    """Compare forces, stress and Hessian-vector products with differences.
+    """Compare forces, stress and Hessian-vector products with finite differences.
 
     Args:
-        potential: In float64, as differences need it.
-        probes: Where to evaluate it.
+        potential: In float64.
+        probes: Structures and directions.
         unit: Smallest force in eV/Å, or energy in eV, that counts.
     """
     values = evaluate(potential, probes)
     floors = smallest_scales(unit, probes)
-    # a model that is a few lines around a formula need not give a stress
+    # analytic models need not provide a stress
     periodic = [p for p in probes if p.periodic] if values["stress"] else []
 
     def pairs(compare: Comparison, name: str, of: Sequence[Probe]) -> list[Pair]:
@@ -61,26 +63,20 @@ def consistency_checks(
         ]
 
     found = {
-        "forces": (pairs(_work, "forces", probes), "differences of its energy"),
-        "stress": (
-            pairs(_strain_work, "stress", periodic),
-            "differences of its energy",
-        ),
-        "Hessian-vector": (
-            pairs(_curvature, "Hessian-vector", probes),
-            "differences of its forces",
-        ),
+        "forces": pairs(_work, "forces", probes),
+        "stress": pairs(_strain_work, "stress", periodic),
+        "Hessian-vector": pairs(_curvature, "Hessian-vector", probes),
     }
     return [
         Check(
-            quantity=name,
-            unit=UNITS[name],
-            against=against,
+            quantity=quantity,
+            unit=UNITS[quantity],
+            name=f"{quantity.removesuffix('-vector')} by {DIFFERENCES}",
             dtype="float64",
-            difference=difference(compared, TOLERANCE, floor=floors[name]),
+            difference=difference(compared, TOLERANCE, floor=floors[quantity]),
             reason=REASON,
         )
-        for name, (compared, against) in found.items()
+        for quantity, compared in found.items()
         if compared
     ]
 

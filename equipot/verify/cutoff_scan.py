@@ -1,4 +1,4 @@
-"""Whether atoms enter the reach of others without a jump."""
+"""Smoothness at the cutoff."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ def smoothness_check(
     check = Check(
         quantity=name,
         unit=unit,
-        against="the other side of the cutoff",
+        name="smoothness at the cutoff",
         dtype="float64",
         difference=worst,
         reason=(

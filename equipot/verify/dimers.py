@@ -1,4 +1,4 @@
-"""Two atoms from the cutoff to 0.3 Å: do they fall onto each other?"""
+"""Spurious short-range attraction (holes) of pairs of atoms."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ NUM_CLOSER = 30
 NUM_FARTHER = 50
 """Between a short bond and the cutoff."""
 SHORT_BOND = 0.7
-"""Of the sum of covalent radii: nature repels any two atoms that are closer."""
+"""Of the sum of covalent radii: real atoms that are closer repel each other."""
 HOLE_TOLERANCE = 0.1
 """eV."""
 
@@ -98,7 +98,7 @@ def hole_check(scans: Sequence[DimerScan]) -> Check:
     return Check(
         quantity="gain",
         unit="eV",
-        against="short bonds",
+        name="short-range attraction, pairs",
         dtype="float64",
         difference=Difference(depth if found else 0.0, 1.0, HOLE_TOLERANCE),
         reason=(

@@ -1,4 +1,4 @@
-"""Whether a short trajectory keeps its energy as well as its time step allows."""
+"""Energy error of a short NVE trajectory at two time steps."""
 
 from dataclasses import dataclass
 
@@ -17,16 +17,16 @@ TIME_STEP = 0.5
 """fs; the second run has half of it."""
 NUM_STEPS = 20
 """Of the longer time step."""
-RESOLVED = 5e-3
+MAX_RESOLVED_ERROR = 5e-3
 """eV per atom; a larger error is no longer that of a short time step."""
 REFINEMENTS = 3
 """Times that the time step is divided by four until the error is resolved, as where
 atoms start on a steep slope."""
 TEMPERATURE = 300.0
 """K."""
-LAW = 2.0
+VERLET_ORDER = 2.0
 """Exponent of the time step by which the error of velocity Verlet falls."""
-LAW_TOLERANCE = 0.4
+ORDER_TOLERANCE = 0.4
 SMALLEST_DRIFT = 1e-9
 """eV per atom; below it is rounding."""
 
@@ -54,7 +54,7 @@ class Drift:
         """Power of the time step that the error is proportional to."""
         coarse, fine = self.largest
         if max(coarse, fine) < SMALLEST_DRIFT * self.atoms:
-            return LAW
+            return VERLET_ORDER
         return float(np.log2(max(coarse, 1e-300) / max(fine, 1e-300)))
 
 
@@ -71,7 +71,7 @@ def measure_drift(model: EnergyModel, atoms: Atoms, *, seed: int = 0) -> Drift:
     velocities = rng.normal(size=(len(atoms), 3)) * spread
     for refinement in range(REFINEMENTS + 1):
         drift = _drift(model, atoms, velocities, TIME_STEP / 4**refinement)
-        if drift.largest[0] <= RESOLVED * len(atoms):
+        if drift.largest[0] <= MAX_RESOLVED_ERROR * len(atoms):
             break
     return drift
 
@@ -82,9 +82,9 @@ def drift_check(drift: Drift) -> Check:
     return Check(
         quantity="exponent",
         unit="",
-        against="dt^2 law of dynamics",
+        name="dt^2 scaling of NVE energy error",
         dtype="float64",
-        difference=Difference(abs(drift.exponent - LAW), 1.0, LAW_TOLERANCE),
+        difference=Difference(abs(drift.exponent - VERLET_ORDER), 1.0, ORDER_TOLERANCE),
         reason=(
             f"absolute; velocity Verlet over {drift.times[0][-1]:g} fs at "
             f"{drift.time_steps[0]:g} and {drift.time_steps[1]:g} fs, whose error is "

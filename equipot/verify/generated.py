@@ -1,4 +1,4 @@
-"""Structures of every kind that a potential may meet, from what its domain allows."""
+"""Test structures of every kind of periodicity, generated within the domain."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -14,7 +14,7 @@ from equipot.verify.structures import MARGIN, MAX_ATOMS, NUM_ATOMS, place_atoms
 GRID = 2.0**-32
 """Å. Positions and cells are multiples of it, so that moving them by powers of two, and
 by vectors of the cell, is exact."""
-CROWDED = 150.0
+COMPRESSED_NEIGHBORS = 150.0
 """Neighbors of an atom in the compressed crystal, three times those of most crystals:
 144 of its atoms have 20,000 edges."""
 RATTLE = 0.06
@@ -34,7 +34,7 @@ class Generated:
     crystal: Atoms
     """Periodic in three directions, tilted."""
     compressed: Atoms
-    """The same, with `CROWDED` neighbors."""
+    """The same, with `COMPRESSED_NEIGHBORS` neighbors."""
     slab: Atoms
     """Periodic in two directions."""
     wire: Atoms
@@ -42,7 +42,7 @@ class Generated:
     cluster: Atoms
     """Free."""
     boxed: Atoms
-    """Free atoms in a periodic box, in which images see each other."""
+    """Isolated atoms in a periodic box, in which images see each other."""
     one_atom: Atoms
     """One atom in a cell that is thinner than half of the cutoff."""
     left_handed: Atoms
@@ -102,7 +102,7 @@ def on_grid(atoms: Atoms) -> Atoms:
 
 
 def in_a_box(atoms: Atoms, gap: float, cutoff: float) -> Atoms:
-    """Free atoms in a periodic box.
+    """Isolated atoms in a periodic box.
 
     Args:
         atoms: Without periodic directions.
@@ -155,7 +155,7 @@ def _compressed(
 ) -> Atoms:
     """Eight atoms of a face-centered cubic crystal, or more, displaced and strained."""
     # density is sqrt(2) / spacing^3
-    spacing = cutoff * (4 / 3 * np.pi * np.sqrt(2) / CROWDED) ** (1 / 3)
+    spacing = cutoff * (4 / 3 * np.pi * np.sqrt(2) / COMPRESSED_NEIGHBORS) ** (1 / 3)
     perfect = bulk("Ar", "fcc", a=np.sqrt(2) * spacing, cubic=True)
     atoms = perfect.repeat((1, 1, 2 if len(elements) <= NUM_ATOMS else 4))
     atoms.numbers = rng.permutation(np.resize(np.array(elements), len(atoms)))

@@ -1,4 +1,4 @@
-"""Golden outputs: what a potential computed when it was saved, for comparisons."""
+"""Golden outputs: predictions stored in a model file when it was saved."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -41,7 +41,7 @@ errors reach a tenth of it is of no use in float32."""
 ENERGY_ROUNDING = 16 * torch.finfo(torch.float64).eps
 """Rounding of sums of reference energies, relative to the sum."""
 
-MOST_DIMENSIONS = 3
+MAX_DIMENSIONS = 3
 """Indices of a golden quantity: structures or atoms, and two of space."""
 
 Values = dict[str, Tensor]
@@ -60,7 +60,7 @@ class GoldenOutputs:
     """Largest difference of float32 from float64, in the unit of each quantity."""
 
     def to_json(self) -> dict[str, Any]:
-        """JSON; numbers survive to the bit, and null stands for one not finite."""
+        """JSON; numbers are stored exactly, and null stands for one not finite."""
         return {
             "generated": [sample_to_json(atoms) for atoms in self.generated],
             "values": {name: _to_list(v) for name, v in self.values.items()},
@@ -188,7 +188,7 @@ def golden_checks(
         Check(
             quantity=name,
             unit=UNITS[name],
-            against="golden outputs",
+            name="golden outputs",
             dtype=str(potential.dtype).removeprefix("torch."),
             difference=_difference(
                 name, values[name], golden, scales[name], potential.dtype
@@ -304,8 +304,8 @@ def _to_tensor(values: Any) -> Tensor:
 
 def _with_nan(values: Any, depth: int = 0) -> Any:
     if isinstance(values, list):
-        if depth >= MOST_DIMENSIONS:
-            raise ValueError(f"golden outputs have at most {MOST_DIMENSIONS} indices")
+        if depth >= MAX_DIMENSIONS:
+            raise ValueError(f"golden outputs have at most {MAX_DIMENSIONS} indices")
         return [_with_nan(value, depth + 1) for value in values]
     if values is not None and type(values) not in (int, float):
         raise TypeError(f"expected a number, got {str(values)[:40]!r}")

@@ -1,4 +1,4 @@
-"""What must not change when a structure is moved, turned, renumbered or repeated."""
+"""Invariance under translation, rotation, permutation and repetition."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,15 +25,15 @@ from equipot.verify.physics import (
 )
 from equipot.verify.result import Check
 
-FAR = 128.0
+COPY_DISTANCE = 128.0
 """Å between copies: beyond every cutoff. A power of two, see `on_grid`."""
-FARTHEST = 1024.0
+MAX_TRANSLATION = 1024.0
 """Å by which structures are moved."""
 MANY_ATOMS = 136
 """Atoms of what a structure is repeated to."""
-IMAGES = 9
+MAX_IMAGE_SHIFT = 9
 """Cells by which atoms are moved to other images."""
-LONGER = 0.25
+PADDING_FRACTION = 0.25
 """Of the cutoff by which the graph reaches further than it has to."""
 REASON = (
     "of the largest or the typical force; rounding of 1e-16, which layers and "
@@ -72,20 +72,19 @@ def invariance_checks(
     many: int = MANY_ATOMS,
     lightly: bool = False,
 ) -> list[Check]:
-    """Compare predictions for structures and for the same ones, written otherwise.
+    """Compare predictions for structures and for equivalent representations.
 
     Args:
         model: In float64.
         structures: With atoms.
-        reflections: Whether mirror images have to be equivalent, too.
+        reflections: Whether reflections are included.
         seed: Of rotations, translations and permutations.
         typical: Force in eV/Å of atoms that are not on sites of a lattice.
-        many: Atoms of what structures are repeated to.
-        lightly: Only turned, renumbered, and with atoms in other images.
+        many: Number of atoms to which structures are repeated.
+        lightly: Only rotation, permutation and periodic images.
 
     Returns:
-        A line for each way of writing a structure; the numbers are of the quantity and
-        the structure that change most.
+        One check per transformation, with the largest relative difference.
     """
     rng = np.random.default_rng(seed)
     structures = [on_grid(atoms) for atoms in structures]
@@ -110,7 +109,7 @@ def invariance_checks(
     repeated = [
         (before, _many(before.atoms, many, model.cutoff)) for before in original
     ]
-    checks.append(_compare(model, "many copies", repeated, rounding))
+    checks.append(_compare(model, "size extensivity, many copies", repeated, rounding))
     checks.append(_batch_check(model, original, rounding))
     checks.append(_padding_check(model, original, rounding))
     return checks
@@ -158,7 +157,7 @@ def _translated(atoms: Atoms, rng: np.random.Generator) -> Change:
 def _far_away(atoms: Atoms, rng: np.random.Generator) -> Change:
     """Moved by powers of two: the differences of positions stay what they are."""
     moved = atoms.copy()
-    distances = rng.permutation([FAR, -FARTHEST / 2, FARTHEST])
+    distances = rng.permutation([COPY_DISTANCE, -MAX_TRANSLATION / 2, MAX_TRANSLATION])
     moved.positions += distances * rng.choice([-1.0, 1.0], 3)
     return Change(moved, np.arange(len(atoms)), np.eye(3))
 
@@ -187,7 +186,9 @@ def _in_other_images(atoms: Atoms, rng: np.random.Generator) -> Change | None:
     if not atoms.pbc.any():
         return None
     moved = atoms.copy()
-    steps = rng.integers(-IMAGES, IMAGES + 1, (len(atoms), 3)) * atoms.pbc
+    steps = (
+        rng.integers(-MAX_IMAGE_SHIFT, MAX_IMAGE_SHIFT + 1, (len(atoms), 3)) * atoms.pbc
+    )
     moved.positions += steps @ atoms.cell.array
     return Change(moved, np.arange(len(atoms)), np.eye(3))
 
@@ -230,31 +231,31 @@ def _repeated(atoms: Atoms, rng: np.random.Generator) -> Change:
         doubled = atoms.repeat([2 if n == direction else 1 for n in range(3)])
     else:
         copy = atoms.copy()
-        copy.positions += [np.ptp(atoms.positions[:, 0]) + FAR, 0, 0]
+        copy.positions += [np.ptp(atoms.positions[:, 0]) + COPY_DISTANCE, 0, 0]
         doubled = atoms + copy
     return Change(doubled, np.tile(np.arange(count), 2), np.eye(3), copies=2)
 
 
 def _many(atoms: Atoms, many: int, cutoff: float) -> Change:
-    """So many atoms that a cell does not see its own image, or of many molecules."""
+    """A supercell without self-images within the cutoff, or many molecules."""
     together = tiled(atoms, many, cutoff)
     copies = len(together) // len(atoms)
     order = np.tile(np.arange(len(atoms)), copies)
     return Change(together, order, np.eye(3), copies=copies)
 
 
-MIRROR = "mirror images"
-LIGHTLY = ("translation", "rotation", "numbering of atoms", "periodic images")
+MIRROR = "reflection"
+LIGHTLY = ("translation", "rotation", "permutation", "periodic images")
 CHANGES: dict[str, Callable[[Atoms, np.random.Generator], Change | None]] = {
     "translation": _translated,
-    "a place far away": _far_away,
+    "large translation": _far_away,
     "rotation": _turned,
     MIRROR: _inverted,
-    "numbering of atoms": _renumbered,
+    "permutation": _renumbered,
     "periodic images": _in_other_images,
-    "choice of cell": _in_another_cell,
+    "equivalent unit cell": _in_another_cell,
     "left-handed cell": _other_handed,
-    "two copies": _repeated,
+    "size extensivity, two copies": _repeated,
 }
 
 
@@ -285,7 +286,7 @@ def _compare(
 def _batch_check(
     model: EnergyModel, original: Sequence[_Original], rounding: float
 ) -> Check:
-    """Every structure, among the others, copies of itself, and a free atom."""
+    """Every structure in a batch with the others, copies, and an isolated atom."""
     company = [*original, *reversed(original)]
     alone = Atoms(original[0].atoms.numbers[:1])
     first, *others = (one.atoms for one in company)
@@ -294,20 +295,20 @@ def _batch_check(
     quantities = []
     for before, after in zip(company, together, strict=True):
         quantities += differences_of(after, before.found, before.size, before.atoms)
-    return _judge(quantities, "company in a batch", rounding)
+    return _judge(quantities, "batch independence", rounding)
 
 
 def _padding_check(
     model: EnergyModel, original: Sequence[_Original], rounding: float
 ) -> Check:
-    """Every structure in a graph with pairs beyond the cutoff and with free atoms."""
+    """Every structure with edges beyond the cutoff and isolated atoms in the batch."""
     alone = Atoms(original[0].atoms.numbers[:1])
     padded = [atoms for one in original for atoms in (one.atoms, alone)]
-    together = predict_together(model, padded, LONGER * model.cutoff)[::2]
+    together = predict_together(model, padded, PADDING_FRACTION * model.cutoff)[::2]
     quantities = []
     for before, after in zip(original, together, strict=True):
         quantities += differences_of(after, before.found, before.size, before.atoms)
-    return _judge(quantities, "longer pairs in the graph", rounding)
+    return _judge(quantities, "padding beyond the cutoff", rounding)
 
 
 def _judge(
@@ -317,10 +318,10 @@ def _judge(
     remark: str = "",
 ) -> Check:
     if rounding is None or not rounding <= TOLERANCE:
-        return worst(quantities, against=name, reason=REASON + remark)
+        return worst(quantities, name=name, reason=REASON + remark)
     tolerance = max(SMALLEST_TOLERANCE, ROUNDING_FACTOR * rounding)
     return worst(
-        quantities, against=name, reason=ROUNDING_REASON + remark, tolerance=tolerance
+        quantities, name=name, reason=ROUNDING_REASON + remark, tolerance=tolerance
     )
 
 

@@ -1,4 +1,4 @@
-r"""Whether energy, forces and curvature are smooth inside of the cutoff, too.
+r"""Smoothness of energy, forces and curvature inside the cutoff.
 
 Atoms move along straight lines. Between two points of a line that are a short step h
 apart,
@@ -47,15 +47,15 @@ PATH = 0.3
 """Å of such a path."""
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(4)
 """Of Gauss and Legendre, in each piece."""
-REFINED = 16
+NUM_REFINED_PARTS = 16
 """Parts of a piece where something is missed."""
 REFINEMENTS = 2
-MISSED = 0.2
+QUADRATURE_ERROR_RATIO = 0.2
 """What quadrature misses of a jump, over the step: 0.17 at most."""
 TOLERANCE = 2e-3
-MOST_REFINED = 4
+MAX_REFINED_PIECES = 4
 """Pieces of a line that are refined."""
-TRIPLES = 6
+NUM_TRIPLES = 6
 """Pairs that are looked at with a third atom."""
 STRETCHED = 1.1
 """Of the sum of covalent radii: distance of atoms that the third one passes."""
@@ -98,7 +98,7 @@ class _Piece:
     @property
     def jumps(self) -> tuple[float, float]:
         """Jumps of force and curvature that explain what is missed."""
-        step = MISSED * (self.high - self.low)
+        step = QUADRATURE_ERROR_RATIO * (self.high - self.low)
         return self.energy / step, self.force / step
 
 
@@ -117,7 +117,10 @@ def kink_check(
         suspicious = _suspicious(pieces, typical)
         if not suspicious:
             break
-        finer = [(p.line, np.linspace(p.low, p.high, REFINED + 1)) for p in suspicious]
+        finer = [
+            (p.line, np.linspace(p.low, p.high, NUM_REFINED_PARTS + 1))
+            for p in suspicious
+        ]
         kept = [p for p in pieces if not _fails(p, typical)]
         pieces = kept + _measure(model, finer)
     quantities = []
@@ -129,11 +132,12 @@ def kink_check(
         quantities.append(Quantity("curvature", "eV/Å^2", curvature, size, where))
     return worst(
         quantities,
-        against="its limits inside of the cutoff",
+        name="smoothness inside the cutoff",
         tolerance=TOLERANCE,
         reason=(
-            "of the largest force along the line, per Å; what quadrature misses over "
-            f"{STEP / REFINED**REFINEMENTS:.0e} Å, where third derivatives may jump"
+            "of the largest force along the line, per Å; quadrature error over "
+            f"{STEP / NUM_REFINED_PARTS**REFINEMENTS:.0e} Å, where third "
+            "derivatives may be discontinuous"
         ),
     )
 
@@ -149,7 +153,7 @@ def lines_of_pairs(
         closest: Distance in Å where they start.
     """
     lines = []
-    some = set(np.linspace(0, len(pairs) - 1, TRIPLES).round().astype(int).tolist())
+    some = set(np.linspace(0, len(pairs) - 1, NUM_TRIPLES).round().astype(int).tolist())
     for n, (a, b) in enumerate(pairs):
         bond = float(covalent_radii[a] + covalent_radii[b])
         limit = None if closest is None else closest(a, b)
@@ -212,7 +216,7 @@ def _suspicious(pieces: Sequence[_Piece], typical: float) -> list[_Piece]:
     chosen = []
     for piece in failing:
         n = counts[id(piece.line)] = counts.get(id(piece.line), 0) + 1
-        if n <= MOST_REFINED:
+        if n <= MAX_REFINED_PIECES:
             chosen.append(piece)
     return chosen
 

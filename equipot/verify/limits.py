@@ -1,4 +1,4 @@
-"""Atoms that are far apart: free atoms, with the energies that are stated of them."""
+"""Dissociation limit and isolated-atom energies."""
 
 from collections.abc import Mapping, Sequence
 
@@ -33,7 +33,7 @@ def separation_check(model: EnergyModel, pairs: Sequence[Pair]) -> Check:
                     ("energy", "eV", difference, max(1.0, abs(energy))),
                     ("forces", "eV/Å", force, 1.0),
                 ],
-                against="its atoms apart",
+                name="dissociation limit",
                 tolerance=TOLERANCE,
                 reason=REASON,
                 where=pair_label(pair),
@@ -45,7 +45,7 @@ def separation_check(model: EnergyModel, pairs: Sequence[Pair]) -> Check:
 def free_atom_check(
     model: EnergyModel, elements: Sequence[int], reference: Mapping[int, float]
 ) -> Check:
-    """Energies of free atoms, and those that the potential states."""
+    """Energies of isolated atoms, and those that the potential states."""
     found = predict_together(model, [Atoms([z]) for z in elements])
     return _worst_of(
         [
@@ -58,7 +58,7 @@ def free_atom_check(
                         max(1.0, abs(reference[z])),
                     )
                 ],
-                against="stated energy of free atoms",
+                name="isolated-atom energies",
                 tolerance=TOLERANCE,
                 reason=REASON,
                 where=chemical_symbols[z],

@@ -1,4 +1,4 @@
-"""Whether a model says the same whatever else it is asked for."""
+"""Independence of requested outputs."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -70,11 +70,14 @@ def output_checks(
             hessians.append(_hessian(model, atoms, size))
     checks = [
         worst(
-            same, against="other outputs asked for", tolerance=TOLERANCE, reason=REASON
+            same,
+            name="independence of requested outputs",
+            tolerance=TOLERANCE,
+            reason=REASON,
         ),
         worst(
             sums,
-            against="the sum over its atoms",
+            name="sum of atomic energies",
             tolerance=TOLERANCE,
             reason="of the typical force over 1 Å for each atom; rounding of a sum",
         ),
@@ -83,7 +86,7 @@ def output_checks(
         checks.append(
             worst(
                 hessians,
-                against="its products with vectors",
+                name="Hessian-vector products",
                 tolerance=HESSIAN_TOLERANCE,
                 reason="of the largest element or the typical force; rounding",
             )
@@ -92,7 +95,7 @@ def output_checks(
 
 
 def _same(model: EnergyModel, atoms: Atoms, size: float) -> list[Quantity]:
-    """Every output in every company, and what it was in the first."""
+    """Every output in every combination, compared with the first."""
     graph = graph_of(model, [atoms])
     gives = abilities(model)
     known: dict[str, Tensor] = {}

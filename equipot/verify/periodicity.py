@@ -38,7 +38,7 @@ def vacuum_check(
             quantities += differences_of(predict(model, box), before, size, box)
     return worst(
         quantities,
-        against="a box with vacuum",
+        name="periodic box with vacuum",
         tolerance=TOLERANCE,
         reason="of the largest or the typical force; other sums, and rounding of boxes",
     )

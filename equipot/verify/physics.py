@@ -1,4 +1,4 @@
-"""Structures that a potential is probed on, and what it predicts for them."""
+"""Predictions of a potential for test structures, and scales of their errors."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -20,13 +20,13 @@ from equipot.verify.result import Check
 from equipot.verify.subject import abilities
 
 TOLERANCE = 1e-9
-"""Relative to the largest force: what rounding of 1e-16 grows to in sums and layers."""
+"""Relative to the largest force: rounding errors of 1e-16, amplified in layers."""
 SMALLEST_FORCE = 1e-3
 """eV/Å; smaller ones count as zero, as on the sites of a lattice."""
 ROUNDING = 1e-12
 """Smallest tolerance of any comparison of energies."""
 MAX_EDGES = 50_000
-"""Of what is predicted together: a few hundred megabytes of a small model."""
+"""Edges in one batch: a few hundred megabytes for a small model."""
 
 
 class Quantity(NamedTuple):
@@ -36,9 +36,9 @@ class Quantity(NamedTuple):
     unit: str
     difference: float
     size: float
-    """What it is compared with, in its unit."""
+    """Scale of the relative difference, in its unit."""
     where: str = ""
-    """Told if it is what fails."""
+    """Location, reported for a failure."""
 
 
 @dataclass(frozen=True)
@@ -50,15 +50,15 @@ class Predicted:
     forces: Float64[Tensor, "atoms 3"]
     """In eV/Å."""
     stress: Float64[Tensor, "3 3"] | None
-    """In eV/Å^3; None without a volume, and of models that give none."""
+    """In eV/Å^3; None without a volume, and for models without stress."""
     energies: Float64[Tensor, " atoms"]
     """Of each atom, in eV."""
     features: Float64[Tensor, "atoms channels"] | None = None
-    """Of models that give them."""
+    """None for models without features."""
 
 
 def predict(model: EnergyModel, atoms: Atoms) -> Predicted:
-    """Prediction for a structure whose neighbors are searched afresh."""
+    """Prediction for one structure, with a new neighbor list."""
     return predict_together(model, [atoms])[0]
 
 
@@ -68,9 +68,9 @@ def predict_together(
     """Predictions for structures in one batch.
 
     Args:
-        model: Who predicts.
-        structures: For which.
-        longer: Å beyond the cutoff up to which the graph has edges as well.
+        model: Any energy model.
+        structures: In one batch.
+        longer: Excess radius of the graph beyond the cutoff in Å.
     """
     graph = graph_of(model, structures, longer)
     outputs: set[Output] = {"energy", "forces"}
@@ -84,10 +84,10 @@ def predict_together(
 def predict_in_batches(
     model: EnergyModel, structures: Sequence[Atoms], outputs: set[Output]
 ) -> Iterator[tuple[AtomicGraph, Prediction]]:
-    """Predictions for many structures, as many at a time as memory is sure to hold.
+    """Predictions for many structures, in batches of limited memory.
 
     Yields:
-        Each batch with what is predicted for it, in the order of the structures.
+        Each batch and its prediction, in the order of the structures.
     """
     graphs: list[AtomicGraph] = []
     for n, atoms in enumerate(structures, start=1):
@@ -105,9 +105,9 @@ def graph_of(
     """Batch of structures on the device of the model.
 
     Args:
-        model: Whose cutoff is taken.
-        structures: To be joined.
-        longer: Å beyond the cutoff up to which there are edges as well.
+        model: Defines the cutoff.
+        structures: In one batch.
+        longer: Excess radius beyond the cutoff in Å.
     """
     graphs = [build_graph(atoms, model.cutoff + longer) for atoms in structures]
     return collate(graphs).to(model.device)
@@ -118,10 +118,10 @@ def graph_of_clusters(
     numbers: Sequence[int],
     positions: Float64[np.ndarray, "clusters atoms 3"],
 ) -> AtomicGraph:
-    """Batch of small clusters of the same elements, by one search for neighbors.
+    """Batch of small clusters of the same elements, by one neighbor search.
 
     Args:
-        model: Whose cutoff is taken.
+        model: Defines the cutoff.
         numbers: Elements of the atoms of every cluster.
         positions: In Å.
     """
@@ -141,16 +141,16 @@ def graph_of_clusters(
 
 
 def largest_force(predictions: Sequence[Predicted]) -> float:
-    """Size that forces have in some structures, in eV/Å, and not less than is felt."""
+    """Largest force in eV/Å, at least `SMALLEST_FORCE`."""
     sizes = (float(p.forces.abs().max()) for p in predictions if p.forces.numel())
     return max(SMALLEST_FORCE, *sizes, 0.0)
 
 
 def size_of_forces(prediction: Predicted, atoms: Atoms, typical: float) -> float:
-    """Size in eV/Å by which errors in one structure are judged.
+    """Scale in eV/Å of force errors in one structure.
 
-    The forces of a perfect crystal vanish by symmetry, and so does its stress in
-    equilibrium; rounding errors do not, as they are those of the terms of a sum.
+    The forces of a perfect crystal vanish by symmetry, as does its stress in
+    equilibrium; rounding errors do not, as they are those of the summed terms.
 
     Args:
         prediction: Of the structure.
@@ -170,10 +170,10 @@ def size_of_forces(prediction: Predicted, atoms: Atoms, typical: float) -> float
 
 
 def size_of_energy(energies: Float64[Tensor, " atoms"], size: float) -> float:
-    """Size in eV by which errors of an energy are judged: forces over 1 Å, per atom.
+    """Scale in eV of energy errors: force over 1 Å, per atom.
 
-    It is not below what float64 can tell of energies as large as those of all
-    electrons: the rounding of a sum over the atoms is a part of `ROUNDING` of it.
+    It is bounded from below by the float64 resolution of all-electron energies: the
+    rounding error of the sum over atoms is `ROUNDING` relative to it.
 
     Args:
         energies: Of the atoms.
@@ -188,28 +188,28 @@ def size_of_energy(energies: Float64[Tensor, " atoms"], size: float) -> float:
 def worst(
     quantities: Sequence[tuple[str, str, float, float] | Quantity],
     *,
-    against: str,
+    name: str,
     reason: str,
     tolerance: float = TOLERANCE,
     where: str = "",
     dtype: str = "float64",
 ) -> Check:
-    """One line for several quantities: the one that differs most for its size.
+    """One check for several quantities: the largest relative difference.
 
     Args:
         quantities: Name, unit, largest difference, and size of each.
-        against: What was compared with.
+        name: Of the check.
         reason: Why the tolerance is what it is.
         tolerance: Largest relative difference that passes.
-        where: Which elements they are of.
-        dtype: Arithmetic that they were computed in.
+        where: Elements concerned.
+        dtype: Precision of the computation.
     """
     checks = []
     for quantity in quantities:
-        name, unit, found, size, place = Quantity(*quantity)
-        difference = Difference(found, size, tolerance)
-        told = where or ("" if difference.passed else place)
-        checks.append(Check(name, unit, against, dtype, difference, reason, told))
+        q = Quantity(*quantity)
+        difference = Difference(q.difference, q.size, tolerance)
+        place = where or ("" if difference.passed else q.where)
+        checks.append(Check(q.name, q.unit, name, dtype, difference, reason, place))
     # a NaN is the worst of all
     return max(checks, key=lambda c: (not c.passed, c.difference.relative))
 

@@ -1,4 +1,4 @@
-"""What backends are compared by: energy, forces, stress, and second derivatives."""
+"""Compared quantities: energy, forces, stress, and Hessian-vector products."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""What a verification found: numbers, tolerances, and why they are what they are."""
+"""Results of a verification: differences, tolerances, and their justification."""
 
 import math
 from dataclasses import dataclass
@@ -9,22 +9,23 @@ from equipot.tensor_products.agreement import Difference
 
 @dataclass(frozen=True)
 class Check:
-    """One quantity, compared with what it should be."""
+    """One quantity compared with its expected value."""
 
     quantity: str
-    """What was compared, such as ``forces``."""
+    """Quantity that was compared, such as ``forces``."""
     unit: str
-    """Of the largest difference."""
-    against: str
-    """What it was compared with."""
+    """Unit of the largest difference."""
+    name: str
+    """Name of the check, such as ``batch independence``; the name of the reference
+    backend if two backends were compared."""
     dtype: str
-    """Arithmetic of the potential: ``float32`` or ``float64``."""
+    """Floating-point precision of the potential: ``float32`` or ``float64``."""
     difference: Difference
-    """The numbers."""
+    """Largest difference, scale, and tolerance."""
     reason: str
-    """Why the tolerance is what it is."""
+    """Justification of the tolerance."""
     where: str = ""
-    """Which elements or pair of elements the numbers are of, where that matters."""
+    """Elements, structure or distance of the largest difference, where that matters."""
 
     @property
     def passed(self) -> bool:
@@ -36,7 +37,7 @@ class Check:
         return {
             "quantity": self.quantity,
             "unit": self.unit,
-            "against": self.against,
+            "name": self.name,
             "where": self.where,
             "dtype": self.dtype,
             "max_abs": _finite(self.difference.max_abs),
@@ -50,32 +51,32 @@ class Check:
         d = self.difference
         where = f" ({self.where})" if self.where else ""
         return (
-            f"{self.quantity} ({self.dtype}) differs from {self.against}{where} by "
-            f"{d.max_abs:.2e} {self.unit}, {d.relative:.1e} of its size; "
-            f"{d.tolerance:.1e} is allowed"
+            f"{self.name}{where}: {self.quantity} ({self.dtype}) differs by "
+            f"{d.max_abs:.2e} {self.unit}, relative {d.relative:.1e}, tolerance "
+            f"{d.tolerance:.1e}"
         )
 
 
 @dataclass(frozen=True)
-class Verification:
-    """A potential under one backend, compared with the reference and with itself."""
+class BackendReport:
+    """Comparison of a backend with the reference and with finite differences."""
 
     backend: str
-    """Who computed the tensor products."""
+    """Backend of the tensor products."""
     reference: str
-    """Backend that it was compared with."""
+    """Backend it was compared with."""
     device: str
-    """Where."""
+    """Device of the computation."""
     structures: int
-    """Structures that were compared."""
+    """Number of structures."""
     atoms: int
-    """Atoms of all of them."""
+    """Number of atoms in all structures."""
     checks: tuple[Check, ...]
-    """In the order in which they were made."""
+    """All checks, in order of execution."""
     error: str | None = None
-    """What the backend raised instead of a result."""
+    """Error message, if the backend raised an error."""
     seconds: float = 0.0
-    """Time that it took."""
+    """Wall time in seconds."""
 
     @property
     def passed(self) -> bool:

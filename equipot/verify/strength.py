@@ -1,4 +1,4 @@
-"""Whether pairs and clusters are bound more strongly than nature allows.
+"""Limits of the binding of pairs and clusters.
 
 Limits are those of the strongest bonds there are. N2 and CO, bound by 10 and 11 eV,
 pull with at most 13 eV/Å; H2 has a stiffness of 36 eV/Å^2, and longer bonds have less.
@@ -32,24 +32,24 @@ from equipot.verify.scans import Curve, Pair, pair_label, scan
 
 STEP = 0.015
 """Å between points of a pair."""
-STRONGEST_PULL = 15.0
+MAX_ATTRACTION = 15.0
 """eV/Å."""
-STIFFEST = 80.0
+MAX_STIFFNESS = 80.0
 """eV/Å^2, of pairs longer than `LONG_BOND` that are bound."""
 LONG_BOND = 1.15
 """Of the sum of covalent radii."""
-STRONGEST_BINDING = 8.0
+MAX_BINDING = 8.0
 """eV per atom: where a training set has more, all limits grow with it."""
-MOST_OF_PAIRS = 12.0
+MAX_PAIR_BINDING = 12.0
 """eV per atom that the bonds of pairs may add up to."""
-EXCESS = 1.5
+MAX_OVERBINDING = 1.5
 """eV per atom that clusters may be bound beyond the training set and beyond pairs."""
 SCALES = np.array([1.0, 1.04, 1.09, 1.15, 1.22, 1.3, 1.4, 1.5, 1.65, 1.8, 2.0])
 """Of clusters, from the edge of the domain outward."""
 TRIPLES = 48
 CLUSTERS = {4: 10, 6: 8, 9: 6, 13: 6}
 """How many of each size."""
-MOST_ELEMENTS = 8
+MAX_COMPRESSED_ELEMENTS = 8
 """Elements of which clusters are compressed."""
 
 
@@ -58,7 +58,7 @@ class Bonds:
     """Pairs at all distances that the domain allows, and their energies apart."""
 
     curves: dict[Pair, tuple[Curve, Curve, Curve]]
-    """Distances in Å, energies in eV relative to free atoms, and attraction in eV/Å."""
+    """Distances in Å, energies in eV relative to isolated atoms, attraction in eV/Å."""
     free: dict[int, float]
     """Energy in eV of each element."""
     lowest: float
@@ -69,7 +69,7 @@ class Bonds:
     @property
     def factor(self) -> float:
         """What limits grow by where known energies are large, as without references."""
-        return max(1.0, -self.lowest / STRONGEST_BINDING)
+        return max(1.0, -self.lowest / MAX_BINDING)
 
     def energy(self, pair: Pair, distances: Curve) -> Curve:
         """Energies in eV of a pair at distances in Å, without repulsion."""
@@ -94,7 +94,7 @@ def measure_bonds(
         closest: Distance in Å below which pairs are refused; below a short bond
             `hole_check` looks at them.
         known: Structures whose binding is taken for right.
-        lowest: Energy in eV per atom, relative to free atoms, of the most strongly
+        lowest: Energy in eV per atom, relative to isolated atoms, of the most strongly
             bound structure of the training set, in place of theirs.
     """
     numbers = {z for atoms in known for z in atoms.numbers.tolist()}
@@ -104,7 +104,7 @@ def measure_bonds(
     if lowest is None:
         lowest = min((_per_atom(model, atoms, free) for atoms in known), default=0.0)
         # what no matter has is a collapse of the model, and no measure of it
-        lowest = max(lowest, -MOST_OF_PAIRS)
+        lowest = max(lowest, -MAX_PAIR_BINDING)
     curves = {}
     for pair in pairs:
         start = _start(pair, model.cutoff, None)
@@ -132,8 +132,8 @@ def bond_checks(bonds: Bonds) -> list[Check]:
             stiff.append(_largest(pair, distances[bound], stiffness[bound]))
     factor = bonds.factor
     return [
-        _limit("pull", "eV/Å", max(pulls, key=_rank), STRONGEST_PULL * factor),
-        _limit("stiffness", "eV/Å^2", max(stiff, key=_rank), STIFFEST * factor),
+        _limit("attraction", "eV/Å", max(pulls, key=_rank), MAX_ATTRACTION * factor),
+        _limit("stiffness", "eV/Å^2", max(stiff, key=_rank), MAX_STIFFNESS * factor),
     ]
 
 
@@ -145,7 +145,7 @@ def hidden_pulls(bonds: Bonds) -> list[str]:
         if not refused.any():
             continue
         pull, where = _largest(pair, distances[refused], attraction[refused])
-        if not pull <= STRONGEST_PULL * bonds.factor:
+        if not pull <= MAX_ATTRACTION * bonds.factor:
             found.append((pull, f"{where} ({pull:.2g} eV/Å)"))
     return [text for _, text in sorted(found, reverse=True)]
 
@@ -158,7 +158,7 @@ def cluster_check(
     *,
     seed: int = 0,
 ) -> Check:
-    """Triples and clusters at the edge of the domain: do they collapse?
+    """Overbinding of triples and clusters at the edge of the domain.
 
     Args:
         model: In float64.
@@ -176,7 +176,7 @@ def cluster_check(
         graph = graph_of_clusters(model, numbers, positions)
         energies = model(graph, {"energy"}, create_graph=False).energy.detach().cpu()
         pairs = _of_pairs(atoms, bonds) / len(atoms)
-        bound = np.maximum(pairs, -MOST_OF_PAIRS * bonds.factor)
+        bound = np.maximum(pairs, -MAX_PAIR_BINDING * bonds.factor)
         own = (energies.double().numpy() - free) / len(atoms)
         beyond = np.minimum(bonds.lowest, bound) - own
         found.append((float(beyond[np.argmax(beyond)]), atoms.get_chemical_formula()))
@@ -184,16 +184,16 @@ def cluster_check(
     return Check(
         quantity="binding",
         unit="eV",
-        against="known binding",
+        name="overbinding of clusters",
         dtype="float64",
         difference=Difference(
-            0.0 if excess <= 0 else excess, 1.0, EXCESS * bonds.factor
+            0.0 if excess <= 0 else excess, 1.0, MAX_OVERBINDING * bonds.factor
         ),
         reason=(
             "absolute, per atom; triples and clusters of up to 13 atoms, from the "
             "shortest distances of the domain to twice of them"
         ),
-        where="" if excess <= EXCESS * bonds.factor else where,
+        where="" if excess <= MAX_OVERBINDING * bonds.factor else where,
     )
 
 
@@ -209,7 +209,7 @@ def compressed_cluster_check(
     """
     ranges = {s.pair[0]: s.used for s in scans if s.pair[0] == s.pair[1]}
     found = [(0.0, "")]
-    for element in elements[:MOST_ELEMENTS]:
+    for element in elements[:MAX_COMPRESSED_ELEMENTS]:
         low, high = ranges.get(element, (CLOSEST, CLOSEST))
         if low >= high:
             continue
@@ -225,7 +225,7 @@ def compressed_cluster_check(
     return Check(
         quantity="gain",
         unit="eV",
-        against="short bonds of clusters",
+        name="short-range attraction, clusters",
         dtype="float64",
         difference=Difference(gain, 1.0, HOLE_TOLERANCE),
         reason=(
@@ -276,7 +276,7 @@ def _limit(name: str, unit: str, found: tuple[float, str], limit: float) -> Chec
     return Check(
         quantity=name,
         unit=unit,
-        against="the strongest bonds",
+        name="bond-strength limits",
         dtype="float64",
         difference=Difference(value, limit, 1.0),
         reason=(

@@ -1,4 +1,4 @@
-"""Structures for models that carry none: random, within what they were trained on."""
+"""Random test structures within the domain of validity."""
 
 from collections.abc import Sequence
 from itertools import product

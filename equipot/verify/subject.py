@@ -1,4 +1,4 @@
-"""The model that is verified: what it gives, and what it raises."""
+"""Wrapper of the verified model: supported outputs, and errors."""
 
 from collections.abc import Collection
 from typing import Final, get_args
@@ -30,11 +30,11 @@ class ModelFailureError(Exception):
 
 
 class Subject:
-    """A model whose errors are told from those of who calls it.
+    """A model with errors distinguished from those of the caller.
 
     Args:
         model: To be verified.
-        element: Atomic number of an element that it knows.
+        element: Atomic number of a supported element.
     """
 
     def __init__(self, model: EnergyModel, element: int) -> None:

@@ -1,4 +1,4 @@
-"""Numbers of a verification as a table for a terminal."""
+"""Terminal tables of a verification."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -10,73 +10,73 @@ from rich.padding import Padding
 from rich.table import Table
 
 from equipot.system.terminal import Fitted
-from equipot.verify.certificate import Certificate
-from equipot.verify.result import Check, Verification
+from equipot.verify.consistency import DIFFERENCES
+from equipot.verify.potential import PotentialReport
+from equipot.verify.result import BackendReport, Check
 
-LONGEST_LABEL = 36
-"""Characters that are left of 80 columns."""
+MAX_LABEL_LENGTH = 33
+"""Characters that the other columns leave of 80."""
 
 
-def report(
-    verifications: Sequence[Verification], skipped: Mapping[str, str]
+def backend_tables(
+    reports: Sequence[BackendReport], skipped: Mapping[str, str]
 ) -> Iterator[RenderableType]:
-    """Everything that `equipot verify` prints.
+    """Part of the output of `equipot verify` about backends.
 
     Args:
-        verifications: One for each backend.
-        skipped: Backends that were not verified, and why.
+        reports: One for each backend.
+        skipped: Backends that were not verified, and the reasons.
 
     Yields:
-        A table for each backend, the reasons of all tolerances, and a verdict.
+        A table for each backend, the reasons of all tolerances, and the results.
     """
-    for verification in verifications:
-        yield Fitted(backend_table(verification))
-        if verification.error is not None:
-            yield f"[red]{verification.backend} raised[/] {escape(verification.error)}"
+    for report in reports:
+        yield Fitted(backend_table(report))
+        if report.error is not None:
+            yield f"[red]{report.backend} raised[/] {escape(report.error)}"
             yield ""
-    yield from _reasons(verifications)
+    yield from _reasons(reports)
     for name, reason in skipped.items():
         yield f"not verified: {name}: {escape(reason)}"
-    for verification in verifications:
-        yield _verdict(verification)
+    for report in reports:
+        yield _verdict(report)
 
 
-def certificate_report(certificate: Certificate) -> Iterator[RenderableType]:
-    """What `equipot verify` prints about the potential itself.
+def potential_report(report: PotentialReport) -> Iterator[RenderableType]:
+    """Part of the output of `equipot verify` about the potential.
 
     Args:
-        certificate: Of the potential.
+        report: Of the potential.
 
     Yields:
-        A table, the reasons of what failed, what else to know, and a verdict.
+        A table, an explanation of each failed check, notes, and the result.
     """
-    yield Fitted(certificate_table(certificate))
-    for check in certificate.failures:
+    yield Fitted(potential_table(report))
+    for check in report.failures:
         yield Padding(f"[red]{escape(str(check))}[/]", (0, 0, 0, 2))
         yield Padding(escape(check.reason), (0, 0, 0, 4))
-    for note in certificate.notes:
+    for note in report.notes:
         yield f"note: {escape(note)}"
-    verdict = "[green]passed[/]" if certificate.passed else "[red]FAILED[/]"
-    yield f"potential: {verdict}, {len(certificate.checks)} checks"
+    verdict = "[green]passed[/]" if report.passed else "[red]FAILED[/]"
+    yield f"potential: {verdict}, {len(report.checks)} checks"
 
 
-def certificate_table(certificate: Certificate) -> Table:
-    """One row per check, narrow enough for 80 columns."""
-    c = certificate
+def potential_table(report: PotentialReport) -> Table:
+    """One row per check, at most 80 columns wide."""
     table = Table(
-        title=f"the potential itself, {c.atoms} atoms, {c.seconds:.1f} s",
+        title=f"potential, {report.atoms} atoms, {report.seconds:.1f} s",
         title_justify="left",
         box=SIMPLE_HEAD,
         pad_edge=False,
     )
-    table.add_column("must agree with", no_wrap=True)
-    for name in ("difference", "relative", "allowed"):
+    table.add_column("check", no_wrap=True)
+    for name in ("difference", "relative", "limit"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
-    for check in c.checks:
+    for check in report.checks:
         d = check.difference
         table.add_row(
-            escape(_short_label(check, c.checks)),
+            escape(_short_label(check, report.checks)),
             f"{d.max_abs:.1e} {check.unit}".rstrip(),
             f"{d.relative:.1e}",
             f"{d.tolerance:.1e}",
@@ -86,37 +86,37 @@ def certificate_table(certificate: Certificate) -> Table:
 
 
 def _short_label(check: Check, others: Sequence[Check]) -> str:
-    """The same, without what would not fit; it is told beside the failure."""
+    """Label without the location if that is too long; failures print it separately."""
     label = check_label(check, others)
-    if len(label) <= LONGEST_LABEL:
+    if len(label) <= MAX_LABEL_LENGTH:
         return label
     return check_label(replace(check, where=""), others)
 
 
 def check_label(check: Check, others: Sequence[Check]) -> str:
-    """What a check was made against, its quantity if need be, and where."""
-    same = [c for c in others if c.against == check.against]
-    label = f"{check.against}, {check.quantity}" if len(same) > 1 else check.against
+    """Name of a check, with its quantity if the name is not unique, and location."""
+    same = [c for c in others if c.name == check.name]
+    label = f"{check.name}, {check.quantity}" if len(same) > 1 else check.name
     return f"{label} ({check.where})" if check.where else label
 
 
-def backend_table(verification: Verification) -> Table:
-    """One row per check, narrow enough for 80 columns."""
-    v = verification
-    role = "the reference" if v.backend == v.reference else f"against {v.reference}"
+def backend_table(report: BackendReport) -> Table:
+    """One row per check, at most 80 columns wide."""
+    is_reference = report.backend == report.reference
+    role = "reference" if is_reference else f"compared with {report.reference}"
     table = Table(
-        title=f"{v.backend}, {role}, {v.device}, {v.seconds:.1f} s",
+        title=f"{report.backend}, {role}, {report.device}, {report.seconds:.1f} s",
         title_justify="left",
         box=SIMPLE_HEAD,
         pad_edge=False,
     )
     table.add_column("quantity", no_wrap=True)
     table.add_column("compared with", no_wrap=True)
-    for name in ("difference", "relative", "allowed"):
+    for name in ("difference", "relative", "limit"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
-    for check in v.checks:
-        table.add_row(*_row(check), end_section=_last_of_kind(check, v.checks))
+    for check in report.checks:
+        table.add_row(*_row(check), end_section=_last_of_kind(check, report.checks))
     return table
 
 
@@ -133,37 +133,36 @@ def _row(check: Check) -> tuple[str, ...]:
 
 
 def _compared_with(check: Check) -> str:
-    if _kind(check) == "differences":
-        return check.against.removeprefix("differences of ")
-    return f"{'copies' if check.where else 'reference'}, {check.dtype}"
+    if _kind(check) == DIFFERENCES:
+        return DIFFERENCES
+    return f"{'batch' if check.where else 'reference'}, {check.dtype}"
 
 
 def _kind(check: Check) -> str:
-    """Checks of one kind share the reason of their tolerances."""
-    return "differences" if check.against.startswith("diff") else check.dtype
+    """Checks of one kind share the justification of their tolerances."""
+    return DIFFERENCES if check.name.endswith(DIFFERENCES) else check.dtype
 
 
 def _last_of_kind(check: Check, checks: Sequence[Check]) -> bool:
     return check is [c for c in checks if _kind(c) == _kind(check)][-1]
 
 
-def _reasons(verifications: Sequence[Verification]) -> Iterator[RenderableType]:
-    """Why the tolerances are what they are, once for each kind of check."""
+def _reasons(reports: Sequence[BackendReport]) -> Iterator[RenderableType]:
+    """Justification of the tolerances, once for each kind of check."""
     kinds: dict[str, str] = {}
-    for verification in verifications:
-        for check in verification.checks:
+    for report in reports:
+        for check in report.checks:
             kinds.setdefault(_kind(check), check.reason)
     if kinds:
-        yield "allowed, relative to the largest value:"
+        yield "limits, relative to the largest value:"
     for kind, basis in kinds.items():
         yield Padding(f"{kind}: {basis}", (0, 0, 0, 2))
 
 
-def _verdict(verification: Verification) -> str:
-    v = verification
-    if v.passed:
-        return f"{v.backend}: [green]passed[/], {len(v.checks)} checks"
-    wrong = [f"{c.quantity} against {c.against} in {c.dtype}" for c in v.failures]
-    if v.error is not None:
+def _verdict(report: BackendReport) -> str:
+    if report.passed:
+        return f"{report.backend}: [green]passed[/], {len(report.checks)} checks"
+    wrong = [f"{c.quantity}, {c.name}, {c.dtype}" for c in report.failures]
+    if report.error is not None:
         wrong.append("it raised an error")
-    return f"{v.backend}: [red]FAILED[/]: {', '.join(wrong)}"
+    return f"{report.backend}: [red]FAILED[/]: {'; '.join(wrong)}"

@@ -57,7 +57,7 @@ def test_features_are_watched_without_being_asked_for(small, cloud):
         atoms.get_potential_energy()
 
 
-def test_an_error_carries_all_excursions_and_leaves_no_results(small):
+def test_an_error_has_all_extrapolation_events_and_leaves_no_results(small):
     domain = Domain(largest_force=1e-6, energy=(1e3, 1e3))
     atoms = molecule("CH3CH2OH")
     atoms.calc = EquipotCalculator(small, domain=domain, always=("forces",))
@@ -65,8 +65,8 @@ def test_an_error_carries_all_excursions_and_leaves_no_results(small):
     with pytest.raises(ExtrapolationError, match=r"(?s)energy is .*force on") as e:
         atoms.get_potential_energy()
 
-    assert {x.kind for x in e.value.excursions} == {"energy", "force"}
-    assert atoms.calc.excursions == e.value.excursions
+    assert {x.kind for x in e.value.extrapolation_events} == {"energy", "force"}
+    assert atoms.calc.extrapolation_events == e.value.extrapolation_events
     assert not atoms.calc.results
 
 
@@ -83,10 +83,10 @@ def test_recording_is_silent_and_starts_anew_with_each_structure(small):
         warnings.simplefilter("error")
         atoms.get_potential_energy()
 
-    kinds = [excursion.kind for excursion in calculator.excursions]
+    kinds = [event.kind for event in calculator.extrapolation_events]
     assert kinds == ["pair"]
     Atoms("H", calculator=calculator).get_potential_energy()
-    assert calculator.excursions == ()
+    assert calculator.extrapolation_events == ()
 
 
 def test_warnings_come_once_for_each_kind(small):
@@ -106,7 +106,7 @@ def test_warnings_come_once_for_each_kind(small):
         atoms.get_forces()
 
     assert len(found) == 2
-    assert len(atoms.calc.excursions) == 2
+    assert len(atoms.calc.extrapolation_events) == 2
 
 
 def test_a_domain_of_a_file_is_that_of_its_statistics_and_features(tmp_path):
@@ -133,7 +133,7 @@ def test_a_domain_of_a_file_is_that_of_its_statistics_and_features(tmp_path):
     atoms = Atoms("OO", [[0, 0, 0], [0, 0, 1.5]])
     atoms.calc = EquipotCalculator(path, device="cpu", on_extrapolation="record")
     atoms.get_potential_energy()
-    kinds = {excursion.kind for excursion in atoms.calc.excursions}
+    kinds = {event.kind for event in atoms.calc.extrapolation_events}
     assert kinds == {"pair", "features"}
 
 
@@ -176,4 +176,4 @@ def test_every_member_of_a_committee_watches_its_own_domain(small, other):
 
     calculator.get_potential_energy(atoms)
 
-    assert [e.kind for e in calculator.excursions] == ["neighbors"]
+    assert [e.kind for e in calculator.extrapolation_events] == ["neighbors"]

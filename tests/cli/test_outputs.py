@@ -12,7 +12,7 @@ from equipot.cli.train import app as train_app
 FOLDERS = (
     "train",
     "md",
-    "analyse",
+    "analyze",
     "vibrations",
     "saddle",
     "phonons",
@@ -44,7 +44,7 @@ def invoke(tmp_path, monkeypatch):
 
     def run(command, option, path):
         names = command.split()
-        files = {"saddle": 3, "data": 1, "train": 1, "md": 1, "analyse": 1, "bench": 0}
+        files = {"saddle": 3, "data": 1, "train": 1, "md": 1, "analyze": 1, "bench": 0}
         inputs = ["in.yaml"] * files.get(names[0], 2)
         result = CliRunner().invoke(app, [*names, *inputs, option, str(path)])
         return result, " ".join(result.output.split())
@@ -147,7 +147,7 @@ def test_a_relaxed_structure_has_a_file_of_its_own_and_extended_xyz(
     "arguments", [["--reach", "nan"], ["--interval", "inf"], ["--reach", "-1"]]
 )
 def test_lengths_and_times_of_an_analysis_are_positive_numbers(invoke, arguments):
-    result = CliRunner().invoke(app, ["analyse", "run", *arguments])
+    result = CliRunner().invoke(app, ["analyze", "run", *arguments])
 
     assert result.exit_code == 1
     assert f"{arguments[0]} must be a number greater than 0" in result.output
@@ -157,7 +157,7 @@ def test_a_model_in_the_place_of_the_structure_is_named(invoke):
     result = CliRunner().invoke(app, ["relax", "a.xyz", "model.safetensors"])
 
     assert result.exit_code == 1
-    assert "the order is MODEL STRUCTURE" in " ".join(result.output.split())
+    assert "MODEL STRUCTURE" in " ".join(result.output.split())
 
 
 @pytest.mark.parametrize(

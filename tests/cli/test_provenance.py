@@ -134,7 +134,9 @@ def check_frames(file, models):
 def check_spread(result, count, *structures):
     """Printed for each structure, with another number than zero."""
     lines = [x for x in result.output.splitlines() if x.startswith("committee of")]
-    assert lines[0] == f"committee of {count}; results are means of its members:"
+    assert (
+        lines[0] == f"committee of {count} members; results are means over the members:"
+    )
     for line, structure in zip(lines[1:], structures, strict=True):
         assert line.startswith(f"committee of {count} at the {structure}: spread")
 
@@ -304,13 +306,15 @@ def test_dynamics_and_their_analysis(form, committee, crystal, tmp_path):
     check_section(folder / "summary.json", models, crystal)
     (start,) = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
     assert [m["sha256"] for m in start["provenance"]["models"]] == hashes(models)
-    assert "committee of 3; results are means of its members:" in result.output
+    assert (
+        "committee of 3 members; results are means over the members:" in result.output
+    )
     trajectory = folder / f"trajectory.{form}"
     for frame in read(trajectory, ":"):
         assert frame.info["equipot_model_sha256"] == ",".join(hashes(models))
         assert frame.info["equipot_version"] == equipot.__version__
     out = tmp_path / "analysis"
-    assert run("analyse", folder, "--output", out).exit_code == 0
+    assert run("analyze", folder, "--output", out).exit_code == 0
     check_section(out / "analysis.json", models, trajectory, folder / "log.csv")
     check_page(out / "report.html", models)
 
@@ -334,7 +338,7 @@ def test_an_analysis_of_frames_that_moved_away_from_their_run(model, crystal, tm
     moved = tmp_path / "moved.extxyz"
     (tmp_path / "md" / "trajectory.extxyz").rename(moved)
 
-    run("analyse", moved, "--output", tmp_path / "out")
+    run("analyze", moved, "--output", tmp_path / "out")
 
     record = json.loads((tmp_path / "out" / "analysis.json").read_text("utf-8"))
     assert record["provenance"]["models"] == [

@@ -60,11 +60,11 @@ def test_all_backends_that_can_compute_the_model_are_verified(model):
 
     assert result.exit_code == 0, result.output
     text = words(result)
-    assert "on 2 structures that it carries, 11 atoms" in text
-    assert "right, against clebsch_gordan, cpu" in text
-    assert "clebsch_gordan, the reference, cpu" in text
+    assert "on 2 structures stored in the model file, 11 atoms" in text
+    assert "right, compared with clebsch_gordan, cpu" in text
+    assert "clebsch_gordan, reference, cpu" in text
     assert "Hessian-vector reference, float32" in text
-    assert "Hessian-vector its forces" in text
+    assert "Hessian-vector finite differences" in text
     assert "not verified: spherical_grid: a product of functions" in text
     assert "clebsch_gordan: passed, 3 checks" in text
     assert "right: passed, 15 checks" in text
@@ -80,8 +80,8 @@ def test_a_wrong_backend_fails_by_name_and_number(model, wrong, tmp_path):
     assert result.exit_code == 1
     text = words(result)
     assert "FAIL" in text
-    assert "wrong: FAILED: Hessian-vector against clebsch_gordan in float32" in text
-    assert "forces against" not in text
+    assert "wrong: FAILED: Hessian-vector, clebsch_gordan, float32" in text
+    assert "FAILED: forces" not in text
     record = json.loads(file.read_text(encoding="utf-8"))
     assert record["passed"] is False
     (found,) = record["backends"]
@@ -113,8 +113,8 @@ def test_structures_of_the_user_take_the_place_of_the_model_s(model, tmp_path, e
     assert result.exit_code == 0, result.output
     assert "on 5 structures of" in words(result)
     assert "reference, float64" in words(result)
-    assert "float32" not in words(result)
-    assert "stress is not compared" not in words(result)
+    assert "reference, float32" not in words(result)
+    assert "stress is not checked" not in words(result)
 
 
 def test_old_models_are_verified_on_generated_structures(tmp_path):
@@ -125,13 +125,12 @@ def test_old_models_are_verified_on_generated_structures(tmp_path):
     result = run(path, "--backend", "right")
 
     assert result.exit_code == 0, result.output
-    assert (
-        "2 structures generated in its domain, as it carries none, 16 atoms"
-        in words(result)
+    assert "2 structures generated in the domain (none stored), 16 atoms" in words(
+        result
     )
 
 
-def test_auto_says_whom_it_takes_and_verifies_it(model):
+def test_auto_names_the_backend_and_verifies_it(model):
     result = run(model, "--backend", "auto")
 
     assert result.exit_code == 0, result.output

@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 from typer.testing import CliRunner
 
-from equipot.checkpoint.certificate import verify_committee
 from equipot.checkpoint.file import save_potential
+from equipot.checkpoint.verification import verify_committee
 from equipot.cli.main import app
 from equipot.cli.models import model_files
 from equipot.config.model import NequIPConfig

@@ -145,5 +145,5 @@ def test_numbers_are_decimal(load):
 
 
 def test_switches_may_be_written_as_words(load):
-    assert load(TRAIN, "training.certify=no").training.certify is False
-    assert load(TRAIN, "training.certify=on").training.certify is True
+    assert load(TRAIN, "training.verify=no").training.verify is False
+    assert load(TRAIN, "training.verify=on").training.verify is True

@@ -24,7 +24,7 @@ from equipot.models.potential import Potential
 from equipot.models.products import backend_of, specs_of
 from equipot.neighbors import build_graph
 from equipot.training.run import run_training
-from equipot.verify import certificate
+from equipot.verify import potential as verification
 from tests.potentials import ARCHITECTURES as POINTS
 from tests.potentials import SMALL, random_potential, statistics_of
 
@@ -129,13 +129,13 @@ def test_reflections_are_verified_for_what_claims_them(name, ethanol, monkeypatc
     potential = small(name, elements=(1, 6, 8))
     asked = {}
 
-    def certify(*arguments: object, **options: object) -> None:
+    def record(*arguments: object, **options: object) -> None:
         asked.update(options)
         raise InterruptedError
 
-    monkeypatch.setattr(certificate, "certify", certify)
+    monkeypatch.setattr(verification, "verify_energy_model", record)
     with pytest.raises(InterruptedError):
-        certificate.certify_potential(potential, [ethanol])
+        verification.verify_potential(potential, [ethanol])
 
     assert asked["reflections"] == (potential.backbone.symmetry == "O(3)")
 
@@ -169,7 +169,7 @@ def trained(request, crystals, tmp_path):
             "data": {"train": [str(crystals)], "valid": 2},
             "training": {
                 "epochs": epochs, "batch_size": 4, "num_threads": 1, "device": "cpu",
-                "certify": False, "schedule": {"kind": "constant"},
+                "verify": False, "schedule": {"kind": "constant"},
             },
         }  # fmt: skip
         config = TrainConfig.model_validate(tree)

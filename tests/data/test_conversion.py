@@ -93,7 +93,7 @@ def test_units_that_the_file_tells_are_used(tmp_path):
 
     result, output = convert(tmp_path, entries)
 
-    assert "as the file says" in result.output
+    assert "as stated in the file" in result.output
     energy = float(read_structures(output)[0].labels.energy)
     np.testing.assert_allclose(energy, ENERGIES[0] * units.kcal / units.mol, rtol=1e-9)
 
@@ -125,7 +125,7 @@ EV = ("--energy-unit", "eV", "--length-unit", "Å")
 @pytest.mark.parametrize(
     ("entries", "options", "message"),
     [
-        (SHORT, (), "does not say its units"),
+        (SHORT, (), "does not state its units"),
         (SHORT, ("--energy-unit", "eV"), "give --length-unit"),
         (SHORT, ("--energy-unit", "cal", "--length-unit", "Å"), "unit of energy is"),
         (SHORT, (*EV, "--forces-unit", "newton"), "unit of forces is"),

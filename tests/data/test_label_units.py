@@ -217,7 +217,7 @@ def test_energies_that_no_free_atoms_are_bound_by_are_errors(metals, write_frame
 
     report = examine([write_frames([*metals, *atoms])])
 
-    assert "eV per atom beyond free atoms" in found(report, "references")
+    assert "eV per atom beyond isolated atoms" in found(report, "references")
 
 
 def test_so_are_atomization_energies_beside_total_ones(write_frames):
@@ -269,7 +269,7 @@ def test_two_energies_of_a_free_atom_are_refused(metals, write_frames):
         atom("Cu", 5.0, config_type="x"),
     ]
 
-    with pytest.raises(DataError, match="two energies of the free atom Cu"):
+    with pytest.raises(DataError, match="two energies of the isolated atom Cu"):
         dataset(write_frames([*metals, *rows, atom("Ag", 0.0)]))
 
 
@@ -277,7 +277,7 @@ def test_training_refuses_free_atoms_of_another_code(metals, write_frames):
     rows = [atom(s, -2041.8, config_type="IsolatedAtom") for s in ("Cu", "Ag")]
     sets = dataset(write_frames([*metals, *rows]))
 
-    with pytest.raises(DataError, match=r"2\d+ eV per atom beyond free atoms"):
+    with pytest.raises(DataError, match=r"2\d+ eV per atom beyond isolated atoms"):
         compute_statistics(sets.train, isolated=sets.isolated)
 
 
@@ -290,9 +290,10 @@ def test_a_fit_keeps_the_energies_of_free_atoms(metals, write_frames):
 
     assert statistics.reference_energies[29] == 0.1
     assert (
-        statistics.reference_source == "least_squares (rank 1 of 1), free atoms of Cu"
+        statistics.reference_source
+        == "least_squares (rank 1 of 1), isolated atoms of Cu"
     )
-    assert "only the reference energies of Cu are those of free" in str(
+    assert "only the reference energies of Cu are those of isolated atoms" in str(
         statistics.warnings
     )
 

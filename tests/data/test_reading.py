@@ -314,7 +314,7 @@ def test_bytes_of_no_format_are_refused_with_what_to_do(tmp_path):
     path = tmp_path / "data"
     path.write_bytes(b"\xff\xfe\xfd")
 
-    with pytest.raises(DataError, match="ASE knows no format for it; convert it to"):
+    with pytest.raises(DataError, match="ASE has no reader for it; convert it to"):
         read_structures(path)
 
 

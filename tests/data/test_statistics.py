@@ -176,7 +176,7 @@ def test_a_fit_without_energies_is_refused():
 
 
 def test_an_empty_set_is_refused():
-    with pytest.raises(DataError, match="no structure to learn from"):
+    with pytest.raises(DataError, match="no training structure"):
         compute_statistics([])
 
 

@@ -15,11 +15,11 @@ def pairs_of(atoms, cutoff=CUTOFF):
 
 
 def of_structure(domain, atoms, cutoff=CUTOFF):
-    return domain.excursions_of_structure(atoms, pairs_of(atoms, cutoff))
+    return domain.events_of_structure(atoms, pairs_of(atoms, cutoff))
 
 
 def of_prediction(domain, atoms, energy=0.0, forces=None, features=None):
-    return domain.excursions_of_prediction(
+    return domain.events_of_prediction(
         atoms, pairs_of(atoms), energy=energy, forces=forces, features=features
     )
 
@@ -87,10 +87,10 @@ def test_numbers_of_neighbors_have_a_margin(silicon, extremes, outside):
     found = of_structure(domain, silicon)
 
     assert [e.kind for e in found] == ["neighbors"] * outside
-    for excursion in found:
-        assert "(Si) has 16 neighbors within the cutoff" in excursion.message
-        assert "nearest neighbors: atom" in excursion.message
-        assert excursion.message.count("at 2.351 Å") == 3
+    for event in found:
+        assert "(Si) has 16 neighbors within the cutoff" in event.message
+        assert "nearest neighbors: atom" in event.message
+        assert event.message.count("at 2.351 Å") == 3
 
 
 def test_an_atom_that_lost_all_neighbors_is_outside_even_where_few_were_usual():
@@ -119,7 +119,7 @@ def test_neighbors_count_within_the_cutoff_of_the_domain(silicon):
     domain = Domain(cutoff=3.0, neighbors={"Si": (4, 4)})
 
     assert of_structure(domain, silicon, cutoff=6.0) == []
-    assert domain.excursions_of_structure(silicon, pairs_of(silicon, 6.0)) == []
+    assert domain.events_of_structure(silicon, pairs_of(silicon, 6.0)) == []
 
 
 @pytest.mark.parametrize(

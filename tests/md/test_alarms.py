@@ -51,8 +51,8 @@ def _fail(forces):
             r"(?s)at step 5: force or momentum is not finite.*atom 3 \(Ar\)",
         ),
         (_huge, r"(?s)force of 1000 eV/Å, alarms\.max_force is 100.*atom 3 \(Ar\)"),
-        (_escape, r"step 5: failed calculation: the position of atom 7 is"),
-        (_fail, r"step 5: failed calculation: atoms 1 \(O\) and 2 \(H\)"),
+        (_escape, r"step 5: calculation failed: the position of atom 7 is"),
+        (_fail, r"step 5: calculation failed: atoms 1 \(O\) and 2 \(H\)"),
     ],
 )
 def test_bad_forces_stop_the_run_where_they_occur(spoil, message, tmp_path):

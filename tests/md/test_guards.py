@@ -131,7 +131,7 @@ def test_a_run_that_leaves_the_domain_stops_and_says_where(tmp_path):
     )
 
     expected = (
-        r"(?s)stopped at step \d+: the domain was left: atoms 0 \(Cu\) and 1 \(Cu\) "
+        r"(?s)stopped at step \d+: outside the domain: atoms 0 \(Cu\) and 1 \(Cu\) "
         r"are 1\.[78]\d\d\d Å apart, the nearest pair Cu-Cu of the training set "
         r"2\.0000 Å.*the trajectory up to here is kept"
     )
@@ -160,7 +160,7 @@ def test_a_run_that_leaves_the_domain_stops_and_says_where(tmp_path):
 
 
 def _rows(folder):
-    with (folder / "excursions.csv").open(newline="") as file:
+    with (folder / "extrapolation.csv").open(newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -184,7 +184,7 @@ def test_steps_beyond_the_domain_are_recorded_and_the_run_goes_on(tmp_path):
     assert 0 < summary.steps_beyond_domain < 31
     assert len({row["step"] for row in rows}) == summary.steps_beyond_domain
     assert any(
-        line == f"domain       left in {len(rows)} steps, see excursions.csv"
+        line == f"domain       left in {len(rows)} steps, see extrapolation.csv"
         for line in summary.lines()
     )
 
@@ -194,7 +194,7 @@ def test_a_resumed_run_records_the_same(tmp_path):
     one = run_quietly(_recording(), "nve", whole, steps=30)
     run_quietly(_recording(), "nve", pieces, steps=15)
     # rows after the last state, as a killed run leaves them
-    with (pieces / "excursions.csv").open("a") as file:
+    with (pieces / "extrapolation.csv").open("a") as file:
         file.write("17,0.068,distance")
 
     two = run_md(
@@ -206,7 +206,7 @@ def test_a_resumed_run_records_the_same(tmp_path):
     )
 
     assert two.steps_beyond_domain == one.steps_beyond_domain
-    texts = [(f / "excursions.csv").read_bytes() for f in (whole, pieces)]
+    texts = [(f / "extrapolation.csv").read_bytes() for f in (whole, pieces)]
     assert texts[0] == texts[1]
 
 

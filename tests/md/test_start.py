@@ -44,8 +44,8 @@ def test_momenta_of_the_file_are_used_by_default(tmp_path):
     ("velocities", "replicate", "reason"),
     [
         ({"source": "maxwell_boltzmann"}, (1, 1, 1), "source is maxwell_boltzmann"),
-        ({"temperature": 50.0}, (1, 1, 1), "velocities.temperature asks for random"),
-        ({}, (2, 1, 1), "copies of a replicated structure would all move in the same"),
+        ({"temperature": 50.0}, (1, 1, 1), "velocities.temperature selects random"),
+        ({}, (2, 1, 1), "copies of a replicated structure would all move identically"),
     ],
 )
 def test_momenta_that_are_not_used_are_named(velocities, replicate, reason, tmp_path):
@@ -68,7 +68,7 @@ def test_momenta_that_are_all_zero_are_none(tmp_path):
 
 
 def test_copies_with_velocities_of_the_file_are_refused():
-    with pytest.raises(ValidationError, match="move in the same way"):
+    with pytest.raises(ValidationError, match="move identically"):
         MDConfig.model_validate(
             {
                 "model": "m",

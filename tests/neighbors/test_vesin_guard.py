@@ -40,8 +40,8 @@ def test_auto_takes_vesin_elsewhere():
 @pytest.mark.parametrize(
     ("positions", "side", "cutoff", "reason"),
     [
-        ([[0, 0, 0]], 5.0, 1e-6, "it refuses cutoffs"),
-        ([[0, 0, 0]], 1e-11, 1e-5, "it refuses cells"),
+        ([[0, 0, 0]], 5.0, 1e-6, "it does not support cutoffs"),
+        ([[0, 0, 0]], 1e-11, 1e-5, "it does not support cells"),
         ([[9e9, 0, 0]], 1.0, 2.0, "32-bit indices overflow"),
     ],
 )

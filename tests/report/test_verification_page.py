@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from ase.build import bulk, molecule
 
-from equipot.checkpoint.certificate import verify_model
+from equipot.checkpoint.verification import verify_model
 from equipot.report.evaluation_page import certificate_sentence
 from equipot.report.provenance import read_certificate
 from equipot.report.verification_page import verdict, verification_page
@@ -54,7 +54,7 @@ def test_every_check_has_its_row(certificate):
     assert "FAILED" not in page
     assert verdict(certificate) == f"All {certificate.count} checks passed."
     for check in certificate.potential.checks:
-        assert check.against in page
+        assert check.name in page
         assert f'value="{check.difference.relative!r}"' in page
 
 
@@ -99,7 +99,7 @@ def test_it_says_what_it_holds_for(certificate):
 
 
 def left_beside(tmp_path, content):
-    (tmp_path / "certificate.json").write_text(content, encoding="utf-8")
+    (tmp_path / "verification.json").write_text(content, encoding="utf-8")
     found = read_certificate(tmp_path / "model.safetensors")
     sentence, failures = certificate_sentence(about(certificate=found)) or ("", ())
     return " ".join((sentence, *failures))
@@ -115,7 +115,7 @@ def test_an_evaluation_tells_what_the_certificate_beside_the_model_says(
     assert certificate_sentence(about()) is None
     assert "All checks of equipot verify passed on 2 str" in text(certificate, SHA)
     assert "FAILED checks of equipot verify" in text(broken, SHA)
-    assert "differs from translation" in text(broken, SHA)
+    assert "translation: " in text(broken, SHA)
     other = text(certificate, "feed" * 16)
     assert "belongs to another model (SHA-256 feedfeedfeed…)" in other
     assert "passed" not in other

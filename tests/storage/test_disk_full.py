@@ -13,7 +13,7 @@ from rich.console import Console
 
 from equipot.md.recorder import TRAJECTORIES, ThermoLog
 from equipot.storage.atomic_file import append_whole, write_atomically
-from equipot.storage.run_folder import claimed
+from equipot.storage.run_folder import lock_run_directory
 from equipot.training.logs import CsvLog, Journal, TensorBoardLog
 from equipot.training.observer import Limits
 from equipot.training.progress import TrainingProgress
@@ -112,7 +112,7 @@ def test_a_folder_that_cannot_be_written_to_is_told_of_at_once(tmp_path, monkeyp
 
     with (
         pytest.raises(PermissionError, match=str(tmp_path)),
-        claimed(tmp_path, resume=False),
+        lock_run_directory(tmp_path, resume=False),
     ):
         pytest.fail("the work began")
 

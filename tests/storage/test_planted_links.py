@@ -22,7 +22,7 @@ from equipot.storage.atomic_file import (
 )
 from equipot.storage.frame_file import write_frames
 from equipot.storage.rotation import Generations
-from equipot.storage.run_folder import LOCK, claimed
+from equipot.storage.run_folder import LOCK, lock_run_directory
 from equipot.training.run import run_training
 from tests.md.md_runs import run as run_dynamics
 from tests.training.conftest import config_tree, crystal_folder, write_config
@@ -46,7 +46,7 @@ def test_the_lock_is_not_made_through_a_link(tmp_path, treasure):
 
     with (
         pytest.raises(NotRegularError, match=r"\.lock: it is a symbolic link"),
-        claimed(folder, resume=False),
+        lock_run_directory(folder, resume=False),
     ):
         pytest.fail("the work began")
 
@@ -56,7 +56,7 @@ def test_the_lock_is_not_made_through_a_link(tmp_path, treasure):
 def test_a_lock_that_is_there_keeps_its_content(tmp_path):
     (tmp_path / LOCK).write_bytes(TREASURE)
 
-    with claimed(tmp_path, resume=False):
+    with lock_run_directory(tmp_path, resume=False):
         pass
 
     assert (tmp_path / LOCK).read_bytes() == TREASURE
@@ -67,7 +67,7 @@ def test_a_pipe_in_the_place_of_the_lock_blocks_nothing(tmp_path):
 
     with (
         pytest.raises(NotRegularError, match="a device or a pipe"),
-        claimed(tmp_path, resume=False),
+        lock_run_directory(tmp_path, resume=False),
     ):
         pass
 

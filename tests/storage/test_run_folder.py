@@ -2,7 +2,7 @@
 
 import pytest
 
-from equipot.storage.run_folder import RunFolderError, claimed
+from equipot.storage.run_folder import RunFolderError, lock_run_directory
 
 
 def names(folder):
@@ -13,15 +13,15 @@ def test_a_fresh_folder_is_made_and_can_be_taken_again_while_nothing_is_in_it(tm
     folder = tmp_path / "runs" / "new"
 
     for _ in range(2):
-        with claimed(folder, resume=False):
+        with lock_run_directory(folder, resume=False):
             assert folder.is_dir()
 
 
 def test_a_folder_has_one_process_at_a_time(tmp_path):
     with (
-        claimed(tmp_path, resume=False),
+        lock_run_directory(tmp_path, resume=False),
         pytest.raises(RunFolderError, match=r"another process is running in .* wait"),
-        claimed(tmp_path, resume=False),
+        lock_run_directory(tmp_path, resume=False),
     ):
         pass
 
@@ -33,7 +33,7 @@ def test_files_of_others_are_left_alone(tmp_path, files):
 
     with (
         pytest.raises(RunFolderError, match=r"not empty; add --resume .* another"),
-        claimed(tmp_path, resume=False),
+        lock_run_directory(tmp_path, resume=False),
     ):
         pass
 
@@ -46,7 +46,7 @@ def test_a_run_with_a_state_or_a_model_is_not_overwritten(tmp_path):
 
     with (
         pytest.raises(RunFolderError, match="not empty; add --resume"),
-        claimed(tmp_path, resume=False),
+        lock_run_directory(tmp_path, resume=False),
     ):
         pass
 
@@ -54,14 +54,14 @@ def test_a_run_with_a_state_or_a_model_is_not_overwritten(tmp_path):
 def test_a_run_that_never_began_does_not_block_its_folder(tmp_path):
     (tmp_path / "config.yaml").touch()
 
-    with claimed(tmp_path, resume=False):
+    with lock_run_directory(tmp_path, resume=False):
         assert (tmp_path / "config.yaml").exists()
 
 
 def test_there_must_be_a_run_to_resume(tmp_path):
     with (
         pytest.raises(RunFolderError, match=r"no run in .* to resume; start it"),
-        claimed(tmp_path / "nothing", resume=True),
+        lock_run_directory(tmp_path / "nothing", resume=True),
     ):
         pass
 
@@ -73,7 +73,7 @@ def test_a_file_cannot_be_the_folder(tmp_path):
 
     with (
         pytest.raises(RunFolderError, match="is a file; name a folder"),
-        claimed(tmp_path / "run", resume=False),
+        lock_run_directory(tmp_path / "run", resume=False),
     ):
         pass
 
@@ -81,7 +81,7 @@ def test_a_file_cannot_be_the_folder(tmp_path):
 def test_a_full_disk_names_the_folder(tmp_path):
     with (
         pytest.raises(OSError, match=f"No space left on device: '{tmp_path}'"),
-        claimed(tmp_path, resume=False),
+        lock_run_directory(tmp_path, resume=False),
     ):
         raise OSError(28, "No space left on device")
 
@@ -89,7 +89,7 @@ def test_a_full_disk_names_the_folder(tmp_path):
 def test_a_run_killed_while_it_wrote_its_first_file_can_be_started_again(tmp_path):
     (tmp_path / ".config.yaml.7.partial").touch()
 
-    with claimed(tmp_path, resume=False):
+    with lock_run_directory(tmp_path, resume=False):
         assert names(tmp_path) == [".lock"]
 
 
@@ -97,5 +97,5 @@ def test_files_that_a_killed_process_was_writing_are_removed(tmp_path):
     for name in ("config.yaml", ".state.safetensors.7.partial"):
         (tmp_path / name).touch()
 
-    with claimed(tmp_path, resume=True):
+    with lock_run_directory(tmp_path, resume=True):
         assert names(tmp_path) == [".lock", "config.yaml"]

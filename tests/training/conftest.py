@@ -65,7 +65,7 @@ def config_tree(crystal_folder) -> dict:
             "loss": {"stress": {"weight": 10}},
             "num_threads": 1,
             "device": "cpu",
-            "certify": False,
+            "verify": False,
         },
     }
 

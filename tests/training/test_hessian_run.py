@@ -102,7 +102,7 @@ def tree(folder):
             },
             "num_threads": 1,
             "device": "cpu",
-            "certify": False,
+            "verify": False,
         },
     }
 

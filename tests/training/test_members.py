@@ -42,7 +42,7 @@ def test_members_are_runs_that_differ_in_their_seed_alone(train, tmp_path):
         config.pop("seed")
     assert configs[0] == configs[1]
     assert headers[0]["sha256"] != headers[1]["sha256"]
-    assert "give the list to EquipotCalculator" in text
+    assert "pass the list to EquipotCalculator" in text
     assert all(str(model) in text.replace(" ", "") for model in models)
     assert model_files(tmp_path / "c") == models
     EquipotCalculator([str(model) for model in models], device="cpu")

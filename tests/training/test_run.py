@@ -90,7 +90,7 @@ def test_the_best_model_knows_its_domain(train, config_tree):
             result.directory.best, device="cpu", on_extrapolation="record"
         )
         calculator.get_forces(atoms)
-        assert calculator.excursions == ()
+        assert calculator.extrapolation_events == ()
         potential = calculator.potential
         graph = build_graph(atoms, potential.cutoff)
         features = potential(graph, {"energy", "features"}).features

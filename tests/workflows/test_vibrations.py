@@ -130,7 +130,7 @@ def test_fixed_atoms_do_not_move_and_nothing_is_projected_out():
     assert len(found.rigid_frequencies) == 0
 
 
-def test_what_cannot_be_analysed_is_refused():
+def test_what_cannot_be_analyzed_is_refused():
     calculator = lennard_jones(0.1, 2.0)
     atoms = with_calculator(molecule("H2O"), calculator)
 

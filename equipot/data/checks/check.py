@@ -144,7 +144,7 @@ def _read(
 def _read_references(
     isolated: Sequence[Structure], free: Sequence[Facts], findings: list[Finding]
 ) -> dict[int, float]:
-    """Energies of free atoms, marked or not; what contradicts is a finding."""
+    """Energies of isolated atoms, marked or not; what contradicts is a finding."""
     apart = [f.structure for f in free]
     single = [s for s in apart if len(s.atoms) == 1]
     if single:
@@ -171,7 +171,7 @@ def _check_isolated(
     missing = sorted(present - set(references))
     if references and missing:
         symbols = ", ".join(chemical_symbols[z] for z in missing)
-        kind = "IsolatedAtom rows" if rows else "free atoms"
+        kind = "IsolatedAtom rows" if rows else "isolated atoms"
         yield Finding(
             "error",
             "references",

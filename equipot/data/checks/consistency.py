@@ -1,4 +1,4 @@
-"""Whether energies and forces belong to each other and to their structures."""
+"""Consistency of energies, forces and structures."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -12,10 +12,10 @@ from equipot.data.checks.facts import Facts
 from equipot.data.checks.findings import Finding
 from equipot.data.checks.pair_model import PairModel
 
-FEWEST = 12
+MIN_FRAMES = 12
 """Structures that a verdict needs."""
 BETTER = 0.3
-"""How much better an alternative must explain the labels to be believed."""
+"""Minimum improvement of the explained variance by an alternative."""
 OPPOSITE = -0.3
 """Correlation of energies below which the forces must have the other sign."""
 SCALE = 8.0
@@ -59,7 +59,7 @@ def _check_energies(
         for n, f in enumerate(model.facts)
         if np.isfinite(f.energy) and common[f.composition] > 2
     ]
-    if len(members) < FEWEST or model.explained < 0.5:
+    if len(members) < MIN_FRAMES or model.explained < 0.5:
         return
     chosen = [model.facts[n] for n in members]
     predicted = model.energy[members]
@@ -75,7 +75,7 @@ def _check_energies(
             and f.composition == m.composition
             and np.isfinite(m.energy)
         ]
-        if len(same) < FEWEST:
+        if len(same) < MIN_FRAMES:
             continue
         shifted = _correlation(
             [chosen[n] for n in same],

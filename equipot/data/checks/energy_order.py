@@ -21,7 +21,7 @@ from equipot.data.checks.facts import Facts
 from equipot.data.checks.findings import Finding
 from equipot.data.checks.pair_model import PairModel
 
-FEWEST = 20
+MIN_FRAMES = 20
 """Structures that a verdict needs."""
 EXPLAINED = 0.3
 """Share of the variance that the right energies must be predicted by."""
@@ -57,7 +57,7 @@ def check_energy_order(model: PairModel, facts: Sequence[Facts]) -> Iterator[Fin
         # a mean is fitted for each composition: it needs more than one
         common = Counter(model.facts[n].composition for n in members)
         members = [n for n in members if common[model.facts[n].composition] > 2]
-        if len(members) < FEWEST:
+        if len(members) < MIN_FRAMES:
             continue
         chosen = [model.facts[n] for n in members]
         own, moved = (

@@ -28,7 +28,7 @@ SPOILT = 0.4
 """Share of the atoms of a structure with odd bonds that spoils it."""
 OFTEN = 0.25
 """Share of the atoms of an element that cannot all be ions or in transition."""
-FEWEST = 10
+MIN_ATOMS = 10
 """Structures with the usual elements that a rare one is compared with."""
 RARE = 0.1
 """Share of structures up to which they are exceptions."""
@@ -55,7 +55,7 @@ def _odd_bonds(facts: Sequence[Facts]) -> Iterator[Finding]:
     total: Counter[int] = Counter()
     beyond: Counter[int] = Counter()
     lonely: Counter[int] = Counter()
-    spoilt: list[Facts] = []
+    affected: list[Facts] = []
     for f in facts:
         if f.num_atoms < 3 or not set(f.numbers.tolist()) <= ORGANIC:
             continue
@@ -69,7 +69,7 @@ def _odd_bonds(facts: Sequence[Facts]) -> Iterator[Finding]:
             lonely[z] += too_few
             odd += too_many + too_few
         if odd >= FEWEST_ODD and odd > SPOILT * f.num_atoms:
-            spoilt.append(f)
+            affected.append(f)
     often = [
         f"{found[z]} of {total[z]} {chemical_symbols[z]} have {words}"
         for found, words in ((beyond, "too many"), (lonely, "too few"))
@@ -83,13 +83,13 @@ def _odd_bonds(facts: Sequence[Facts]) -> Iterator[Finding]:
             f"bonds that these elements do not form ({'; '.join(often)}): are elements "
             "exchanged, or is the unit of length wrong?",
         )
-    elif spoilt:
+    elif affected:
         yield Finding(
             "error",
             "elements",
-            f"most atoms of {counted(len(spoilt), 'structure')} have more or fewer "
+            f"most atoms of {counted(len(affected), 'structure')} have more or fewer "
             "bonds than their elements form: are elements exchanged?",
-            some([f.source for f in spoilt]),
+            some([f.source for f in affected]),
         )
 
 
@@ -106,7 +106,7 @@ def _exceptions(facts: Sequence[Facts]) -> Iterator[Finding]:
     orders = Counter(tuple(f.numbers.tolist()) for f in facts)
     found: list[Facts] = []
     pairs: Counter[str] = Counter()
-    usual = [numbers for numbers, count in orders.items() if count >= FEWEST]
+    usual = [numbers for numbers, count in orders.items() if count >= MIN_ATOMS]
     for numbers in usual:
         elements = sorted(set(numbers))
         if not 2 <= len(elements) <= MOST_ELEMENTS:

@@ -1,4 +1,4 @@
-"""What the examination keeps of each structure, so that graphs need not be kept."""
+"""Per-structure summary used by the checks, in place of graphs."""
 
 import math
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class Facts:
     stress: Float[ndarray, "3 3"]
     """Stress in eV/Å^3, or NaN."""
     volume: float
-    """Volume in Å^3; 0 for a structure that does not repeat in three directions."""
+    """Volume in Å^3; 0 for a structure that is not 3D-periodic."""
     fingerprint: Float[ndarray, " numbers"]
     """Numbers of `equipot.data.checks.fingerprint`, and the size of the cell."""
     orientation: Float[ndarray, "3 3"]
@@ -60,7 +60,7 @@ class Facts:
 
     @property
     def free(self) -> bool:
-        """Whether no atom has a neighbor: the energy is that of free atoms."""
+        """Whether no atom has a neighbor: the energy is that of isolated atoms."""
         return bool(np.isinf(self.nearest).all())
 
     @property

@@ -1,4 +1,4 @@
-"""What the examination of a data set returns: facts of each file, and findings."""
+"""Result of linting a data set: facts of each file, and findings."""
 
 import json
 from collections.abc import Sequence

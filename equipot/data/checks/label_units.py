@@ -1,4 +1,4 @@
-"""Whether lengths, forces and energies are in Å, eV/Å and eV: judged by chemistry."""
+"""Units of lengths, forces and energies, inferred from bond lengths and stiffness."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -35,7 +35,7 @@ ENERGY_UNITS: Final = {
     "Ry": 1 / ase.units.Rydberg,
     "meV": 1e3,
 }
-"""How many of the unit are 1 eV."""
+"""Value of 1 eV in each unit."""
 FORCE_UNITS: Final = {
     "eV/Å": 1.0,
     "kcal/mol/Å": ase.units.mol / ase.units.kcal,
@@ -47,7 +47,7 @@ FORCE_UNITS: Final = {
     "eV/bohr": ase.units.Bohr,
     "meV/Å": 1e3,
 }
-"""How many of the unit are 1 eV/Å."""
+"""Value of 1 eV/Å in each unit."""
 NEAR_UNIT = 3.0
 """Factor within which stiffness recognizes a unit of forces."""
 NEAR_RATIO = 1.2

@@ -8,15 +8,15 @@ from equipot.data.checks.facts import Facts
 from equipot.data.checks.findings import Finding, some
 from equipot.data.checks.work import Work, residual
 
-FEWEST = 20
+MIN_FRAMES = 20
 """Steps between near frames that a verdict needs."""
-GAP = 2.5
+MIN_GAP_RATIO = 2.5
 """Factor between two residuals with next to nothing in between."""
-BETWEEN = 0.03
+MAX_FRACTION_BETWEEN = 0.03
 """Share of the steps that may be in between."""
-ABOVE = 0.08
+MIN_SHIFT_EV = 0.08
 """Share of the steps that must be above."""
-SMALLEST = 5e-3
+MIN_SPREAD_EV = 5e-3
 """Shift in eV that is looked for."""
 LONGEST_STEP = 1.2
 """Length in Å of steps that the forces explain."""
@@ -60,7 +60,7 @@ def check_mixed_levels(work: Work, facts: Sequence[Facts]) -> Iterator[Finding]:
             some([facts[n].source for n in frames]),
         )
         return
-    if len(left) < FEWEST:
+    if len(left) < MIN_FRAMES:
         why = "too few frames are near each other"
     else:
         bound = float(np.quantile(np.abs(left), 0.9))
@@ -75,17 +75,17 @@ def check_mixed_levels(work: Work, facts: Sequence[Facts]) -> Iterator[Finding]:
 def _shift(sizes: np.ndarray) -> float | None:
     """The constant, if sizes (ascending) are either small or about equal to it."""
     total = len(sizes)
-    if total < FEWEST:
+    if total < MIN_FRAMES:
         return None
-    for n in range(total // 5, int(total * (1 - ABOVE)) + 1):
+    for n in range(total // 5, int(total * (1 - MIN_SHIFT_EV)) + 1):
         low = sizes[n - 1]
-        end = int(np.searchsorted(sizes, GAP * low + 1e-9))
+        end = int(np.searchsorted(sizes, MIN_GAP_RATIO * low + 1e-9))
         above = sizes[end:]
-        if end - n > BETWEEN * total or len(above) < ABOVE * total:
+        if end - n > MAX_FRACTION_BETWEEN * total or len(above) < MIN_SHIFT_EV * total:
             continue
         middle = float(np.median(above))
         spread = float(np.median(np.abs(above - middle)))
-        if middle > SMALLEST and spread < ALIKE * middle and middle > 3 * low:
+        if middle > MIN_SPREAD_EV and spread < ALIKE * middle and middle > 3 * low:
             return middle
     return None
 

@@ -1,4 +1,4 @@
-"""Whether labels are there, everywhere, and under the names that were given."""
+"""Presence of labels under the configured keys."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence

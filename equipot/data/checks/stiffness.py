@@ -33,7 +33,7 @@ LONGEST_STEP = 0.6
 """Root mean square displacement in Å of a step that bonds survive."""
 LARGEST_CHANGE = 0.25
 """Relative change of the length of a bond that it survives."""
-FEWEST = 12
+MIN_BONDS = 12
 """Changes of length that a stiffness needs."""
 CORRELATED = 0.5
 """Correlation of pull and length that a stiffness needs."""
@@ -75,7 +75,7 @@ def measure_stiffness(facts: Sequence[Facts], steps: Sequence[Step]) -> list[Sti
     found = []
     for (z1, z2), parts in sorted(rows.items()):
         length, change, pull = np.concatenate(parts, axis=1)
-        if len(length) < FEWEST:
+        if len(length) < MIN_BONDS:
             continue
         xy, xx, yy = (float((p * q).sum()) for p, q in _products(change, pull))
         if xx < 1e-12 or abs(xy) < CORRELATED * np.sqrt(xx * yy):

@@ -12,29 +12,29 @@ from equipot.data.checks.pair_model import ORDERS, PairModel
 from equipot.data.checks.work import Ratio
 from equipot.units import GPA_PER_EV_PER_A3
 
-FEWEST = 8
+MIN_FRAMES = 8
 """Structures that a verdict needs."""
-STRONG = 0.75
+MIN_SHEAR_CORRELATION = 0.75
 """Correlation of shear components that a verdict needs."""
-STRONG_PRESSURE = 0.85
+MIN_PRESSURE_CORRELATION = 0.85
 """Correlation of pressures that a verdict needs."""
-MARGIN = 0.2
+MIN_CORRELATION_GAIN = 0.2
 """How much better another order of components must correlate."""
-STRONG_GROUP = 0.85
+MIN_GROUP_CORRELATION = 0.85
 """The same in one of several groups, where chance has more tries."""
-SLACK = 5.0
+MAX_PAIR_MODEL_RATIO = 5.0
 """Factor from eV/Å^3 that a pair potential may be wrong by."""
-NEAR = 0.7
+MAX_LOG_UNIT_ERROR = 0.7
 """Logarithm of the factor within which another unit is recognized."""
-ALIKE = 0.4
+MIN_LOG_UNIT_DIFFERENCE = 0.4
 """Difference of these logarithms up to which two units are both possible."""
-SCALED = 1.33
+MIN_WORK_RATIO = 1.33
 """Factor from the work that energies show that a stress cannot have."""
 SCALED_PAIRS = 1.5
 """Factor from the pair potential that it cannot have where pairs describe it well."""
-PRECISE = 0.97
+MIN_PRECISE_CORRELATION = 0.97
 """Correlation with the pair potential that this needs."""
-PRECISE_FORCES = 0.9
+MIN_EXPLAINED_FORCES = 0.9
 """Share of the forces that the pair potential must explain for it."""
 UNITS = {
     "eV/Å^3": 1.0,
@@ -109,7 +109,7 @@ def judge_stress(
     Returns:
         The verdict, or None if the correlation is too weak for one.
     """
-    if len(labels) < FEWEST:
+    if len(labels) < MIN_FRAMES:
         return None
     by_shear = _judge_shear(_shear(predicted), _shear(labels), volume)
     return by_shear or _judge_pressure(predicted, labels, volume)
@@ -124,12 +124,15 @@ def _judge_shear(
     straight = ORDERS[0]
     by_order = {o: _correlation(labels, predicted[:, o]) for o in ORDERS}
     best = max(ORDERS, key=lambda o: abs(by_order[o]))
-    if abs(by_order[best]) < STRONG or _effective_number(labels) < FEWEST:
+    if (
+        abs(by_order[best]) < MIN_SHEAR_CORRELATION
+        or _effective_number(labels) < MIN_FRAMES
+    ):
         return None
-    if abs(by_order[best]) - abs(by_order[straight]) < MARGIN:
+    if abs(by_order[best]) - abs(by_order[straight]) < MIN_CORRELATION_GAIN:
         best = straight
     runner_up = max(abs(by_order[o]) for o in ORDERS if o != best)
-    decided = best != straight or abs(by_order[best]) - runner_up > MARGIN
+    decided = best != straight or abs(by_order[best]) - runner_up > MIN_CORRELATION_GAIN
     factor, unit = _unit(labels, predicted[:, best], volume)
     sign = 1 if by_order[best] > 0 else -1
     return Verdict(sign, factor, unit, best if decided else None, abs(by_order[best]))
@@ -145,7 +148,10 @@ def _judge_pressure(
     given = np.trace(labels, axis1=1, axis2=2) / 3
     expected, given = expected - expected.mean(), given - given.mean()
     correlation = _correlation(given, expected)
-    if abs(correlation) < STRONG_PRESSURE or _effective_number(given) < FEWEST / 2:
+    if (
+        abs(correlation) < MIN_PRESSURE_CORRELATION
+        or _effective_number(given) < MIN_FRAMES / 2
+    ):
         return None
     factor, unit = _unit(given, expected, volume)
     return Verdict(1 if correlation > 0 else -1, factor, unit, None, abs(correlation))
@@ -197,7 +203,7 @@ def _check_scale(
             f"where cells change, energies differ by {ratio.value:.3g} times the work "
             f"of {key} (correlation {ratio.correlation:.2f})"
         )
-        if ratio.value < 0 or low > SCALED or high < 1 / SCALED:
+        if ratio.value < 0 or low > MIN_WORK_RATIO or high < 1 / MIN_WORK_RATIO:
             yield Finding(
                 "error",
                 "stress-scale",
@@ -209,7 +215,8 @@ def _check_scale(
         return
     verdict = _judge(model, usable)
     known = verdict is not None and (
-        verdict.correlation > PRECISE and model.explained > PRECISE_FORCES
+        verdict.correlation > MIN_PRECISE_CORRELATION
+        and model.explained > MIN_EXPLAINED_FORCES
     )
     if verdict is None:
         return
@@ -224,7 +231,8 @@ def _check_scale(
         yield Finding(
             "info",
             "stress-scale",
-            f"undecided whether {key} is scaled by less than a factor of {SLACK:g}: no "
+            f"undecided whether {key} is scaled by less than a factor of "
+            f"{MAX_PAIR_MODEL_RATIO:g}: no "
             "near frames with different cells, and pairs of atoms do not describe the "
             "forces well enough",
         )
@@ -250,7 +258,7 @@ def _check_convention(
         return
     for name, members in sorted(groups.items()):
         own = _judge(model, members)
-        if own is None or own.correlation < STRONG_GROUP or own.order is None:
+        if own is None or own.correlation < MIN_GROUP_CORRELATION or own.order is None:
             continue
         if own.wrong and (verdict is None or not own.repeats(verdict)):
             yield _finding(own, key, f" in the group {name!r}")
@@ -294,7 +302,7 @@ def _unit(
 ) -> tuple[float, str | None]:
     """Ratio of labels to predictions, and the unit that explains it best."""
     factor = float(np.sqrt((labels**2).sum() / (predicted**2).sum()))
-    if 1 / SLACK < factor < SLACK:
+    if 1 / MAX_PAIR_MODEL_RATIO < factor < MAX_PAIR_MODEL_RATIO:
         return factor, "eV/Å^3"
     mismatch = {unit: abs(np.log(factor / u)) for unit, u in UNITS.items()}
     shape = (-1,) + (1,) * (predicted.ndim - 1)
@@ -304,7 +312,11 @@ def _unit(
     if better:
         mismatch["eV (a virial: stress times volume)"] = abs(np.log(ratio))
     close = [
-        u for u in sorted(mismatch, key=lambda u: mismatch[u]) if mismatch[u] < NEAR
+        u
+        for u in sorted(mismatch, key=lambda u: mismatch[u])
+        if mismatch[u] < MAX_LOG_UNIT_ERROR
     ]
-    likely = [u for u in close if mismatch[u] < mismatch[close[0]] + ALIKE]
+    likely = [
+        u for u in close if mismatch[u] < mismatch[close[0]] + MIN_LOG_UNIT_DIFFERENCE
+    ]
     return factor, " or ".join(likely) or None

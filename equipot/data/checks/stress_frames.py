@@ -11,7 +11,7 @@ from equipot.data.checks.pair_model import PairModel
 from equipot.data.checks.stress_convention import UNITS
 from equipot.units import GPA_PER_EV_PER_A3
 
-FEWEST = 20
+MIN_FRAMES = 20
 """Frames that a verdict needs."""
 FAR = 10.0
 """Spreads by which a stress that is doubted is off."""
@@ -24,7 +24,7 @@ KEPT = 0.8
 ROUNDS = 4
 CONTRAST = 3.0
 """Typical stress over the spread of what is left of it that a verdict needs."""
-MOST = 0.2
+MAX_FRACTION = 0.2
 """Share of the frames above which they are no exceptions."""
 
 
@@ -52,7 +52,7 @@ def find_odd_stress(model: PairModel) -> OddStress:
         np.isfinite(stress).all(axis=(1, 2))
         & np.isfinite(model.stress).all(axis=(1, 2))
     )
-    if len(usable) < FEWEST:
+    if len(usable) < MIN_FRAMES:
         return _undecided("too few frames")
     labels, predicted = stress[usable], model.stress[usable]
     expected = _robust_fit(labels, predicted)
@@ -63,7 +63,7 @@ def find_odd_stress(model: PairModel) -> OddStress:
     if known < CONTRAST:
         return _undecided("forces of pairs do not predict the stress")
     doubted = np.flatnonzero(off > FAR * spread)
-    if len(doubted) > MOST * len(usable):
+    if len(doubted) > MAX_FRACTION * len(usable):
         return _undecided(f"{len(doubted)} of {len(usable)} are far from a prediction")
     volume = np.array([model.facts[n].volume for n in usable])
     kinds: dict[str, list[int]] = {}

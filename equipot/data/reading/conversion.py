@@ -13,7 +13,7 @@ from ase import Atoms, units
 from ase.data import covalent_radii
 from jaxtyping import Float, Int
 
-from equipot.data.reading.declared_sizes import LARGEST_RATIO, SMALL
+from equipot.data.reading.declared_sizes import LARGEST_RATIO, MAX_UNCHECKED_BYTES
 from equipot.data.reading.errors import DataError
 from equipot.data.reading.geometry import check_geometry
 from equipot.data.reading.npz_file import header, members, opened
@@ -194,7 +194,7 @@ def _roles(path: Path, names: Sequence[str]) -> dict[str, str]:
 
 def _check_size(archive: ZipFile, entries: Mapping[str, ZipInfo], path: Path) -> None:
     """Refuse archives that announce more than they can hold."""
-    largest = max(SMALL, LARGEST_RATIO * path.stat().st_size)
+    largest = max(MAX_UNCHECKED_BYTES, LARGEST_RATIO * path.stat().st_size)
     declared = 0
     for member in entries.values():
         shape, dtype = header(archive, member)
@@ -245,7 +245,7 @@ def _units(
     if not energy or not length:
         missing = "--energy-unit" if not energy else "--length-unit"
         raise DataError(
-            f"{path}: does not say its units, and its layout is not one that tells "
+            f"{path}: does not state its units, and its layout is not one that tells "
             f"them: give {missing}, such as "
             f"{'kcal/mol' if not energy else 'Å'}, as the description of the set has it"
         )
@@ -253,7 +253,7 @@ def _units(
     if given.energy and given.length:
         source = "as given"
     elif told:
-        source = "as the file says"
+        source = "as stated in the file"
     else:
         source = "as in all files of rMD17"
     return Units(energy, length, forces), source

@@ -1,4 +1,4 @@
-"""What a file declares must fit into it: checked before a parser asks for the memory.
+"""Declared sizes are compared with the file size before a parser allocates memory.
 
 Readers of ASE believe a file that says that it holds a billion atoms.
 """
@@ -20,7 +20,7 @@ from equipot.data.reading.errors import DataError
 LARGEST_RATIO = 250
 """Size after decompression over size before beyond which a file is a trap; text of
 structures that repeat themselves reaches 100."""
-SMALL = 64 * 2**20
+MAX_UNCHECKED_BYTES = 64 * 2**20
 """Bytes after decompression that are always fine."""
 INTEGER = re.compile(r"[-+]?[\d_]+")
 LONGEST_LINE = 2**22
@@ -103,7 +103,7 @@ def _decompressed_size(path: Path) -> int:
     stored = path.stat().st_size
     if get_compression(str(path))[1] is None:
         return stored
-    size, largest = 0, max(SMALL, LARGEST_RATIO * stored)
+    size, largest = 0, max(MAX_UNCHECKED_BYTES, LARGEST_RATIO * stored)
     with open_with_compression(str(path), "rb") as file:
         while piece := file.read(2**20):
             size += len(piece)

@@ -26,7 +26,7 @@ from equipot.system.paths import located
 PICKLE_SUFFIXES = {".pkl", ".pickle", ".pckl", ".pt", ".pth"}
 TRAJECTORY = (b"- of Ulm", b"AFFormat")
 DATABASES = {"db", "json", "aselmdb"}
-_TRUSTING = "its reader believes whatever sizes it declares"
+_TRUSTING = "its reader trusts declared sizes without a check"
 REFUSED = {
     "abinit-gsr": _TRUSTING,
     "bundletrajectory": "it is a folder of many files",
@@ -153,7 +153,7 @@ def _format(path: Path) -> str:
         name = filetype(str(path))
     except Exception as error:  # decompression leaks any type, too
         raise DataError(
-            f"{path}: ASE knows no format for it; convert it to extxyz"
+            f"{path}: ASE has no reader for it; convert it to extxyz"
         ) from error
     if name not in ioformats or name == "runnerdata":
         name = "lammps-data" if is_lammps_data(path) else name

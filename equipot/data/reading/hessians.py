@@ -149,8 +149,8 @@ def attach_hessians(
                 continue
             if structure.labels.hessian is not None:
                 raise DataError(
-                    f"{structure.source}: has a Hessian of its own and one in {path}; "
-                    "remove one"
+                    f"{structure.source}: has a Hessian in the structure file and "
+                    f"one in {path}; remove one"
                 )
             where = f"{path}[{name!r}]"
             array = _read_member(archive, entries_of_file[name], structure.atoms, where)

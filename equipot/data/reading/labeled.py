@@ -97,7 +97,7 @@ def parse_structure(
     Returns:
         The structure, in the units of the package; keys that differ from the names in
         case alone are renamed in `atoms`. A stress of nothing but zeros on a structure
-        that does not repeat in three directions, which some programs write, counts as
+        that is not 3D-periodic, which some programs write, counts as
         absent.
 
     Raises:

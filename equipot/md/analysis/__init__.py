@@ -1,4 +1,4 @@
-"""What a trajectory tells: structure, diffusion, vibrations, averages."""
+"""Analysis of trajectories: structure, diffusion, vibrations, averages."""
 
 from equipot.md.analysis.analyze import Analysis, analyze
 from equipot.md.analysis.trajectory import Trajectory, read_trajectory

@@ -20,7 +20,7 @@ DIFFUSIVE = (0.8, 1.2)
 LATER = (0.5, 1.5)
 """The same at times of up to half of the trajectory, where noise is larger: what
 vibrates looks like diffusion between flight and standstill, but not for long."""
-LEAST = 1.0
+MIN_DISPLACEMENT = 1.0
 """Å^2 that atoms must have moved within half of the trajectory."""
 DRIFTS = 10.0
 """Square displacement of the center, relative to that of independent atoms."""
@@ -124,7 +124,7 @@ def _of_element(
     whole = np.arange(*(int(share * len(positions)) for share in WINDOW))
     later = _exponent(whole * interval, total[whole])
     remark = ""
-    if total[whole].max() < LEAST:
+    if total[whole].max() < MIN_DISPLACEMENT:
         remark = (
             f"the atoms move by {total[whole].max() ** 0.5:.2g} Å only (root mean "
             "square): no diffusion within this run"
@@ -142,8 +142,8 @@ def _of_element(
         )
     elif coefficient < 2 * error:
         remark = (
-            f"{coefficient:.2g} ± {error:.2g} Å²/ps is not told from zero; make the "
-            "run longer"
+            f"{coefficient:.2g} ± {error:.2g} Å²/ps is not distinguishable from zero; "
+            "make the run longer"
         )
     if remark:
         return Diffusion(symbol, displacement, None, None, exponent, window, remark)

@@ -331,7 +331,7 @@ def test_the_folder_of_a_run_is_analyzed_with_its_log(tmp_path):
     run_quietly(copper(), "nve", tmp_path / "run", steps=80, record=record)
 
     result = CliRunner().invoke(
-        app, ["analyse", str(tmp_path / "run"), "--output", str(tmp_path / "a")]
+        app, ["analyze", str(tmp_path / "run"), "--output", str(tmp_path / "a")]
     )
 
     assert result.exit_code == 0, result.output

@@ -1,4 +1,4 @@
-"""`equipot analyse`: what a trajectory tells."""
+"""`equipot analyze`: properties from a trajectory."""
 
 import math
 from pathlib import Path
@@ -9,47 +9,52 @@ import typer
 from equipot.cli.errors import explain_errors
 
 TRAJECTORIES = ("trajectory.extxyz", "trajectory.traj")
-"""What a run of dynamics leaves in its folder."""
+"""Names of trajectories in the folder of an MD run."""
 FS_PER_PS = 1000
 
 
 @explain_errors
-def analyse(
+def analyze(
     trajectory: Annotated[
         Path,
-        typer.Argument(help="File with frames, or the folder of a run of equipot md."),
+        typer.Argument(help="Trajectory file, or the output folder of `equipot md`."),
     ],
-    output: Annotated[Path, typer.Option(help="Folder for all files.")] = Path(
-        "analysis"
-    ),
+    output: Annotated[Path, typer.Option(help="Output folder.")] = Path("analysis"),
     discard: Annotated[
-        float, typer.Option(help="Time at the beginning to leave out, in ps.", min=0.0)
+        float, typer.Option(help="Equilibration time to discard, in ps.", min=0.0)
     ] = 0.0,
     interval: Annotated[
         float | None,
-        typer.Option(help="Time between frames in fs; that of the file by default."),
+        typer.Option(
+            help="Time between frames in fs (default: as stored in the file)."
+        ),
     ] = None,
     reach: Annotated[
         float | None,
         typer.Option(
-            help="Largest distance of the radial distribution in Å; 10, or half of "
-            "the smallest height of the cell, by default."
+            help="Largest distance of the radial distribution function in Å (default: "
+            "10, or half of the smallest cell height)."
         ),
     ] = None,
     bins: Annotated[
-        int, typer.Option(help="Of the radial distribution.", min=1, max=100_000)
+        int,
+        typer.Option(
+            help="Number of bins of the radial distribution function.",
+            min=1,
+            max=100_000,
+        ),
     ] = 200,
     wrapped: Annotated[
         bool | None,
         typer.Option(
             "--wrapped/--unwrapped",
-            help="Whether atoms that leave the cell come back on its other side; "
-            "found by default.",
+            help="Whether positions are wrapped into the cell (default: detected).",
         ),
     ] = None,
 ) -> None:
-    """Averages, radial distribution, diffusion and vibrations of a trajectory."""
-    from equipot.md.analysis import analyze, read_trajectory
+    """Averages, radial distribution functions, diffusion, vibrational spectrum."""
+    from equipot.md.analysis import analyze as analyze_frames
+    from equipot.md.analysis import read_trajectory
     from equipot.report.analysis_page import write_analysis
     from equipot.storage.provenance import Origin, file_sha256, named_models
 
@@ -65,7 +70,7 @@ def analyse(
         discard=discard,
         wrapped=wrapped,
     )
-    analysis = analyze(frames, log=log, discard=discard, reach=reach, bins=bins)
+    analysis = analyze_frames(frames, log=log, discard=discard, reach=reach, bins=bins)
     for note in analysis.notes:
         typer.secho(f"note: {note}", fg="yellow", err=True)
     for line in analysis.lines():
@@ -80,15 +85,15 @@ def analyse(
 
 
 def _files(path: Path) -> tuple[Path, Path | None]:
-    """Trajectory, and the log beside it if a folder was given."""
+    """Trajectory file, and the log file if a folder was given."""
     if not path.is_dir():
         return path, None
     found = [path / name for name in TRAJECTORIES if (path / name).is_file()]
     if len(found) != 1:
         raise ValueError(
             f"{path} holds {'both' if found else 'neither'} {TRAJECTORIES[0]} "
-            f"{'and' if found else 'nor'} {TRAJECTORIES[1]}; name the file of the "
-            "trajectory, or the folder of a run of equipot md"
+            f"{'and' if found else 'nor'} {TRAJECTORIES[1]}; name the trajectory "
+            "file, or the output folder of equipot md"
         )
     log = path / "log.csv"
     return found[0], log if log.is_file() else None

@@ -1,4 +1,4 @@
-"""Everything that `equipot verify` knows about a model, as one object."""
+"""BackendReport of model files: potential, backends, and provenance in one report."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,34 +23,38 @@ from equipot.models.products import specs_of
 from equipot.storage.tensor_file import digest
 from equipot.system.environment import describe_environment
 from equipot.tensor_products import BACKENDS, REFERENCE, unavailable
-from equipot.verify import Verification, expect, verify_backend
-from equipot.verify.certificate import Certificate, certify, certify_potential
+from equipot.verify import BackendReport, expect, verify_backend
 from equipot.verify.dimers import Limits
+from equipot.verify.potential import (
+    PotentialReport,
+    verify_energy_model,
+    verify_potential,
+)
 
 
 @dataclass(frozen=True)
-class ModelCertificate:
-    """What was measured of a model on this machine, and of who computes it here.
+class ModelReport:
+    """Report of a verification of a model and its backends on one machine.
 
-    It holds for one model, one version and one machine: those that it names.
+    It is valid for the model, the software versions and the machine that it names.
     """
 
     model: str
-    """File of the model; empty for a potential that was given as such."""
+    """Model file; empty for a potential in memory."""
     sha256: str
-    """Of header and weights of the file; of the weights of a potential without one."""
+    """Hash of header and weights of the file, or of the weights in memory."""
     structures: str
-    """In words, what it was verified on."""
+    """Description of the test structures."""
     environment: Mapping[str, Any]
     """Versions, processor, GPU, threads and time."""
     device: str
-    """Where it was computed."""
-    potential: Certificate
-    """The potential itself, as the reference backend computes it."""
-    backends: tuple[Verification, ...]
-    """Each backend, compared with the reference."""
+    """Device of the computation."""
+    potential: PotentialReport
+    """Checks of the potential, computed by the reference backend."""
+    backends: tuple[BackendReport, ...]
+    """Comparison of each backend with the reference."""
     skipped: Mapping[str, str]
-    """Backends that cannot compute the model here, and why."""
+    """Backends that do not support the model here, and the reasons."""
 
     @property
     def passed(self) -> bool:
@@ -59,12 +63,12 @@ class ModelCertificate:
 
     @property
     def count(self) -> int:
-        """Checks that were made."""
+        """Number of checks."""
         return len(self.potential.checks) + sum(len(v.checks) for v in self.backends)
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """A sentence for each check that did not pass."""
+        """A message for each failed check."""
         found = [f"potential: {check}" for check in self.potential.failures]
         for v in self.backends:
             found += [f"backend {v.backend}: {check}" for check in v.failures]
@@ -74,7 +78,7 @@ class ModelCertificate:
 
     @property
     def seconds(self) -> float:
-        """Time that it took."""
+        """Wall time in seconds."""
         return self.potential.seconds + sum(v.seconds for v in self.backends)
 
     def __str__(self) -> str:
@@ -113,37 +117,37 @@ def verify_model(
     dtype: str | None = None,
     described: str | None = None,
     level: str = "standard",
-) -> ModelCertificate:
+) -> ModelReport:
     """Verify a model: symmetries, derivatives, limits, arithmetic, and backends.
 
-    Nothing is raised where a check fails; the certificate says so.
+    A failed check does not raise an error; it is part of the report.
 
     Args:
-        model: File that training wrote; or a potential, which brings no structures, no
-            distances below which it is refused, and its own device and arithmetic.
-        structures: What to verify on; those that the file carries if left out.
-        backends: Who is to be compared with the reference; all that can compute the
-            model here if left out.
-        device: ``"auto"`` takes CUDA where there is one, else the CPU.
-        dtype: ``"float32"`` or ``"float64"``; by default what it was trained in.
-        described: Where the structures are from, in words.
+        model: Model file; or a potential in memory, which has no structures and no
+            minimum distances, and keeps its device and precision.
+        structures: Test structures (default: those stored in the file).
+        backends: Backends to compare with the reference (default: all that support
+            the model here).
+        device: ``"auto"`` is CUDA if available, else the CPU.
+        dtype: ``"float32"`` or ``"float64"`` (default: as trained).
+        described: Description of the origin of the structures.
         level: ``"quick"``, as after training; ``"standard"``; or ``"thorough"``, which
             takes minutes.
 
     Raises:
         FileNotFoundError: If there is no file.
         CheckpointError: If it does not hold a potential that this version can use, or
-            does not compute what it did when it was saved.
-        BackendUnavailableError: If a backend that was asked for cannot run here.
+            does not reproduce the outputs stored when it was saved.
+        BackendUnavailableError: If a requested backend is not available here.
         ValueError: If there is no structure with atoms, or one with an unknown element;
             if device, dtype, level or a backend are unknown, or the backend cannot
             compute the model.
 
     Example::
 
-        certificate = equipot.verify_model("runs/a/model.safetensors")
-        if not certificate.passed:
-            raise SystemExit(str(certificate))
+        report = equipot.verify_model("runs/a/model.safetensors")
+        if not report.passed:
+            raise SystemExit(str(report))
     """
     limits: Limits | None = None
     statistics: Statistics | None = None
@@ -161,8 +165,8 @@ def verify_model(
             described = _origin(header, structures)
     if structures is None:
         raise ValueError(
-            "a potential carries no structures to verify on: give some, or the file of "
-            "the model"
+            "a potential in memory has no structures to verify on: pass structures, or "
+            "the model file"
         )
     check_elements(
         potential.elements,
@@ -171,7 +175,7 @@ def verify_model(
     origin = described or _counted(structures)
     names, skipped = _backends(backends, potential)
     expected = expect(potential, structures)
-    return ModelCertificate(
+    return ModelReport(
         model=name,
         sha256=identity,
         structures=f"{origin}, {sum(len(atoms) for atoms in structures)} atoms",
@@ -179,7 +183,7 @@ def verify_model(
         device=str(potential.device),
         backends=tuple(verify_backend(expected, backend) for backend in names),
         skipped=skipped,
-        potential=certify_potential(
+        potential=verify_potential(
             potential, structures, closest=limits, statistics=statistics, level=level
         ),
     )
@@ -192,20 +196,20 @@ def verify_committee(
     device: str = "auto",
     described: str | None = None,
     level: str = "standard",
-) -> ModelCertificate:
-    """Verify the mean of a committee, as dynamics and workflows use it.
+) -> ModelReport:
+    """Verify the mean of a committee, the potential of dynamics and workflows.
 
     Members, and the backends of each, are verified by `verify_model`.
 
     Args:
-        models: Files of the members.
-        structures: What to verify on; those that the first file carries if left out.
-        device: ``"auto"`` takes CUDA where there is one, else the CPU.
-        described: Where the structures are from, in words.
+        models: Model files of the members.
+        structures: Test structures (default: those stored in the first file).
+        device: ``"auto"`` is CUDA if available, else the CPU.
+        described: Description of the origin of the structures.
         level: As in `verify_model`.
 
     Returns:
-        What was measured of the mean, computed by the reference backend in float64.
+        Report of the mean, computed by the reference backend in float64.
 
     Raises:
         FileNotFoundError: If there is no file.
@@ -228,7 +232,7 @@ def verify_committee(
     )
     limits = [domain_limits(statistics) for statistics in known]
     lowest = [s.energy_range[0] for s in known if s.energy_range is not None]
-    found = certify(
+    found = verify_energy_model(
         committee.eval(),
         structures,
         committee.elements,
@@ -242,7 +246,7 @@ def verify_committee(
         lowest_energy=min(lowest) if lowest else None,
         level=level,
     )
-    return ModelCertificate(
+    return ModelReport(
         model=f"mean of {len(models)} members: {', '.join(map(str, models))}",
         sha256=" ".join(header["sha256"] for header in headers),
         structures=described or _counted(structures),
@@ -255,21 +259,21 @@ def verify_committee(
 
 
 def _has_mirrors(potential: Potential) -> bool:
-    """Whether a potential claims that mirror images are equivalent."""
+    """Whether a potential claims invariance under reflections."""
     return potential.backbone.symmetry == "O(3)"
 
 
 def domain_limits(statistics: Statistics) -> Limits:
-    """Distance below which calculators refuse a pair: a new pair, at any."""
+    """Distance in Å below which calculators refuse a pair; the cutoff if unseen."""
     domain = Domain.of(statistics)
     return lambda a, b: min(domain.closest(a, b), statistics.cutoff)
 
 
 def _origin(header: Mapping[str, Any], structures: Sequence[Atoms]) -> str:
-    """In words, where the structures of a model are from."""
+    """Description of the origin of the structures of a model."""
     if header["samples"]:
-        return f"{_counted(structures)} that it carries"
-    return f"{_counted(structures)} generated in its domain, as it carries none"
+        return f"{_counted(structures)} stored in the model file"
+    return f"{_counted(structures)} generated in the domain (none stored)"
 
 
 def _counted(structures: Sequence[Atoms]) -> str:
@@ -279,7 +283,7 @@ def _counted(structures: Sequence[Atoms]) -> str:
 def _backends(
     wanted: Sequence[str] | None, potential: Potential
 ) -> tuple[Sequence[str], dict[str, str]]:
-    """Backends to verify, and why others are not."""
+    """Backends to verify, and reasons to skip others."""
     if wanted is not None:
         return wanted, {}
     reasons = {

@@ -1,26 +1,26 @@
-"""What of a structure or of a prediction lies beyond the training set."""
+"""Events of extrapolation beyond the training set."""
 
 from dataclasses import dataclass
 from typing import Any
 
 
 @dataclass(frozen=True)
-class Excursion:
+class ExtrapolationEvent:
     """One way in which a potential extrapolates."""
 
     kind: str
     """``distance``, ``pair``, ``neighbors``, ``density``, ``energy``, ``force``,
     ``features`` or ``spread``."""
     subject: str
-    """Whom it is about: elements, such as ``H-O``, or the whole ``structure``."""
+    """Elements concerned, such as ``H-O``, or the whole ``structure``."""
     atoms: tuple[int, ...]
-    """Which atoms; none if it is the whole structure."""
+    """Indices of the atoms; empty for the whole structure."""
     value: float
-    """What was found."""
+    """Value of the quantity."""
     limit: float
-    """What was allowed."""
+    """Limit of the quantity."""
     message: str
-    """The same in words, with units."""
+    """Message, with units."""
 
     def as_dict(self) -> dict[str, Any]:
         """Values of a row of a table."""

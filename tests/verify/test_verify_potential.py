@@ -1,4 +1,4 @@
-"""What a certificate finds in honest potentials, and in a gallery of broken ones."""
+"""What a report finds in honest potentials, and in a gallery of broken ones."""
 
 from dataclasses import replace
 
@@ -10,8 +10,8 @@ from ase import Atoms
 from equipot.graph.atomic_graph import edge_vectors, partial_graph
 from equipot.graph.scatter import scatter_sum
 from equipot.neighbors import build_graph
-from equipot.verify.certificate import certify, certify_potential
 from equipot.verify.meaning import MEANING
+from equipot.verify.potential import verify_energy_model, verify_potential
 from tests.closed_form_models import LennardJones
 from tests.potentials import ARCHITECTURES, random_potential
 from tests.verify.broken_models import WithAnEnergy
@@ -24,28 +24,28 @@ def guarded(a, b):
     return CLOSEST
 
 
-def failures(certificate):
+def failures(report):
     """What a failed check was made against."""
-    return {check.against for check in certificate.failures}
+    return {check.name for check in report.failures}
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_honest_potentials_pass(name, structures):
     potential = random_potential(**ARCHITECTURES[name])
 
-    found = certify_potential(potential, structures, closest=guarded, level="quick")
+    found = verify_potential(potential, structures, closest=guarded, level="quick")
 
     assert failures(found) == set()
     assert len(found.checks) == 38 - (name == "so3")
-    assert {check.against for check in found.checks} <= set(MEANING)
-    mirrors = [note for note in found.notes if "mirror images need not" in note]
+    assert {check.name for check in found.checks} <= set(MEANING)
+    mirrors = [note for note in found.notes if "reflections are not checked" in note]
     assert len(mirrors) == (name == "so3")
 
 
 def test_a_closed_form_passes(structures):
     argon = [Atoms("Ar4", np.random.default_rng(0).normal(size=(4, 3)) * 4)]
 
-    found = certify(_Shifted(), argon, [18])
+    found = verify_energy_model(_Shifted(), argon, [18])
 
     assert failures(found) == set()
 
@@ -173,14 +173,14 @@ class BatchMixes(Wrapped):
 
 
 GALLERY = [
-    (NotConservative, {"its transpose", "energy along a path"}),
-    (WrongScaleOfForces, {"differences of its energy", "energy along a path"}),
-    (FewNeighbors, {"energy along a path"}),
-    (StressOfWrongSign, {"differences of its energy"}),
-    (KinkAtCutoff, {"the other side of the cutoff"}),
-    (Noise, {"the same call again"}),
+    (NotConservative, {"Hessian symmetry", "work along a path"}),
+    (WrongScaleOfForces, {"forces by finite differences", "work along a path"}),
+    (FewNeighbors, {"work along a path"}),
+    (StressOfWrongSign, {"stress by finite differences"}),
+    (KinkAtCutoff, {"smoothness at the cutoff"}),
+    (Noise, {"repeatability"}),
     (PreferredDirection, {"rotation"}),
-    (BatchMixes, {"company in a batch"}),
+    (BatchMixes, {"batch independence"}),
 ]
 
 
@@ -188,7 +188,7 @@ GALLERY = [
 def test_broken_potentials_are_caught(broken, expected, structures):
     potential = random_potential(lmax=1, num_layers=1, channels=2)
 
-    found = certify(
+    found = verify_energy_model(
         broken(potential),
         structures,
         potential.elements,
@@ -203,10 +203,13 @@ def test_a_hole_at_short_range_is_found_unless_the_potential_refuses_to_go_there
     model = Hole(random_potential(lmax=1, num_layers=1, channels=2))
     water = [Atoms("OH2", [[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])]
 
-    free = certify(model, water, [1, 8], level="quick")
-    refusing = certify(model, water, [1, 8], closest=guarded, level="quick")
+    free = verify_energy_model(model, water, [1, 8], level="quick")
+    refusing = verify_energy_model(model, water, [1, 8], closest=guarded, level="quick")
 
-    assert failures(free) == {"short bonds", "short bonds of clusters"}
+    assert failures(free) == {
+        "short-range attraction, pairs",
+        "short-range attraction, clusters",
+    }
     hole, clusters = free.failures
     assert hole.where.endswith("at 0.30 Å")
     # 2 x 10 eV x exp(-1.5^2), as each pair has two edges
@@ -215,7 +218,7 @@ def test_a_hole_at_short_range_is_found_unless_the_potential_refuses_to_go_there
     assert refusing.passed
     assert len(free.notes) == 1
     assert "at 0.30 Å) and 1 more" not in refusing.notes[1]
-    assert "closer than in training and than any bond" in refusing.notes[1]
+    assert "shorter than in training and than any bond" in refusing.notes[1]
 
 
 def test_constants_in_single_precision_are_found(structures):
@@ -227,7 +230,7 @@ def test_constants_in_single_precision_are_found(structures):
         rounded = product._couplings.like(torch.zeros(0).double()).float().double()
         product._couplings = Constant(rounded)
 
-    found = certify(
+    found = verify_energy_model(
         potential, structures, potential.elements, closest=guarded, level="quick"
     )
 
@@ -238,7 +241,7 @@ def test_nothing_is_certified_without_atoms():
     potential = random_potential(lmax=0, num_layers=1)
 
     with pytest.raises(ValueError, match="no atom to verify on"):
-        certify(potential, [Atoms()], potential.elements)
+        verify_energy_model(potential, [Atoms()], potential.elements)
 
 
 def test_neighbors_are_those_of_another_search(structures, monkeypatch):

@@ -1,4 +1,4 @@
-"""Everything that is known about whether a potential is what it should be."""
+"""BackendReport of a potential: all checks, and their report."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +23,7 @@ from equipot.verify.arithmetic import (
 )
 from equipot.verify.backend import make_probes
 from equipot.verify.conservation import conservation_checks, expansion_check
-from equipot.verify.consistency import consistency_of_each
+from equipot.verify.consistency import DIFFERENCES, consistency_of_each
 from equipot.verify.cutoff_scan import CutoffScan, smoothness_check
 from equipot.verify.dimers import (
     HOLE_TOLERANCE,
@@ -35,7 +35,6 @@ from equipot.verify.dimers import (
 from equipot.verify.dynamics import Drift, drift_check, measure_drift
 from equipot.verify.generated import Generated, generate
 from equipot.verify.invariance import (
-    MIRROR,
     invariance_checks,
     reflection_difference,
 )
@@ -55,31 +54,31 @@ from equipot.verify.strength import (
 )
 from equipot.verify.subject import ModelFailureError, Subject
 
-MOST_NAMED = 4
-"""Pairs of elements that a note names."""
-UNUSUAL_SCALE = 100.0
-"""Times the forces that the model has: a stated typical force is not believed then."""
+MAX_NAMED_PAIRS = 4
+"""Pairs of elements that a note lists."""
+MAX_FORCE_RATIO = 100.0
+"""A given typical force larger than the measured one by this factor is ignored."""
 
 
 @dataclass(frozen=True)
 class Level:
-    """How much is looked at."""
+    """Extent of a verification."""
 
     calls: int
-    """Times that one cheap call is repeated."""
+    """Repetitions of one small input."""
     atoms: int
-    """Atoms of what structures are repeated to."""
-    thoroughly: int
-    """Structures of those given that are looked at in every way; the others are turned,
-    renumbered, and differentiated."""
+    """Number of atoms to which structures are repeated."""
+    full: int
+    """Number of given structures with all checks; the others are rotated, permuted,
+    and differentiated."""
     crowded: bool
-    """Whether a compressed crystal is looked at, whose repetition has 20,000 edges."""
+    """Whether a compressed crystal is included, whose supercell has 20,000 edges."""
     kinks: bool
-    """Whether slopes are looked at inside of the cutoff, and paths of structures."""
+    """Whether smoothness inside the cutoff is checked."""
     hessians: int
-    """Structures whose whole Hessian is compared."""
+    """Number of structures whose full Hessian is compared."""
     seeds: int = 1
-    """How often all random choices are made."""
+    """Number of random seeds."""
 
 
 LEVELS: Final[dict[str, Level]] = {
@@ -91,32 +90,32 @@ LEVELS: Final[dict[str, Level]] = {
 
 @dataclass(frozen=True)
 class Curves:
-    """What was measured along the way, to be looked at."""
+    """Data of some checks, for plots."""
 
     dimers: tuple[DimerScan, ...]
-    """Every pair of elements, or a part of them."""
+    """Every pair of elements, or a subset."""
     cutoff: CutoffScan
-    """The pair that jumps most at the cutoff."""
+    """The pair with the largest discontinuity at the cutoff."""
     drift: Drift
-    """Energy in dynamics."""
+    """Total energy in an NVE trajectory."""
 
 
 @dataclass(frozen=True)
-class Certificate:
-    """What was measured of one potential, and what it may be at most."""
+class PotentialReport:
+    """All checks of one potential."""
 
     structures: int
-    """Structures that were looked at."""
+    """Number of structures."""
     atoms: int
-    """Atoms of all of them."""
+    """Number of atoms in all structures."""
     checks: tuple[Check, ...]
-    """In the order in which they were made."""
+    """All checks, in order of execution."""
     seconds: float
-    """Time that it took."""
+    """Wall time in seconds."""
     curves: Curves
-    """What some of the checks were made from."""
+    """Data behind some of the checks."""
     notes: tuple[str, ...] = ()
-    """What was not looked at, and what is no failure but should be known."""
+    """What was not checked, and observations that are no failures."""
 
     @property
     def passed(self) -> bool:
@@ -140,7 +139,7 @@ class Certificate:
         }
 
 
-def certify(
+def verify_energy_model(
     model: EnergyModel,
     structures: Sequence[Atoms],
     elements: Sequence[int],
@@ -152,27 +151,26 @@ def certify(
     typical_force: float | None = None,
     lowest_energy: float | None = None,
     level: str = "standard",
-) -> Certificate:
-    """Probe any potential-energy surface; nothing of how it is made is believed.
+) -> PotentialReport:
+    """Verify any potential-energy surface without assumptions about the model.
 
     Args:
         model: In float64.
-        structures: Where to evaluate it, besides structures that are generated: all of
-            them are looked at.
-        elements: Atomic numbers that it is for.
-        reflections: Whether mirror images have to be equivalent.
-        reference_energies: Energies in eV of free atoms that it states, if it does.
-        closest: Distance in Å below which pairs are refused where it is used.
-        seed: Of all random choices.
-        typical_force: Root mean square of forces of the training set in eV/Å, by which
-            rounding errors are judged where symmetry makes all forces vanish; that of
-            generated structures if left out.
-        lowest_energy: Lowest energy of the training set in eV per atom relative to free
-            atoms; that of the structures if left out.
+        structures: Test structures, used in addition to generated ones.
+        elements: Atomic numbers that the model supports.
+        reflections: Whether the energy must be invariant under reflections.
+        reference_energies: Isolated-atom energies in eV of the model, if it has any.
+        closest: Distance in Å below which calculators refuse a pair.
+        seed: Random seed.
+        typical_force: Root-mean-square force of the training set in eV/Å, the scale of
+            rounding errors where forces vanish by symmetry; by default that of
+            generated structures.
+        lowest_energy: Lowest energy of the training set in eV per atom relative to
+            isolated atoms; by default that of the structures.
         level: ``"quick"``, ``"standard"`` or ``"thorough"``.
 
     Returns:
-        What was found. What the model raises is a failure of a check.
+        The report. An error that the model raises is a failed check.
 
     Raises:
         ValueError: If there is no atom, or no such level.
@@ -192,11 +190,11 @@ def certify(
             closest=closest,
             level=LEVELS[level],
             seed=seed,
-            stated_force=typical_force,
+            given_force=typical_force,
         )
         checks, curves, pulls = inspection.run(reference_energies, lowest_energy)
         notes = inspection.notes(curves.dimers, pulls, level)
-    return Certificate(
+    return PotentialReport(
         structures=len(given),
         atoms=sum(len(atoms) for atoms in given),
         checks=tuple(checks),
@@ -206,22 +204,22 @@ def certify(
     )
 
 
-def certify_potential(
+def verify_potential(
     potential: Potential,
     structures: Sequence[Atoms],
     *,
     closest: Limits | None = None,
     statistics: Statistics | None = None,
     level: str = "standard",
-) -> Certificate:
-    """Probe a potential, in float64 and in its own arithmetic.
+) -> PotentialReport:
+    """Verify a potential in float64, and its float32 precision.
 
     Args:
-        potential: Stays as it is.
-        structures: Where to evaluate it.
-        closest: Distance in Å below which pairs are refused where it is used.
-        statistics: Of its training set: how large its forces are, and its energies.
-        level: How much is looked at, see `certify`.
+        potential: Is not modified.
+        structures: Test structures.
+        closest: Distance in Å below which calculators refuse a pair.
+        statistics: Of its training set: scale of forces and range of energies.
+        level: Extent, see `verify_energy_model`.
 
     Raises:
         ValueError: If there is no atom, or no such level.
@@ -229,7 +227,7 @@ def certify_potential(
     start = time.perf_counter()
     energies = None if statistics is None else statistics.energy_range
     scale = None if statistics is None else statistics.energy_scale
-    found = certify(
+    found = verify_energy_model(
         with_backend(potential, potential.backend, torch.float64),
         structures,
         potential.elements,
@@ -255,7 +253,7 @@ def certify_potential(
 
 @dataclass(frozen=True)
 class _Inspection:
-    """A model, and all that it is looked at with."""
+    """A model and the parameters of its verification."""
 
     subject: Subject
     given: Sequence[Atoms]
@@ -264,12 +262,12 @@ class _Inspection:
     closest: Limits | None
     level: Level
     seed: int
-    stated_force: float | None
+    given_force: float | None
 
     def run(
         self, reference_energies: Mapping[int, float] | None, lowest: float | None
     ) -> tuple[list[Check], Curves, list[str]]:
-        """All checks, what some were made from, and pulls beyond the domain."""
+        """Checks, their data, and strong attractions outside the domain."""
         checks: list[Check] = []
         for seed in range(self.seed, self.seed + self.level.seeds):
             checks += self._structures(seed)
@@ -278,7 +276,7 @@ class _Inspection:
         checks += more
         if reference_energies is not None:
             checks += _attempt(
-                "stated energy of free atoms",
+                "isolated-atom energies",
                 lambda: [
                     free_atom_check(self.subject, self.elements, reference_energies)
                 ],
@@ -288,8 +286,8 @@ class _Inspection:
     def _structures(self, seed: int) -> list[Check]:
         """Symmetries, derivatives and outputs, on structures of all kinds."""
         made = self._generated(seed)
-        given = self.given[: self.level.thoroughly]
-        rest = self.given[self.level.thoroughly :]
+        given = self.given[: self.level.full]
+        rest = self.given[self.level.full :]
         partly = [made.slab, made.wire, made.cluster]
         kinds = [made.crystal, made.one_atom, *partly]
         crowded = [made.compressed] if self.level.crowded else []
@@ -308,11 +306,11 @@ class _Inspection:
                 ),
             ),
             (
-                "a box with vacuum",
+                "periodic box with vacuum",
                 lambda: [vacuum_check(model, [*given, *partly], typical=typical)],
             ),
             (
-                "differences of its energy",
+                f"forces by {DIFFERENCES}",
                 lambda: consistency_of_each(
                     model,
                     make_probes(model, [*every, made.boxed, made.left_handed], 2, seed),
@@ -320,7 +318,7 @@ class _Inspection:
                 ),
             ),
             (
-                "energy along a path",
+                "work along a path",
                 lambda: conservation_checks(
                     model,
                     [*given, made.crystal, made.boxed, *crowded],
@@ -328,12 +326,12 @@ class _Inspection:
                     typical=typical,
                 ),
             ),
-            ("other outputs asked for", lambda: self._outputs(made, typical)),
+            ("independence of requested outputs", lambda: self._outputs(made, typical)),
         ]
         if crowded and "stress" in model.gives:
             groups.append(
                 (
-                    "energy along an expansion",
+                    "work along an expansion",
                     lambda: [expansion_check(model, made.compressed, typical=typical)],
                 )
             )
@@ -346,7 +344,7 @@ class _Inspection:
                     ),
                 ),
                 (
-                    "differences of its energy",
+                    f"forces by {DIFFERENCES}",
                     lambda: consistency_of_each(
                         model, make_probes(model, rest, 1, seed), typical
                     ),
@@ -365,14 +363,14 @@ class _Inspection:
             ]
             groups.append(
                 (
-                    "its limits inside of the cutoff",
+                    "smoothness inside the cutoff",
                     lambda: [kink_check(model, lines, typical=typical)],
                 )
             )
         return [check for name, make in groups for check in _attempt(name, make)]
 
     def _outputs(self, made: Generated, typical: float) -> list[Check]:
-        """What is asked for alone and with others; Hessians of small structures."""
+        """Independence of requested outputs; Hessians of small structures."""
         small = [made.cluster, made.crystal, made.slab, made.boxed, made.left_handed]
         small += sorted(self.given, key=len)[: self.level.hessians]
         return output_checks(
@@ -401,18 +399,18 @@ class _Inspection:
                 cluster_check(model, self.elements, closest, bonds, seed=self.seed),
             ]
         except ModelFailureError as error:
-            checks.append(_failure("the other side of the cutoff", error))
+            checks.append(_failure("smoothness at the cutoff", error))
         return checks, Curves(dimers, at_cutoff, drift), pulls
 
     def _repetitions(self) -> list[Check]:
-        """Searches for neighbors, and the same calls again."""
+        """Neighbor lists and repeatability."""
         model = self.subject
         made = self._generated(self.seed)
         every = [*self.given, made.crystal, made.one_atom, made.slab, made.compressed]
         return [
             neighbor_check(model, every),
             *_attempt(
-                "the same call again",
+                "repeatability",
                 lambda: [
                     repetition_check(model, [*self.given, made.crystal]),
                     many_calls_check(model, self.elements[0], self.level.calls),
@@ -442,44 +440,44 @@ class _Inspection:
                 ]
             )
         except ModelFailureError:
-            return SMALLEST_FORCE  # which the checks will tell of
+            return SMALLEST_FORCE  # the checks report the failure
         measured = float(forces.square().mean().sqrt())
         if not np.isfinite(measured):
             return SMALLEST_FORCE
-        stated = abs(self.stated_force or 0.0)
-        believed = stated if stated <= UNUSUAL_SCALE * measured else 0.0
-        return max(SMALLEST_FORCE, measured, believed)
+        given = abs(self.given_force or 0.0)
+        used = given if given <= MAX_FORCE_RATIO * measured else 0.0
+        return max(SMALLEST_FORCE, measured, used)
 
     def notes(
         self, dimers: Sequence[DimerScan], pulls: Sequence[str], level: str
     ) -> tuple[str, ...]:
-        """What was not looked at, and what is no failure but should be known."""
+        """What was not checked, and observations that are no failures."""
         notes = []
         if level == "quick":
             notes.append(
-                "a quick look, as after training: no structure of 20,000 edges, no "
-                "slopes inside of the cutoff, and no call repeated more than "
-                f"{self.level.calls} times; equipot verify looks at them"
+                "quick level, as after training: no structure of 20,000 edges, no "
+                "check of smoothness inside the cutoff, repeatability over "
+                f"{self.level.calls} calls only; `equipot verify` does the rest"
             )
         if not self.reflections:
             notes.append(self._mirror_note())
         if "stress" not in self.subject.gives:
-            notes.append("stress is not compared: the model gives none")
+            notes.append("stress is not checked: the model does not predict it")
         total = len(self.elements) * (len(self.elements) + 1) // 2
         if len(dimers) < total:
-            notes.append(f"{len(dimers)} of {total} pairs of elements were looked at")
+            notes.append(f"{len(dimers)} of {total} pairs of elements were checked")
         if pulls:
-            more = len(pulls) - MOST_NAMED
+            more = len(pulls) - MAX_NAMED_PAIRS
             notes.append(
-                "outside of its domain, closer than in training, atoms pull each other "
-                f"more than any bond does: {', '.join(pulls[:MOST_NAMED])}"
+                "outside the domain, at distances shorter than in training, attraction "
+                f"exceeds bond strength: {', '.join(pulls[:MAX_NAMED_PAIRS])}"
                 + (f" and {more} more pairs" if more > 0 else "")
-                + ". Calculators and dynamics refuse to go there"
+                + ". Calculators and dynamics raise an error there"
             )
         return (*notes, *_hidden_holes(dimers))
 
     def _mirror_note(self) -> str:
-        text = f"{MIRROR} need not be equivalent: the potential is SO(3) only"
+        text = "reflections are not checked: the potential is only SO(3)-equivariant"
         try:
             made = self._generated(self.seed)
             largest = reflection_difference(
@@ -487,11 +485,11 @@ class _Inspection:
             )
         except ModelFailureError:
             return text
-        return f"{text}; their energies differ by up to {largest:.2g} eV per atom"
+        return f"{text}; reflections change the energy by up to {largest:.2g} eV/atom"
 
 
 def _attempt(name: str, make: Callable[[], list[Check]]) -> list[Check]:
-    """Checks, or a failure that tells what the model raised instead of a result."""
+    """Checks, or a failed check with the error that the model raised."""
     try:
         return make()
     except ModelFailureError as error:
@@ -502,7 +500,7 @@ def _failure(name: str, error: ModelFailureError) -> Check:
     return Check(
         quantity="result",
         unit="",
-        against=name,
+        name=name,
         dtype="float64",
         difference=Difference(float("nan"), 1.0, 0.0),
         reason=str(error),
@@ -511,16 +509,15 @@ def _failure(name: str, error: ModelFailureError) -> Check:
 
 
 def _worst_of_each(checks: Sequence[Check]) -> list[Check]:
-    """One line for each kind of check, in the order in which they were made."""
-    found: dict[tuple[str, str], list[Check]] = {}
+    """The worst result of each check, in order of execution."""
+    found: dict[str, list[Check]] = {}
     for check in checks:
-        quantity = check.quantity if check.against.startswith("differences") else ""
-        found.setdefault((check.against, quantity), []).append(check)
+        found.setdefault(check.name, []).append(check)
     return [max(same, key=_used) for same in found.values()]
 
 
 def _used(check: Check) -> tuple[bool, float]:
-    """Share of what is allowed; a NaN is the worst of all."""
+    """Ratio of difference and tolerance; NaN ranks worst."""
     d = check.difference
     return not check.passed, d.relative / d.tolerance if d.tolerance else d.relative
 
@@ -528,7 +525,7 @@ def _used(check: Check) -> tuple[bool, float]:
 def _nothing_seen(
     pairs: Sequence[tuple[int, int]], cutoff: float
 ) -> tuple[CutoffScan, tuple[DimerScan, ...], Drift]:
-    """Curves of a model that gave no result."""
+    """Empty curves of a model that raised an error."""
     nothing = np.full(2, np.nan)
     distances = np.array([0.9, 1.1]) * cutoff
     scan = Scan(distances, nothing, nothing)
@@ -537,13 +534,13 @@ def _nothing_seen(
 
 
 def _moving(structures: Sequence[Atoms]) -> Atoms:
-    """The smallest structure whose atoms exert forces on each other."""
+    """The smallest structure with more than one atom."""
     moving = [atoms for atoms in structures if len(atoms) > 1]
     return min(moving, key=len) if moving else structures[0]
 
 
 def _hidden_holes(dimers: Sequence[DimerScan]) -> list[str]:
-    """Where atoms attract each other beyond the domain."""
+    """Short-range attraction outside the domain."""
     notes = []
     hidden = [d for d in dimers if d.hidden_hole[0] > HOLE_TOLERANCE]
     if hidden:
@@ -551,14 +548,14 @@ def _hidden_holes(dimers: Sequence[DimerScan]) -> list[str]:
         names = [
             f"{pair_label(d.pair)} ({d.hidden_hole[0]:.2g} eV at "
             f"{d.hidden_hole[1]:.2f} Å)"
-            for d in hidden[:MOST_NAMED]
+            for d in hidden[:MAX_NAMED_PAIRS]
         ]
         more = len(hidden) - len(names)
         notes.append(
-            "outside of its domain, closer than in training and than any bond, atoms "
-            f"attract each other: {', '.join(names)}"
+            "outside the domain, at distances shorter than in training and than any "
+            f"bond, pairs attract: {', '.join(names)}"
             + (f" and {more} more pairs" if more else "")
-            + ". Calculators and dynamics refuse to go there; model.zbl adds the "
-            "repulsion of nuclei"
+            + ". Calculators and dynamics raise an error there; model.zbl adds nuclear "
+            "repulsion"
         )
     return notes
