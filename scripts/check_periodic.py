@@ -84,7 +84,7 @@ def label_stress(atoms: Atoms) -> np.ndarray:
     return np.asarray(atoms.info["REF_stress"], dtype=float).reshape(3, 3)
 
 
-def labelled_bulk_modulus(crystals: list[Atoms], volume: float) -> tuple[float, int]:
+def labeled_bulk_modulus(crystals: list[Atoms], volume: float) -> tuple[float, int]:
     """Bulk modulus in GPa from labels around a volume per atom, and their number."""
     volumes = np.array([a.get_volume() / len(a) for a in crystals])
     pressures = np.array([-np.trace(label_stress(a)) / 3 for a in crystals])
@@ -122,7 +122,7 @@ def main() -> None:
         volumes.append(scaled.get_volume() / len(scaled))
         energies.append(energy(scaled, calculator) / len(scaled))
     v0, _, modulus = EquationOfState(volumes, energies, eos="birchmurnaghan").fit()
-    label, count = labelled_bulk_modulus(crystals, perfect.get_volume() / len(perfect))
+    label, count = labeled_bulk_modulus(crystals, perfect.get_volume() / len(perfect))
     print(
         f"volume per atom: model {v0:.3f} Å^3, labels "
         f"{perfect.get_volume() / len(perfect):.3f} Å^3"

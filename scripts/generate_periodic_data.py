@@ -71,7 +71,7 @@ def relaxed(atoms: Atoms) -> Atoms:
 
 
 def trajectory(temperature: float, seed: int) -> list[Atoms]:
-    """Labelled structures at one temperature in one randomly strained cell.
+    """Labeled structures at one temperature in one randomly strained cell.
 
     Edges change by up to 4 % together and by up to 2 % each; shears reach 4 %.
     """

@@ -31,7 +31,7 @@ class Found:
 
 
 def examine(calculator: EquipotCalculator, file: Path, most: int) -> list[Found]:
-    """Excursions, score and largest error of the structures of a file."""
+    """Extrapolation events, score and largest error of the structures of a file."""
     structures = [s for s in read_structures(file) if not s.isolated]
     domain = calculator.domains[0]
     found = []

@@ -96,7 +96,7 @@ def label(atoms: Atoms, method: str, config_type: str) -> Atoms:
 
 
 def isolated_atoms(symbols: Sequence[str], method: str) -> list[Atoms]:
-    """Labelled free atoms in their ground-state multiplicity."""
+    """Labeled free atoms in their ground-state multiplicity."""
     return [label(Atoms(symbol), method, "IsolatedAtom") for symbol in symbols]
 
 

@@ -45,7 +45,7 @@ def analysis_page(analysis: Analysis, origin: Origin | None = None) -> str:
     """
     return render(
         "analysis",
-        command="analyse",
+        command="analyze",
         heading=Path(analysis.trajectory.source).name,
         summary=analysis.lines()[0],
         warnings=analysis.notes,

@@ -1,4 +1,4 @@
-"""The labelled structures in data/ are what data/README.md says they are."""
+"""The labeled structures in data/ are what data/README.md says they are."""
 
 import hashlib
 import re

@@ -7,11 +7,11 @@ from equipot.data.labels import collate_examples
 from equipot.evaluation.evaluate import evaluate
 from equipot.evaluation.metrics import ErrorAccumulator
 from tests.potentials import random_potential
-from tests.report.labelled import (
+from tests.report.labeled import (
     ALL,
     REFERENCES,
     evaluated,
-    labelled,
+    labeled,
     mixed,
     silicon,
     water,
@@ -80,8 +80,8 @@ def test_energies_are_shown_relative_to_reference_energies():
 
 def test_absent_labels_have_no_errors():
     examples = [
-        labelled(water(0), ("energy",), source="a#0"),
-        labelled(water(1), source="a#1"),
+        labeled(water(0), ("energy",), source="a#0"),
+        labeled(water(1), source="a#1"),
     ]
 
     evaluation = evaluated(examples)
@@ -96,7 +96,7 @@ def test_absent_labels_have_no_errors():
 
 def test_unknown_elements_name_the_structure():
     potential = random_potential((1, 6), num_layers=1, lmax=0)
-    examples = [labelled(water(), source="test.xyz#12")]
+    examples = [labeled(water(), source="test.xyz#12")]
 
     with pytest.raises(ValueError, match=r"test\.xyz#12 holds O; .* only H, C"):
         evaluate(potential, examples)
@@ -115,12 +115,12 @@ def test_a_prediction_that_is_not_a_number_names_the_structure():
     with pytest.raises(ValueError, match=r"prediction for b#0 is not finite"):
         evaluate(
             potential,
-            [labelled(water(), source="a#0"), labelled(silicon(), source="b#0")],
+            [labeled(water(), source="a#0"), labeled(silicon(), source="b#0")],
         )
 
 
 def test_a_label_for_the_stress_needs_a_volume():
-    example = labelled(water(), source="a#7")
+    example = labeled(water(), source="a#7")
     example.labels.stress[:] = 0.1
 
     with pytest.raises(
@@ -132,7 +132,7 @@ def test_a_label_for_the_stress_needs_a_volume():
 def test_shared_folders_are_left_out_of_short_sources():
     files = ["/data/x/a.xyz#0", "/data/y/b.xyz#1"]
 
-    evaluation = evaluated([labelled(water(), source=source) for source in files])
+    evaluation = evaluated([labeled(water(), source=source) for source in files])
 
     assert evaluation.short_source == ("x/a.xyz#0", "y/b.xyz#1")
 

@@ -164,7 +164,7 @@ def test_structure_is_replicated(structures):
 
 
 def test_labels_of_the_structure_file_do_not_travel_with_the_atoms(tmp_path):
-    path = tmp_path / "labelled.xyz"
+    path = tmp_path / "labeled.xyz"
     atoms = molecule("H2O")
     atoms.info["REF_energy"] = -3.0
     atoms.arrays["REF_forces"] = np.ones((3, 3))

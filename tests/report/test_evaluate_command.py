@@ -12,7 +12,7 @@ from equipot.cli.main import app
 from equipot.config.model import NequIPConfig
 from equipot.models import build_potential
 from tests.potentials import statistics_of
-from tests.report.labelled import CUTOFF, silicon, water
+from tests.report.labeled import CUTOFF, silicon, water
 
 CONFIG = NequIPConfig(
     cutoff=CUTOFF,

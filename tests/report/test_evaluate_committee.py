@@ -11,7 +11,7 @@ from equipot.calculators import EquipotCalculator
 from equipot.checkpoint.file import save_potential
 from equipot.models import build_potential
 from tests.potentials import statistics_of
-from tests.report.labelled import CUTOFF
+from tests.report.labeled import CUTOFF
 
 
 @pytest.fixture

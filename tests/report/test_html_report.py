@@ -9,7 +9,7 @@ import pytest
 
 from equipot.report.evaluation_page import model_name, render_report, write_report
 from equipot.report.quantities import QUANTITIES
-from tests.report.labelled import about, evaluated, labelled, mixed, silicon, water
+from tests.report.labeled import about, evaluated, labeled, mixed, silicon, water
 
 VOID = {"meta", "br", "img", "link", "input", "hr"}
 HISTORY = [
@@ -177,7 +177,7 @@ EVIL = '<script>alert("1")</script>'
 
 def test_text_from_files_is_never_markup():
     examples = [
-        labelled(water(n), config_type=f"{EVIL}{n}", source=f'"><img src=x>{n}.xyz#0')
+        labeled(water(n), config_type=f"{EVIL}{n}", source=f'"><img src=x>{n}.xyz#0')
         for n in range(2)
     ]
     header = {**about().header, "model": {"cutoff": EVIL}, "sha256": EVIL}
@@ -215,7 +215,7 @@ def test_a_report_without_any_label():
 
 
 def test_a_single_structure_of_one_element():
-    page = page_of([labelled(silicon())])
+    page = page_of([labeled(silicon())])
 
     assert "Only one structure was evaluated" in page.text
     assert "the labels do not vary" in page.text
@@ -224,16 +224,16 @@ def test_a_single_structure_of_one_element():
 def test_a_single_atom_without_neighbors():
     alone = water()[:1]
 
-    page = page_of([labelled(alone), labelled(alone, source="test.xyz#1")])
+    page = page_of([labeled(alone), labeled(alone, source="test.xyz#1")])
 
     assert re.search(r"\bnan\b", page.text, re.IGNORECASE) is None
 
 
 def test_labels_that_are_absent_here_and_there():
     examples = [
-        labelled(water(0), ("energy",), source="a#0"),
-        labelled(water(1), ("forces",), source="a#1"),
-        labelled(silicon(), (), source="a#2"),
+        labeled(water(0), ("energy",), source="a#0"),
+        labeled(water(1), ("forces",), source="a#1"),
+        labeled(silicon(), (), source="a#2"),
     ]
 
     page = page_of(examples)
@@ -253,7 +253,7 @@ def test_perfect_predictions():
 
 
 def test_many_points_are_drawn_as_a_density():
-    examples = [labelled(silicon(n), source=f"a#{n}") for n in range(90)]
+    examples = [labeled(silicon(n), source=f"a#{n}") for n in range(90)]
     evaluation = evaluated(examples)
 
     document = render_report(evaluation, about())
@@ -263,7 +263,7 @@ def test_many_points_are_drawn_as_a_density():
 
 
 def test_learning_curves_appear_with_a_history(page):
-    without = page_of([labelled(water(), ("energy",))])
+    without = page_of([labeled(water(), ("energy",))])
 
     assert "Learning curves" not in without.text
     assert "Learning curves" in page.text

@@ -14,7 +14,7 @@ from equipot.report.parts.numbers import percent, shown
 from equipot.report.parts.page import Table, cell, full
 from equipot.report.parts.picture import MOST_ATOMS, picture
 from equipot.report.worst import worst_structures
-from tests.report.labelled import evaluated, labelled, mixed, silicon, water
+from tests.report.labeled import evaluated, labeled, mixed, silicon, water
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_the_verdict_says_how_much_is_explained():
 @pytest.mark.parametrize(("offset", "told"), [(2.0, True), (0.0, False)])
 def test_an_offset_of_all_energies_is_told_from_errors(offset, told):
     """Labels of another method differ by one energy per atom, not at random."""
-    result = evaluated([labelled(water(n), source=f"a.xyz#{n}") for n in range(8)])
+    result = evaluated([labeled(water(n), source=f"a.xyz#{n}") for n in range(8)])
     noise = np.random.default_rng(0).normal(0, 0.01, 8)
     shifted = result.energy.predicted - 3 * (offset + noise)
     result = replace(result, energy=replace(result.energy, reference=shifted))
@@ -205,7 +205,7 @@ def test_a_broken_log_is_named(tmp_path):
 
 
 def test_closest_pairs_are_collected_per_structure():
-    evaluation = evaluated([labelled(water()), labelled(silicon(), source="b#0")])
+    evaluation = evaluated([labeled(water()), labeled(silicon(), source="b#0")])
 
     assert set(evaluation.closest[0]) == {"H-O", "H-H"}
     assert set(evaluation.closest[1]) == {"Si-Si"}

@@ -13,7 +13,7 @@ from equipot.report.provenance import read_certificate
 from equipot.report.verification_page import verdict, verification_page
 from equipot.tensor_products.agreement import Difference
 from tests.potentials import random_potential
-from tests.report.labelled import about
+from tests.report.labeled import about
 
 SHA = "0123456789abcdef"
 

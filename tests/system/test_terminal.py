@@ -11,7 +11,7 @@ from equipot.cli.main import app
 from equipot.report.console import _tables
 from equipot.system.terminal import Fitted, in_columns, plain
 from equipot.training.summary import error_table
-from tests.report.labelled import evaluated, labelled, silicon
+from tests.report.labeled import evaluated, labeled, silicon
 
 WIDTHS = (60, 80, 100)
 OVERALL = {"mae": 1234.5678, "rmse": 2345.678, "std": 34567.89, "explained": 0.98765}
@@ -44,7 +44,7 @@ def test_groups_of_many_quantities_stay_readable(width, named):
     groups = [f"{named}_{n}" for n in range(3)]
     evaluation = evaluated(
         [
-            labelled(silicon(n), config_type=group, source=f"a.xyz#{n}")
+            labeled(silicon(n), config_type=group, source=f"a.xyz#{n}")
             for n, group in enumerate(groups)
         ]
     )

@@ -44,7 +44,7 @@ def potential():
     )
 
 
-def example(name, seed, *, labelled=True):
+def example(name, seed, *, labeled=True):
     """A molecule with a random symmetric matrix for a Hessian."""
     atoms = molecule(name)
     atoms.rattle(0.05, seed=seed)
@@ -55,7 +55,7 @@ def example(name, seed, *, labelled=True):
         energy=torch.zeros(1, dtype=torch.float64),
         forces=torch.zeros(len(atoms), 3, dtype=torch.float64),
         stress=torch.full((1, 3, 3), torch.nan, dtype=torch.float64),
-        hessian=RaggedMatrices.of([hessian]) if labelled else None,
+        hessian=RaggedMatrices.of([hessian]) if labeled else None,
     )
     return Example(build_graph(atoms, CUTOFF), labels, "default", f"{name}#{seed}")
 
@@ -63,7 +63,7 @@ def example(name, seed, *, labelled=True):
 @pytest.fixture(scope="module")
 def batch():
     return make_batch(
-        [example("H2O", 0), example("CO2", 1, labelled=False), example("OH", 2)]
+        [example("H2O", 0), example("CO2", 1, labeled=False), example("OH", 2)]
     )
 
 
@@ -99,7 +99,7 @@ def errors(name, potential, batch):
 
 @pytest.mark.parametrize("name", ["hessian", "hessian_direct"])
 @pytest.mark.parametrize(("mode", "samples"), [("full", 1), ("rows", 9)])
-def test_full_is_the_mean_square_of_all_labelled_entries(
+def test_full_is_the_mean_square_of_all_labeled_entries(
     potential, batch, name, mode, samples
 ):
     found = mean_penalty(loss_of(name, mode=mode, samples=samples), potential, batch)
@@ -241,7 +241,7 @@ def test_vectors_depend_on_the_key_alone(batch):
 
 
 def test_a_batch_without_hessians_costs_nothing(potential):
-    bare = make_batch([example("CO2", 1, labelled=False)])
+    bare = make_batch([example("CO2", 1, labeled=False)])
     loss = EnergyForcesStressLoss(
         {"energy": LossTerm(((0, 1.0),)), "hessian": LossTerm(((0, 1.0),))}
     )

@@ -64,6 +64,9 @@ def test_right_backends_pass_for_every_architecture(architecture, silica):
     found = [verify_backend(expected, name, differences=False) for name in able]
 
     assert {v.backend: v.failures for v in found} == dict.fromkeys(able, ())
+    if not specs_of(potential):  # nothing to choose between
+        assert able == ["clebsch_gordan"]
+        return
     assert {c.dtype for v in found for c in v.checks} == {"float32", "float64"}
     assert len(able) >= 2
 

@@ -1,4 +1,4 @@
-"""Labelled structures, and evaluations of them, that the tests of reports share."""
+"""Labeled structures, and evaluations of them, that the tests of reports share."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ def silicon(seed: int = 0) -> Atoms:
     return atoms
 
 
-def labelled(
+def labeled(
     atoms: Atoms,
     labels: Sequence[str] = ALL,
     *,
@@ -63,11 +63,11 @@ def labelled(
 def mixed(labels: Sequence[str] = ALL) -> list[Example]:
     """Molecules and crystals of two files and two groups."""
     molecules = [
-        labelled(water(n), labels, config_type="water", source=f"data/a.xyz#{n}")
+        labeled(water(n), labels, config_type="water", source=f"data/a.xyz#{n}")
         for n in range(4)
     ]
     crystals = [
-        labelled(silicon(n), labels, config_type="silicon", source=f"data/b.xyz#{n}")
+        labeled(silicon(n), labels, config_type="silicon", source=f"data/b.xyz#{n}")
         for n in range(3)
     ]
     return molecules + crystals
