@@ -12,9 +12,9 @@ import resource
 import signal
 import sys
 from collections.abc import Callable
-from ctypes import Array, c_int
+from ctypes import c_int
 from dataclasses import dataclass
-from types import FrameType, ModuleType
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -26,20 +26,17 @@ NAMES = frozenset((*SYSTEM, *FILE))
 GROWING = ("write", "writelines", "flush", "tofile", "fsync", "link", "mkdir")
 """Calls that can find the disk full."""
 
-PHASES = ("start", "steps", "state", "validation", "test", "log")
-"""What a run can be doing; the first until something else begins."""
-
-Watch = Array[c_int]
-"""Shared with the process that looks on: index of the phase, points passed."""
+Counter = c_int
+"""Number of operations on files so far, shared with the process that started this."""
 
 
-def at_points(act: Callable[[str, int], None], watch: Watch) -> None:
+def at_points(act: Callable[[str, int], None], counter: Counter) -> None:
     """Call a function before every operation on a file.
 
     Args:
         act: Gets the name of the operation and its number, counted from 1; an error
             that it raises is one of the operation.
-        watch: Gets the number.
+        counter: Gets the number.
     """
     screen = (id(sys.stdout), id(sys.stderr))
 
@@ -52,8 +49,8 @@ def at_points(act: Callable[[str, int], None], watch: Watch) -> None:
                 return
         elif not isinstance(owner, FILES) or id(owner) in screen:
             return
-        watch[1] += 1
-        act(called.__name__, watch[1])
+        counter.value += 1
+        act(called.__name__, counter.value)
 
     sys.setprofile(profile)
 
@@ -62,9 +59,9 @@ def at_points(act: Callable[[str, int], None], watch: Watch) -> None:
 class Count:
     """Only counts."""
 
-    def __call__(self, watch: Watch) -> None:
+    def __call__(self, counter: Counter) -> None:
         """Begin to count."""
-        at_points(lambda name, number: None, watch)
+        at_points(lambda name, number: None, counter)
 
 
 @dataclass(frozen=True)
@@ -76,14 +73,14 @@ class KillAt:
 
     number: int
 
-    def __call__(self, watch: Watch) -> None:
+    def __call__(self, counter: Counter) -> None:
         """Begin to wait for the operation."""
 
         def act(name: str, number: int) -> None:
             if number == self.number:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-        at_points(act, watch)
+        at_points(act, counter)
 
 
 @dataclass(frozen=True)
@@ -92,7 +89,7 @@ class FullAt:
 
     number: int
 
-    def __call__(self, watch: Watch) -> None:
+    def __call__(self, counter: Counter) -> None:
         """Begin to wait for the operation."""
         needed = 0
 
@@ -102,7 +99,7 @@ class FullAt:
             if needed == self.number and name in GROWING:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        at_points(act, watch)
+        at_points(act, counter)
 
 
 @dataclass(frozen=True)
@@ -111,45 +108,7 @@ class FileLimit:
 
     size: int
 
-    def __call__(self, watch: Watch) -> None:
+    def __call__(self, counter: Counter) -> None:
         """Set the limit."""
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (self.size, self.size))
-
-
-@dataclass(frozen=True)
-class OtherUser:
-    """Runs as a user who owns nothing."""
-
-    uid: int = 65534
-
-    def __call__(self, watch: Watch) -> None:
-        """Become that user."""
-        os.setgroups([])
-        os.setgid(self.uid)
-        os.setuid(self.uid)
-
-
-def follow(watch: Watch, parts: dict[str, list[tuple[type | ModuleType, str]]]) -> None:
-    """Note what the run is doing.
-
-    Args:
-        watch: Gets the index of the phase.
-        parts: Methods and functions by name of the phase that they are.
-    """
-    for phase, methods in parts.items():
-        for owner, name in methods:
-            setattr(owner, name, _noting(getattr(owner, name), phase, watch))
-
-
-def _noting(method: Callable[..., Any], phase: str, watch: Watch) -> Callable[..., Any]:
-    number = PHASES.index(phase)
-
-    def noting(*arguments: Any, **options: Any) -> Any:
-        before, watch[0] = watch[0], number
-        try:
-            return method(*arguments, **options)
-        finally:
-            watch[0] = before
-
-    return noting

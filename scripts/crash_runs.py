@@ -17,7 +17,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from types import ModuleType
 from typing import Any, final
 
 import ase.io
@@ -26,7 +25,7 @@ import yaml
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
-from crash_points import PHASES, Watch, follow
+from crash_points import Counter
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import equipot.calculators  # noqa: F401 (imported by the command that it forks)
@@ -39,7 +38,7 @@ from equipot.md.thermodynamics import COLUMNS
 from equipot.storage.atomic_file import PARTIAL
 from equipot.storage.rotation import Generations
 from equipot.storage.tensor_file import TensorFileError, read_tensor_file
-from equipot.training import finish, logs, state, trainer
+from equipot.training import logs, state
 
 logging.getLogger("tensorboard").setLevel(logging.ERROR)
 
@@ -51,19 +50,6 @@ STARTUP = 120.0
 
 STUCK = 99
 """Exit status of a run that did not end."""
-
-PARTS: dict[str, list[tuple[type | ModuleType, str]]] = {
-    "steps": [(trainer.Trainer, "_step"), (driver.Simulation, "_make_step")],
-    "state": [(Generations, "save")],
-    "validation": [(trainer.Trainer, "_validate")],
-    "test": [(finish, "evaluate_best_model")],
-    "log": [
-        (driver.Simulation, "_write_row"),
-        (driver.Simulation, "_write_frame"),
-        (logs.CsvLog, "on_epoch"),
-        (logs.TensorBoardLog, "on_epoch"),
-    ],
-}
 
 ENSEMBLES = {
     "nve": {"name": "nve"},
@@ -84,8 +70,6 @@ class Ended:
     """Exit status, or minus the number of the signal."""
     text: str
     """What it printed."""
-    phase: str
-    """What it was doing."""
     points: int
     """Operations on files that it came to, if they were counted."""
     seconds: float
@@ -100,7 +84,7 @@ class Order:
     arguments: tuple[Any, ...]
     text: Path
     """File for what it prints."""
-    hook: Callable[[Watch], None] | None = None
+    hook: Callable[[Counter], None] | None = None
     """Called in the process before the work."""
     kill_after: float | None = None
     """Seconds after which it is killed."""
@@ -151,7 +135,7 @@ class Run(ABC):
     def go(
         self,
         server: Server,
-        hook: Callable[[Watch], None] | None = None,
+        hook: Callable[[Counter], None] | None = None,
         kill_after: float | None = None,
         resume: bool | None = None,
     ) -> Ended:
@@ -445,9 +429,9 @@ def _serve(orders: Connection) -> None:
             order: Order = orders.recv()
         except EOFError:
             return
-        watch = context.RawArray("i", 2)
+        counter = context.RawValue("i", 0)
         order.text.unlink(missing_ok=True)
-        process = context.Process(target=_run, args=(order, watch))
+        process = context.Process(target=_run, args=(order, counter))
         begin = time.monotonic()
         process.start()
         process.join(PATIENCE if order.kill_after is None else order.kill_after)
@@ -458,22 +442,20 @@ def _serve(orders: Connection) -> None:
             Ended(
                 code=STUCK if stuck else process.exitcode or 0,
                 text=order.text.read_text() if order.text.exists() else "",
-                phase=PHASES[watch[0]],
-                points=watch[1],
+                points=counter.value,
                 seconds=time.monotonic() - begin,
             )
         )
 
 
-def _run(order: Order, watch: Watch) -> None:
+def _run(order: Order, counter: Counter) -> None:
     descriptor = os.open(order.text, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.environ["COLUMNS"] = "300"
     torch.set_num_threads(1)
-    follow(watch, PARTS)
     if order.hook is not None:
-        order.hook(watch)
+        order.hook(counter)
     try:
         order.work(*order.arguments)
     finally:

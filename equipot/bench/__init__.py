@@ -1,1 +1,1 @@
-"""Measures tensor products: what they can express, what they cost, and how fast."""
+"""Measurements of tensor products: expressivity, operations, memory and time."""

@@ -1,6 +1,5 @@
-"""Which couplings a product consists of, found by applying it and not by asking it."""
+"""Couplings that a product consists of, found by applying it to unit vectors."""
 
-from collections.abc import Iterator
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -19,11 +18,11 @@ from equipot.so3 import (
 from equipot.tensor_products import Path, TensorProduct, TensorProductSpec
 
 DIRECTION = (0.36, 0.48, 0.8)
-"""Unit vector of the edge that couplings are read off from; a generic one."""
+"""Unit vector of the edge; generic, so that no harmonic is zero."""
 
 
 class Parameters(NamedTuple):
-    """All that is free in a product and in the linear maps before and after it.
+    """Free parameters of a product and of the linear maps before and after it.
 
     A map that commutes with rotations multiplies each degree by a number. Channels are
     independent products, which such maps mix before and after.
@@ -78,7 +77,7 @@ def path_coefficients(
         parameters: Of the product; channels are a batch.
 
     Returns:
-        coefficients: One for each of `triples`, whether the product claims it or not.
+        coefficients: One for each of `triples`, also for those not in `spec.paths`.
         residual: Largest element of the matrix that is no combination of couplings: a
             violation of rotational symmetry, or harmonics beyond the filter.
     """
@@ -130,15 +129,15 @@ def _sum_blocks(
     after: Float[Tensor, "blocks channels"],
 ) -> Float[Tensor, "rows sph_out channels"]:
     """Weighted sum of the blocks of each degree."""
-    parts: list[list[Tensor]] = [[] for _ in range(spec.lmax_out + 1)]
-    for block, (degree, where) in enumerate(_places(spec)):
-        parts[degree].append(messages[:, where] * after[block])
-    return torch.cat([torch.stack(blocks).sum(0) for blocks in parts], dim=1)
-
-
-def _places(spec: TensorProductSpec) -> Iterator[tuple[int, slice]]:
-    """Degree of each block and where its components are."""
-    start = 0
-    for degree in message_blocks(spec):
-        yield degree, slice(start, start + 2 * degree + 1)
-        start += 2 * degree + 1
+    degrees = message_blocks(spec)
+    blocks = messages.split([2 * degree + 1 for degree in degrees], dim=1)
+    parts = [block * factor for block, factor in zip(blocks, after, strict=True)]
+    return torch.cat(
+        [
+            torch.stack([p for p, d in zip(parts, degrees, strict=True) if d == n]).sum(
+                0
+            )
+            for n in range(spec.lmax_out + 1)
+        ],
+        dim=1,
+    )

@@ -1,11 +1,10 @@
-"""Expressivity and interactability: what a product can become by learning.
+"""Expressivity and interactability of tensor products.
 
 Source:
     Y. Xie, A. Daigavane, M. Kotak, T. Smidt, "The Price of Freedom", ICML 2025
     (arXiv 2506.13523).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,28 +20,25 @@ from equipot.bench.couplings import (
 )
 from equipot.tensor_products import Path, TensorProduct
 
-Coefficients = Callable[[Parameters], Float64[Tensor, "triples channels"]]
-"""Coefficients of a product in terms of Wigner 3j symbols, from its parameters."""
-
 ZERO: Final = 1e-9
 """Relative size below which coefficients and singular values are rounding: exact zeros
 come out at 1e-14, the smallest that are none at 1e-4."""
 
-MOST_CHANNELS: Final = 16
+MAX_CHANNELS: Final = 16
 """Channels up to which expressivity is followed."""
 
 
 @dataclass(frozen=True)
 class Expressivity:
-    """What a product can become by learning."""
+    """Bilinear maps that a product can represent with trained weights."""
 
     interacting: tuple[Path, ...]
-    """Couplings that can be other than zero."""
+    """Couplings that can be nonzero."""
     impossible: tuple[Path, ...]
-    """Couplings that rotations allow and that are zero whatever the weights."""
+    """Couplings that rotations allow and that are zero for all weights."""
     ranks: tuple[int, ...]
     """Dimension of the set of coefficients that can be reached with 1, 2, ... channels,
-    until all interacting couplings are free or `MOST_CHANNELS` are reached."""
+    until all interacting couplings are free or `MAX_CHANNELS` are reached."""
 
     @property
     def single(self) -> int:
@@ -51,35 +47,17 @@ class Expressivity:
 
     @property
     def mixed(self) -> int:
-        """Dimension with as many channels as it takes."""
+        """Dimension with `channels` mixed channels."""
         return self.ranks[-1]
 
     @property
     def channels(self) -> int:
-        """Channels that it takes."""
+        """Channels beyond which the dimension is not known to grow."""
         return len(self.ranks)
 
 
 def expressivity(product: TensorProduct[Any], *, seed: int = 0) -> Expressivity:
-    """Expressivity of a backend, found by applying it in float64.
-
-    Args:
-        product: Backend to examine.
-        seed: Of the parameters at which it is examined.
-    """
-    spec = product.spec
-    generator = torch.Generator().manual_seed(seed)
-    return examine(
-        lambda parameters: path_coefficients(product, parameters)[0],
-        random_parameters(spec, MOST_CHANNELS, generator),
-        triples(spec.lmax_in, spec.lmax_filter, spec.lmax_out),
-    )
-
-
-def examine(
-    coefficients: Coefficients, parameters: Parameters, allowed: tuple[Path, ...]
-) -> Expressivity:
-    r"""Expressivity of a family of bilinear maps.
+    r"""Expressivity of a product, found by applying it in float64.
 
     Interactability: the triples whose coefficient is not zero at random parameters.
     Expressivity: the dimension of the set of maps that linear layers before and after
@@ -88,29 +66,29 @@ def examine(
     :math:`W_p = \sum_{c \le n} W_p(\theta_c)`, their derivatives side by side.
 
     Args:
-        coefficients: Map from parameters to coefficients; polynomial.
-        parameters: Random ones, of as many channels as are followed.
-        allowed: Triple of each coefficient.
+        product: Backend to examine.
+        seed: Of the parameters.
 
     Source:
         The Price of Freedom, definitions of expressivity and interactability.
     """
-    leaves = Parameters(*(p.detach().requires_grad_() for p in parameters))
-    values = coefficients(leaves)
+    spec = product.spec
+    allowed = triples(spec.lmax_in, spec.lmax_filter, spec.lmax_out)
+    generator = torch.Generator().manual_seed(seed)
+    random = random_parameters(spec, MAX_CHANNELS, generator)
+    leaves = Parameters(*(p.requires_grad_() for p in random))
+    values, _ = path_coefficients(product, leaves)
     sizes = values.detach().abs().amax(1)
     nonzero = (sizes > ZERO * sizes.max()).tolist()
     derivative = _derivative(values, leaves)
     interacting = tuple(t for t, found in zip(allowed, nonzero, strict=True) if found)
     ranks: list[int] = []
-    while len(ranks) < values.shape[1]:
+    while len(ranks) < MAX_CHANNELS:
         ranks.append(_rank(derivative[:, :, : len(ranks) + 1].flatten(1)))
         if ranks[-1] == len(interacting):
             break
-    return Expressivity(
-        interacting,
-        tuple(t for t, found in zip(allowed, nonzero, strict=True) if not found),
-        tuple(ranks),
-    )
+    impossible = tuple(t for t in allowed if t not in interacting)
+    return Expressivity(interacting, impossible, tuple(ranks))
 
 
 def _derivative(

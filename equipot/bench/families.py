@@ -1,7 +1,6 @@
-"""The kinds of products that are compared, and who can compute each of them."""
+"""The kinds of products that are compared, and the backends that support them."""
 
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import torch
 
@@ -13,50 +12,22 @@ from equipot.tensor_products import (
 )
 from equipot.tensor_products.spec import Accumulate, Symmetry, Weighting
 
-
-@dataclass(frozen=True)
-class Family:
-    """Products that differ in their degrees only."""
-
-    title: str
-    """Name in tables."""
-    weighting: Weighting
-    """As in `TensorProductSpec`."""
-    symmetry: Symmetry = "O(3)"
-    """As in `TensorProductSpec`."""
-    accumulate: Accumulate = "sum"
-    """As in `TensorProductSpec`."""
-
-    def spec(self, lmax: int) -> TensorProductSpec:
-        """The member in which features, filter and messages have degrees to `lmax`."""
-        return TensorProductSpec(
-            lmax, lmax, lmax, self.weighting, self.symmetry, self.accumulate
-        )
+FAMILIES: Final[dict[str, tuple[Weighting, Symmetry, Accumulate]]] = {
+    "CG": ("per_path", "O(3)", "sum"),
+    "CG, concatenated": ("per_path", "O(3)", "concat"),
+    "CG, SO(3)": ("per_path", "SO(3)", "sum"),
+    "Gaunt": ("per_degree", "O(3)", "sum"),
+    "Gaunt + bracket": ("per_degree", "SO(3)", "sum"),
+}
+"""Fields of `TensorProductSpec` by name in tables; CG stands for Clebsch-Gordan."""
 
 
-FAMILIES: Final = (
-    Family("CG", "per_path"),
-    Family("CG, concatenated", "per_path", accumulate="concat"),
-    Family("CG, SO(3)", "per_path", "SO(3)"),
-    Family("Gaunt", "per_degree"),
-    Family("Gaunt + bracket", "per_degree", "SO(3)"),
-)
-"""What is compared, in the order of the tables; CG stands for Clebsch-Gordan."""
-
-COMPILED: Final = frozenset({"fused"})
-"""Backends that are more than operations of PyTorch on a CPU."""
-
-
-@dataclass(frozen=True)
-class Member:
+class Member(NamedTuple):
     """A product of a family by one backend."""
 
-    family: Family
-    """What is computed."""
+    family: str
     backend: str
-    """Who computes it: a key of `equipot.tensor_products.BACKENDS`."""
     product: TensorProduct[Any]
-    """The product itself."""
 
 
 def members(lmax: int) -> tuple[list[Member], dict[str, str]]:
@@ -77,8 +48,8 @@ def members(lmax: int) -> tuple[list[Member], dict[str, str]]:
     }
     found = [
         Member(family, name, backend(spec))
-        for family in FAMILIES
-        for spec in [family.spec(lmax)]
+        for family, fields in FAMILIES.items()
+        for spec in [TensorProductSpec(lmax, lmax, lmax, *fields)]
         for name, backend in BACKENDS.items()
         if name not in absent and backend.unsupported(spec) is None
     ]

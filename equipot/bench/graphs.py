@@ -1,11 +1,10 @@
-"""Edges of molecules and of a crystal, to measure on."""
+"""Edges of random molecules, on which products are measured."""
 
 from typing import NamedTuple
 
 import ase
 import numpy as np
 import torch
-from ase.build import bulk
 from jaxtyping import Float
 from torch import Tensor
 
@@ -17,7 +16,7 @@ CUTOFF = 5.0
 ATOMS = 27
 """Atoms of a molecule."""
 RADIUS = 3.4
-"""Of the ball that a molecule fills, in Å: about 22 neighbors within the cutoff."""
+"""Radius of a molecule in Å: about 22 neighbors within the cutoff."""
 CLOSEST = 1.0
 """Shortest distance between atoms of a molecule, in Å."""
 
@@ -44,15 +43,8 @@ def molecules(count: int, *, seed: int = 0) -> Edges:
     return edges_of(ase.Atoms(f"C{len(shifted)}", positions=shifted))
 
 
-def crystal(repeats: tuple[int, int, int], *, seed: int = 0) -> Edges:
-    """Edges of a periodic cell of copper, displaced a little: 168 of each cube."""
-    atoms = bulk("Cu", cubic=True).repeat(repeats)
-    atoms.rattle(0.05, seed=seed)
-    return edges_of(atoms)
-
-
-def exactly(count: int, *, seed: int = 0) -> Edges:
-    """The first so many edges of random molecules."""
+def first_edges(count: int, *, seed: int = 0) -> Edges:
+    """The first `count` edges of random molecules."""
     smallest_molecule = ATOMS * (ATOMS - 1) // 2
     many = molecules(1 + count // smallest_molecule, seed=seed)
     index = many.connectivity.edge_index[:, :count]
@@ -72,7 +64,7 @@ def edges_of(atoms: ase.Atoms) -> Edges:
 
 
 def _molecule(rng: np.random.Generator) -> np.ndarray:
-    """Points in a ball that keep their distance."""
+    """Random points in a ball with a minimum distance."""
     points: list[np.ndarray] = []
     while len(points) < ATOMS:
         point = rng.uniform(-RADIUS, RADIUS, 3)

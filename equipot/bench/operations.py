@@ -25,7 +25,7 @@ TYPICAL_CHANNELS = 64
 
 @dataclass(frozen=True)
 class Operations:
-    """Work of an algorithm for one edge and one channel."""
+    """Operations of an algorithm for one edge and one channel."""
 
     count: int
     """Additions and multiplications of the forward product."""
@@ -34,7 +34,7 @@ class Operations:
 
 
 def operations(backend: str, spec: TensorProductSpec) -> Operations | None:
-    """Operations of a backend's algorithm; None if nobody has counted them."""
+    """Operations of a backend's algorithm; None if they are not counted here."""
     count = _COUNTS.get(backend)
     return None if count is None else count(spec)
 

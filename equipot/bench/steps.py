@@ -1,7 +1,7 @@
-"""What is timed: a convolution, its derivatives, and the step of a training on forces.
+"""Timed steps: a convolution, its derivatives, and a training step on forces.
 
-All three take the operands of a convolution, the second of which is what it knows of
-the geometry: directions of the edges or their harmonics.
+All three take the operands of a convolution, the second of which describes the
+geometry: directions of the edges or their harmonics.
 """
 
 from collections.abc import Callable, Mapping
@@ -28,7 +28,7 @@ class Operands(NamedTuple):
     weights: Float[Tensor, "edges ..."]
     """Weights of the edges."""
     cotangent: Float[Tensor, "..."]
-    """What the messages are contracted with to make an energy."""
+    """Factors of the messages in an energy."""
 
 
 def bind(product: TensorProduct[Any], connectivity: Connectivity) -> Convolution:
@@ -57,7 +57,7 @@ def forward_backward(
 def double_backward(convolution: Convolution, operands: Operands) -> tuple[Tensor, ...]:
     """Derivatives of the squared derivatives by features and geometry.
 
-    It is what a training on forces does: forces are derivatives of the energy, and the
+    This is a training step on forces: forces are derivatives of the energy, and the
     loss is differentiated by all operands.
     """
     leaves = [t.detach().requires_grad_() for t in operands[:3]]
@@ -73,4 +73,4 @@ STEPS: Final[Mapping[str, Callable[[Convolution, Operands], object]]] = {
     "forward + backward": forward_backward,
     "double backward": double_backward,
 }
-"""Steps by the name that tables use."""
+"""Steps by name."""

@@ -1,50 +1,53 @@
-"""Medians of calls that take turns, so that all of them see the same machine."""
+"""Median times of calls that are measured in turn, so that all see the same machine."""
 
-import gc
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median, quantiles
+from timeit import Timer
+from typing import TypeVar
 
-FEWEST_ROUNDS = 3
-"""Without so many there is no median worth the name."""
-SHORTEST_SAMPLE = 5e-3
-"""A call that is faster is repeated to last so long, in seconds."""
-LONG = 0.2
-"""A call that takes so long, in seconds, warms up within itself."""
+from torch.utils.benchmark import timer as synchronized_clock
+
+Name = TypeVar("Name")
+MIN_ROUNDS = 3
+"""Fewest samples of which a median is taken."""
+SAMPLE_SECONDS = 5e-3
+"""A shorter call is repeated until a sample takes this time."""
+LONG_CALL_SECONDS = 0.2
+"""A call that takes longer needs no warm-up call in every round."""
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Times of one call, in seconds."""
+    """Times of one call in seconds."""
 
     median: float
-    """Half of the samples were faster."""
     low: float
-    """A quarter of the samples was faster."""
+    """Lower quartile."""
     high: float
-    """A quarter of the samples was slower."""
+    """Upper quartile."""
     samples: int
-    """How many there were."""
+    """Number of samples."""
 
 
-def take_turns(
-    calls: Mapping[str, Callable[[], object]],
+def interleaved_times(
+    calls: Mapping[Name, Callable[[], object]],
     *,
     rounds: int = 9,
     seconds: float = math.inf,
-) -> dict[str, list[float]]:
+) -> dict[Name, list[float]]:
     """Time calls round by round; in each round, every call is timed once.
 
-    Each call is made before, to find how often it has to be repeated within a sample.
-    In every round a call that is not `LONG` is made once more without being timed: what
-    others left in the caches and in the allocator is not its doing.
+    Two calls in advance determine the repeats of a sample. In every round, short calls
+    are made once before the clock starts, to fill the caches. Garbage collection is
+    off; a GPU is synchronized before the clock is read.
 
     Args:
-        calls: What to time, by name.
-        rounds: Samples of each call, at least `FEWEST_ROUNDS`.
-        seconds: No new round starts later than this.
+        calls: Calls by name.
+        rounds: Samples of each call, at least `MIN_ROUNDS`.
+        seconds: No round beyond `MIN_ROUNDS` starts later than this.
 
     Returns:
         Samples of each call in seconds, in the order of the rounds.
@@ -52,49 +55,33 @@ def take_turns(
     Raises:
         ValueError: If there are too few rounds.
     """
-    if rounds < FEWEST_ROUNDS:
-        raise ValueError(f"expected at least {FEWEST_ROUNDS} rounds, got {rounds}")
-    repeats = {name: _repeats(call) for name, call in calls.items()}
-    samples: dict[str, list[float]] = {name: [] for name in calls}
-    enabled = gc.isenabled()
-    gc.collect()
-    gc.disable()
-    try:
-        start = time.perf_counter()
-        for done in range(rounds):
-            if done >= FEWEST_ROUNDS and time.perf_counter() - start > seconds:
-                break
-            for name, call in calls.items():
-                samples[name].append(_sample(call, repeats[name]))
-    finally:
-        if enabled:
-            gc.enable()
+    if rounds < MIN_ROUNDS:
+        raise ValueError(f"expected at least {MIN_ROUNDS} rounds, got {rounds}")
+    timers = {
+        name: Timer(call, timer=synchronized_clock) for name, call in calls.items()
+    }
+    repeats = {name: _repeats(timer) for name, timer in timers.items()}
+    samples: dict[Name, list[float]] = {name: [] for name in calls}
+    start = time.monotonic()
+    for done in range(rounds):
+        if done >= MIN_ROUNDS and time.monotonic() - start > seconds:
+            break
+        for name, timer in timers.items():
+            if repeats[name] > 0:
+                calls[name]()
+            count = max(repeats[name], 1)
+            samples[name].append(timer.timeit(count) / count)
     return samples
 
 
 def summarize(samples: Sequence[float]) -> Timing:
-    """Median and quartiles of samples, at least two."""
+    """Median and quartiles of at least two samples."""
     low, _, high = quantiles(samples, n=4, method="inclusive")
     return Timing(median(samples), low, high, len(samples))
 
 
-def _repeats(call: Callable[[], object]) -> int:
-    """How often a call is made within a sample; 0 for one that is long."""
-    if _seconds(call, 1) > LONG:
+def _repeats(timer: Timer) -> int:
+    """Calls within a sample; 0 for one long call without warm-up."""
+    if timer.timeit(1) > LONG_CALL_SECONDS:
         return 0
-    return max(1, math.ceil(SHORTEST_SAMPLE / _seconds(call, 1)))
-
-
-def _sample(call: Callable[[], object], repeats: int) -> float:
-    """Time of a call, in seconds."""
-    if repeats == 0:
-        return _seconds(call, 1)
-    call()
-    return _seconds(call, repeats) / repeats
-
-
-def _seconds(call: Callable[[], object], repeats: int) -> float:
-    start = time.perf_counter()
-    for _ in range(repeats):
-        call()
-    return time.perf_counter() - start
+    return max(1, math.ceil(SAMPLE_SECONDS / timer.timeit(1)))

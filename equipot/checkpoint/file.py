@@ -19,6 +19,7 @@ from equipot.checkpoint.header import (
     check_golden,
     check_samples,
     check_statistics,
+    check_units,
     check_weights,
 )
 from equipot.config.model import ModelConfig, parse_model
@@ -396,6 +397,7 @@ def _check_header(header: Mapping[str, Any], path: Path | str) -> None:
         check_statistics(header.get("statistics"))
         check_samples(header.get("samples"))
         check_golden(header.get("golden"))
+        check_units(header.get("units"))
     except ValueError as error:
         raise CheckpointError(f"{path} has an unreadable header: {error}") from error
 
@@ -550,6 +552,8 @@ def _upgrade(header: dict[str, Any], path: Path) -> dict[str, Any]:
     try:
         for step in range(version, FORMAT_VERSION):
             header = {**UPGRADES[step](header), "format_version": step + 1}
+    except CheckpointError as error:
+        raise CheckpointError(f"{path}: {error}") from error
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"{path} has an unreadable header: {error}") from error
     return header

@@ -155,6 +155,20 @@ def check_golden(section: Any) -> None:
         raise ValueError("golden outputs: sealed must map keys to hashes")
 
 
+def check_units(section: Any) -> None:
+    """Refuse a section of units that is not names of quantities and units.
+
+    Args:
+        section: Section ``units`` of a header.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    texts = [*section, *section.values()] if isinstance(section, dict) else [None]
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("units: expected names of quantities and their units")
+
+
 def check_weights(
     config: ModelConfig, statistics: Statistics, tensors: Mapping[str, Tensor]
 ) -> None:

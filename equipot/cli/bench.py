@@ -1,4 +1,4 @@
-"""`equipot bench`: measures what the library is made of."""
+"""`equipot bench`: measurements of tensor products."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -8,11 +8,11 @@ import typer
 
 from equipot.cli.errors import explain_errors
 
-app = typer.Typer(help="Measure what the library is made of.", no_args_is_help=True)
+app = typer.Typer(help="Measure tensor products.", no_args_is_help=True)
 
 
-class Arithmetic(StrEnum):
-    """What can be timed in."""
+class FloatType(StrEnum):
+    """Floating-point types that can be timed."""
 
     float32 = "float32"
     float64 = "float64"
@@ -27,30 +27,30 @@ def _bench() -> None:
 @explain_errors
 def tensor_products(
     lmax: Annotated[
-        int, typer.Option(min=1, max=6, help="Highest degree; from 1 to it.")
+        int, typer.Option(min=1, max=6, help="Highest degree; measured from 1.")
     ] = 4,
     channels: Annotated[
-        list[int], typer.Option(min=1, help="Copies of each degree; repeatable.")
+        list[int], typer.Option(min=1, help="Channels per degree; repeatable.")
     ] = [32],  # noqa: B006 - typer copies it
     edges: Annotated[int, typer.Option(min=1, help="Edges of random molecules.")] = 256,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads; those of PyTorch by default.")
+        int | None, typer.Option(min=1, help="Threads (default: as PyTorch is set).")
     ] = None,
     dtype: Annotated[
-        Arithmetic, typer.Option(help="Arithmetic of times.")
-    ] = Arithmetic.float32,
-    output: Annotated[
-        Path | None, typer.Option(help="Folder for a page with plots, and JSON.")
+        FloatType, typer.Option(help="Floating-point type of the timed products.")
+    ] = FloatType.float32,
+    json: Annotated[
+        Path | None, typer.Option(help="File for all measurements, as JSON.")
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="A glance: lmax 2, 8 channels, 64 edges.")
+        bool, typer.Option("--quick", help="Small: lmax 2, 8 channels, 64 edges.")
     ] = False,
 ) -> None:
-    """Compare tensor products: what they can express, errors, work, time, memory."""
+    """Compare products and backends: expressivity, errors, operations, memory, time."""
     import torch
 
     from equipot.bench.measure import Settings
-    from equipot.bench.run import run_bench
+    from equipot.bench.tensor_products import run_bench
 
     settings = Settings(
         lmax=tuple(range(1, (2 if quick else lmax) + 1)),
@@ -59,4 +59,4 @@ def tensor_products(
         dtype=getattr(torch, dtype),
         seconds=1.0 if quick else 15.0,
     )
-    run_bench(settings, threads=threads, output=output)
+    run_bench(settings, threads=threads, json=json)

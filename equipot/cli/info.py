@@ -93,7 +93,7 @@ def describe(header: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "groups", ", ".join(f"{n} of {name}" for name, n in groups)
     yield from _training(header)
     yield "shortest distances", _numbers(statistics["minimum_distances"], ".2f", "Å")
-    from equipot.report.background import ranges
+    from equipot.report.training_domain import ranges
 
     for name, text in ranges(statistics):
         yield name.lower(), text

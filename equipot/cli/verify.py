@@ -58,10 +58,5 @@ def verify(
         "level": "thorough" if thorough else "standard",
     }
     files = structures or ()
-    passed = (
-        verification.run_verification(models[0], files, **options).passed
-        if len(models) == 1
-        else verification.run_committee_verification(models, files, **options)
-    )
-    if not passed:
+    if not verification.run_verification(models, files, **options):
         raise typer.Exit(1)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from equipot.config.model import MACEConfig, ModelConfig
+from equipot.config.model import ModelConfig
 from equipot.data.statistics import Statistics
 from equipot.heads import DirectHessianHead, EnergyHead, ZBLRepulsion
 from equipot.models.architectures import ARCHITECTURES
@@ -200,8 +200,9 @@ def _skeleton(config: ModelConfig) -> Backbone:
 def _products(config: ModelConfig) -> Products:
     """Makers of the products of a configuration; "auto" means the reference."""
     backend = REFERENCE if config.backend == AUTO else config.backend
-    nodes = config.node_backend if isinstance(config, MACEConfig) else NODE_REFERENCE
-    return products_of_backends(backend, nodes)
+    # a key of those architectures that have node products
+    node_backend = getattr(config, "node_backend", NODE_REFERENCE)
+    return products_of_backends(backend, node_backend)
 
 
 def _direct_hessian(

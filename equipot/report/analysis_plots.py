@@ -9,8 +9,8 @@ from equipot.md.analysis.spectrum import CM_PER_THZ, Spectrum
 from equipot.report.parts.svg import INK, SERIES
 
 MOST_POINTS = 500
-"""Of a curve; a page needs no more."""
-WEAK = 1e-4
+"""Of a curve."""
+WEAK_SHARE = 1e-4
 """Share of the states above the highest frequency that is drawn."""
 
 
@@ -19,10 +19,8 @@ def draw_radial(figure: Figure, radial: Radial, pair: str) -> None:
     axes = figure.add_subplot()
     axes.axhline(1, color=INK, lw=0.6, ls="--")
     axes.plot(radial.distances, radial.functions[pair], color=SERIES[0], lw=1.0)
-    axes.set_xlim(0, float(radial.distances[-1]))
-    axes.set_ylim(bottom=0)
-    axes.set_xlabel("distance / Å")
-    axes.set_ylabel("g(r)")
+    axes.set(xlim=(0, float(radial.distances[-1])), ylim=(0, None))
+    axes.set(xlabel="distance / Å", ylabel="g(r)")
 
 
 def draw_displacements(
@@ -42,9 +40,7 @@ def draw_displacements(
             near = np.interp(ends[0], np.arange(len(total)) * interval, total)
             fit = near + 6 * entry.coefficient * (ends - ends[0])
             axes.plot(ends, fit, color=INK, lw=0.8, ls="--")
-    axes.set_xlim(left=0)
-    axes.set_ylim(bottom=0)
-    axes.set_xlabel("time / ps")
+    axes.set(xlim=(0, None), ylim=(0, None), xlabel="time / ps")
     axes.set_ylabel("mean square displacement / Å$^2$")
     axes.legend()
 
@@ -55,9 +51,7 @@ def draw_correlation(figure: Figure, spectrum: Spectrum) -> None:
     axes.axhline(0, color=INK, lw=0.6)
     shown = min(len(spectrum.lags), MOST_POINTS)
     axes.plot(spectrum.lags[:shown], spectrum.correlation[:shown], color=SERIES[0])
-    axes.set_xlim(left=0)
-    axes.set_xlabel("time / ps")
-    axes.set_ylabel("velocity autocorrelation")
+    axes.set(xlim=(0, None), xlabel="time / ps", ylabel="velocity autocorrelation")
 
 
 def draw_states(figure: Figure, spectrum: Spectrum) -> None:
@@ -66,16 +60,11 @@ def draw_states(figure: Figure, spectrum: Spectrum) -> None:
     wave_numbers = spectrum.frequencies * CM_PER_THZ
     total = spectrum.total
     left = 1 - np.cumsum(total) / total.sum()
-    shown = min(int((left > WEAK).sum()) + len(total) // 50 + 2, len(total))
-    if len(spectrum.states) > 1:
-        for n, (element, states) in enumerate(spectrum.states.items(), start=1):
-            color = SERIES[n % len(SERIES)]
-            axes.plot(
-                wave_numbers[:shown], states[:shown], color=color, lw=0.9, label=element
-            )
-    axes.plot(wave_numbers[:shown], total[:shown], color=SERIES[0], lw=1.0, label="all")
-    axes.set_xlim(left=0)
-    axes.set_ylim(bottom=0)
-    axes.set_xlabel("frequency / cm$^{-1}$")
+    shown = min(int((left > WEAK_SHARE).sum()) + len(total) // 50 + 2, len(total))
+    curves = spectrum.states if len(spectrum.states) > 1 else {}
+    for n, (name, states) in enumerate({**curves, "all": total}.items(), start=1):
+        color = SERIES[0 if name == "all" else n % len(SERIES)]
+        axes.plot(wave_numbers[:shown], states[:shown], color=color, lw=0.9, label=name)
+    axes.set(xlim=(0, None), ylim=(0, None), xlabel="frequency / cm$^{-1}$")
     axes.set_ylabel("density of states / THz$^{-1}$")
     axes.legend()

@@ -9,9 +9,10 @@ from rich.padding import Padding
 from rich.table import Table
 
 from equipot.evaluation.results import Evaluation
+from equipot.report.evaluation_tables import accuracy, breakdowns
 from equipot.report.findings import committee_sentence, verdict, warnings
-from equipot.report.parts.markup import percent, shown
-from equipot.report.quantities import QUANTITIES, Quantity
+from equipot.report.parts import page
+from equipot.report.parts.numbers import shown
 from equipot.report.worst import worst_structures, worst_summary
 from equipot.system.terminal import Fitted
 
@@ -27,7 +28,7 @@ def summary(
     Args:
         evaluation: Result to show.
         header: Of the model.
-        notes: What the reader has to know of how the data were read.
+        notes: Sentences on how the data were read.
 
     Yields:
         Tables and sentences for a rich console.
@@ -45,29 +46,30 @@ def summary(
 
 def _tables(evaluation: Evaluation) -> Iterator[Fitted]:
     """Errors over all, by element, and by group."""
-    shown_quantities = [q for q in QUANTITIES if q.key in evaluation.metrics]
-    if shown_quantities:
-        yield Fitted(_overall(shown_quantities, evaluation.metrics))
-        if "forces" in evaluation.metrics:
-            elements = evaluation.metrics["forces"]["per_element"]
-            yield _groups("element", QUANTITIES[1:2], evaluation.metrics, elements)
-        types = sorted(set(evaluation.config_type))
-        if len(types) > 1:
-            yield _groups("config_type", shown_quantities, evaluation.metrics, types)
+    if (overall := accuracy(evaluation)) is not None:
+        yield Fitted(_printed(overall, [0, 2, 3, 4, 8, 9, 1]))
+    for kind, table in breakdowns(evaluation).items():
+        if kind != "file":
+            all_columns = range(len(table.head))
+            starts = range(2, len(table.head), 3) if table.groups else ()
+            parts = [_printed(table, [0, n, n + 1, n + 2]) for n in starts]
+            yield Fitted(_printed(table, all_columns), parts)
     if evaluation.hessians:
         yield Fitted(_hessians(evaluation.hessians))
 
 
-def _overall(quantities: Sequence[Quantity], metrics: Mapping[str, Any]) -> Table:
-    table = _table("", "labels", "MAE", "RMSE", "spread", "explained", "unit")
-    for q in quantities:
-        errors = metrics[q.key]["overall"]
-        numbers = (shown(q.error_scale * errors[key]) for key in ("mae", "rmse", "std"))
-        explained = percent(errors["explained"])
-        table.add_row(
-            q.title, str(errors["count"]), *numbers, explained, escape(q.error_unit)
-        )
-    return table
+def _printed(table: page.Table, columns: Sequence[int]) -> Table:
+    """Some columns of a table, for a terminal."""
+    groups = [group for group, span in table.groups for _ in range(span)]
+    heads = [head if head.isupper() else head.lower() for head in table.head]
+    if groups:
+        above = (f"{group}\n".replace(", ", "\n").lstrip() for group in groups)
+        heads = [f"{group}{head}" for group, head in zip(above, heads, strict=True)]
+    caption = table.caption if table.sortable else None
+    printed = _table(*(heads[n] for n in columns), caption=caption)
+    for row in table.rows:
+        printed.add_row(*(escape(page.text(row[n])) for n in columns))
+    return printed
 
 
 def _hessians(routes: Mapping[str, Mapping[str, Any]]) -> Table:
@@ -90,45 +92,6 @@ def _hessians(routes: Mapping[str, Mapping[str, Any]]) -> Table:
             f"{errors['overlap']:.3f}",
         )
     return table
-
-
-def _groups(
-    kind: str,
-    quantities: Sequence[Quantity],
-    metrics: Mapping[str, Any],
-    groups: Sequence[str] | Mapping[str, Any],
-) -> Fitted:
-    """A table of all quantities, or one for each where that is too wide."""
-    tables = [
-        _group_table(kind, some, metrics, groups)
-        for some in (quantities, *([q] for q in quantities))
-    ]
-    return Fitted(tables[0], tables[1:] if len(quantities) > 1 else ())
-
-
-def _group_table(
-    kind: str,
-    quantities: Sequence[Quantity],
-    metrics: Mapping[str, Any],
-    groups: Sequence[str] | Mapping[str, Any],
-) -> Table:
-    heads = [
-        f"{q.key}\n{name}" for q in quantities for name in ("MAE", "RMSE", "spread")
-    ]
-    units = ", ".join(f"{q.key} in {q.error_unit}" for q in quantities)
-    table = _table("group" if kind == "config_type" else kind, *heads, caption=units)
-    for group in groups:
-        cells = (
-            _cell(q, metrics[q.key][f"per_{kind}"].get(group), key)
-            for q in quantities
-            for key in ("mae", "rmse", "std")
-        )
-        table.add_row(escape(group), *cells)
-    return table
-
-
-def _cell(quantity: Quantity, errors: Mapping[str, Any] | None, key: str) -> str:
-    return "–" if errors is None else shown(quantity.error_scale * errors[key])
 
 
 def _table(first: str, *others: str, caption: str | None = None) -> Table:

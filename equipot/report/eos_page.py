@@ -1,16 +1,11 @@
 """The equation of state of a crystal as a page: curve, minimum, and scan."""
 
-from functools import partial
+import math
 
-import numpy as np
-
-from equipot.report.parts.figure import figure, grid
 from equipot.report.parts.made import UNKNOWN, Made
-from equipot.report.parts.markup import Markup, tag
-from equipot.report.parts.movie import notices
-from equipot.report.parts.page import page
-from equipot.report.parts.sections import section
-from equipot.report.parts.tables import facts, table
+from equipot.report.parts.numbers import minus
+from equipot.report.parts.page import Table, render
+from equipot.report.parts.svg import figure
 from equipot.report.workflow_plots import draw_energy_volume, draw_pressure_volume
 from equipot.workflows.equation_of_state import EquationOfStateResult
 
@@ -28,7 +23,7 @@ EQUATIONS = {
 """Names of the equations in words."""
 
 RELAXED = {
-    "nothing": "nothing: cell and atoms are scaled",
+    "nothing": "nothing: cell and atoms are scaled together",
     "atoms": "the atoms, in a cell of fixed shape",
     "shape": "the atoms and the shape of the cell",
 }
@@ -46,38 +41,21 @@ def eos_page(
         found: To show.
         title: What the crystal is.
         warnings: Sentences to show at the top.
-        made: What made it, for the footer, and what its committee says.
+        made: Its origin goes to the footer, the spread of its committee to the top.
     """
-    curve = figure(
-        "curve",
-        partial(draw_energy_volume, found=found),
-        "Energy against volume",
-        f"Dots are computed, the line is the fit ({EQUATIONS[found.kind]}); per "
-        f"cell of {found.cell.formula}, from the minimum of the fit.",
-    )
-    pressure = figure(
-        "pressure",
-        partial(draw_pressure_volume, found=found),
-        "Pressure against volume",
-        "Dots are from the stress, the line is minus the slope of the fit.",
-    )
-    return page(
-        f"{title} – equation of state",
-        tag(
-            "header",
-            tag("p", "equipot eos", class_="eyebrow"),
-            tag("h1", title),
-            tag("p", summary(found), class_="verdict"),
-            made.sentences(),
-            notices((*warnings, *found.doubts)),
-        ),
-        tag(
-            "main",
-            section("curve", "Curve", grid([curve, pressure])),
-            section("minimum", "Minimum", _minimum(found)),
-            section("scan", "Scan", _scan(found)),
-        ),
-        made.footer(),
+    return render(
+        "eos",
+        command="eos",
+        heading=title,
+        summary=summary(found),
+        warnings=(*warnings, *found.doubts),
+        **made.header,
+        found=found,
+        equation=EQUATIONS[found.kind],
+        relaxed=RELAXED[found.relaxed],
+        energy=figure("curve", draw_energy_volume, found=found),
+        pressure=figure("pressure", draw_pressure_volume, found=found),
+        scan=_scan(found),
     )
 
 
@@ -93,37 +71,17 @@ def summary(found: EquationOfStateResult) -> str:
     )
 
 
-def _minimum(found: EquationOfStateResult) -> Markup:
-    per = (("cell", 1), ("formula unit", found.cell.units), ("atom", found.cell.atoms))
-    derivative = found.bulk_derivative
-    return facts(
-        [
-            ("Equation", EQUATIONS[found.kind]),
-            ("Relaxed", RELAXED[found.relaxed]),
-            ("Cell", found.cell.text),
-            *((f"V0 per {name}", f"{found.volume / n:.4f} Å³") for name, n in per),
-            *((f"E0 per {name}", f"{found.energy / n:.6f} eV") for name, n in per),
-            ("B0", f"{found.bulk_modulus:.3f} GPa"),
-            ("B0'", "not a parameter" if derivative is None else f"{derivative:.3f}"),
-            ("Residual", f"{1000 * found.residual:.2g} meV per cell"),
-        ]
-    )
-
-
-def _fixed(pressure: float) -> str:
-    """Three decimals, or a dash where there is no pressure."""
-    if np.isnan(pressure):
-        return "–"
-    return f"{pressure:.3f}".replace("-", "−")
-
-
-def _scan(found: EquationOfStateResult) -> Markup:
-    pressures = found.pressures
-    if not len(pressures):
-        pressures = np.full(len(found.volumes), np.nan)
+def _scan(found: EquationOfStateResult) -> Table:
+    pressures = found.pressures.tolist() or [math.nan] * len(found.volumes)
     rows = [
-        (f"{v:.4f}", f"{e:.6f}".replace("-", "−"), _fixed(float(p)))
-        for v, e, p in zip(found.volumes, found.energies, pressures, strict=True)
+        (
+            f"{volume:.4f}",
+            minus(f"{energy:.6f}"),
+            None if math.isnan(pressure) else minus(f"{pressure:.3f}"),
+        )
+        for volume, energy, pressure in zip(
+            found.volumes, found.energies, pressures, strict=True
+        )
     ]
     head = ("Volume / Å³", "Energy / eV", "Pressure / GPa")
-    return table(f"Per cell of {found.cell.text}", head, rows, sortable=False)
+    return Table(f"Per cell of {found.cell.text}", head, rows)

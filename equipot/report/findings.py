@@ -8,34 +8,33 @@ from scipy.stats import spearmanr
 
 from equipot.evaluation.results import Evaluation
 from equipot.report.domain import closeness, unseen_pairs
-from equipot.report.parts.markup import grouped, percent, shown
-from equipot.report.quantities import QUANTITIES, Quantity
+from equipot.report.parts.numbers import grouped, percent, shown
+from equipot.report.quantities import QUANTITIES, Quantity, labeled
 from equipot.units import MEV_PER_EV
 
-ENOUGH_FOR_OFFSET: Final = 5
+MIN_OFFSET_STRUCTURES: Final = 5
 """Structures that must share an error before it is called an offset."""
-FEW: Final = 30
-"""Fewer structures than this say little of others."""
+MIN_SAMPLES: Final = 30
+"""Structures or forces below which statistics are not reliable."""
 
 
 def verdict(evaluation: Evaluation) -> str:
-    """One or two sentences: errors beside the spread of what they are errors of."""
-    sentences = [
-        _sentence(quantity, evaluation.metrics[quantity.key]["overall"])
-        for quantity in QUANTITIES
-        if quantity.key in evaluation.metrics
-    ]
-    if not sentences:
+    """One or two sentences: errors beside the standard deviation of the labels."""
+    present = sorted(labeled(evaluation), key=lambda q: q.key != "forces")[:2]
+    if not present:
         return "The data have no labels: nothing can be said about errors."
-    by_forces_first = sorted(sentences, key=lambda s: not s.startswith("Forces"))
-    return " ".join(by_forces_first[:2])
+    metrics = evaluation.metrics
+    return " ".join(_sentence(q, metrics[q.key]["overall"]) for q in present)
 
 
 def committee_sentence(evaluation: Evaluation) -> str | None:
-    """How far the members of a committee are apart, and whether that tells of errors.
+    """Spread of a committee, and its rank correlation with the errors.
 
     Args:
-        evaluation: Result to judge; None is returned unless it is of a committee.
+        evaluation: Result to judge.
+
+    Returns:
+        A sentence; None unless the potential is a committee.
     """
     spread = evaluation.spread
     if spread is None or not len(spread.forces):
@@ -47,7 +46,7 @@ def committee_sentence(evaluation: Evaluation) -> str | None:
         f"members differ by {shown(MEV_PER_EV * spread.forces.mean())} meV/Å, at most "
         f"by {shown(MEV_PER_EV * spread.forces.max())} (standard deviation)"
     )
-    if known.sum() < FEW:
+    if known.sum() < MIN_SAMPLES:
         return f"{text}."
     rank = float(spearmanr(spread.forces[known], error[known]).statistic)
     return (
@@ -56,22 +55,14 @@ def committee_sentence(evaluation: Evaluation) -> str | None:
     )
 
 
-def absent_labels(evaluation: Evaluation) -> list[str]:
-    """Properties whose errors cannot be given, because nothing has such a label.
-
-    Stress is not missed where no structure has a volume.
-    """
-    return [q.key for q in defined(evaluation) if q.key not in evaluation.metrics]
-
-
 def defined(evaluation: Evaluation) -> list[Quantity]:
-    """Properties that the structures have, whether they are labelled or not."""
+    """Properties that the structures have, whether they are labeled or not."""
     periodic = bool(evaluation.pbc.all(axis=1).any())
     return [q for q in QUANTITIES if q.key != "stress" or periodic]
 
 
 def warnings(evaluation: Evaluation, header: Mapping[str, Any]) -> Iterator[str]:
-    """What a reader has to know before relying on the numbers.
+    """Reasons why the numbers may be uncertain or not transferable.
 
     Args:
         evaluation: Result to judge.
@@ -83,10 +74,11 @@ def warnings(evaluation: Evaluation, header: Mapping[str, Any]) -> Iterator[str]
     statistics = header.get("statistics", {})
     limits = statistics.get("minimum_distances", {})
     total = grouped(evaluation.num_structures)
-    if absent := absent_labels(evaluation):
+    absent = [q.key for q in defined(evaluation) if q.key not in evaluation.metrics]
+    if absent:
         yield (
-            f"No structure has a label for {' or '.join(absent)}: "
-            "these errors cannot be given."
+            f"No structure has a label for {' or '.join(absent)}: these errors cannot "
+            "be given."
         )
     yield from _constant_offset(evaluation)
     if limits:
@@ -100,30 +92,26 @@ def warnings(evaluation: Evaluation, header: Mapping[str, Any]) -> Iterator[str]
                 f"than anywhere in training ({where} of the shortest distance there): "
                 "the potential extrapolates."
             )
-        if pairs := unseen_pairs(evaluation.closest, limits):
-            yield f"Pairs that training never had within reach: {_some(pairs)}."
-    if evaluation.num_structures < FEW:
-        few = (
-            "one structure was"
-            if evaluation.num_structures == 1
-            else f"{total} structures were"
-        )
+        if new := unseen_pairs(evaluation.closest, limits):
+            yield f"Pairs of elements that are not neighbors in training: {_some(new)}."
+    if evaluation.num_structures < MIN_SAMPLES:
+        few = "one structure was" if total == "1" else f"{total} structures were"
         yield f"Only {few} evaluated: the errors themselves are uncertain."
     for warning in statistics.get("warnings", ()):
-        yield f"Of the training data: {warning}."
+        yield f"Training data: {warning}."
 
 
 def _constant_offset(evaluation: Evaluation) -> Iterator[str]:
     """An error that all energies share: labels with another zero."""
     error = evaluation.energy_per_atom.error
     error = error[np.isfinite(error)]
-    if len(error) < ENOUGH_FOR_OFFSET or abs(error.mean()) < 5 * error.std():
+    if len(error) < MIN_OFFSET_STRUCTURES or abs(error.mean()) < 5 * error.std():
         return
     offset, rest = (MEV_PER_EV * float(v) for v in (error.mean(), error.std()))
     yield (
-        f"All energies are off by about {shown(offset)} meV/atom (the rest is "
-        f"{shown(rest)} meV/atom RMSE): the labels seem to have another zero than "
-        "those of training, by another method or other free atoms."
+        f"All energies deviate by about {shown(offset)} meV/atom (remaining RMSE "
+        f"{shown(rest)} meV/atom): the labels seem to have another zero of energy than "
+        "in training, from another method or other isolated atoms."
     )
 
 
@@ -133,25 +121,21 @@ def _some(names: Sequence[str], most: int = 12) -> str:
 
 
 def _sentence(quantity: Quantity, errors: Mapping[str, Any]) -> str:
-    rmse = shown(quantity.error_scale * errors["rmse"])
-    spread = shown(quantity.error_scale * errors["std"])
-    unit = quantity.error_unit
-    start = f"{_subject(quantity)} off by {rmse} {unit} (RMSE)"
-    explained = errors["explained"]
+    unit, scale, explained = (
+        quantity.error_unit,
+        quantity.error_scale,
+        errors["explained"],
+    )
+    rmse, spread = (shown(scale * errors[key]) for key in ("rmse", "std"))
+    start = f"{quantity.singular} RMSE {rmse} {unit}"
     if explained is None:
         return f"{start}; the labels do not vary."
     if explained <= 0:
         return (
-            f"{start}, more than the {spread} {unit} that labels spread by: predicting "
-            "their mean would be better."
+            f"{start}, more than the standard deviation of the labels, {spread} "
+            f"{unit}: predicting their mean would be better."
         )
     return (
-        f"{start} where labels spread by {spread} {unit}: "
+        f"{start}; the labels have a standard deviation of {spread} {unit}: "
         f"{percent(explained)} of their variance is explained."
     )
-
-
-def _subject(quantity: Quantity) -> str:
-    return {"energy": "Energies are", "forces": "Forces are", "stress": "Stress is"}[
-        quantity.key
-    ]

@@ -1,22 +1,20 @@
-"""Phonons of a crystal as a page: bands, states, and heat."""
-
-from functools import partial
+"""Phonons of a crystal as a page: band structure and thermal properties."""
 
 import numpy as np
 
-from equipot.report.parts.figure import figure, grid
 from equipot.report.parts.made import UNKNOWN, Made
-from equipot.report.parts.markup import Markup, number, tag
-from equipot.report.parts.movie import notices
-from equipot.report.parts.page import page
-from equipot.report.parts.sections import section
-from equipot.report.parts.tables import facts, table
+from equipot.report.parts.page import Table, render
+from equipot.report.parts.svg import figure
 from equipot.report.workflow_plots import draw_bands, draw_thermal
 from equipot.units import MEV_PER_EV
 from equipot.workflows.phonons import UNSTABLE, Phonons
 
-SHOWN = (0.0, 100.0, 200.0, 300.0, 500.0, 1000.0)
-"""Temperatures in K of the table."""
+TABLE_TEMPERATURES = (0.0, 100.0, 200.0, 300.0, 500.0, 1000.0)
+"""In K."""
+EVALUATED = {
+    "derivatives": "Hessian-vector products",
+    "displacements": "displaced supercells",
+}
 
 
 def phonon_page(
@@ -31,38 +29,24 @@ def phonon_page(
         phonons: To show.
         title: What the crystal is.
         warnings: Sentences to show at the top.
-        made: What made it, for the footer, and what its committee says.
+        made: Its origin goes to the footer, the spread of its committee to the top.
     """
-    bands = figure(
-        "bands",
-        partial(draw_bands, phonons=phonons),
-        "Bands and states",
-        "Frequencies along lines between special points, imaginary ones below zero.",
-        (8.0, 3.6),
-    )
-    thermal = figure(
-        "thermal",
-        partial(draw_thermal, phonons=phonons),
-        "Heat capacity and entropy",
-        "Harmonic, at constant volume; the dashed line is Dulong and Petit's.",
-    )
-    return page(
-        f"{title} – phonons",
-        tag(
-            "header",
-            tag("p", "equipot phonons", class_="eyebrow"),
-            tag("h1", title),
-            tag("p", stability(phonons), class_="verdict"),
-            made.sentences(),
-            notices((*warnings, *doubts(phonons))),
-        ),
-        tag(
-            "main",
-            section("bands", "Bands", bands),
-            section("heat", "Thermal properties", grid([thermal]), _table(phonons)),
-            section("method", "Method", _method(phonons)),
-        ),
-        made.footer(),
+    constants = phonons.force_constants
+    return render(
+        "phonons",
+        command="phonons",
+        heading=title,
+        summary=stability(phonons),
+        warnings=(*warnings, *doubts(phonons)),
+        **made.header,
+        phonons=phonons,
+        constants=constants,
+        evaluated=EVALUATED[constants.method],
+        supercell="x".join(map(str, np.diag(constants.phonopy.supercell_matrix))),
+        translations=[_thz(frequency) for frequency in phonons.translations],
+        bands=figure("bands", draw_bands, (8.0, 3.6), phonons=phonons),
+        thermal=figure("thermal", draw_thermal, phonons=phonons),
+        table=_thermal_table(phonons),
     )
 
 
@@ -78,7 +62,7 @@ def stability(phonons: Phonons) -> str:
 
 
 def doubts(phonons: Phonons) -> tuple[str, ...]:
-    """What makes numbers mean less than they seem to, as sentences."""
+    """Reasons why the numbers may be wrong, as sentences."""
     found = []
     if not phonons.invariant:
         worst = phonons.translations[np.argmax(np.abs(phonons.translations))]
@@ -106,39 +90,16 @@ def _thz(frequency: float) -> str:
     return f"{abs(frequency):.2g}{'i' if frequency < 0 else ''} THz"
 
 
-def _table(phonons: Phonons) -> Markup:
-    rows = []
-    for temperature in SHOWN:
-        n = int(np.argmin(np.abs(phonons.temperatures - temperature)))
-        if abs(phonons.temperatures[n] - temperature) < 1e-6:
-            rows.append(
-                (
-                    f"{temperature:g}",
-                    number(float(phonons.free_energy[n])),
-                    number(MEV_PER_EV * float(phonons.entropy[n])),
-                    number(MEV_PER_EV * float(phonons.heat_capacity[n])),
-                )
-            )
+def _thermal_table(phonons: Phonons) -> Table:
+    distance = np.abs(phonons.temperatures - np.array(TABLE_TEMPERATURES)[:, None])
+    rows = [
+        (
+            f"{phonons.temperatures[n]:g}",
+            float(phonons.free_energy[n]),
+            MEV_PER_EV * float(phonons.entropy[n]),
+            MEV_PER_EV * float(phonons.heat_capacity[n]),
+        )
+        for n in distance.argmin(axis=1)[distance.min(axis=1) < 1e-6]
+    ]
     head = ("T / K", "Free energy / eV", "Entropy / meV/K", "Heat capacity / meV/K")
-    caption = f"Per primitive cell of {phonons.primitive.text}"
-    return table(caption, head, rows, sortable=False)
-
-
-def _method(phonons: Phonons) -> Markup:
-    constants = phonons.force_constants
-    how = {
-        "derivatives": "Hessian-vector products",
-        "displacements": "displaced supercells",
-    }
-    supercell = "x".join(str(n) for n in np.diag(constants.phonopy.supercell_matrix))
-    return facts(
-        [
-            ("Force constants", f"{constants.evaluations} {how[constants.method]}"),
-            ("Supercell", f"{supercell}, {len(constants.phonopy.supercell)} atoms"),
-            ("Primitive cell", f"{phonons.primitive.text}, {phonons.volume:.3f} Å³"),
-            ("Inradius", f"{constants.inradius:.2f} Å"),
-            ("Sum rule", f"{constants.sum_rule:.1e} eV/Å²"),
-            ("Translations", ", ".join(map(_thz, phonons.translations))),
-            ("Mesh", "x".join(map(str, phonons.mesh))),
-        ]
-    )
+    return Table(f"Per primitive cell of {phonons.primitive.text}", head, rows)

@@ -12,9 +12,9 @@ from equipot.storage.provenance import ModelIdentity, Origin, file_sha256, utc_n
 from equipot.system.environment import describe_environment
 
 CERTIFICATE = ("passed", "model_sha256", "failures", "structures")
-"""What a report needs of a certificate."""
+"""Keys of a certificate."""
 AROUND = ("equipot", "time", "processor", "gpu")
-"""What it needs of the environment."""
+"""Keys of its environment."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Provenance:
     environment: Mapping[str, str]
     """Date, versions, machine and arithmetic, as text by name."""
     notes: tuple[str, ...] = ()
-    """What the reader has to know of how the data were read."""
+    """Sentences on how the data were read."""
     members: Mapping[str, str] = field(default_factory=dict)
     """SHA-256 of the further members, by file, if the model is a committee."""
     certificate: Mapping[str, Any] | None = None
@@ -64,8 +64,8 @@ def collect(
         model: File of the model.
         header: Of the model.
         data: Files that are evaluated.
-        potential: As loaded: it knows device and arithmetic.
-        backend: Who computes its tensor products.
+        potential: As loaded.
+        backend: Tensor-product backend.
         notes: Passed on.
         members: Passed on.
 

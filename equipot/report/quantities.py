@@ -1,4 +1,4 @@
-"""How each property is shown: its name, its units, and its values as plain columns."""
+"""How each property is shown: name, units, and values as plain columns."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -18,8 +18,6 @@ class Quantity:
     """Name in metrics."""
     title: str
     """Name in headings."""
-    singular: str
-    """Name in front of another noun."""
     unit: str
     """Unit of labels."""
     scale: float
@@ -28,6 +26,11 @@ class Quantity:
     """Unit of errors."""
     error_scale: float
     """Factor from meV and Å, as in metrics, to `error_unit`."""
+
+    @property
+    def singular(self) -> str:
+        """Name in front of another noun."""
+        return self.title.removesuffix("s") if self.key == "forces" else self.title
 
     @property
     def error_per_label(self) -> float:
@@ -51,15 +54,12 @@ class Quantity:
 _GPA_PER_MEV_PER_A3: Final = GPA_PER_EV_PER_A3 / MEV_PER_EV
 
 QUANTITIES: Final = (
-    Quantity("energy", "Energy", "Energy", "eV/atom", 1.0, "meV/atom", 1.0),
-    Quantity("forces", "Forces", "Force", "eV/Å", 1.0, "meV/Å", 1.0),
-    Quantity(
-        "stress",
-        "Stress",
-        "Stress",
-        "GPa",
-        GPA_PER_EV_PER_A3,
-        "GPa",
-        _GPA_PER_MEV_PER_A3,
-    ),
+    Quantity("energy", "Energy", "eV/atom", 1.0, "meV/atom", 1.0),
+    Quantity("forces", "Forces", "eV/Å", 1.0, "meV/Å", 1.0),
+    Quantity("stress", "Stress", "GPa", GPA_PER_EV_PER_A3, "GPa", _GPA_PER_MEV_PER_A3),
 )
+
+
+def labeled(evaluation: Evaluation) -> list[Quantity]:
+    """Properties that at least one structure has a label for."""
+    return [q for q in QUANTITIES if q.key in evaluation.metrics]

@@ -1,4 +1,4 @@
-"""From a model and files to tables, a report, and predictions."""
+"""Evaluation of a model on files: printed errors, a report, JSON, predictions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,9 +26,9 @@ from equipot.evaluation.predictions import write_predictions
 from equipot.evaluation.results import Evaluation
 from equipot.models.committee import Committee
 from equipot.report import console
+from equipot.report.evaluation_page import write_report
 from equipot.report.findings import warnings
 from equipot.report.history import read_history
-from equipot.report.parts.html import write_report
 from equipot.report.provenance import Provenance, collect
 from equipot.storage.atomic_file import make_folder, write_json
 from equipot.storage.provenance import SECTION
@@ -69,7 +69,7 @@ def run_evaluation(
         wanted: Files to write.
         device: ``"auto"`` takes CUDA where there is one, else the CPU.
         dtype: ``"float32"`` or ``"float64"``; by default what it was trained in.
-        backend: Who computes the tensor products; by default as configured.
+        backend: Tensor-product backend; by default as configured.
         hessians: File (.npz) with the Hessians of the structures of a single file.
         units: Units of the labels in the files; those of the package by default.
 
@@ -97,12 +97,8 @@ def run_evaluation(
         potential.elements, ((s.source, s.atoms.numbers.tolist()) for s in structures)
     )
     screen, messages = Console(), Console(stderr=True)
-    examples = [
-        make_example(structure, potential.cutoff)
-        for structure in track(
-            structures, "neighbors", console=messages, transient=True
-        )
-    ]
+    tracked = track(structures, "neighbors", console=messages, transient=True)
+    examples = [make_example(structure, potential.cutoff) for structure in tracked]
     with Progress(console=messages, transient=True) as bar:
         task = bar.add_task("predicting", total=len(examples))
         evaluation = evaluate(
@@ -117,10 +113,7 @@ def run_evaluation(
         data,
         potential,
         backend=potential.backend,
-        notes=(
-            *_notes(len(everything) - len(structures)),
-            *_unit_notes(units or UnitsConfig()),
-        ),
+        notes=_notes(len(everything) - len(structures), units or UnitsConfig()),
         members={str(file): read_header(file)["sha256"] for file in files[1:]},
     )
     for item in console.summary(evaluation, header, about.notes):
@@ -165,35 +158,29 @@ def _record(evaluation: Evaluation, about: Provenance) -> dict[str, Any]:
     }
 
 
-def _unit_notes(units: UnitsConfig) -> tuple[str, ...]:
-    if not units.stated:
-        return ()
-    return (f"labels were converted on reading: {units.describe()} in the files.",)
-
-
 def _committee(evaluation: Evaluation, about: Provenance) -> dict[str, Any]:
-    """Further members, and how far all are apart."""
+    """Further members, and the spread of all."""
     spread = evaluation.spread
     if spread is None:
         return {}
-    return {
-        "further_members_sha256": dict(about.members),
-        "spread": {
-            "members": spread.members,
-            "energy_mean": float(spread.energy.mean()),
-            "energy_max": float(spread.energy.max()),
-            "forces_mean": float(spread.forces.mean()),
-            "forces_max": float(spread.forces.max()),
-        },
-    }
+    found: dict[str, Any] = {"members": spread.members}
+    for name, values in (("energy", spread.energy), ("forces", spread.forces)):
+        found[f"{name}_mean"] = float(values.mean())
+        found[f"{name}_max"] = float(values.max())
+    return {"further_members_sha256": dict(about.members), "spread": found}
 
 
-def _notes(isolated: int) -> tuple[str, ...]:
-    if isolated == 0:
-        return ()
-    rows = (
-        "row of an isolated atom was"
-        if isolated == 1
-        else "rows of isolated atoms were"
-    )
-    return (f"{isolated} {rows} left out: {ISOLATED} marks a reference, not a test.",)
+def _notes(isolated: int, units: UnitsConfig) -> tuple[str, ...]:
+    """Sentences on rows that were left out and on units that were converted."""
+    notes = []
+    if isolated:
+        rows = "row of an isolated atom was"
+        if isolated > 1:
+            rows = "rows of isolated atoms were"
+        text = f"{isolated} {rows} left out: {ISOLATED} marks a reference, not a test."
+        notes.append(text)
+    if units.stated:
+        notes.append(
+            f"labels were converted on reading: {units.describe()} in the files."
+        )
+    return tuple(notes)

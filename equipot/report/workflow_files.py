@@ -1,4 +1,4 @@
-"""What the commands on second derivatives leave in their folders."""
+"""Files of the commands on second derivatives."""
 
 import math
 from pathlib import Path
@@ -30,7 +30,7 @@ FRAMES = 20
 """Of one period of a mode."""
 
 POINTS = ("start", "saddle", "end")
-"""Of a reaction, in the order in which a committee is asked about them."""
+"""Of a reaction, in the order of the spreads of a committee."""
 
 AMPLITUDE = 0.4
 """Of a mode that moves, in Å over all atoms."""
@@ -52,20 +52,17 @@ def write_vibrations(
         thermochemistry: At one temperature; None where it is undefined.
         title: Of the page.
         warnings: To show in the page and to keep with the numbers.
-        made: What made it, and what its committee says.
+        made: Origin, and the spread of the committee.
     """
-    make_folder(folder)
     thermal = None if thermochemistry is None else thermochemistry.record()
     record = {
         **vibrations.record(),
         "thermochemistry": thermal,
         "warnings": list(warnings),
-        **made.record(),
     }
-    write_json(folder / "vibrations.json", record)
+    page = vibration_page(vibrations, thermochemistry, title, warnings, made)
+    _write(folder, "vibrations", record, page, made)
     write_frames(folder / "modes.xyz", made.stamped(mode_frames(vibrations)))
-    text = vibration_page(vibrations, thermochemistry, title, warnings, made)
-    write_atomically(folder / "report.html", text.encode())
 
 
 def write_reaction(
@@ -82,33 +79,28 @@ def write_reaction(
         reaction: With its path.
         title: Of the page.
         warnings: To show in the page and to keep with the numbers.
-        made: What made it, and what its committee says of start, saddle point and end.
+        made: Origin, and the spread of the committee at start, saddle point and end.
     """
-    make_folder(folder)
-    record = {**reaction.record(), "warnings": list(warnings), **made.record()}
+    record = {**reaction.record(), "warnings": list(warnings)}
     spreads = dict(zip(POINTS, made.committee, strict=False))
     if len(spreads) == len(POINTS):
-        start, saddle, end = (spreads[name] for name in POINTS)
         record["barrier_spreads_ev"] = [
-            difference_spread(minimum, saddle) for minimum in (start, end)
+            difference_spread(spreads[minimum], spreads["saddle"])
+            for minimum in ("start", "end")
         ]
-    write_json(folder / "reaction.json", record)
+    _write(
+        folder, "reaction", record, reaction_page(reaction, title, warnings, made), made
+    )
     path = reaction.path
-    frames = [
-        _with_energy(atoms, energy, length=float(length))
-        for atoms, energy, length in zip(
-            path.frames, path.energies.tolist(), path.lengths, strict=True
-        )
-    ]
+    steps = zip(path.frames, path.energies.tolist(), path.lengths, strict=True)
+    frames = [_with_energy(atoms, e, length=float(x)) for atoms, e, x in steps]
     write_frames(folder / "path.xyz", made.stamped(frames))
-    points = {"start": reaction.start, "saddle": reaction.saddle, "end": reaction.end}
+    points = zip(POINTS, (reaction.start, reaction.saddle, reaction.end), strict=True)
     shown = [
         with_spread(_with_energy(v.atoms, v.energy, point=name), spreads.get(name))
-        for name, v in points.items()
+        for name, v in points
     ]
     write_frames(folder / "points.xyz", made.stamped(shown))
-    text = reaction_page(reaction, title, warnings, made)
-    write_atomically(folder / "report.html", text.encode())
 
 
 def write_phonons(
@@ -125,16 +117,14 @@ def write_phonons(
         phonons: With force constants, which the second file holds for phonopy.
         title: Of the page.
         warnings: To show in the page.
-        made: What made it, and what its committee says.
+        made: Origin, and the spread of the committee.
     """
-    make_folder(folder)
-    write_json(folder / "phonons.json", {**phonons.record(), **made.record()})
+    page = phonon_page(phonons, title, warnings, made)
+    _write(folder, "phonons", phonons.record(), page, made)
     phonopy = phonons.force_constants.phonopy
-    described = str(phonopy.to_phonopy_yaml(settings={"force_constants": True}))
-    described = f"{made.comments()}{described}"
-    write_atomically(folder / "phonopy_params.yaml", described.encode())
-    text = phonon_page(phonons, title, warnings, made)
-    write_atomically(folder / "report.html", text.encode())
+    settings = {"force_constants": True}
+    text = f"{made.comments()}{phonopy.to_phonopy_yaml(settings=settings)}"
+    write_atomically(folder / "phonopy_params.yaml", text.encode())
 
 
 def write_equation_of_state(
@@ -151,17 +141,13 @@ def write_equation_of_state(
         found: Scan and fit.
         title: Of the page.
         warnings: To show in the page.
-        made: What made it, and what its committee says of the lowest structure.
+        made: Origin, and the spread of the committee at the lowest structure.
     """
-    make_folder(folder)
-    write_json(folder / "eos.json", {**found.record(), **made.record()})
-    frames = [
-        _with_energy(frame, energy)
-        for frame, energy in zip(found.frames, found.energies.tolist(), strict=True)
-    ]
+    page = eos_page(found, title, warnings, made)
+    _write(folder, "eos", found.record(), page, made)
+    scan = zip(found.frames, found.energies.tolist(), strict=True)
+    frames = [_with_energy(frame, energy) for frame, energy in scan]
     write_frames(folder / "scan.xyz", made.stamped(frames))
-    text = eos_page(found, title, warnings, made)
-    write_atomically(folder / "report.html", text.encode())
 
 
 def write_relaxation(file: Path, relaxation: Relaxation, made: Made = UNKNOWN) -> None:
@@ -172,7 +158,7 @@ def write_relaxation(file: Path, relaxation: Relaxation, made: Made = UNKNOWN) -
         relaxation: Its structure keeps what the start carried: masses, tags, magnetic
             moments, fixed atoms, and all of ``info`` that extended XYZ can hold; ASE
             warns of the rest.
-        made: What made it, and what its committee says of the relaxed structure.
+        made: Origin, and the spread of the committee at the relaxed structure.
     """
     make_folder(file.parent)
     frame = _with_energy(relaxation.atoms, relaxation.energy)
@@ -238,10 +224,9 @@ def _in_standard_axes(
 def mode_frames(vibrations: Vibrations) -> list[Atoms]:
     """One period of each mode after the other, as structures."""
     phases = np.sin(2 * np.pi * np.arange(FRAMES) / FRAMES)
+    modes = zip(vibrations.modes, vibrations.frequencies, strict=True)
     frames = []
-    for n, (mode, nu) in enumerate(
-        zip(vibrations.modes, vibrations.frequencies, strict=True), start=1
-    ):
+    for n, (mode, nu) in enumerate(modes, start=1):
         for phase in phases:
             frame = vibrations.atoms.copy()
             frame.set_constraint()
@@ -249,6 +234,15 @@ def mode_frames(vibrations: Vibrations) -> list[Atoms]:
             frame.info = {"mode": n, "frequency_per_cm": float(nu)}
             frames.append(frame)
     return frames
+
+
+def _write(
+    folder: Path, name: str, record: dict[str, Any], page: str, made: Made
+) -> None:
+    """Write the JSON file and the page; the folder is made if it is not there."""
+    make_folder(folder)
+    write_json(folder / f"{name}.json", {**record, **made.record()})
+    write_atomically(folder / "report.html", page.encode())
 
 
 def _with_energy(atoms: Atoms, energy: float, **info: Any) -> Atoms:

@@ -22,9 +22,8 @@ def draw_frequencies(figure: Figure, frequencies: Float[np.ndarray, " modes"]) -
     axes.vlines(real, 0, 1, color=SERIES[0], lw=1.2)
     axes.vlines(imaginary, 0, 1, color=SERIES[1], lw=1.2)
     axes.axvline(0, color=RULE, lw=0.8)
-    axes.set_yticks([])
-    axes.set_ylim(0, 1.1)
     axes.grid(visible=False)
+    axes.set(yticks=[], ylim=(0, 1.1))
     axes.set_xlabel("frequency / cm$^{-1}$, imaginary below zero")
 
 
@@ -42,13 +41,9 @@ def draw_energy_profile(
     axes = figure.add_subplot()
     energies = path.energies - zero
     top = path.lengths[path.saddle]
-    for level, places in (
-        (0.0, (path.lengths[0], top)),
-        (end - zero, (top, path.lengths[-1])),
-    ):
-        axes.plot(places, (level, level), "--", color=INK, lw=0.8)
-    axes.plot(path.lengths, energies, "-", color=SERIES[0])
-    axes.plot(path.lengths, energies, ".", color=SERIES[0], ms=3)
+    axes.hlines(0.0, path.lengths[0], top, color=INK, lw=0.8, ls="--")
+    axes.hlines(end - zero, top, path.lengths[-1], color=INK, lw=0.8, ls="--")
+    axes.plot(path.lengths, energies, ".-", color=SERIES[0], ms=3)
     axes.plot(top, energies[path.saddle], "o", color=SERIES[1], ms=5)
     axes.annotate(
         f"{energies[path.saddle]:.3f} eV",
@@ -58,8 +53,7 @@ def draw_energy_profile(
         color=INK,
         va="center",
     )
-    axes.set_xlabel("along the path / Å amu$^{1/2}$")
-    axes.set_ylabel("energy / eV")
+    axes.set(xlabel="along the path / Å amu$^{1/2}$", ylabel="energy / eV")
 
 
 def draw_bands(figure: Figure, phonons: Phonons) -> None:
@@ -70,20 +64,16 @@ def draw_bands(figure: Figure, phonons: Phonons) -> None:
         left.plot(distances, frequencies, color=SERIES[0], lw=1.0)
     ticks, names = _ticks(bands)
     left.set_xticks(ticks, names)
-    left.set_xlim(ticks[0], ticks[-1])
     left.axhline(0, color=INK, lw=0.6)
-    left.grid(axis="y", visible=False)
-    left.set_ylabel("frequency / THz")
     highest = max(float(f.max()) for f in bands.frequencies)
+    left.set(xlim=(ticks[0], ticks[-1]), ylabel="frequency / THz")
     left.set_ylim(min(1.1 * phonons.lowest, 0.0), 1.05 * highest)
-    right.plot(phonons.dos, phonons.dos_frequencies, color=SERIES[0], lw=1.0)
-    right.fill_betweenx(
-        phonons.dos_frequencies, phonons.dos, color=SERIES[0], alpha=0.25
-    )
-    right.set_xlim(left=0)
-    right.set_xticks([])
-    right.set_xlabel("states")
-    right.grid(axis="y", visible=False)
+    frequencies, states = phonons.dos_frequencies, phonons.dos
+    right.plot(states, frequencies, color=SERIES[0], lw=1.0)
+    right.fill_betweenx(frequencies, states, color=SERIES[0], alpha=0.25)
+    right.set(xlim=(0, None), xticks=[], xlabel="density of states")
+    for axes in (left, right):
+        axes.grid(axis="y", visible=False)
 
 
 def draw_thermal(figure: Figure, phonons: Phonons) -> None:
@@ -95,24 +85,20 @@ def draw_thermal(figure: Figure, phonons: Phonons) -> None:
     axes.plot(phonons.temperatures, heat, color=SERIES[0], label="heat capacity")
     axes.plot(phonons.temperatures, entropy, color=SERIES[1], label="entropy")
     axes.axhline(3, color=INK, lw=0.6, ls="--")
-    axes.set_ylim(bottom=0)
-    axes.set_xlabel("temperature / K")
-    axes.set_ylabel("per atom / $k_B$")
+    axes.set(ylim=(0, None), xlabel="temperature / K", ylabel="per atom / $k_B$")
     axes.legend()
 
 
 def draw_energy_volume(figure: Figure, found: EquationOfStateResult) -> None:
     """Energies of a scan and of the fit, in meV from its minimum."""
     axes = figure.add_subplot()
-    axes.plot(
-        found.curve_volumes, MEV_PER_EV * (found.curve - found.energy), color=SERIES[0]
+    fit, computed = (
+        MEV_PER_EV * (e - found.energy) for e in (found.curve, found.energies)
     )
-    axes.plot(
-        found.volumes, MEV_PER_EV * (found.energies - found.energy), ".", color=INK
-    )
+    axes.plot(found.curve_volumes, fit, color=SERIES[0])
+    axes.plot(found.volumes, computed, ".", color=INK)
     axes.axvline(found.volume, color=RULE, lw=0.8)
-    axes.set_xlabel("volume / Å$^3$ per cell")
-    axes.set_ylabel("energy / meV per cell")
+    axes.set(xlabel="volume / Å$^3$ per cell", ylabel="energy / meV per cell")
 
 
 def draw_pressure_volume(figure: Figure, found: EquationOfStateResult) -> None:
@@ -122,8 +108,7 @@ def draw_pressure_volume(figure: Figure, found: EquationOfStateResult) -> None:
     if len(found.pressures):
         axes.plot(found.volumes, found.pressures, ".", color=INK)
     axes.axhline(0, color=RULE, lw=0.8)
-    axes.set_xlabel("volume / Å$^3$ per cell")
-    axes.set_ylabel("pressure / GPa")
+    axes.set(xlabel="volume / Å$^3$ per cell", ylabel="pressure / GPa")
 
 
 def _ticks(bands: Bands) -> tuple[list[float], list[str]]:

@@ -1,4 +1,4 @@
-"""Section of the report on the structures that the potential gets most wrong."""
+"""The structures with the largest errors."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,12 +6,13 @@ import numpy as np
 from ase.data import chemical_symbols
 from ase.formula import Formula
 from jaxtyping import Float
+from markupsafe import Markup
 
 from equipot.evaluation.results import Evaluation
 from equipot.report.domain import closeness
-from equipot.report.parts.markup import Markup, join, number, shown, tag
+from equipot.report.parts.numbers import shown
+from equipot.report.parts.page import Cell, Table, cell, flagged
 from equipot.report.parts.picture import picture
-from equipot.report.parts.tables import table
 from equipot.units import MEV_PER_EV
 
 
@@ -36,16 +37,13 @@ def worst_structures(evaluation: Evaluation, most: int = 8) -> list[int]:
 
 def worst_table(
     evaluation: Evaluation, chosen: Sequence[int], limits: Mapping[str, float]
-) -> Markup:
+) -> Table:
     """Pictures and errors of structures.
 
     Args:
         evaluation: Result that holds them.
         chosen: Structures to show.
         limits: Shortest distances of the training set by pair of elements.
-
-    Returns:
-        The table.
     """
     ratio = closeness(evaluation.closest, limits)
     head = (
@@ -57,16 +55,16 @@ def worst_table(
         "Shortest distance / training",
     )
     rows = [_row(evaluation, n, float(ratio[n])) for n in chosen]
-    return table("Structures with the largest errors", head, rows, text_columns=2)
+    title = "Structures with the largest errors"
+    return Table(title, head, rows, text_columns=2, sortable=True)
 
 
-def _row(evaluation: Evaluation, n: int, ratio: float) -> tuple[str, ...]:
+def _row(evaluation: Evaluation, n: int, ratio: float) -> tuple[Cell, ...]:
     atoms = evaluation.atoms_of(n)
     numbers = evaluation.atomic_numbers[atoms]
     formula = _formula(numbers.tolist())
     error = MEV_PER_EV * np.linalg.norm(evaluation.forces.error[atoms], axis=1)
-    labelled = bool(np.isfinite(error).any())
-    marked = int(np.nanargmax(error)) if labelled else None
+    marked = int(np.nanargmax(error)) if np.isfinite(error).any() else None
     drawing = picture(
         f"structure-{n}",
         numbers,
@@ -76,37 +74,34 @@ def _row(evaluation: Evaluation, n: int, ratio: float) -> tuple[str, ...]:
         marked=marked,
         caption=f"Picture of {formula}",
     )
-    where = "" if marked is None else f"{chemical_symbols[numbers[marked]]} {marked}"
-    name = join(
-        tag("span", evaluation.short_source[n], class_="source"),
-        tag("span", formula, class_="formula"),
-        tag("span", evaluation.config_type[n], class_="config-type"),
-    )
-    energy = MEV_PER_EV * float(evaluation.energy_per_atom.error[n])
-    largest = join(
-        number(float(np.nanmax(error)) if labelled else None),
-        tag("span", f"on {where}", class_="where") if where else "",
-    )
+    lines = (evaluation.short_source[n], formula, evaluation.config_type[n])
+    largest = cell(None)
+    if marked is not None:
+        place = f"on {chemical_symbols[numbers[marked]]} {marked}"
+        largest = cell(float(error[marked])) + _LINE.format("where", place)
     return (
-        name,
-        Markup(drawing),
-        number(energy),
-        number(_force_rmse(evaluation.forces.error[atoms])),
+        Markup("").join(map(_LINE.format, ("source", "formula", "config-type"), lines)),
+        drawing,
+        MEV_PER_EV * float(evaluation.energy_per_atom.error[n]),
+        _force_rmse(evaluation.forces.error[atoms]),
         largest,
-        tag("span", number(ratio), class_="warn" if ratio < 1 else None),
+        flagged(ratio) if ratio < 1 else ratio,
     )
+
+
+_LINE = Markup('<span class="{}">{}</span>')
 
 
 def worst_summary(evaluation: Evaluation, chosen: Sequence[int]) -> str:
-    """One line per structure is too much for a console: the worst in a sentence."""
+    """The worst structure in a sentence, for a terminal."""
     if not chosen:
         return "no labels"
     error = MEV_PER_EV * evaluation.largest_force_error[chosen[0]]
     where = evaluation.short_source[chosen[0]]
     if np.isfinite(error):
-        return f"{where}: a force is off by {shown(error)} meV/Å"
+        return f"{where}: largest force error {shown(error)} meV/Å"
     energy = MEV_PER_EV * evaluation.energy_per_atom.error[chosen[0]]
-    return f"{where}: its energy is off by {shown(energy)} meV/atom"
+    return f"{where}: energy error {shown(energy)} meV/atom"
 
 
 def _force_rmse(error: Float[np.ndarray, "atoms 3"]) -> float | None:

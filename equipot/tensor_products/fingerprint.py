@@ -39,6 +39,7 @@ MODEL_CODE = (
     "models",
     "neighbors",
     "nn",
+    "node_products",
     "verify",
 )
 """Those that compute potentials and compare them."""

@@ -18,6 +18,7 @@ from equipot.tensor_products.agreement import (
     rounding_tolerance,
 )
 from equipot.tensor_products.base import TensorProduct
+from equipot.tensor_products.random_operands import random_operands
 from equipot.tensor_products.spec import TensorProductSpec
 
 Products = Mapping[TensorProductSpec, TensorProduct[Any]]
@@ -118,24 +119,18 @@ class Inputs:
 def random_inputs(problem: Problem, seed: int = 0) -> dict[TensorProductSpec, Inputs]:
     """Operands of every product in float64; each node receives about as many edges."""
     generator = torch.Generator().manual_seed(seed)
-
-    def randn(*shape: int) -> Tensor:
-        values = torch.randn(*shape, generator=generator, dtype=torch.float64)
-        return values.to(problem.device)
-
     edges, nodes = problem.num_edges, problem.num_nodes
     receivers = torch.arange(edges) * nodes // max(edges, 1)
     senders = torch.randint(nodes, (edges,), generator=generator)
-    edge_index = torch.stack([senders, receivers]).to(problem.device)
-    return {
-        spec: Inputs(
-            randn(nodes, num_components(spec.lmax_in), problem.channels),
-            randn(edges, 3),
-            randn(edges, spec.num_weights, problem.channels),
-            Connectivity(edge_index, nodes),
-        )
-        for spec in dict.fromkeys(problem.specs)
-    }
+    connectivity = Connectivity(torch.stack([senders, receivers]), nodes)
+    on_device = Connectivity(connectivity.edge_index.to(problem.device), nodes)
+    inputs = {}
+    for spec in dict.fromkeys(problem.specs):
+        x, weights = random_operands(spec, connectivity, problem.channels, generator)
+        vectors = torch.randn(edges, 3, generator=generator, dtype=torch.float64)
+        x, vectors, weights = (t.to(problem.device) for t in (x, vectors, weights))
+        inputs[spec] = Inputs(x, vectors, weights, on_device)
+    return inputs
 
 
 def disagreements(

@@ -1,1 +1,1 @@
-"""Mutated inputs for every reader of the package; see `scripts/fuzz_inputs.py`."""
+"""Damaged inputs for every reader of the package; see `scripts/fuzz.py`."""

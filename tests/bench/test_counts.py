@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from equipot.bench.exactness import random_operands
-from equipot.bench.executed import matrix_operations
-from equipot.bench.graphs import exactly
-from equipot.bench.memory import peak_memory
+from equipot.bench.graphs import first_edges
+from equipot.bench.measured_flops import matrix_flops
+from equipot.bench.memory_traffic import moved_bytes
 from equipot.bench.operations import operations, so2_operations
+from equipot.bench.peak_memory import peak_memory
 from equipot.bench.steps import bind
-from equipot.bench.traffic import moved_bytes
 from equipot.tensor_products import BACKENDS, ClebschGordan, TensorProductSpec
+from equipot.tensor_products.random_operands import random_operands
 from equipot.tensor_products.spherical_grid import SphericalGrid
 
 MIB = 2**20
@@ -57,13 +57,13 @@ def test_operations_of_an_unknown_backend_are_unknown():
 def test_products_of_matrices_are_those_that_pytorch_counts(lmax):
     """It counts matrices only: not the weights, but the harmonics to matrices."""
     spec = TensorProductSpec(lmax, lmax, lmax)
-    edges, channels = exactly(50), 8
-    x, weights = random_operands(spec, edges.connectivity, channels)
+    edges, channels = first_edges(50), 8
+    x, weights = random_operands(spec, edges.connectivity, channels, torch.Generator())
     product = ClebschGordan(spec)
     state = product.prepare(edges.directions, edges.connectivity)
     weigh = 2 * sum(2 * path.l_out + 1 for path in spec.paths)
 
-    counted = matrix_operations(lambda: product(x, state, weights))
+    counted = matrix_flops(lambda: product(x, state, weights))
 
     # zeros between degrees are multiplied as well: a row of T has all components of x
     dense = 2 * (lmax + 1) ** 2 * sum(2 * p.l_out + 1 for p in spec.paths)
@@ -75,8 +75,8 @@ def test_products_of_matrices_are_those_that_pytorch_counts(lmax):
 @pytest.mark.parametrize("lmax", [1, 3])
 def test_transforms_of_the_grid_are_those_that_pytorch_counts(lmax, symmetry):
     spec = TensorProductSpec(lmax, lmax, lmax, "per_degree", symmetry)
-    edges, channels, pairs = exactly(50), 8, 1 if symmetry == "O(3)" else 2
-    x, weights = random_operands(spec, edges.connectivity, channels)
+    edges, channels, pairs = first_edges(50), 8, 1 if symmetry == "O(3)" else 2
+    x, weights = random_operands(spec, edges.connectivity, channels, torch.Generator())
     product = SphericalGrid(spec)
     state = product.prepare(edges.directions, edges.connectivity)
     sph = (lmax + 1) ** 2
@@ -84,7 +84,7 @@ def test_transforms_of_the_grid_are_those_that_pytorch_counts(lmax, symmetry):
     # repeats weights by matrices of zeros and ones, which is no work of the algorithm
     repeats = pairs * 2 * 2 * sph * (lmax + 1)
 
-    counted = matrix_operations(lambda: product(x, state, weights))
+    counted = matrix_flops(lambda: product(x, state, weights))
 
     matrices = counted / (50 * channels) - repeats
     assert operations("spherical_grid", spec).count == (
@@ -151,8 +151,8 @@ def test_memory_of_a_convolution_grows_with_its_edges(name):
     spec = TensorProductSpec(1, 1, 1)
     peaks = []
     for count in (100, 200):
-        edges = exactly(count)
-        x, weights = random_operands(spec, edges.connectivity, 8)
+        edges = first_edges(count)
+        x, weights = random_operands(spec, edges.connectivity, 8, torch.Generator())
         convolution = bind(BACKENDS[name](spec), edges.connectivity)
         call = lambda c=convolution, d=edges.directions, x=x, w=weights: c(x, d, w)  # noqa: E731
         peaks.append(peak_memory(call))

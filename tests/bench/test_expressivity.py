@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from sympy.physics.wigner import wigner_6j
 from torch.testing import assert_close
 
 from equipot.bench.couplings import (
@@ -13,12 +12,10 @@ from equipot.bench.couplings import (
     random_parameters,
     triples,
 )
-from equipot.bench.expressivity import examine, expressivity
-from equipot.bench.matrix_product import matrix_expressivity, matrix_factor
+from equipot.bench.expressivity import expressivity
 from equipot.tensor_products import (
     BACKENDS,
     ClebschGordan,
-    Path,
     TensorProduct,
     TensorProductSpec,
     unavailable,
@@ -150,40 +147,6 @@ def test_what_is_no_coupling_is_left_over():
     _, residual = path_coefficients(Skewed(spec), parameters)
 
     assert residual > 1e-3
-
-
-def test_expressivity_counts_dimensions_and_not_parameters():
-    """Two weights that only occur as a product are one dimension."""
-    allowed = (Path(0, 0, 0), Path(0, 1, 1), Path(1, 0, 1))
-    generator = torch.Generator().manual_seed(0)
-    parameters = Parameters(
-        *(torch.randn(2, 4, generator=generator, dtype=torch.float64) for _ in range(3))
-    )
-
-    def coefficients(p):
-        first = p.before[0] * p.weights[0]
-        return torch.stack([first, 2 * first, 0 * first])
-
-    found = examine(coefficients, parameters, allowed)
-
-    assert found.ranks == (1, 1, 1, 1)
-    assert found.interacting == allowed[:2]
-    assert found.impossible == allowed[2:]
-
-
-@pytest.mark.parametrize("lmax", range(1, 5))
-def test_matrix_product_interacts_everywhere_with_few_free_couplings(lmax):
-    found = matrix_expressivity(lmax)
-
-    assert found.single == 3 * lmax + 1
-    assert found.mixed == len(found.interacting) == ALL[lmax - 1]
-
-
-@pytest.mark.parametrize("path", [(0, 0, 0), (1, 1, 1), (2, 1, 2), (2, 2, 4)])
-def test_matrix_factor_is_the_6j_symbol(path):
-    expected = abs(float(wigner_6j(*path, 2, 2, 2)))
-
-    assert_close(abs(matrix_factor(Path(*path), 2)), expected, rtol=0, atol=1e-12)
 
 
 def test_gaunt_coefficients_are_gaunt_factors():

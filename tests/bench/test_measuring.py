@@ -9,16 +9,16 @@ import torch
 from torch.testing import assert_close
 
 from equipot.bench import timing
-from equipot.bench.exactness import relative_error
-from equipot.bench.graphs import ATOMS, crystal, exactly, molecules
-from equipot.bench.growth import exponent
+from equipot.bench.graphs import ATOMS, first_edges, molecules
+from equipot.bench.measure import relative_error
+from equipot.bench.scaling import exponent
 from equipot.bench.steps import STEPS, Operands, bind, double_backward
-from equipot.bench.timing import summarize, take_turns
+from equipot.bench.timing import interleaved_times, summarize
 from equipot.graph.connectivity import Connectivity
 from equipot.tensor_products import ClebschGordan, TensorProductSpec
 
 
-def test_calls_take_turns():
+def test_calls_interleaved_times():
     order = []
 
     def call(name):
@@ -26,7 +26,7 @@ def test_calls_take_turns():
         time.sleep(0.002)
 
     # each sample is a run of one name
-    samples = take_turns({name: partial(call, name) for name in "ab"}, rounds=3)
+    samples = interleaved_times({name: partial(call, name) for name in "ab"}, rounds=3)
 
     runs = [name for n, name in enumerate(order) if n == 0 or order[n - 1] != name]
     assert runs == ["a", "b"] * 4  # once to warm up
@@ -36,14 +36,14 @@ def test_calls_take_turns():
 def test_time_limits_the_rounds_but_not_below_three():
     call = partial(time.sleep, 0.002)
 
-    samples = take_turns({"a": call}, rounds=1000, seconds=0.0)
+    samples = interleaved_times({"a": call}, rounds=1000, seconds=0.0)
 
     assert len(samples["a"]) == 3
 
 
 def test_the_first_call_of_a_turn_is_not_timed(monkeypatch):
     clock = [0.0]
-    monkeypatch.setattr(timing.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(timing, "synchronized_clock", lambda: clock[0])
     previous = []
 
     def call(name, warm):
@@ -51,7 +51,7 @@ def test_the_first_call_of_a_turn_is_not_timed(monkeypatch):
         previous[:] = [name]
 
     calls = {"a": partial(call, "a", 1e-3), "b": partial(call, "b", 1e-4)}
-    samples = take_turns(calls, rounds=4)
+    samples = interleaved_times(calls, rounds=4)
 
     assert samples["a"] == pytest.approx([1e-3] * 4)
     assert samples["b"] == pytest.approx([1e-4] * 4)
@@ -59,21 +59,21 @@ def test_the_first_call_of_a_turn_is_not_timed(monkeypatch):
 
 def test_a_long_call_is_made_once_a_turn(monkeypatch):
     clock, made = [0.0], []
-    monkeypatch.setattr(timing.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(timing, "synchronized_clock", lambda: clock[0])
 
     def call():
-        clock[0] += 2 * timing.LONG
+        clock[0] += 2 * timing.LONG_CALL_SECONDS
         made.append(None)
 
-    samples = take_turns({"a": call}, rounds=5)
+    samples = interleaved_times({"a": call}, rounds=5)
 
     assert len(made) == 1 + 5
-    assert samples["a"] == pytest.approx([2 * timing.LONG] * 5)
+    assert samples["a"] == pytest.approx([2 * timing.LONG_CALL_SECONDS] * 5)
 
 
 def test_too_few_rounds_are_refused():
     with pytest.raises(ValueError, match="at least 3 rounds, got 2"):
-        take_turns({}, rounds=2)
+        interleaved_times({}, rounds=2)
 
 
 def test_median_and_quartiles():
@@ -93,29 +93,9 @@ def test_molecules_are_apart_and_their_edges_are_directed_both_ways():
     assert edges.connectivity.sorted_by_receiver
 
 
-def test_crystal_has_42_neighbors_within_five_angstrom():
-    edges = crystal((2, 2, 3))
-
-    counts = edges.connectivity.receivers.bincount()
-    assert len(counts) == 48
-    assert 42 <= counts.float().mean() < 43.5
-    lengths = edges.directions.norm(dim=1)
-    assert_close(lengths, torch.ones_like(lengths), rtol=0, atol=1e-12)
-
-
-def test_neighbors_in_a_crystal_are_on_all_sides():
-    edges = crystal((2, 2, 3))
-
-    total = torch.zeros(48, 3, dtype=torch.float64)
-    total.index_add_(0, edges.connectivity.receivers, edges.directions)
-
-    # a perfect crystal gives 0; a shell of 12 beyond the cutoff comes in here and there
-    assert (total / 42).norm(dim=1).max() < 0.1
-
-
 @pytest.mark.parametrize("count", [1, 64, 1000])
 def test_any_number_of_edges_can_be_had(count):
-    edges = exactly(count)
+    edges = first_edges(count)
 
     assert edges.directions.shape == (count, 3)
     assert edges.connectivity.num_edges == count

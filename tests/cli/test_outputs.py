@@ -17,7 +17,6 @@ FOLDERS = (
     "saddle",
     "phonons",
     "eos",
-    "bench tensor-products",
 )
 """Commands with --output for a folder."""
 FILES = (
@@ -28,6 +27,7 @@ FILES = (
     ("verify", "--report"),
     ("relax", "--output"),
     ("elastic", "--json"),
+    ("bench tensor-products", "--json"),
     ("data check", "--json"),
     ("data convert", "--output"),
 )

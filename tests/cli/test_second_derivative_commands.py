@@ -140,7 +140,7 @@ def test_masses_of_the_file_reach_frequencies_numbers_and_page(model, water, tmp
     assert ((ratios > 0.69) & (ratios < 0.8)).all()
     assert after["zero_point_energy_ev"] < 0.8 * before["zero_point_energy_ev"]
     assert "H of 2.014 amu: 1, 2" in page
-    assert "Masses are the mean ones of the elements" in page_before
+    assert "Masses are the standard atomic weights" in page_before
     frames = read(tmp_path / "vibrations" / "modes.xyz", ":1")
     np.testing.assert_allclose(frames[0].get_masses(), [15.999, 2.014, 2.014])
 

@@ -14,7 +14,7 @@ from equipot.config.model import NequIPConfig
 from equipot.models import build_potential
 from equipot.models.committee import Committee
 from equipot.report import verification
-from equipot.report.verification import run_committee_verification
+from equipot.report.verification import run_verification
 from tests.potentials import statistics_of
 
 CONFIG = NequIPConfig(
@@ -46,7 +46,7 @@ def committee(tmp_path, ethanol):
 def test_members_and_mean_are_verified(committee, tmp_path):
     record, page = tmp_path / "verification.json", tmp_path / "page.html"
 
-    passed = run_committee_verification(
+    passed = run_verification(
         model_files(committee),
         backend="so2",
         json_file=record,
@@ -71,7 +71,7 @@ def test_the_exit_status_of_a_committee_is_that_of_its_worst(committee, monkeypa
         asked.append((models, options["level"]))
         return False
 
-    monkeypatch.setattr(verification, "run_committee_verification", verify)
+    monkeypatch.setattr(verification, "run_verification", verify)
 
     result = CliRunner().invoke(app, ["verify", str(committee), "--thorough"])
 

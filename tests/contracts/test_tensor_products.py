@@ -9,7 +9,6 @@ from torch.testing import assert_close
 
 from equipot.graph.connectivity import Connectivity
 from equipot.so3 import (
-    num_components,
     random_rotation,
     representation_matrix,
     spherical_harmonics,
@@ -24,6 +23,7 @@ from equipot.tensor_products import (
     unavailable,
 )
 from equipot.tensor_products.fused import Fused, unsupported_in_frames
+from equipot.tensor_products.random_operands import random_operands
 from equipot.tensor_products.spec import gaunt_factor
 from tests.nasty_edges import NASTY_EDGES
 
@@ -99,15 +99,12 @@ def random_inputs(spec, *, channels=CHANNELS, edges=20, seed=0):
     """Features, directions (nasty ones first), weights, edges; node 4 is isolated."""
     generator = torch.Generator().manual_seed(seed)
 
-    def randn(*shape):
-        return torch.randn(*shape, generator=generator, dtype=torch.float64)
-
-    x = randn(NODES, num_components(spec.lmax_in), channels)
-    vectors = torch.cat([NASTY_EDGES, randn(max(edges - len(NASTY_EDGES), 0), 3)])
+    vectors = torch.cat([NASTY_EDGES, torch.randn(edges, 3, generator=generator)])
     directions = torch.nn.functional.normalize(vectors[:edges])
-    weights = randn(edges, spec.num_weights, channels)
     edge_index = torch.randint(0, NODES - 1, (2, edges), generator=generator)
     edge_index = edge_index[:, edge_index[1].argsort()]
+    connectivity = Connectivity(edge_index, NODES)
+    x, weights = random_operands(spec, connectivity, channels, generator)
     return x, directions, weights, edge_index
 
 

@@ -1,136 +1,106 @@
-"""Mutated inputs of each kind are read, or refused with a clear error."""
+"""Damaged inputs are read or refused clearly; the fuzzer notices what is neither."""
 
-import warnings
+import pickle
+import subprocess
+from collections import Counter
 
 import pytest
-from fuzzing.cases import Case
-from fuzzing.corpus import KINDS, Corpus
-from fuzzing.sandbox import FAILED, READ, judge
-from fuzzing.targets import REFUSED, TARGETS, read_input
-from hypothesis import HealthCheck, given, settings
-from hypothesis.strategies import integers
+from fuzz import make_test
+from fuzzing.archives import hessian_seeds
+from fuzzing.configurations import config_seeds
+from fuzzing.model_files import model_seeds
+from fuzzing.readers import READERS, FuzzFault, check_input
+from fuzzing.strategies import TARGETS
+from fuzzing.structures import structure_seeds
+from hypothesis import HealthCheck, Phase, settings
 
-EXAMPLES = {"structures": 80, "hessians": 50, "configs": 15, "models": 50}
+import equipot.data.reading.geometry
 
-
-@pytest.fixture(scope="module")
-def corpus():
-    return Corpus(seed=1)
-
-
-def read(case, folder):
-    path = folder / case.name
-    path.write_bytes(case.data)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return read_input(case.kind, path)
+SEEDS = {
+    "structures": lambda: structure_seeds().values(),
+    "hessians": lambda: [("hessians.npz", data) for data in hessian_seeds()],
+    "configurations": config_seeds,
+    "models": lambda: model_seeds().values(),
+}
+EXAMPLES = {"structures": 80, "hessians": 50, "configurations": 30, "models": 50}
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_mutated_inputs_are_read_or_refused(kind, corpus, tmp_path):
-    seen = set()
-
-    @settings(
-        max_examples=EXAMPLES[kind],
+def fuzz(target, folder, examples):
+    outcomes = Counter()
+    settings(
+        max_examples=examples,
         derandomize=True,
         database=None,
         deadline=None,
+        phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
-    )
-    @given(integers(0, 10**9))
-    def check(number):
-        verdict, message = read(corpus.case(kind, number), tmp_path)
-        assert verdict == READ or message
-        seen.add(verdict)
-
-    check()
-
-    assert seen == {READ, REFUSED}
+    )(make_test(target, folder, outcomes))()
+    return outcomes
 
 
-def test_intact_inputs_are_read(corpus, tmp_path):
-    for case in corpus.intact():
-        folder = tmp_path / f"{case.kind} {case.label}"
-        folder.mkdir()
+@pytest.mark.parametrize("target", TARGETS)
+def test_undamaged_inputs_are_read(target, tmp_path):
+    for name, data in SEEDS[target]():
+        path = tmp_path / name
+        path.write_bytes(data)
 
-        assert read(case, folder) == (READ, ""), case.label
+        assert check_input(target, path) == "read", name
 
-
-def test_cases_are_a_function_of_seed_and_number(corpus):
-    again, other = Corpus(seed=1), Corpus(seed=2)
-
-    assert again.intact() == corpus.intact()
-    for kind in KINDS:
-        first = [corpus.case(kind, number) for number in range(20)]
-        assert [again.case(kind, number) for number in range(20)] == first
-        assert [other.case(kind, number) for number in range(20)] != first
+        path.unlink()
 
 
-@pytest.fixture
-def broken_readers(monkeypatch, tmp_path):
-    """Readers with each defect that the sandbox is for, by the kind of the input."""
-    import faulthandler
-    import os
-    import pickle
-    import subprocess
+@pytest.mark.parametrize("target", TARGETS)
+def test_damaged_inputs_are_read_or_refused(target, tmp_path):
+    outcomes = fuzz(target, tmp_path / "inputs", EXAMPLES[target])
 
-    def write(path):
-        (tmp_path / "canary").write_bytes(b"")
-
-    def spin(path):
-        while True:
-            pass
-
-    def die(path):
-        faulthandler.disable()  # pytest's, which would print a traceback
-        os.abort()
-
-    class Payload:
-        def __reduce__(self):
-            return print, ("executed",)
-
-    payload = pickle.dumps(Payload())
-    readers = {
-        "leaks": lambda path: {}[path.name],
-        "dies": die,
-        "spins": spin,
-        "allocates": lambda path: bytearray(3 << 30),
-        "swells": lambda path: bytearray(b"x") * (300 << 20),
-        "unpickles": lambda path: pickle.loads(payload),
-        "evaluates": lambda path: eval(path.read_text()),
-        "starts": lambda path: subprocess.run(["true"], check=True),
-        "writes": write,
-        "changes": lambda path: path.write_bytes(b"other"),
-        "leaves": lambda path: path.with_name("new").write_bytes(b""),
-        "reads": lambda path: path.read_bytes(),
-    }
-    for kind, reader in readers.items():
-        monkeypatch.setitem(TARGETS, kind, (reader, (ValueError,)))
-    # long enough for all but the endless one, on any machine
-    monkeypatch.setattr("fuzzing.sandbox.CPU_SECONDS", 3.0)
-    return list(readers)
+    assert set(outcomes) == {"read", "refused"}
 
 
-def test_the_sandbox_catches_every_defect(broken_readers):
-    cases = [(n, Case(k, k, "input", b"1 + 1")) for n, k in enumerate(broken_readers)]
+def test_a_check_that_is_missing_is_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(equipot.data.reading.geometry, "_check_cell", lambda *_: None)
 
-    verdicts = {case.kind: verdict for case, verdict in judge(cases)}
+    with pytest.raises(FuzzFault, match="cell"):
+        fuzz("structures", tmp_path / "inputs", 300)
 
-    messages = {
-        "leaks": "KeyError",
-        "dies": "died",
-        "spins": "hangs",
-        "allocates": "MemoryError",
-        "swells": "took",
-        "unpickles": "pickle.find_class",
-        "evaluates": "exec of code",
-        "starts": "subprocess.Popen",
-        "writes": "open",
-        "changes": "changed its input",
-        "leaves": "made files",
-    }
-    assert set(messages) == set(broken_readers) - {"reads"}
-    for kind, message in messages.items():
-        assert verdicts[kind].verdict == FAILED, kind
-        assert message in verdicts[kind].message, kind
-    assert verdicts["reads"].verdict == READ
+
+class Payload:
+    def __reduce__(self):
+        return abs, (-1,)
+
+
+PICKLE = pickle.dumps(Payload())
+
+
+def chain(path):
+    try:
+        bytearray(3 << 30)
+    except MemoryError as error:
+        raise ValueError(path.name) from error
+
+
+def refuse(message):
+    raise ValueError(message)
+
+
+@pytest.mark.parametrize(
+    ("reader", "error", "message"),
+    [
+        (lambda path: {}[path.name], KeyError, "input"),
+        (lambda path: bytearray(3 << 30), MemoryError, None),
+        (chain, FuzzFault, "no memory"),
+        (lambda path: pickle.loads(PICKLE), FuzzFault, "pickle.find_class"),
+        (lambda path: subprocess.run(["true"], check=True), FuzzFault, "Popen"),
+        (lambda path: path.write_bytes(b"other"), FuzzFault, "changed"),
+        (lambda path: path.with_name("new").touch(), FuzzFault, "files were made"),
+        (lambda path: path.unlink(), FuzzFault, "removed"),
+        (lambda path: refuse("wrong"), FuzzFault, "names no file"),
+        (lambda path: refuse(path.name * 2000), FuzzFault, "10000 characters"),
+    ],
+)
+def test_faults_of_readers_are_noticed(reader, error, message, tmp_path, monkeypatch):
+    monkeypatch.setitem(READERS, "broken", (reader, (ValueError,)))
+    path = tmp_path / "input"
+    path.write_bytes(b"1 + 1")
+
+    with pytest.raises(error, match=message):
+        check_input("broken", path)

@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 from ase.io import write
-from fuzzing.archives import STRUCTURES, archive, hessian, npy
+from fuzzing.archives import STRUCTURES, archive, hessian, npy, with_header
 
 from equipot.data.reading.errors import DataError
 from equipot.data.reading.labeled import read_structures
@@ -26,9 +26,8 @@ def read(tmp_path):
 
 def lying(descr="'<f8'", shape="(6, 6)"):
     """Array whose header says what it likes."""
-    text = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}\n"
-    size = len(text).to_bytes(2, "little")
-    return b"\x93NUMPY\x01\x00" + size + text.encode() + hessian().tobytes()
+    text = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}"
+    return with_header(text.encode())
 
 
 def test_honest_archives_are_read(read):
@@ -58,6 +57,12 @@ def test_pickled_arrays_are_refused_and_not_executed(read, tmp_path, monkeypatch
         ({"shape": "(1000000000000,)"}, "must have shape"),
         ({"shape": "(4294967296, 4294967296)"}, "must have shape"),
         ({"shape": "(0, 6)"}, "must have shape"),
+        ({"shape": "(6, -6)"}, "must have shape"),
+        ({"shape": "(6.0, 6)"}, "cannot be read as .npz"),
+        ({"shape": "None"}, "cannot be read as .npz"),
+        ({"descr": "'<c16'"}, "must hold numbers"),
+        ({"descr": "'<M8[s]'"}, "must hold numbers"),
+        ({"descr": "None"}, "cannot be read as .npz"),
         ({"descr": "'<U99999999'"}, "must hold numbers"),
         ({"descr": "'|V1000000000'"}, "must hold numbers"),
         ({"descr": "[('a', '<f8', (99999, 99999))]"}, "fixed-type tuple"),

@@ -201,7 +201,7 @@ def test_statistics_that_make_no_sense_are_refused(path, model, change, message)
         read_header(path)
 
 
-@pytest.mark.parametrize("section", ["model", "statistics", "samples"])
+@pytest.mark.parametrize("section", ["model", "statistics", "samples", "units"])
 @pytest.mark.parametrize("value", [None, 1, "x", [1], {"a": 1}])
 def test_sections_of_wrong_types_are_refused(path, model, section, value):
     refuse(path, changed(model, lambda _, h, b: h.update({section: value})), "header")
@@ -334,6 +334,17 @@ def test_old_headers_without_a_model_are_refused(path, model):
         header.update(format_version=1, model=None)
 
     refuse(path, changed(model, edit), "unreadable header")
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("zbl", [True, False])
+def test_sections_newer_than_the_version_are_refused_by_name(path, model, version, zbl):
+    def edit(layout, header, body):
+        header.update(format_version=version)
+        header["model"]["zbl"] = zbl
+
+    message = r"safetensors: .*(golden outputs|model\.zbl)"
+    refuse(path, changed(model, edit), message)
 
 
 def test_numbers_that_json_does_not_have_are_refused(path, model):

@@ -1,12 +1,15 @@
 """Structure files that lie about their size, run code, or make no sense."""
 
+import bz2
 import gzip
 import json
+import lzma
 import pickle
 import sqlite3
 import struct
 import subprocess
 from contextlib import closing
+from itertools import pairwise
 
 import ase.db
 import pytest
@@ -74,6 +77,78 @@ def test_nonsense_in_extxyz_is_refused(text, message, tmp_path):
         read_structures(path)
 
     assert str(caught.value).startswith(f"{path}#0")
+
+
+CELL = "H\n1\n1 0 0\n0 1 0\n0 0 1\nH\n{}\nDirect\n0 0 0\n"
+CIF = """data_x
+_cell_length_a {}
+_cell_length_b 1
+_cell_length_c 1
+_cell_angle_alpha {}
+_cell_angle_beta 90
+_cell_angle_gamma 90
+_space_group_IT_number {}
+loop_
+_atom_site_type_symbol
+_atom_site_fract_x
+_atom_site_fract_y
+_atom_site_fract_z
+H 0.1 0.2 0.3
+"""
+XML = '<?xml version="1.0"?><!DOCTYPE l [<!ENTITY a "{}">{}]><l>&{};</l>'
+LAUGHS = [f'<!ENTITY {b} "{f"&{a};" * 10}">' for a, b in pairwise("abcdefghijkl")]
+LAMMPS = "x\n\n-1 atoms\n1 atom types\n0 1 xlo xhi\n\nAtoms # atomic\n\n1 1 0 0 0\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.xyz", "9" * 5000 + "\n\nH 0 0 0\n", "expected a number of atoms"),
+        ("a.xyz", extxyz(count=0), "announces 0 atoms"),
+        ("a.xyz", extxyz("Properties=species:S:1"), "has no positions"),
+        ("a.xyz", extxyz("Properties=pos:R:3", ["0 0 0"]), "has no elements"),
+        ("a.xyz", extxyz('Lattice="1 0 0 0 1 0"'), "nine numbers"),
+        ("a.xyz", extxyz('pbc="T T T T"'), "three of T and F"),
+        ("a.xyz", extxyz("REF_energy=1e400"), "infinite"),
+        ("a.xyz", extxyz("config_type=IsolatedAtom"), "needs an energy"),
+        ("a.xyz", extxyz("x=" + "[" * 100_000), "bracket after x= is not closed"),
+        ("a.xyz", extxyz('x="' + "{" * 30_000), "quote after x= is not closed"),
+        ("a.xyz", extxyz(" ".join(f"k{n}=1" for n in range(20_000))), "10000 keys"),
+        ("a.xyz", "\0" * 100, "expected a number of atoms"),
+        ("a.json", "[" * 100_000, "recursion depth"),
+        ("a.json", '{"1": ' * 20_000, "recursion depth"),
+        ("a.json", '{"ids": [1, 2], "nextid": 3}', "KeyError"),
+        ("a.json", '{"1": {"__ndarray__": [[9999999], "int8", [1]]}}', "1 entries"),
+        ("a.db", "SQLite format 3\0" + "\0" * 100, "not a database"),
+        ("a.lammps-data", LAMMPS, "types of atoms are no elements"),
+        ("POSCAR", CELL.format(-1), "negative"),
+        ("POSCAR", CELL.format(0), "has no atoms"),
+        ("POSCAR", CELL.format("1 " * 3000), "3000 numbers of atoms"),
+        ("a.cif", CIF.format("1e300", 90, 1), "not finite"),
+        ("a.cif", CIF.format(1, 0, 225), "cannot be read as cif"),
+        ("a.cif", CIF.format(1, 90, 999), "spacegroup"),
+        ("a.cif", CIF.format("1(2", 90, "1" * 5000), "limit"),
+        ("a.cif", "data_x\nloop_\n" * 2000, "holds no structure"),
+        ("a.cif", "data_x\n;" + "a\n" * 20_000, "cannot be read as cif"),
+        ("vasprun.xml", XML.format("ha" * 50, "".join(LAUGHS), "l"), "ParseError"),
+        ("vasprun.xml", XML.format("", '<!ENTITY f SYSTEM "/x">', "f"), "undefined"),
+        ("vasprun.xml", "<a>" * 50_000, "no element found"),
+        ("a.gen", "1 C\nH\n1 9 0 0 0\n", "KeyError"),
+        ("a.xsf", f"ATOMS\n1 0 0 0\nANIMSTEPS {10**12}\n", "cannot be read as xsf"),
+        ("a.xsf", "ANIMSTEPS 100000000\nATOMS 1\n1 0 0 0\n", "cannot be read as xsf"),
+        ("a.unknown", "hello", "reads no format"),
+        ("a.py", "import os; os.mkdir('canary')", "reads no format"),
+    ],
+)  # fmt: skip
+def test_files_made_to_break_parsers_are_refused(name, text, message, tmp_path):
+    path = tmp_path / name
+    path.write_text(text)
+
+    with pytest.raises(DataError, match=message) as caught:
+        read_structures(path)
+
+    assert str(caught.value).startswith(str(path))
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("rows", [["X 0 0 0"], ["H nan 0 0"]])
@@ -154,6 +229,7 @@ def array(shape, dtype="float64", offset=0):
         (trajectory()[:32] + struct.pack("<q", 2**60) + trajectory()[40:], "frames in"),
         (trajectory()[:48] + struct.pack("<q", 2**60) + trajectory()[56:], "begins at"),
         (trajectory()[:56] + struct.pack("<q", 2**60) + trajectory()[64:], "the text"),
+        (trajectory(cell={"__ndarray__": [[10**9], "float64", [0]]}), "has 1 entries"),
         (b"PickleTrajectory Ulm" + b"\0" * 100, "an old one is a pickle"),
     ],
 )
@@ -250,9 +326,10 @@ def test_formats_with_unsafe_readers_are_refused(name, tmp_path, monkeypatch):
         list(iterate_frames(Path(name)))
 
 
-def test_decompression_bombs_are_refused(tmp_path):
-    path = tmp_path / "a.xyz.gz"
-    path.write_bytes(gzip.compress(b"1" * (2**20), 9, mtime=0) * 80)
+@pytest.mark.parametrize("module", [gzip, bz2, lzma])
+def test_decompression_bombs_are_refused(module, tmp_path):
+    path = tmp_path / ("a.xyz" + {gzip: ".gz", bz2: ".bz2", lzma: ".xz"}[module])
+    path.write_bytes(module.compress(b"1" * (2**20)) * 80)
 
     with pytest.raises(DataError, match="when decompressed"):
         read_structures(path)

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from equipot.report.parts.html import model_name, render_report, write_report
+from equipot.report.evaluation_page import model_name, render_report, write_report
 from equipot.report.quantities import QUANTITIES
 from tests.report.labelled import about, evaluated, labelled, mixed, silicon, water
 
@@ -277,7 +277,7 @@ def test_structures_closer_than_training_are_reported():
     page = page_of(mixed(), header=header)
 
     assert "In 4 of 7 structures atoms are closer" in page.text
-    assert "Pairs that training never had within reach: H-H." in page.text
+    assert "Pairs of elements that are not neighbors in training: H-H." in page.text
     states = {row[0]: row[3] for row in page.tables[DISTANCES]}
     assert states["H-O"].startswith("closer by")
     assert states["H-H"] == "new pair"

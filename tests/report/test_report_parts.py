@@ -4,14 +4,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from markupsafe import Markup
 from numpy.testing import assert_allclose
 
 from equipot.report.domain import closeness, unseen_pairs
 from equipot.report.findings import verdict, warnings
 from equipot.report.history import curve, read_history
-from equipot.report.parts.markup import Markup, join, percent, shown, tag
+from equipot.report.parts.numbers import percent, shown
+from equipot.report.parts.page import Table, cell, full
 from equipot.report.parts.picture import MOST_ATOMS, picture
-from equipot.report.parts.tables import table
 from equipot.report.worst import worst_structures
 from tests.report.labelled import evaluated, labelled, mixed, silicon, water
 
@@ -50,23 +51,35 @@ def test_shares_do_not_round_up_to_all(share, text):
     assert percent(share).replace("\N{NARROW NO-BREAK SPACE}", " ") == text
 
 
-def test_text_is_escaped_once_and_markup_is_kept():
-    element = tag("p", "a < b", Markup("<b>c</b>"), class_="x", title='"quoted"')
+@pytest.mark.parametrize(
+    ("value", "element"),
+    [
+        ("a < b", "a &lt; b"),
+        (Markup("<b>c</b>"), "<b>c</b>"),
+        (3, '<data value="3">3</data>'),
+        (np.float64(0.12345), '<data value="0.12345">0.123</data>'),
+        (None, '<span class="absent" title="no value">–</span>'),
+        (float("nan"), '<span class="absent" title="no value">–</span>'),
+    ],
+)
+def test_cells_hold_escaped_text_and_whole_numbers(value, element):
+    assert cell(value) == element
+    assert cell(cell(value)) == element
 
-    expected = '<p class="x" title="&quot;quoted&quot;">a &lt; b<b>c</b></p>'
-    assert element == expected
-    assert join(element) == element
+
+def test_the_text_of_a_number_is_escaped():
+    assert full("<1", 0.5) == '<data value="0.5">&lt;1</data>'
 
 
 def test_a_table_refuses_ragged_rows():
     with pytest.raises(ValueError, match="rows of 2 cells"):
-        table("caption", ("a", "b"), [("1", "2"), ("3",)])
+        Table("caption", ("a", "b"), [("1", "2"), ("3",)])
 
 
 def test_the_verdict_admits_that_the_mean_is_better():
     text = verdict(evaluated(mixed()))
 
-    assert text.startswith("Forces are off by")
+    assert text.startswith("Force RMSE")
     assert "predicting their mean would be better" in text
 
 
@@ -77,7 +90,7 @@ def test_the_verdict_says_how_much_is_explained():
 
     text = verdict(evaluation)
 
-    assert "off by 10.0 meV/Å (RMSE) where labels spread by 1000 meV/Å" in text
+    assert "Force RMSE 10.0 meV/Å; the labels have a standard deviation of 1000" in text
 
 
 @pytest.mark.parametrize(("offset", "told"), [(2.0, True), (0.0, False)])
@@ -92,7 +105,7 @@ def test_an_offset_of_all_energies_is_told_from_errors(offset, told):
 
     assert bool(found) is told
     if told:
-        assert "All energies are off by about 2" in found[0]
+        assert "All energies deviate by about 2" in found[0]
 
 
 def test_closeness_is_the_smallest_ratio_to_training():

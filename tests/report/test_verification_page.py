@@ -8,7 +8,7 @@ import pytest
 from ase.build import bulk, molecule
 
 from equipot.checkpoint.certificate import verify_model
-from equipot.report.background import verification
+from equipot.report.evaluation_page import certificate_sentence
 from equipot.report.provenance import read_certificate
 from equipot.report.verification_page import verdict, verification_page
 from equipot.tensor_products.agreement import Difference
@@ -66,7 +66,7 @@ def test_a_failure_is_on_top_and_in_its_row(broken):
     assert "potential: " in top.split('class="notices"')[1]
     assert rest.count('class="warn">FAILED<') == 1
     assert "var(--warn)" in rest
-    assert "beyond" in rest
+    assert "exceeded" in rest
 
 
 def test_curves_are_drawn_for_every_pair(certificate):
@@ -101,7 +101,8 @@ def test_it_says_what_it_holds_for(certificate):
 def left_beside(tmp_path, content):
     (tmp_path / "certificate.json").write_text(content, encoding="utf-8")
     found = read_certificate(tmp_path / "model.safetensors")
-    return verification(about(certificate=found))
+    sentence, failures = certificate_sentence(about(certificate=found)) or ("", ())
+    return " ".join((sentence, *failures))
 
 
 def test_an_evaluation_tells_what_the_certificate_beside_the_model_says(
@@ -111,12 +112,12 @@ def test_an_evaluation_tells_what_the_certificate_beside_the_model_says(
         return left_beside(tmp_path, json.dumps({**of.as_dict(), "model_sha256": sha}))
 
     assert read_certificate(tmp_path / "model.safetensors") is None
-    assert verification(about()) == ""
+    assert certificate_sentence(about()) is None
     assert "All checks of equipot verify passed on 2 str" in text(certificate, SHA)
     assert "FAILED checks of equipot verify" in text(broken, SHA)
     assert "differs from translation" in text(broken, SHA)
     other = text(certificate, "feed" * 16)
-    assert "is of another model (SHA-256 feedfeedfeed…)" in other
+    assert "belongs to another model (SHA-256 feedfeedfeed…)" in other
     assert "passed" not in other
     for damaged in ("{", "[]", "{}", '{"passed": true}'):
-        assert "is not one" in left_beside(tmp_path, damaged)
+        assert "is not a certificate" in left_beside(tmp_path, damaged)

@@ -9,10 +9,12 @@ from ase import Atoms
 from ase.build import bulk
 from ase.io import read
 
+from equipot.report.parts.made import Made
 from equipot.report.phonon_page import phonon_page
 from equipot.report.reaction_page import reaction_page
 from equipot.report.vibration_page import mode_label, vibration_page
 from equipot.report.workflow_files import write_reaction
+from equipot.storage.provenance import ModelIdentity, Origin
 from equipot.workflows import find_saddle, reaction_through, vibrations
 from equipot.workflows.phonons import force_constants, phonons
 from equipot.workflows.thermochemistry import ideal_gas
@@ -47,6 +49,21 @@ def test_a_reaction_is_a_movie_of_its_path_and_of_its_mode(reaction):
     assert "&lt;Ar4&gt;" in page
     assert "notices" not in page.split("</style>")[1]
     assert not re.search(r"(src|href)=.?https?:", page)
+
+
+EVIL = '</script><script>alert("1")</script><img src=x>'
+
+
+def test_names_and_sentences_of_a_reaction_are_never_markup(reaction):
+    origin = Origin((ModelIdentity(EVIL, EVIL),), {EVIL: EVIL}, EVIL, EVIL)
+    harmless = reaction_page(reaction, "Ar4", ("warning",), Made(Origin(), ()))
+
+    page = reaction_page(reaction, EVIL, (EVIL,), Made(origin))
+
+    for element in ("<script", "</script", "<img"):
+        assert page.count(element) == harmless.count(element)
+    escaped = "&lt;/script&gt;&lt;script&gt;alert(&#34;1&#34;)"
+    assert page.count(escaped) == 9
 
 
 def test_the_view_keeps_distances_and_handedness(reaction):

@@ -8,10 +8,10 @@ from rich.table import Table
 from typer.testing import CliRunner
 
 from equipot.cli.main import app
-from equipot.evaluation.results import Evaluation
 from equipot.report.console import _tables
 from equipot.system.terminal import Fitted, in_columns, plain
 from equipot.training.summary import error_table
+from tests.report.labelled import evaluated, labelled, silicon
 
 WIDTHS = (60, 80, 100)
 OVERALL = {"mae": 1234.5678, "rmse": 2345.678, "std": 34567.89, "explained": 0.98765}
@@ -41,22 +41,13 @@ def test_a_table_of_errors_breaks_no_word(width):
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("named", ["bulk", "surface_slab_with_adsorbates_600K"])
 def test_groups_of_many_quantities_stay_readable(width, named):
-    groups = {f"{named}_{n}": OVERALL for n in range(3)}
-    metrics = {
-        quantity: {
-            "overall": {**OVERALL, "count": 120},
-            "per_element": {"Cu": OVERALL},
-            "per_config_type": groups,
-        }
-        for quantity in ("energy", "forces", "stress")
-    }
-    evaluation = Evaluation.__new__(Evaluation)
-    for name, value in (
-        ("metrics", metrics),
-        ("hessians", {}),
-        ("config_type", list(groups)),
-    ):
-        object.__setattr__(evaluation, name, value)
+    groups = [f"{named}_{n}" for n in range(3)]
+    evaluation = evaluated(
+        [
+            labelled(silicon(n), config_type=group, source=f"a.xyz#{n}")
+            for n, group in enumerate(groups)
+        ]
+    )
 
     text = "".join(printed(table, width) for table in _tables(evaluation))
 

@@ -8,6 +8,7 @@ from equipot.graph.connectivity import Connectivity
 from equipot.so3 import degree_slice, num_components, representation_matrix
 from equipot.so3.rotation import random_rotation
 from equipot.tensor_products import BACKENDS, TensorProductSpec, UnsupportedSpecError
+from equipot.tensor_products.random_operands import random_operands
 from equipot.tensor_products.so2 import SO2, SO2Edges
 from tests.nasty_edges import NASTY_EDGES
 
@@ -20,15 +21,12 @@ SPECS = [
 
 
 def random_inputs(spec, generator, channels=2):
-    def randn(*shape):
-        return torch.randn(*shape, generator=generator, dtype=torch.float64)
-
-    directions = torch.nn.functional.normalize(torch.cat([NASTY_EDGES, randn(6, 3)]))
-    edges = len(directions)
-    edge_index = torch.randint(0, NODES, (2, edges), generator=generator)
-    x = randn(NODES, num_components(spec.lmax_in), channels)
-    weights = randn(edges, spec.num_weights, channels)
-    return x, directions, weights, Connectivity(edge_index, NODES)
+    others = torch.randn(6, 3, generator=generator, dtype=torch.float64)
+    directions = torch.nn.functional.normalize(torch.cat([NASTY_EDGES, others]))
+    edge_index = torch.randint(0, NODES, (2, len(directions)), generator=generator)
+    connectivity = Connectivity(edge_index, NODES)
+    x, weights = random_operands(spec, connectivity, channels, generator)
+    return x, directions, weights, connectivity
 
 
 @pytest.mark.parametrize("spec", SPECS)

@@ -1,1 +1,1 @@
-"""Parts of HTML pages: markup, tables, plots, pictures of structures."""
+"""Parts of HTML pages: numbers, tables, figures, pictures of structures."""

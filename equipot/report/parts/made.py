@@ -1,4 +1,4 @@
-"""How files of results say what made them, and how far a committee was apart."""
+"""Provenance of results, and the spread of the committee that they were made with."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,6 @@ from typing import Any
 
 from ase import Atoms
 
-from equipot.report.parts.markup import Markup, join, tag
 from equipot.storage.provenance import (
     ENERGY_SPREAD,
     FORCES_SPREAD,
@@ -24,7 +23,7 @@ class Made:
     origin: Origin | None = None
     """None for results of potentials that are not of this package."""
     committee: tuple[CommitteeSpread, ...] = ()
-    """Structures at which the members were asked; none for a single potential."""
+    """Spread at some structures; empty for a single potential."""
 
     def record(self) -> dict[str, Any]:
         """Sections of a JSON file."""
@@ -36,7 +35,7 @@ class Made:
         return record
 
     def stamped(self, frames: Sequence[Atoms]) -> list[Atoms]:
-        """Copies of structures that say what made them; results go with them."""
+        """Copies of structures with their results, and the origin in ``info``."""
         facts = {} if self.origin is None else self.origin.info()
         copies = []
         for frame in frames:
@@ -46,29 +45,23 @@ class Made:
             copies.append(copy)
         return copies
 
-    def sentences(self) -> Markup:
-        """Paragraphs about the committee, for the top of a page."""
-        return join(*(tag("p", _sentence(spread)) for spread in self.committee))
+    @property
+    def header(self) -> dict[str, Any]:
+        """Arguments of `render` about the committee and the origin."""
+        sentences = (spread.sentence() for spread in self.committee)
+        return {
+            "paragraphs": [f"{text[0].upper()}{text[1:]}." for text in sentences],
+            "footer": [] if self.origin is None else self.origin.lines(),
+        }
 
     def comments(self) -> str:
         """First lines of a text file in which comments begin with ``#``."""
         lines = [] if self.origin is None else self.origin.lines()
         return "".join(f"# {' '.join(line.split())}\n" for line in lines)
 
-    def footer(self) -> Markup:
-        """End of a page."""
-        return footer(self.origin)
-
 
 UNKNOWN = Made()
-"""Of a result that nothing more is known about."""
-
-
-def footer(origin: Origin | None) -> Markup:
-    """End of a page: version, date, models and inputs; nothing if they are unknown."""
-    if origin is None:
-        return Markup("")
-    return tag("footer", *(tag("p", line) for line in origin.lines()))
+"""Of a result without known origin."""
 
 
 def with_spread(atoms: Atoms, spread: CommitteeSpread | None) -> Atoms:
@@ -84,8 +77,3 @@ def with_spread(atoms: Atoms, spread: CommitteeSpread | None) -> Atoms:
         atoms.info[ENERGY_SPREAD] = spread.energy
         atoms.new_array(FORCES_SPREAD, spread.forces)
     return atoms
-
-
-def _sentence(spread: CommitteeSpread) -> str:
-    text = spread.sentence()
-    return f"{text[0].upper()}{text[1:]}."

@@ -1,50 +1,39 @@
-"""Molecules that move in a page: a mode that oscillates, or a path that is walked."""
+"""Molecules that move in a page: an oscillating mode, or a path."""
 
-import json
 from collections.abc import Sequence
-from importlib.resources import files
+from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
-from ase.data.colors import jmol_colors
 from jaxtyping import Float
 
-from equipot.report.parts.markup import Markup, join, tag
-from equipot.report.parts.picture import hex_color, view
+from equipot.report.parts.picture import shades, view
 
-DIGITS = 3
-"""Decimals of coordinates in Å."""
+Scene = dict[str, Any]
+"""JSON values for ``movie.js``: radii, colors, positions or frames, and labels."""
 
 
 def mode_movie(
     atoms: Atoms, modes: Float[np.ndarray, "modes atoms 3"], labels: Sequence[str]
-) -> Markup:
-    """A structure that oscillates along a mode that the reader chooses.
+) -> Scene:
+    """A structure that oscillates along one of its modes.
 
     Args:
         atoms: Structure at rest.
         modes: Displacements of unit length.
         labels: Of the modes.
     """
-    axes = view(atoms.positions, atoms.pbc)
-    center = atoms.positions.mean(axis=0)
-    positions = (atoms.positions - center) @ axes.T
-    scene = {
-        **_looks(atoms),
+    (positions,), axes = _centered([atoms], 0)
+    return {
+        **_scene(atoms, [positions], labels),
         "extent": _extent(positions) + 0.3,
         "positions": _rounded(positions),
-        "modes": [{"vectors": _rounded(mode @ axes.T)} for mode in modes],
+        "modes": [_rounded(mode @ axes.T) for mode in modes],
     }
-    options = [tag("option", text, value=str(n)) for n, text in enumerate(labels)]
-    return _movie(
-        scene,
-        tag("label", "Mode ", tag("select", *options)),
-        tag("label", "Amplitude ", _slider(0.0, 1.2, 0.05, 0.5)),
-    )
 
 
-def path_movie(frames: Sequence[Atoms], labels: Sequence[str], first: int) -> Markup:
+def path_movie(frames: Sequence[Atoms], labels: Sequence[str], first: int) -> Scene:
     """Structures one after the other, forth and back.
 
     Args:
@@ -52,57 +41,32 @@ def path_movie(frames: Sequence[Atoms], labels: Sequence[str], first: int) -> Ma
         labels: Of the frames.
         first: Frame to show at first, from which the view is chosen.
     """
-    axes = view(frames[first].positions, frames[first].pbc)
-    center = frames[first].positions.mean(axis=0)
-    places = [(frame.positions - center) @ axes.T for frame in frames]
-    scene = {
-        **_looks(frames[first]),
-        "extent": max(map(_extent, places)),
+    places, _ = _centered(frames, first)
+    return {
+        **_scene(frames[first], places, labels),
         "frames": [_rounded(place) for place in places],
-        "labels": list(labels),
+        "first": first,
     }
-    return _movie(
-        scene,
-        tag("label", "Frame ", _slider(0.0, len(frames) - 1.0, 1.0, float(first))),
-        tag("output", labels[first]),
-    )
 
 
-def movie_script() -> Markup:
-    """What lets all movies of a page run; to be put at its end."""
-    path = files("equipot.report") / "assets" / "movie.js"
-    return tag("script", Markup(path.read_text(encoding="utf-8")))
-
-
-def _movie(scene: dict[str, object], *controls: str) -> Markup:
-    data = json.dumps(scene, separators=(",", ":")).replace("<", "\\u003c")
-    return tag(
-        "div",
-        tag(
-            "canvas",
-            role="img",
-            aria_label="Balls and sticks that move; drag to turn.",
-        ),
-        tag("div", tag("button", "Play", type="button"), *controls, class_="controls"),
-        tag("script", Markup(data), type="application/json"),
-        class_="movie",
-    )
-
-
-def _slider(low: float, high: float, step: float, value: float) -> Markup:
-    bounds = f'min="{low:g}" max="{high:g}" step="{step:g}" value="{value:g}"'
-    return Markup(f'<input type="range" {bounds}>')
-
-
-def _looks(atoms: Atoms) -> dict[str, object]:
-    colors = [jmol_colors[number] for number in atoms.numbers]
+def _scene(
+    atoms: Atoms, places: Sequence[Float[np.ndarray, "atoms 3"]], labels: Sequence[str]
+) -> Scene:
     return {
         "radii": [round(float(covalent_radii[n]), 2) for n in atoms.numbers],
-        "colors": [
-            [hex_color(c + 0.75 * (1 - c)), hex_color(c), hex_color(0.6 * c)]
-            for c in colors
-        ],
+        "colors": [[color for _, color in shades(n)] for n in atoms.numbers],
+        "extent": max(map(_extent, places)),
+        "labels": list(labels),
     }
+
+
+def _centered(
+    frames: Sequence[Atoms], first: int
+) -> tuple[list[Float[np.ndarray, "atoms 3"]], Float[np.ndarray, "3 3"]]:
+    """Coordinates in the view of one frame, and the axes of the view."""
+    axes = view(frames[first].positions, frames[first].pbc)
+    center = frames[first].positions.mean(axis=0)
+    return [(frame.positions - center) @ axes.T for frame in frames], axes
 
 
 def _extent(positions: Float[np.ndarray, "atoms 3"]) -> float:
@@ -111,10 +75,5 @@ def _extent(positions: Float[np.ndarray, "atoms 3"]) -> float:
 
 
 def _rounded(values: Float[np.ndarray, "atoms 3"]) -> list[list[float]]:
-    return [[round(float(x), DIGITS) for x in row] for row in values]
-
-
-def notices(sentences: Sequence[str]) -> Markup:
-    """Warnings at the top of a page; nothing without any."""
-    items = (tag("li", text) for text in sentences)
-    return tag("ul", *items, class_="notices") if sentences else join()
+    """Coordinates with three decimals."""
+    return [[round(float(x), 3) for x in row] for row in values]

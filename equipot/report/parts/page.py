@@ -1,29 +1,122 @@
-"""A page that needs nothing else: styles and scripts are in the file."""
+"""Pages from templates: single files that need neither network nor other files."""
 
-from importlib.resources import files
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
-from equipot.report.parts.markup import Markup, join, tag
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from equipot.report.parts.numbers import grouped, minus, percent, shown
+
+Cell = str | int | float | None
+"""Text is escaped unless it is `Markup`; None and NaN are shown as a dash."""
 
 
-def page(title: str, *body: str) -> str:
-    """A complete HTML document without references to anything outside of it.
+OPTIONAL = ("paragraphs", "subtitle", "warnings", "notes", "footer")
+"""Values of the base template that a page may leave out."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table whose first column names the rows.
+
+    Raises:
+        ValueError: If a row does not have one cell per column.
+    """
+
+    caption: str
+    head: Sequence[str]
+    """One heading per column."""
+    rows: Sequence[Sequence[Cell]]
+    groups: Sequence[tuple[str, int]] = ()
+    """Headings above the headings and the number of columns that each spans."""
+    text_columns: int = 1
+    """Columns on the left that hold text; the others hold numbers."""
+    bars: Sequence[int] = ()
+    """Columns of numbers that are also shown as bars, relative to the largest."""
+    sortable: bool = False
+    """Whether a click on a heading sorts the rows."""
+
+    def __post_init__(self) -> None:
+        if wrong := [row for row in self.rows if len(row) != len(self.head)]:
+            raise ValueError(f"expected rows of {len(self.head)} cells, got {wrong[0]}")
+
+    def bar(self, column: int, value: Cell) -> float | None:
+        """Length of the bar of a cell in percent; None without a bar."""
+        if column not in self.bars or not isinstance(value, int | float):
+            return None
+        column_values = (row[column] for row in self.rows)
+        largest = max(v for v in column_values if isinstance(v, int | float))
+        return 100 * value / (largest or 1.0)
+
+
+def render(template: str, **values: Any) -> str:
+    """A complete HTML document.
 
     Args:
-        title: Shown by the browser.
-        body: Elements of the page; text is escaped, `Markup` is not.
+        template: Name of the page in ``templates/``, without ``.html.jinja``.
+        values: What the template shows; of the base template ``command``, ``heading``,
+            and ``summary``; ``paragraphs`` below the summary, ``subtitle`` with files,
+            machine and date, ``warnings``, ``notes`` in small print, and lines of the
+            ``footer`` may be left out.
     """
-    style, script = (_asset(name) for name in ("report.css", "sort.js"))
-    head = join(
-        Markup('<meta charset="utf-8">'),
-        Markup('<meta name="viewport" content="width=device-width, initial-scale=1">'),
-        Markup('<meta name="color-scheme" content="light dark">'),
-        tag("title", title),
-        tag("style", Markup(style)),
+    optional: dict[str, Any] = dict.fromkeys(OPTIONAL, ())
+    page = _environment().get_template(f"{template}.html.jinja")
+    return page.render(optional | values)
+
+
+def fill(template: str, **values: Any) -> Markup:
+    """A part of a page from a template.
+
+    Args:
+        template: File name in ``templates/``.
+        values: What it shows.
+    """
+    return Markup(_environment().get_template(template).render(**values))
+
+
+def cell(value: Cell) -> Markup:
+    """Text, a whole number, or a number of three digits with its full value."""
+    if isinstance(value, str):
+        return escape(value)
+    if value is None or not math.isfinite(value):
+        return Markup('<span class="absent" title="no value">–</span>')
+    return full(text(value), value)
+
+
+def text(value: Cell) -> str:
+    """A cell without markup."""
+    if isinstance(value, str):
+        return value
+    if value is None or not math.isfinite(value):
+        return "–"
+    return grouped(value) if isinstance(value, int) else shown(value)
+
+
+def full(short: str, value: int | float) -> Markup:
+    """Text that carries a number with all digits, for scripts and sorting."""
+    number = value if isinstance(value, int) else float(value)
+    return Markup('<data value="{}">{}</data>').format(repr(number), short)
+
+
+def flagged(value: Cell) -> Markup:
+    """A cell in the color of warnings."""
+    return Markup('<span class="warn">{}</span>').format(cell(value))
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("equipot.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
-    content = join(*body, tag("script", Markup(script)))
-    document = tag("html", tag("head", head), tag("body", content), lang="en")
-    return f"<!DOCTYPE html>\n{document}\n"
-
-
-def _asset(name: str) -> str:
-    return (files("equipot.report") / "assets" / name).read_text(encoding="utf-8")
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
+    filters = (cell, full, flagged, grouped, minus, percent, shown)
+    environment.filters |= {function.__name__: function for function in filters}
+    return environment

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import matplotlib as mpl
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
 INK: Final = "#010203"
@@ -22,6 +23,7 @@ _PAGE_COLORS: Final[Mapping[str, str]] = {
 }
 
 _STYLE: Final[Any] = {
+    "savefig.transparent": True,
     "svg.fonttype": "none",
     "svg.hashsalt": "equipot",
     "font.size": 8.0,
@@ -40,8 +42,6 @@ _STYLE: Final[Any] = {
     "ytick.color": RULE,
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
-    "xtick.minor.visible": False,
-    "ytick.minor.visible": False,
     "legend.frameon": False,
     "legend.fontsize": 8.0,
     "lines.linewidth": 1.4,
@@ -52,43 +52,39 @@ PIXELS_PER_INCH: Final = 200
 """Resolution of the parts with too many points for vectors."""
 
 
-def render(
-    name: str, draw: Callable[[Figure], None], size: tuple[float, float] = (3.5, 2.9)
-) -> str:
-    """Draw a figure and return it as an ``<svg>`` element.
+def figure(
+    name: str,
+    draw: Callable[..., None],
+    size: tuple[float, float] = (3.5, 2.9),
+    **values: Any,
+) -> Markup:
+    """Draw a figure as an ``<svg>`` element.
 
     Args:
         name: Unique in the page; prefixes the identifiers inside the figure.
         draw: Draws on an empty figure, with `INK`, `RULE` and `SERIES` as colors.
         size: Width and height in inches at a font size of 8 points.
-
-    Returns:
-        The element, without name spaces, scripts, or links out of the page.
+        values: Further arguments of `draw`.
     """
+    metadata = dict.fromkeys(("Date", "Creator", "Type", "Format"))
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=size, layout="constrained")
-        draw(figure)
-        buffer = io.StringIO()
-        figure.savefig(
-            buffer,
-            format="svg",
-            transparent=True,
-            dpi=PIXELS_PER_INCH,
-            metadata={"Date": None, "Creator": None, "Type": None, "Format": None},
-        )
+        canvas, buffer = Figure(figsize=size, layout="constrained"), io.StringIO()
+        draw(canvas, **values)
+        canvas.savefig(buffer, format="svg", dpi=PIXELS_PER_INCH, metadata=metadata)
     return _for_page(name, buffer.getvalue())
 
 
-def _for_page(name: str, document: str) -> str:
+def _for_page(name: str, document: str) -> Markup:
+    """The ``<svg>`` element without name spaces, sizes, scripts, or links outside."""
     svg = document[document.index("<svg") :].strip()
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg, flags=re.DOTALL)
     svg = re.sub(r'\s(xmlns|xmlns:xlink|version)="[^"]*"', "", svg)
-    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
-    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    for size in ("width", "height"):
+        svg = re.sub(rf'(<svg[^>]*?) {size}="[^"]*"', r"\1", svg, count=1)
     svg = svg.replace("<svg", '<svg aria-hidden="true"', 1)
     svg = re.sub(r'\bid="', f'id="{name}-', svg)
     svg = svg.replace("url(#", f"url(#{name}-").replace('href="#', f'href="#{name}-')
     svg = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", svg)
     for color, replacement in _PAGE_COLORS.items():
         svg = svg.replace(color, replacement)
-    return svg
+    return Markup(svg)

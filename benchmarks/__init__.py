@@ -1,0 +1,1 @@
+"""Benchmarks of equipot beside other packages: ``python -m benchmarks.NAME --help``."""

@@ -1,0 +1,1 @@
+"""Other packages that compute what equipot computes, called as they document it."""
