@@ -214,7 +214,7 @@ def test_a_path_that_leads_nowhere_says_where_it_starts(key, folder, monkeypatch
 
     assert result.exit_code == 1
     text = " ".join(result.output.split())
-    assert f"{key}: a.bin: no such file; relative paths start at the current" in text
+    assert f"{key}: a.bin: no such file; relative paths are relative to" in text
     assert "(there is sub/a.bin, beside the configuration)" in text
 
 

@@ -184,7 +184,7 @@ def test_info_tells_backend_and_samples(model):
     result = CliRunner().invoke(app, ["info", str(model)])
 
     assert "backend clebsch_gordan" in words(result)
-    assert "carries 2 structures, 11 atoms, for equipot verify" in words(result)
+    assert "test structures 2 structures, 11 atoms, for equipot verify" in words(result)
 
 
 def test_doctor_tells_what_is_missing_and_where_choices_are(monkeypatch):
@@ -198,5 +198,5 @@ def test_doctor_tells_what_is_missing_and_where_choices_are(monkeypatch):
 
     result = CliRunner().invoke(app, ["doctor"])
 
-    assert "right not here: run make" in words(result)
-    assert "auto remembers its choices in" in words(result)
+    assert "right not available: run make" in words(result)
+    assert "auto fastest backend; choices are cached in" in words(result)

@@ -190,7 +190,7 @@ def test_a_run_whose_states_are_gone_keeps_its_trajectory(tmp_path):
 def test_refuses_to_continue_to_an_earlier_step(tmp_path):
     run("copper", "nve", tmp_path, steps=20)
 
-    with pytest.raises(ValueError, match=r"at step 20 already, steps is 10.*ask for"):
+    with pytest.raises(ValueError, match=r"at step 20 already, steps is 10.*use more"):
         run("copper", "nve", tmp_path, resume=True, steps=10)
 
 

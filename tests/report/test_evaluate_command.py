@@ -131,7 +131,7 @@ def test_unknown_elements_name_file_and_frame(model, data):
 
     assert result.exit_code == 1
     assert "test.xyz#3 holds Xe" in result.output
-    assert "knows only H, O, Si" in result.output
+    assert "supports only H, O, Si" in result.output
 
 
 def test_a_key_that_is_not_there_is_an_error(model, data):

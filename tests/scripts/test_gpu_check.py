@@ -11,7 +11,7 @@ def test_without_a_gpu_it_says_what_is_missing(monkeypatch):
         gpu_check.main([])
 
     monkeypatch.setattr(torch.version, "cuda", "13.0")
-    with pytest.raises(SystemExit, match=r"for CUDA 13\.0 but found no GPU"):
+    with pytest.raises(SystemExit, match=r"for CUDA 13\.0 but finds no GPU"):
         gpu_check.main([])
 
 

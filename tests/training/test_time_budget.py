@@ -296,14 +296,13 @@ def test_info_says_how_far_a_run_came_and_that_time_stopped_it(train, monkeypatc
     assert f"the time budget is 13 s: {shortened}" in printed
     text = dict(describe(read_header(result.directory.best)))["training"]
     assert text == (
-        "2.167 of 1000 epochs, stopped by time; the learning rate was fitted to it"
+        "2.167 of 1000 epochs, stopped by the time budget, with the schedule adapted "
+        "to it"
     )
     header = read_header(result.directory.best)
     for name in ("finished", "epochs_done", "epochs_asked"):
         header["training"].pop(name)  # as an earlier version wrote it
-    assert dict(describe(header))["training"] == (
-        "2.167 of 1000 epochs, stopped before the last"
-    )
+    assert dict(describe(header))["training"] == ("2.167 of 1000 epochs, not finished")
     header["training"]["finished"] = OUT_OF_TIME
     assert dict(describe(header))["training"] == "2.167 of 1000 epochs, stopped by time"
 

@@ -154,6 +154,7 @@ def test_models_of_format_1_load_and_are_checked_on_generated_structures(path, c
     header, tensors = read_tensor_file(path, "potential")
     new = ("sha256", "kind", "samples", "backend_used", "golden")
     old = {k: v for k, v in header.items() if k not in new}
+    old["model"].pop("architecture")
     write_tensor_file(path, "potential", {**old, "format_version": 1}, tensors)
 
     load_potential(path, backend="right")
