@@ -304,7 +304,7 @@ def test_info_says_how_far_a_run_came_and_that_time_stopped_it(train, monkeypatc
         header["training"].pop(name)  # as an earlier version wrote it
     assert dict(describe(header))["training"] == ("2.167 of 1000 epochs, not finished")
     header["training"]["finished"] = OUT_OF_TIME
-    assert dict(describe(header))["training"] == "2.167 of 1000 epochs, stopped by time"
+    assert dict(describe(header))["training"] == "2.167 of 1000 epochs, stopped by the time budget"
 
 
 def test_the_command_says_what_hinders_a_longer_run(train, tmp_path, write_config):
