@@ -155,7 +155,7 @@ def save_potential(
         config: What it was built from.
         statistics: Of its training data; the domain that it can be trusted in.
         extra: Further sections of the header, such as ``provenance`` and ``training``.
-        samples: A few small structures that whoever loads it can verify it on.
+        samples: A few small structures to verify it on where it is loaded.
         features: What the network makes of its training set.
         golden: What `equipot.verify.golden.golden_outputs` returned for this potential,
             these samples and statistics; computed here if left out.

@@ -1,6 +1,6 @@
 """Tensor products and node products inside any module: find, name, replace them."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple, final
 
@@ -97,11 +97,7 @@ def backend_of(module: nn.Module) -> str:
         ValueError: If they are of several backends.
     """
     names = {backend_name(p) for _, _, p in _tensor_products(module)}
-    if len(names) > 1:
-        raise ValueError(
-            f"tensor products of several backends in one model: {', '.join(names)}"
-        )
-    return names.pop() if names else REFERENCE
+    return _only(names, "tensor products", REFERENCE)
 
 
 def node_backend_of(module: nn.Module) -> str:
@@ -111,11 +107,16 @@ def node_backend_of(module: nn.Module) -> str:
         ValueError: If they are of several backends.
     """
     names = {node_backend_name(p) for _, _, p in _node_products(module)}
+    return _only(names, "node products", NODE_REFERENCE)
+
+
+def _only(names: Collection[str], products: str, reference: str) -> str:
+    """The single backend among names; the reference if there is none."""
     if len(names) > 1:
         raise ValueError(
-            f"node products of several backends in one model: {', '.join(names)}"
+            f"{products} of several backends in one model: {', '.join(sorted(names))}"
         )
-    return names.pop() if names else NODE_REFERENCE
+    return next(iter(names), reference)
 
 
 def is_reference(module: nn.Module) -> bool:

@@ -1,4 +1,4 @@
-"""What a node product computes, whoever computes it."""
+"""Specification of node products, the same for every backend."""
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
