@@ -100,6 +100,22 @@ LAUGHS = [f'<!ENTITY {b} "{f"&{a};" * 10}">' for a, b in pairwise("abcdefghijkl"
 LAMMPS = "x\n\n-1 atoms\n1 atom types\n0 1 xlo xhi\n\nAtoms # atomic\n\n1 1 0 0 0\n"
 
 
+MOL = "x\n  y\n\n{:3}  1\n 0.0 0.0 0.0 H 0\n 0.0 0.0 1.0 H 0\n{}"
+RMC = "Number of atoms: {}\nCell (Ang/deg): 4 4 4 90 90 90\nAtoms:\n1 H 0 0 0 0 0 0\n"
+DUMP = """ITEM: TIMESTEP
+0
+ITEM: NUMBER OF ATOMS
+2
+ITEM: BOX BOUNDS ff ff ff
+0 4
+0 4
+0 4
+ITEM: ATOMS element x y z
+H 0 0 0
+H 0 0 1
+"""
+
+
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
@@ -133,6 +149,15 @@ LAMMPS = "x\n\n-1 atoms\n1 atom types\n0 1 xlo xhi\n\nAtoms # atomic\n\n1 1 0 0 
         ("vasprun.xml", XML.format("ha" * 50, "".join(LAUGHS), "l"), "ParseError"),
         ("vasprun.xml", XML.format("", '<!ENTITY f SYSTEM "/x">', "f"), "undefined"),
         ("vasprun.xml", "<a>" * 50_000, "no element found"),
+        ("a.gen", "3 C\nH\n1 1 0 0 0\n2 1 0 0 1\n", "announces 3 atoms, got 2"),
+        ("a.gen", "2 S\nH\n1 1 0 0 0\n" + "0 0 0\n" * 4, "announces 2 atoms, got 1"),
+        ("a.mol", MOL.format(9, ""), "announces 9 atoms, got 2"),
+        ("a.mol", MOL.format(9, "M  END\n"), "announces 9 atoms, got 2"),
+        ("a.sdf", MOL.format(3, "  1  2  1  0  0\n"), "announces 3 atoms, got 2"),
+        ("a.rmc6f", RMC.format(2), "announces 2 atoms, got 1"),
+        ("CONFIG", "x\n0 0 2\nH 1\n 0 0 0\n", "announces 2 atoms, got 1"),
+        ("a.dump", DUMP + DUMP.replace("H 0 0 1\n", ""), "announces 2 atoms, got 1"),
+        ("a.dump", DUMP + DUMP[: DUMP.index("ITEM: A")], "announces 2 atoms, got 0"),
         ("a.gen", "1 C\nH\n1 9 0 0 0\n", "KeyError"),
         ("a.xsf", f"ATOMS\n1 0 0 0\nANIMSTEPS {10**12}\n", "cannot be read as xsf"),
         ("a.xsf", "ANIMSTEPS 100000000\nATOMS 1\n1 0 0 0\n", "cannot be read as xsf"),
