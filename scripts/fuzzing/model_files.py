@@ -26,15 +26,15 @@ DTYPES = {
 }  # fmt: skip
 STATE_KIND, STATE_VERSION = "training state", 1
 Layout = dict[str, Any]
-SMALL = {
-    "cutoff": 3.0, "lmax": 1, "channels": 2, "num_basis": 3, "radial_hidden": (4,),
-    "readout_hidden": 4,
-}  # fmt: skip
+SMALL = {"cutoff": 3.0, "channels": 2, "num_basis": 3, "readout_hidden": 4}
+SPHERICAL = {"lmax": 1, "radial_hidden": (4,)}
 HEAD = {"channels": 2, "num_basis": 3, "hidden": (4,), "cutoff": 5.0}
 VARIANTS: dict[str, dict[str, Any]] = {
-    "one": {"num_layers": 1},
-    "two": {"num_layers": 2, "dtype": "float64", "zbl": True},
-    "direct": {"num_layers": 2, "direct_hessian": HEAD},
+    "one": {**SPHERICAL, "num_layers": 1},
+    "two": {**SPHERICAL, "num_layers": 2, "dtype": "float64", "zbl": True},
+    "direct": {**SPHERICAL, "num_layers": 2, "direct_hessian": HEAD},
+    "mace": {**SPHERICAL, "architecture": "mace", "num_layers": 2, "correlation": 2},
+    "tensornet": {"architecture": "tensornet", "num_layers": 1},
 }
 
 
