@@ -29,8 +29,8 @@ INPUT_SECONDS, PROCESS_SECONDS = 5.0, 60.0
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     names = ("structures", "hessians", "configurations", "models", "all")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("target", choices=names)
     parser.add_argument("--examples", type=int, default=2000, help="inputs by target")
     parser.add_argument("--seed", type=int, default=0)
@@ -38,10 +38,10 @@ def main() -> None:
     parser.add_argument("--replay", type=Path, help="read one file, without limits")
     parser.add_argument("--atheris", action="store_true", help="guide by coverage")
     options, others = parser.parse_known_args()
-    if others and not options.atheris:
-        parser.error(f"unknown options: {' '.join(others)}")
     if options.atheris:
         fuzz_by_coverage(options.target, others)
+    elif others:
+        parser.error(f"unknown options: {' '.join(others)}")
     elif options.replay is not None:
         from fuzzing.readers import READERS  # noqa: PLC0415
 
@@ -55,15 +55,13 @@ def fuzz(target: str, examples: int, number: int, only: str | None = None) -> No
     """Read so many random inputs, and print how many were read and refused."""
     outcomes: Counter[str] = Counter()
     begin = time.monotonic()
-    test = seed(number)(
-        settings(
-            max_examples=examples,
-            deadline=timedelta(seconds=INPUT_SECONDS),
-            report_multiple_bugs=False,
-            suppress_health_check=list(HealthCheck),
-        )(make_test(target, FAILURES / target, outcomes, only))
+    limits = settings(
+        max_examples=examples,
+        deadline=timedelta(seconds=INPUT_SECONDS),
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
     )
-    test()
+    seed(number)(limits(make_test(target, FAILURES / target, outcomes, only)))()
     shutil.rmtree(FAILURES / target)
     counts = ", ".join(f"{count:,} {name}" for name, count in sorted(outcomes.items()))
     print(f"{target}: {counts}, none failed, {time.monotonic() - begin:.0f} s")
