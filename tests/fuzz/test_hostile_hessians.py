@@ -58,10 +58,10 @@ HEADERS = {
         {"descr": "[('a', '<f8')]"},
     ],
     "fixed-type tuple": [{"descr": "[('a', '<f8', (99999, 99999))]"}],
+    "too many brackets": [{"shape": "(" * 200}, {"shape": "(6, 6" + "{" * 2000}],
     "cannot be read as .npz": [
         {"shape": "(6.0, 6)"},
         {"shape": "None"},
-        {"shape": "(" * 200},
         {"descr": "None"},
     ],
 }
