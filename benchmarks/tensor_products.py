@@ -23,11 +23,12 @@ from typing import Any
 import torch
 from ase.build import bulk
 
-from benchmarks.common import RESULTS, finish, options, start
+from benchmarks.common import RESULTS, options, start
 from benchmarks.peers.tensor_products import E3NN, variants
 from benchmarks.roofline import roofline_seconds
 from equipot.bench.graphs import Edges, edges_of, molecules
 from equipot.bench.peak_memory import peak_memory
+from equipot.bench.record import write_record
 from equipot.bench.steps import STEPS
 from equipot.bench.table import table_of
 from equipot.bench.timing import interleaved_times, summarize
@@ -63,7 +64,7 @@ def main() -> None:
                 title = f"lmax x channels {case}, {graph} ({found['edges']} edges), "
                 title += f"{threads} threads; µs and peak bytes per edge"
                 screen.print(table_of(title, found["rows"]))
-                finish(path, record, screen)  # after each case: it may take hours
+                write_record(path, record, screen)  # after each case: it may take hours
 
 
 def compare(
