@@ -392,7 +392,7 @@ def _read_config(
 
 
 def _check_header(header: Mapping[str, Any], path: Path | str) -> None:
-    """Refuse what is in all headers, and of wrong type or size in this one."""
+    """Reject what is in all headers, and of wrong type or size in this one."""
     try:
         check_statistics(header.get("statistics"))
         check_samples(header.get("samples"))
@@ -444,7 +444,7 @@ def _check_golden(
     *,
     check_again: bool,
 ) -> None:
-    """Refuse a potential that computes something else than when it was saved.
+    """Reject a potential that computes something else than when it was saved.
 
     Args:
         potential: As it was loaded.

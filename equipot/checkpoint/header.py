@@ -28,7 +28,7 @@ _STATISTICS = TypeAdapter(Statistics)
 
 
 def check_statistics(values: Any) -> None:
-    """Refuse statistics of a training set that no training set has.
+    """Reject statistics of a training set that no training set has.
 
     Args:
         values: Section ``statistics`` of a header.
@@ -94,7 +94,7 @@ def _check_positive(statistics: Statistics) -> None:
 
 
 def _check_ranges(statistics: Statistics) -> None:
-    """Refuse ranges of a domain that nothing lies in, or that nothing is outside of."""
+    """Reject ranges of a domain that nothing lies in, or that nothing is outside of."""
     force = statistics.largest_force
     ranges = {
         **{f"neighbors of {z}": r for z, r in statistics.neighbor_ranges.items()},
@@ -111,7 +111,7 @@ def _check_ranges(statistics: Statistics) -> None:
 
 
 def check_samples(values: Any) -> None:
-    """Refuse sample structures that make no sense, or are too large to verify on.
+    """Reject sample structures that make no sense, or are too large to verify on.
 
     Args:
         values: Section ``samples`` of a header.
@@ -134,7 +134,7 @@ def check_samples(values: Any) -> None:
 
 
 def check_golden(section: Any) -> None:
-    """Refuse golden outputs that make no sense, or of structures that do not.
+    """Reject golden outputs that make no sense, or of structures that do not.
 
     Args:
         section: Section ``golden`` of a header; None in files before format 4.
@@ -156,7 +156,7 @@ def check_golden(section: Any) -> None:
 
 
 def check_units(section: Any) -> None:
-    """Refuse a section of units that is not names of quantities and units.
+    """Reject a section of units that is not names of quantities and units.
 
     Args:
         section: Section ``units`` of a header.
@@ -172,7 +172,7 @@ def check_units(section: Any) -> None:
 def check_weights(
     config: ModelConfig, statistics: Statistics, tensors: Mapping[str, Tensor]
 ) -> None:
-    """Refuse weights that are not those of the architecture, before it is built.
+    """Reject weights that are not those of the architecture, before it is built.
 
     The file holds every weight, so that an architecture costs no more than its file.
 
@@ -205,7 +205,7 @@ def _shape(size: torch.Size | None) -> str:
 
 
 def check_finite(tensors: Mapping[str, Tensor] | nn.Module) -> None:
-    """Refuse weights that are not finite.
+    """Reject weights that are not finite.
 
     Raises:
         ValueError: If one is not; names its tensor.

@@ -85,7 +85,7 @@ class ModelConfig(Config):
     @model_validator(mode="before")
     @classmethod
     def _keys_of_this_architecture(cls, values: Any) -> Any:
-        """Refuse keys of another architecture, and say which one has them."""
+        """Reject keys of another architecture, and say which one has them."""
         if not isinstance(values, Mapping):
             return values
         for key in values:

@@ -135,7 +135,7 @@ def open_regular(path: Path, flags: int) -> int:
 
 
 def check_replaceable(path: Path) -> None:
-    """Refuse a name that a file must not take.
+    """Reject a name that a file must not take.
 
     Raises:
         NotRegularError: If it is that of a folder, a device or a pipe, of a link to
@@ -156,7 +156,7 @@ def check_replaceable(path: Path) -> None:
 
 
 def check_can_be_made(path: Path, *, folder: bool) -> None:
-    """Refuse a file or folder that cannot be made, before hours of computing.
+    """Reject a file or folder that cannot be made, before hours of computing.
 
     Args:
         path: It need not exist, and nor need the folders around it.

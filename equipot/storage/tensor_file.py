@@ -137,12 +137,12 @@ def _short(error: Exception) -> str:
 
 
 def _refuse_constant(name: str) -> float:
-    """Refuse numbers that `write_tensor_file` does not write."""
+    """Reject numbers that `write_tensor_file` does not write."""
     raise ValueError(f"{name} is no number of JSON")
 
 
 def _check_layout(path: Path) -> None:
-    """Refuse what is not safetensors before a parser sees it."""
+    """Reject what is not safetensors before a parser sees it."""
     if not path.is_file():
         raise FileNotFoundError(f"no file {located(path)}")
     size = path.stat().st_size

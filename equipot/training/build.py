@@ -146,7 +146,7 @@ def build_limits(config: TrainingConfig) -> Limits:
 
 
 def check_labels(config: LossConfig, statistics: Statistics) -> None:
-    """Refuse a loss weight on labels that no training structure has.
+    """Reject a loss weight on labels that no training structure has.
 
     Raises:
         ValueError: If a weighted label is absent.
@@ -187,7 +187,7 @@ def unused_labels(config: LossConfig, statistics: Statistics) -> list[str]:
 
 
 def check_validation(config: TrainingConfig, dataset: Dataset) -> None:
-    """Refuse settings that need a validation set if there is none.
+    """Reject settings that need a validation set if there is none.
 
     Raises:
         ValueError: If early stopping or the schedule needs one, or it has no label
@@ -211,7 +211,7 @@ def check_validation(config: TrainingConfig, dataset: Dataset) -> None:
 
 
 def check_direct(config: TrainConfig) -> None:
-    """Refuse to train an absent direct head, or to leave a present one untrained.
+    """Reject to train an absent direct head, or to leave a present one untrained.
 
     Raises:
         ValueError: If the loss weight and the head contradict each other.

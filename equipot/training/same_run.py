@@ -25,7 +25,7 @@ KEPT: Final = ("model.backend", "auto")
 def check_same_config(
     before: Mapping[str, Any], now: Mapping[str, Any], *, finished: bool = False
 ) -> None:
-    """Refuse to resume with a different configuration.
+    """Reject to resume with a different configuration.
 
     Args:
         before: Configuration of the run as JSON; keys newer than the run have their
@@ -56,7 +56,7 @@ def check_same_config(
 
 
 def check_same_data(before: Mapping[str, str], now: Mapping[str, str]) -> None:
-    """Refuse to resume with different data.
+    """Reject to resume with different data.
 
     Args:
         before: SHA-256 of every file when the run started.
