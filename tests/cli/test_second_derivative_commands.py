@@ -231,7 +231,7 @@ def test_a_saddle_that_is_none_is_an_error(model, water, tmp_path):
 
 @pytest.fixture
 def mueller_and_brown(monkeypatch):
-    """`equipot saddle` on a surface of two-dimensional in place of a model."""
+    """`equipot saddle` on a surface of two dimensions in place of a model."""
     calculator = mueller_brown()
     calculator.models = ()
     monkeypatch.setattr(
