@@ -25,7 +25,7 @@ class Check:
     reason: str
     """Justification of the tolerance."""
     where: str = ""
-    """Elements, structure or distance of the largest difference, where that matters."""
+    """Elements, structure or distance of the largest difference, if relevant."""
 
     @property
     def passed(self) -> bool:
@@ -33,7 +33,7 @@ class Check:
         return self.difference.passed
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON values; null is a number that is not finite."""
+        """JSON values; null replaces values that are not finite."""
         return {
             "quantity": self.quantity,
             "unit": self.unit,
@@ -62,9 +62,9 @@ class BackendReport:
     """Comparison of a backend with the reference and with finite differences."""
 
     backend: str
-    """Backend of the tensor products."""
+    """Name of the tensor-product backend."""
     reference: str
-    """Backend it was compared with."""
+    """Name of the reference backend."""
     device: str
     """Device of the computation."""
     structures: int

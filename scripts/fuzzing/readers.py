@@ -37,7 +37,7 @@ from equipot.data.reading.labeled import read_structures
 from equipot.data.structure import Structure
 from equipot.md.start import read_structure as read_for_md
 from equipot.neighbors import build_graph
-from equipot.storage.rotation import Generations, StateError
+from equipot.storage.rotation import RotatingCheckpoints, StateError
 from equipot.tensor_products.base import BackendUnavailableError, UnsupportedSpecError
 from fuzzing.archives import STRUCTURES
 from fuzzing.configurations import TRAIN
@@ -194,7 +194,7 @@ def _check_values(tree: Any) -> None:
 
 def _models(path: Path) -> None:
     if path.name.startswith("state"):
-        states = Generations(path.parent, STATE_KIND, STATE_VERSION)
+        states = RotatingCheckpoints(path.parent, STATE_KIND, STATE_VERSION)
         record, tensors = states.load(lambda message: None)
         _require(isinstance(record, dict) and isinstance(tensors, dict), "half a state")
         return

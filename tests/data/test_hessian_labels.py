@@ -206,7 +206,9 @@ def test_data_sets_have_their_hessians_and_hashes(tmp_path, frames, write):
 
 
 def test_hessians_of_a_file_that_is_not_used_are_refused():
-    with pytest.raises(ValueError, match=r"hessians names b\.xyz, which is no file of"):
+    with pytest.raises(
+        ValueError, match=r"hessians has b\.xyz, which is not a file of"
+    ):
         DataConfig.model_validate({"train": "a.xyz", "hessians": {"b.xyz": "b.npz"}})
 
 

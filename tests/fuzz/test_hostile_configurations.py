@@ -97,7 +97,7 @@ def test_aliases_of_usual_size_are_fine(load):
         ("[]", "expected"),
         ("", "data"),
         ("? {a: b}\n: 1", "unhashable"),
-        ("seed: 1\nseed: 2", "the key 'seed' occurs twice"),
+        ("seed: 1\nseed: 2", "duplicate key 'seed'"),
         (b"seed: \x00", "not valid YAML"),
         (b"\xff\xfe\x00", "not valid YAML"),
     ],

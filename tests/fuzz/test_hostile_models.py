@@ -15,7 +15,7 @@ from equipot.checkpoint.file import CheckpointError, load_potential, read_header
 from equipot.config.model import DirectHessianConfig, parse_model
 from equipot.models import build_potential
 from equipot.models.build import weight_shapes
-from equipot.storage.rotation import Generations, StateError
+from equipot.storage.rotation import RotatingCheckpoints, StateError
 from equipot.storage.tensor_file import write_tensor_file
 from tests.potentials import ARCHITECTURES, statistics_of
 
@@ -355,7 +355,7 @@ def test_numbers_that_json_does_not_have_are_refused(path, model):
 
 @pytest.mark.parametrize("header", [{}, {"version": 1}, {"version": 1, "record": 3}])
 def test_states_without_version_or_record_are_refused(header, tmp_path):
-    states = Generations(tmp_path, "training state", 1)
+    states = RotatingCheckpoints(tmp_path, "training state", 1)
     write_tensor_file(states.paths[0], "training state", header, {})
 
     with pytest.raises(StateError, match="no version or no record"):

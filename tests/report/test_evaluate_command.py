@@ -153,7 +153,7 @@ def test_a_model_that_is_not_there_is_an_error(tmp_path, data):
     result = run(tmp_path / "none.safetensors", data)
 
     assert result.exit_code == 1
-    assert "no file" in result.output
+    assert "no such file" in result.output
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import equipot.training.prepare
 from equipot.checkpoint.file import load_potential, read_header, read_samples
 from equipot.config.load import load_config
 from equipot.config.train import TrainConfig
-from equipot.storage.rotation import Generations, StateError
+from equipot.storage.rotation import RotatingCheckpoints, StateError
 from equipot.storage.tensor_file import read_tensor_file
 from equipot.tensor_products import BACKENDS
 from equipot.training.run import run_training
@@ -143,7 +143,7 @@ def test_states_of_earlier_versions_resume(train, tmp_path):
     state = files.path / "state.safetensors"
     header, tensors = read_tensor_file(state, "training state")
     header["record"].pop("backend")
-    Generations(files.path, "training state", header["version"]).save(
+    RotatingCheckpoints(files.path, "training state", header["version"]).save(
         header["record"], tensors
     )
 

@@ -7,13 +7,13 @@ from crash_points import KillAt
 from crash_runs import Order, Training, save_states
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from equipot.storage.rotation import Generations
+from equipot.storage.rotation import RotatingCheckpoints
 from equipot.training.logs import TensorBoardLog
 from equipot.training.observer import Limits
 from equipot.training.progress import TrainingProgress
 
 KIND = "state of a test"
-BEFORE_IT = "going on from the state before it"
+BEFORE_IT = "using the previous checkpoint"
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_no_moment_of_saving_is_without_an_intact_state(save, tmp_path, damaged)
         killed = save(number, [3, 4])
 
         warnings = []
-        record, tensors = Generations(folder, KIND, 1).load(warnings.append)
+        record, tensors = RotatingCheckpoints(folder, KIND, 1).load(warnings.append)
 
         assert record["step"] in ((1, 3, 4) if damaged else (2, 3, 4))
         assert tensors["weight"].tolist() == [float(record["step"])] * 40
@@ -96,7 +96,7 @@ def test_the_best_model_of_a_finished_run_is_kept_in_its_state(
 
     resumed = run.go(crash_server)
 
-    assert "no file" in resumed.text
+    assert "no such file" in resumed.text
     assert run.differences(undisturbed) == []
 
 

@@ -21,13 +21,13 @@ from equipot.checkpoint.file import (
 )
 from equipot.checkpoint.verification import verify_model
 from equipot.config.model import parse_model
-from equipot.domain import FeatureCloud
+from equipot.domain import FeatureDistribution
 from equipot.models import build_potential
 from equipot.models.build import unsupported
 from equipot.models.products import specs_of
 from equipot.neighbors import build_graph
 from equipot.storage.tensor_file import read_tensor_file, write_tensor_file
-from equipot.storage.user_cache import cache_folder, remember
+from equipot.storage.user_cache import cache_folder, store_cached
 from equipot.tensor_products import BACKENDS, unavailable
 from equipot.verify import BackendMismatchError, check_backend
 from equipot.verify.golden import GoldenOutputs, golden_outputs, golden_structures
@@ -57,7 +57,7 @@ def path(tmp_path, monkeypatch, structures):
     potential = build_potential(CONFIG, STATISTICS, seed=2)
     numbers = np.repeat(STATISTICS.elements, 2)
     values = np.random.default_rng(0).normal(size=(len(numbers), CONFIG.channels))
-    cloud = FeatureCloud.fit(numbers, values)
+    cloud = FeatureDistribution.fit(numbers, values)
     save_potential(
         path, potential, CONFIG, STATISTICS, samples=structures, features=cloud
     )
@@ -389,7 +389,7 @@ def test_a_poisoned_verdict_is_found_out_anew(path, monkeypatch, poison):
     (file,) = (cache_folder() / "verified").iterdir()
     entry = json.loads(file.read_text())
     poison(entry["answer"])
-    remember("verified", entry["question"], entry["answer"])  # with its new hash
+    store_cached("verified", entry["question"], entry["answer"])  # with its new hash
     asked = []
     check = equipot.checkpoint.file.check_backend
 

@@ -15,7 +15,7 @@ STYLES: dict[Severity, tuple[str, str]] = {
     "warning": ("!", "yellow"),
     "info": ("·", "dim"),
 }
-MOST_PAIRS = 12
+MAX_PAIRS_SHOWN = 12
 GAP = " · "
 INDENT = (0, 0, 0, 2)
 
@@ -88,9 +88,9 @@ def _range(low: float | int, high: float | int, form: str) -> str:
 def _distances(report: DataReport) -> str:
     pairs = sorted(report.minimum_distances.items(), key=lambda p: p[1])
     shown = "  ".join(
-        f"{pair}\N{NO-BREAK SPACE}{d:.2f}" for pair, d in pairs[:MOST_PAIRS]
+        f"{pair}\N{NO-BREAK SPACE}{d:.2f}" for pair, d in pairs[:MAX_PAIRS_SHOWN]
     )
-    rest = len(pairs) - MOST_PAIRS
+    rest = len(pairs) - MAX_PAIRS_SHOWN
     return shown + (f"  [dim]and {rest} pairs more[/]" if rest > 0 else "")
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from equipot.data.reading.errors import DataError
 from equipot.data.reading.extxyz_header import logical, reals
 
-MOST_COLUMNS: Final = 1000
+MAX_COLUMNS: Final = 1000
 """Maximum number of columns."""
 PLAIN: Final = "species:S:1:pos:R:3"
 """Columns of plain XYZ."""
@@ -123,7 +123,7 @@ def _parse(properties: str) -> list[Column]:
     fields = properties.strip().rstrip(":").split(":")
     counts = fields[2::3]
     wrong = DataError(f"Properties={properties[:200]} is not NAME:TYPE:COLUMNS:...")
-    if len(fields) % 3 or len(counts) > MOST_COLUMNS:
+    if len(fields) % 3 or len(counts) > MAX_COLUMNS:
         raise wrong
     if not all(re.fullmatch("[0-9]{1,9}", n) and int(n) for n in counts):
         raise wrong

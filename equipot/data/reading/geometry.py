@@ -4,7 +4,7 @@ import numpy as np
 from ase import Atoms
 
 from equipot.data.reading.errors import DataError
-from equipot.neighbors.interface import LARGEST_COORDINATE
+from equipot.neighbors.interface import MAX_COORDINATE
 
 MIN_PERIOD = 0.3
 """Shortest period in Å; below it atoms would overlap with their images."""
@@ -42,12 +42,12 @@ def _check_positions(atoms: Atoms, source: str) -> None:
     if atoms.positions.dtype.kind != "f":
         raise DataError(f"{source}: positions must be real numbers")
     # NaN compares false
-    fine = (np.abs(atoms.positions) <= LARGEST_COORDINATE).all(axis=1)
+    fine = (np.abs(atoms.positions) <= MAX_COORDINATE).all(axis=1)
     if not fine.all():
         bad = int(np.flatnonzero(~fine)[0])
         raise DataError(
             f"{source}: the position of atom {bad} is not finite, or more than "
-            f"{LARGEST_COORDINATE:.0e} Å from the origin: {atoms.positions[bad]}"
+            f"{MAX_COORDINATE:.0e} Å from the origin: {atoms.positions[bad]}"
         )
 
 
@@ -70,8 +70,8 @@ def _check_cell(atoms: Atoms, source: str) -> None:
     cell = atoms.cell.array
     if cell.dtype.kind != "f" or not np.isfinite(cell).all():
         raise DataError(f"{source}: the cell is not finite")
-    if np.abs(cell).max() > LARGEST_COORDINATE:
-        raise DataError(f"{source}: the cell is larger than {LARGEST_COORDINATE:.0e} Å")
+    if np.abs(cell).max() > MAX_COORDINATE:
+        raise DataError(f"{source}: the cell is larger than {MAX_COORDINATE:.0e} Å")
     periodic = cell[atoms.pbc]
     if len(periodic) and np.linalg.matrix_rank(periodic) < len(periodic):
         raise DataError(
