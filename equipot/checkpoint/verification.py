@@ -83,12 +83,10 @@ class ModelReport:
 
     def __str__(self) -> str:
         names = ", ".join(v.backend for v in self.backends)
-        verdict = (
-            "all passed" if self.passed else f"{len(self.failures)} of them FAILED"
-        )
+        result = "all passed" if self.passed else f"{len(self.failures)} of them FAILED"
         return (
             f"verified by {self.count} checks on {self.structures}, backends {names}: "
-            f"{verdict}"
+            f"{result}"
         ) + "".join(f"\n  {failure}" for failure in self.failures)
 
     def as_dict(self) -> dict[str, Any]:

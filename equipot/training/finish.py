@@ -12,7 +12,7 @@ from equipot.data.labels import Example
 from equipot.evaluation.metrics import ErrorAccumulator
 from equipot.storage.atomic_file import write_json
 from equipot.system.terminal import Fitted
-from equipot.training.feature_cloud import fit_features
+from equipot.training.feature_distribution import fit_features
 from equipot.training.logs import Journal
 from equipot.training.prepare import Prepared
 from equipot.training.progress import TrainingProgress

@@ -201,7 +201,7 @@ def is_passed_record(record: Mapping[str, Any], backend: str) -> bool:
     """
     try:
         checks = record["checks"]
-        verdict = record["passed"] is True and record["error"] is None
+        passed = record["passed"] is True and record["error"] is None
         names = (record["backend"], record["reference"])
         found = {check["quantity"] for check in checks}
         within = all(
@@ -215,7 +215,7 @@ def is_passed_record(record: Mapping[str, Any], backend: str) -> bool:
         return False
     wanted = {"energy", "forces", "Hessian-vector"}
     right = names == (backend, REFERENCE) and wanted <= found <= set(UNITS)
-    return verdict and right and within and large
+    return passed and right and within and large
 
 
 def make_probes(

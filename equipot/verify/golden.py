@@ -36,7 +36,7 @@ UNITS = {
 }
 """Golden quantities; energies are per atom and include reference energies."""
 MAX_TOLERANCE = 1e-2
-"""Maximum relative tolerance in float32, whatever a file has: a model with a tenth
+"""Maximum relative tolerance in float32, independent of the file: a model with a tenth
 of it as rounding error is not usable in float32."""
 ENERGY_ROUNDING = 16 * torch.finfo(torch.float64).eps
 """Relative rounding error of sums of reference energies."""

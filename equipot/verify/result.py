@@ -89,13 +89,13 @@ class BackendReport:
         return tuple(check for check in self.checks if not check.passed)
 
     def __str__(self) -> str:
-        verdict = "agrees" if self.passed else "does not agree"
+        result = "agrees" if self.passed else "does not agree"
         worst = {
             c.dtype: f"{c.difference.relative:.1e} in {c.dtype}"
             for c in sorted(self.checks, key=lambda c: c.difference.relative)
         }
         return (
-            f"backend {self.backend} {verdict} with {self.reference} on "
+            f"backend {self.backend} {result} with {self.reference} on "
             f"{self.structures} structures of {self.atoms} atoms; relative differences "
             f"up to {' and '.join(worst.values())}"
         )

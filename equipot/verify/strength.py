@@ -143,10 +143,10 @@ def attraction_outside_domain(bonds: Bonds) -> list[str]:
     """Pairs with too large attractive forces outside the domain, as text."""
     found = []
     for pair, (distances, _, attraction) in bonds.curves.items():
-        refused = distances < bonds.starts[pair]
-        if not refused.any():
+        rejected = distances < bonds.starts[pair]
+        if not rejected.any():
             continue
-        pull, where = _largest(pair, distances[refused], attraction[refused])
+        pull, where = _largest(pair, distances[rejected], attraction[rejected])
         if not pull <= MAX_ATTRACTION * bonds.factor:
             found.append((pull, f"{where} ({pull:.2g} eV/Å)"))
     return [text for _, text in sorted(found, reverse=True)]

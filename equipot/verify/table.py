@@ -57,8 +57,8 @@ def potential_report(report: PotentialReport) -> Iterator[RenderableType]:
         yield Padding(escape(check.reason), (0, 0, 0, 4))
     for note in report.notes:
         yield f"note: {escape(note)}"
-    verdict = "[green]passed[/]" if report.passed else "[red]FAILED[/]"
-    yield f"potential: {verdict}, {len(report.checks)} checks"
+    result = "[green]passed[/]" if report.passed else "[red]FAILED[/]"
+    yield f"potential: {result}, {len(report.checks)} checks"
 
 
 def potential_table(report: PotentialReport) -> Table:

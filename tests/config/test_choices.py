@@ -68,8 +68,8 @@ def test_no_message_speaks_the_language_of_the_library(load, text, schema):
     [
         (
             "data.valid=null",
-            "--set: data.valid: must be a list of strings; or a number above 0 and below "
-            "1; or an integer of at least 0, got null",
+            "--set: data.valid: must be a list of strings; or a number above 0 and "
+            "below 1; or an integer of at least 0, got null",
         ),
         ("data.valid=true", "--set: data.valid: give files, a fraction below 1 or a "),
         (

@@ -179,8 +179,8 @@ STATISTICS = [
     ({"minimum_distances": {"H-Q": 1.0}}, "the pair 'H-Q'"),
     ({"minimum_distances": {"H-O": -1.0}}, "must be positive"),
     ({"minimum_distances": {"H-O": "1"}}, "statistics"),
-    ({"num_structures": 1, "num_atoms": 10**12}, "make no sense"),
-    ({"num_edges": -1}, "make no sense"),
+    ({"num_structures": 1, "num_atoms": 10**12}, "are inconsistent"),
+    ({"num_edges": -1}, "are inconsistent"),
     ({"warnings": 1}, "statistics"),
     ({"neighbor_ranges": {"H": [3, 1]}}, "range of neighbors of H is 3 to 1"),
     ({"neighbor_ranges": {"H": [1, 2, 3]}}, "statistics"),
@@ -272,7 +272,7 @@ def test_weights_of_other_types_are_refused(path, model, dtype):
     def edit(layout, header, body):
         first(layout)["dtype"] = dtype
 
-    refuse(path, changed(model, edit), "holds torch|damaged")
+    refuse(path, changed(model, edit), "has type torch|damaged")
 
 
 def test_whole_numbers_of_json_are_taken_for_real_ones(path, model):
@@ -310,7 +310,7 @@ def test_reshaped_weights_are_refused(path, model):
         entry = first(layout)
         entry["shape"] = [1, *entry["shape"]]
 
-    refuse(path, changed(model, edit), "do not fit its header")
+    refuse(path, changed(model, edit), "do not match its header")
 
 
 def test_many_foreign_tensors_make_a_short_message(path, model):
@@ -319,7 +319,7 @@ def test_many_foreign_tensors_make_a_short_message(path, model):
             empty = [len(body), len(body)]
             layout[f"x{n}"] = {"dtype": "F32", "shape": [0], "data_offsets": empty}
 
-    refuse(path, changed(model, edit), "do not fit its header")
+    refuse(path, changed(model, edit), "do not match its header")
 
 
 @pytest.mark.parametrize("version", [0, -1, True, "2", None, 10**400, 99])

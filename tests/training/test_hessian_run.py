@@ -218,7 +218,7 @@ def test_files_without_a_head_are_read_as_before(tree):
         ),
         (
             lambda t: t["model"].pop("direct_hessian"),
-            "is positive, but the model has no head for it",
+            "is positive, but the model has no direct head",
         ),
         (
             lambda t: t["data"].pop("hessians"),
@@ -247,7 +247,7 @@ def test_hessians_that_are_not_learned_are_reported(tree, tmp_path):
     result = run_training(TrainConfig.model_validate(tree), tmp_path / "run")
 
     log = result.directory.log.read_text()
-    assert "4 training structures have labels of hessian, which are not learned" in log
+    assert "4 training structures have labels of hessian, which are not used" in log
 
 
 def test_one_file_of_hessians_belongs_to_one_of_structures(folder):

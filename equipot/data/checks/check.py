@@ -70,13 +70,13 @@ def examine(
     if len({Path(p).resolve() for p in paths}) < len(paths):
         raise ValueError("a file is listed twice; its structures would be duplicates")
     keys, units = keys or KeysConfig(), units or UnitsConfig()
-    say = progress or (lambda _: None)
+    report_progress = progress or (lambda _: None)
     available: Counter[str] = Counter()
     findings: list[Finding] = []
     files: list[list[Structure]] = []
     facts: list[Facts] = []
     for n, path in enumerate(paths):
-        say(f"reading {path}")
+        report_progress(f"reading {path}")
         structures, unreadable = _read(Path(path), keys, units, available)
         findings.extend(unreadable)
         files.append(structures)
@@ -87,7 +87,7 @@ def examine(
     references = _read_references(isolated, free, findings)
     findings.extend(_check_isolated(references, len(isolated), facts))
     if facts:
-        say("comparing labels and structures")
+        report_progress("comparing labels and structures")
         findings.extend(check_presence(facts, keys, available))
         findings.extend(check_energies(facts, references))
         findings.extend(check_binding(facts, references))
@@ -95,7 +95,7 @@ def examine(
         findings.extend(check_stress_values(facts))
         findings.extend(_check_distances(facts))
         findings.extend(check_duplicates(facts, pooled=pooled))
-        say("fitting a pair potential to the forces")
+        report_progress("fitting a pair potential to the forces")
         found = list(check_labels(facts, keys))
         findings.extend([*found, *check_stated_units(found, units)])
     return DataReport(

@@ -62,12 +62,12 @@ def find_stress_outliers(model: PairModel) -> StressOutliers:
     known = float(np.sqrt((_size(labels[kept]) ** 2).mean())) / (spread + 1e-12)
     if known < MIN_SIGNAL_TO_NOISE:
         return _undecided("a pair potential does not predict the stress")
-    doubted = np.flatnonzero(off > OUTLIER_SPREADS * spread)
-    if len(doubted) > MAX_OUTLIER_FRACTION * len(usable):
-        return _undecided(f"{len(doubted)} of {len(usable)} are outliers")
+    outliers = np.flatnonzero(off > OUTLIER_SPREADS * spread)
+    if len(outliers) > MAX_OUTLIER_FRACTION * len(usable):
+        return _undecided(f"{len(outliers)} of {len(usable)} are outliers")
     volume = np.array([model.facts[n].volume for n in usable])
     kinds: dict[str, list[int]] = {}
-    for n in doubted:
+    for n in outliers:
         name = _explanation(labels[n], expected[n], float(volume[n]), spread)
         if name is not None:
             kinds.setdefault(name, []).append(int(usable[n]))
