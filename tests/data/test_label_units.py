@@ -348,7 +348,7 @@ def test_sizes_of_units():
 
 
 def test_units_must_be_known_and_complete():
-    with pytest.raises(ValidationError, match="state forces as well"):
+    with pytest.raises(ValidationError, match="set it as well"):
         UnitsConfig(energy="Ha")
     with pytest.raises(ValidationError):
         UnitsConfig(forces="N")

@@ -59,7 +59,7 @@ def merges(levels):
 
 @pytest.mark.parametrize("text", [laughs(30), merges(30), "data: &a {train: *a}\n"])
 def test_bombs_of_aliases_are_refused(load, text):
-    with pytest.raises(ConfigError, match="aliases stand for") as caught:
+    with pytest.raises(ConfigError, match="aliases are recursive, or expand") as caught:
         load(text)
 
     assert len(str(caught.value)) < 2000
@@ -85,8 +85,8 @@ def test_aliases_of_usual_size_are_fine(load):
         ("seed: 2001-99-99", "must be a valid integer"),
         ("seed: !!timestamp x", "a value cannot be read"),
         ("seed: 0x_", "must be a valid integer"),
-        ('seed: "a\\0b"', "cannot be printed"),
-        ('seed: "\\ud800"', "cannot be printed"),
+        ('seed: "a\\0b"', "not printable"),
+        ('seed: "\\ud800"', "not printable"),
         ("? [a, b]\n: 1", "unhashable"),
         ("%YAML 9.9\n---\nseed: 1", "not valid YAML"),
         ("--- 1\n--- 2", "not valid YAML"),
@@ -125,9 +125,9 @@ def test_values_that_yaml_trips_over_are_refused(load, text, message):
         ("model.radial_hidden=[1000000000]", "less than or equal"),
         ("data.test=false", "give files"),
         ("data.test=7", "give files"),
-        ("data.test=[{a: b}]", "must hold names of files"),
-        ("data.train=[[a.xyz]]", "must hold names of files"),
-        ("data.valid=[1]", "must hold names of files"),
+        ("data.test=[{a: b}]", "must contain file names"),
+        ("data.train=[[a.xyz]]", "must contain file names"),
+        ("data.valid=[1]", "must contain file names"),
         (".".join("a" * 100) + "=1", "expected section.key=value"),
         ("a" * 9000, "expected section.key=value"),
     ],

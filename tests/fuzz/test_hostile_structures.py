@@ -119,7 +119,7 @@ LAMMPS = "x\n\n-1 atoms\n1 atom types\n0 1 xlo xhi\n\nAtoms # atomic\n\n1 1 0 0 
         ("a.json", '{"1": ' * 20_000, "recursion depth"),
         ("a.json", '{"ids": [1, 2], "nextid": 3}', "KeyError"),
         ("a.json", '{"1": {"__ndarray__": [[9999999], "int8", [1]]}}', "1 entries"),
-        ("a.db", "SQLite format 3\0" + "\0" * 100, "not a database"),
+        ("a.db", "SQLite format 3\0" + "\0" * 100, "not an SQLite database"),
         ("a.lammps-data", LAMMPS, "atom types are not elements"),
         ("POSCAR", CELL.format(-1), "negative"),
         ("POSCAR", CELL.format(0), "has no atoms"),

@@ -271,7 +271,7 @@ def test_without_a_place_to_remember_it_chooses_all_the_same(
         choice = choose_backend(PROBLEM)
 
     assert choice.backend == "fast"
-    assert "it is not remembered" in caplog.text
+    assert "it is not cached" in caplog.text
 
 
 def test_measuring_leaves_random_numbers_alone(install):

@@ -214,7 +214,7 @@ def test_files_without_a_head_are_read_as_before(tree):
     [
         (
             lambda t: t["training"]["loss"].pop("hessian_direct"),
-            r"hessian_direct\.weight is 0, but model\.direct_hessian asks for a head",
+            r"hessian_direct\.weight is 0, but model\.direct_hessian adds a head",
         ),
         (
             lambda t: t["model"].pop("direct_hessian"),

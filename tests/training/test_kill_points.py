@@ -83,7 +83,7 @@ def test_a_torn_state_and_a_torn_model_give_way(crash_server, undisturbed, tmp_p
 
     assert resumed.code == 0, resumed.text
     assert BEFORE_IT in resumed.text
-    assert "written again from the state" in resumed.text
+    assert "rewritten from the checkpoint" in resumed.text
     assert run.differences(undisturbed) == []
 
 
