@@ -82,7 +82,7 @@ def test_a_pickle_under_the_name_of_a_model_is_not_executed(path, protocol, tmp_
 
 @pytest.mark.parametrize("length", [2**26 + 1, 2**31, 2**63 - 1, 2**64 - 1])
 def test_huge_headers_are_refused_unread(path, length):
-    refuse(path, struct.pack("<Q", length) + b"{" + b" " * 100, "claims")
+    refuse(path, struct.pack("<Q", length) + b"{" + b" " * 100, "declares")
 
 
 @pytest.mark.parametrize("nested", ["[", '{"a":'])
@@ -350,7 +350,7 @@ def test_sections_newer_than_the_version_are_refused_by_name(path, model, versio
 def test_numbers_that_json_does_not_have_are_refused(path, model):
     content = changed(model, lambda _, h, b: h.update(provenance=math.nan))
 
-    refuse(path, content, "NaN is no number of JSON")
+    refuse(path, content, "NaN is not a JSON number")
 
 
 @pytest.mark.parametrize("header", [{}, {"version": 1}, {"version": 1, "record": 3}])

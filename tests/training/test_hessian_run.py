@@ -226,7 +226,7 @@ def test_files_without_a_head_are_read_as_before(tree):
         ),
         (
             lambda t: t["training"]["loss"]["hessian"].update(kind="mae"),
-            "mode probes estimates the mean square only, got kind 'mae'",
+            "mode probes estimates the mean square only, kind is 'mae'",
         ),
     ],
     ids=["untrained_head", "no_head", "no_labels", "biased"],
