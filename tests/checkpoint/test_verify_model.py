@@ -153,7 +153,7 @@ def test_a_potential_in_memory_brings_no_structures(structures):
         verify_model(potential)
     with pytest.raises(ValueError, match="no atoms to verify on"):
         verify_model(potential, [Atoms()])
-    with pytest.raises(ValueError, match="structure 0 holds Au"):
+    with pytest.raises(ValueError, match="structure 0 contains Au"):
         verify_model(potential, [Atoms("Au")])
 
 

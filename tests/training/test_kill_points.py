@@ -124,4 +124,4 @@ def test_a_run_whose_states_are_gone_is_not_started_over(
     ended = run.go(crash_server)
 
     assert ended.code == 1
-    assert "holds no state: put it back" in ended.text
+    assert "contains none: restore it" in ended.text
