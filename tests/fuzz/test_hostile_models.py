@@ -70,7 +70,7 @@ VALUES = {
         "first.shape": [[2**62, 2**62], [2**40], [-1], "a"],
         "first.dtype": ["O", None],
     },
-    "holds torch|damaged": {"first.dtype": ["I64", "U64", "C64"]},
+    "has type torch|damaged": {"first.dtype": ["I64", "U64", "C64"]},
     "header": {
         "model.channels": [10**9, 10**5, "x"],
         "model.lmax": [500, 10],
@@ -91,7 +91,7 @@ VALUES = {
         "statistics.minimum_distances": [{"H-O": -1.0}],
     },
     "the pair 'H-Q'": {"statistics.minimum_distances": [{"H-Q": 1.0}]},
-    "make no sense": {"statistics.num_atoms": [10**12], "statistics.num_edges": [-1]},
+    "are inconsistent": {"statistics.num_atoms": [10**12], "statistics.num_edges": [-1]},
     "range of neighbors of H is 3": {"statistics.neighbor_ranges": [{"H": [3, 1]}]},
     "range of energy": {"statistics.energy_range": [[0.0, -1.0]]},
     "range of force": {"statistics.largest_force": [-1.0]},
@@ -110,7 +110,7 @@ VALUES = {
     "unreadable header: sample": {"samples": [[SAMPLE | change] for change in SAMPLES]},
     "up to 16 structures": {"samples": [[SAMPLE] * 1000]},
     "format version": {"format_version": [0, -1, True, "2", None, 10**400, 99]},
-    "NaN is no number of JSON": {"provenance": [math.nan]},
+    "NaN is not a JSON number": {"provenance": [math.nan]},
 }
 """Values that are refused: by message, then by their place in the file."""
 
@@ -191,9 +191,9 @@ NEWER = r"safetensors: .*(golden outputs|model\.zbl)"
     ("edit", "message"),
     [
         (overlap, "damaged"),
-        (reshape, "do not fit its header"),
+        (reshape, "do not match its header"),
         (name_at_length, "damaged"),
-        (add_tensors, "do not fit its header"),
+        (add_tensors, "do not match its header"),
         *((weight(x), "are not finite") for x in (math.nan, math.inf, -math.inf)),
         (weight(1e300, "float32"), r"are not finite in torch\.float32"),
         (version(1), "unreadable header"),
@@ -243,7 +243,7 @@ def test_a_pickle_under_the_name_of_a_model_is_not_executed(path, tmp_path):
 
 @pytest.mark.parametrize("length", [2**26 + 1, 2**31, 2**63 - 1, 2**64 - 1])
 def test_huge_headers_are_refused_unread(path, length):
-    refuse(path, struct.pack("<Q", length) + b"{" + b" " * 100, "claims")
+    refuse(path, struct.pack("<Q", length) + b"{" + b" " * 100, "declares")
 
 
 @pytest.mark.parametrize("nested", ["[", '{"a":'])

@@ -11,7 +11,7 @@ from ase import Atoms
 from ase.io import iread
 from ase.io.formats import filetype, ioformats
 
-from equipot.data.reading.announced_atoms import refuse_missing_atoms
+from equipot.data.reading.declared_atoms import refuse_missing_atoms
 from equipot.data.reading.databases import database_rows
 from equipot.data.reading.declared_sizes import check_declared_sizes
 from equipot.data.reading.elements_in_files import (

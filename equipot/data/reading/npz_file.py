@@ -74,9 +74,7 @@ def header(archive: ZipFile, member: ZipInfo) -> tuple[tuple[int, ...], np.dtype
     with archive.open(member) as file:
         version = np.lib.format.read_magic(file)
         if version not in READERS:
-            raise ValueError(
-                f"format version {version} of the format is for record arrays"
-            )
+            raise ValueError(f"format version {version} is for record arrays")
         size, read = READERS[version]
         length = file.read(size)
         text = file.read(min(int.from_bytes(length, "little"), MAX_HEADER_BYTES))

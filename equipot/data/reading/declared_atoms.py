@@ -17,7 +17,7 @@ Words = list[str]
 
 
 def refuse_missing_atoms(path: Path, format_name: str) -> None:
-    """Refuse a file that announces more atoms than it holds.
+    """Refuse a file that declares more atoms than it holds.
 
     Args:
         path: File of structures.
@@ -33,7 +33,7 @@ def refuse_missing_atoms(path: Path, format_name: str) -> None:
         lines = file.read().splitlines()
     for announced, found in COUNTED[format_name](lines):
         if found < announced:
-            raise DataError(f"announces {announced} atoms, got {found}")
+            raise DataError(f"declares {announced} atoms, got {found}")
 
 
 def _gen(lines: Sequence[str]) -> Iterator[tuple[int, int]]:
