@@ -16,6 +16,8 @@ ISOTOPES: Final = {"D": 2.01410177812, "T": 3.01604928199}
 Source: AME2020, M. Wang et al., Chinese Physics C 45, 030003 (2021)."""
 SAME_MASS: Final = 0.05
 """Difference in u up to which a mass is that of an isotope."""
+OTHER_MASS: Final = 0.5
+"""Difference in u beyond which a mass is that of an isotope or of another element."""
 
 
 def read_symbols(
@@ -64,6 +66,27 @@ def set_isotopes(atoms: Atoms, masses: Float[np.ndarray, " atoms"] | None) -> No
         raise DataError(
             f"atom {n} has the mass {known[n]:g} u, but its symbol is that of an "
             f"isotope of {masses[n]:.4g} u; correct one of them"
+        )
+
+
+def check_element(symbol: str, mass: str) -> None:
+    """Refuse symbols that a reader of ASE does not know, and masses that it drops."""
+    numbers, isotopes = read_symbols([symbol])
+    expected = chemical_symbols[numbers[0]]
+    if isotopes is not None:
+        raise DataError(
+            f"the element {symbol} is read from extxyz and CIF only; convert the file"
+        )
+    if symbol != expected:
+        raise DataError(f"the element is written {symbol}; write {expected}")
+    try:
+        different = abs(float(mass) - atomic_masses[numbers[0]]) > OTHER_MASS
+    except ValueError:
+        return  # there is none
+    if different:
+        raise DataError(
+            f"{symbol} has the mass {mass[:20]} u, which is not read; convert the file "
+            "to extxyz with a column masses:R:1"
         )
 
 
