@@ -1,10 +1,8 @@
 """A potential as one safetensors file: weights, and a header that explains them."""
 
 import dataclasses
-import hashlib
-import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 import equipot
+from equipot.checkpoint.errors import CheckpointError, GoldenOutputError
 from equipot.checkpoint.header import (
     check_finite,
     check_golden,
@@ -22,6 +21,8 @@ from equipot.checkpoint.header import (
     check_units,
     check_weights,
 )
+from equipot.checkpoint.seals import FEATURES, edited_keys, refusal, seals
+from equipot.checkpoint.upgrade import FORMAT_VERSION, upgrade
 from equipot.config.model import ModelConfig, parse_model
 from equipot.data.samples import sample_from_json, sample_to_json
 from equipot.data.statistics import Statistics
@@ -32,7 +33,6 @@ from equipot.models.products import is_reference, node_backend_of
 from equipot.models.workload import typical_problem
 from equipot.storage.tensor_file import (
     TensorFileError,
-    digest,
     read_tensor_file,
     read_tensor_file_header,
     write_tensor_file,
@@ -43,17 +43,11 @@ from equipot.tensor_products.autotune import choose_backend
 from equipot.tensor_products.fingerprint import MODEL_CODE, fingerprint
 from equipot.verify.backend import check_backend, is_passed_record
 from equipot.verify.golden import GoldenOutputs, golden_checks, golden_outputs
-from equipot.verify.result import Check
 from equipot.verify.structures import generate_structures
 
 logger = logging.getLogger(__name__)
 
 KIND = "potential"
-FEATURES = "domain.features."
-"""Prefix of tensors of the domain of validity."""
-FORMAT_VERSION = 5
-FIRST_WITH_GOLDEN = 4
-"""Format version since which every file holds golden outputs."""
 UNITS = {
     "energy": "eV",
     "length": "Å",
@@ -62,78 +56,6 @@ UNITS = {
 }
 TOPIC = "verified"
 """Topic of the user cache for models that passed, by backend and machine."""
-
-
-SEALED = ("model", "statistics", "units")
-"""Sections of a header that belong to the golden outputs, key by key."""
-UNSEALED = ("model.backend", "model.node_backend")
-"""Keys of them that change neither function nor domain."""
-
-
-class CheckpointError(ValueError):
-    """A file does not hold a potential that this version can use."""
-
-
-class GoldenOutputError(CheckpointError):
-    """The outputs of a potential differ from its golden outputs."""
-
-    def __init__(self, message: str, checks: Sequence[Check] = ()) -> None:
-        super().__init__(message)
-        self.checks = tuple(checks)
-
-
-def _refuse_old_repulsion(header: dict[str, Any]) -> dict[str, Any]:
-    if header["model"].get("zbl"):
-        raise CheckpointError(
-            "a model of format version 2 with model.zbl has a repulsion that this "
-            "equipot no longer computes: train it again"
-        )
-    return header
-
-
-def _without_golden_outputs(header: dict[str, Any]) -> dict[str, Any]:
-    if "golden" in header:
-        raise CheckpointError(
-            "the file has golden outputs, which its format version does not have: it "
-            "was edited after it was saved; get a fresh copy"
-        )
-    return {**header, "golden": None}
-
-
-def _name_architecture(header: dict[str, Any]) -> dict[str, Any]:
-    if "architecture" in header["model"]:
-        raise CheckpointError(
-            "the file names an architecture, which its format version does not: it was "
-            "edited after it was saved; get a fresh copy"
-        )
-    upgraded = {**header, "model": {**header["model"], "architecture": "nequip"}}
-    if isinstance(golden := header["golden"], dict):
-        sealed = {**golden["sealed"], "model.architecture": _seal(json.dumps("nequip"))}
-        upgraded["golden"] = {**golden, "sealed": sealed}
-    return upgraded
-
-
-def _seal(text: str) -> str:
-    """Hash of a value of a header, as JSON."""
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
-    # Version 2 stores structures to verify on, and who computed the tensor products.
-    1: lambda header: {
-        **header,
-        "samples": [],
-        "backend_used": header["model"]["backend"],
-    },
-    # Version 3 has more statistics, which default to unknown, tensors of a domain, and
-    # another end of the ZBL repulsion.
-    2: _refuse_old_repulsion,
-    # Version 4 has golden outputs, which nothing can replace.
-    3: _without_golden_outputs,
-    # Version 5 names the architecture, of which there was one before.
-    4: _name_architecture,
-}
-"""Conversion of a header to the next format version."""
 
 
 def save_potential(
@@ -185,7 +107,7 @@ def save_potential(
         **potential.state_dict(),
         **{f"{FEATURES}{name}": tensor for name, tensor in cloud.items()},
     }
-    header["golden"]["sealed"] = _seals(header, tensors)
+    header["golden"]["sealed"] = seals(header, tensors)
     return write_tensor_file(path, KIND, {**header, **(extra or {})}, tensors)
 
 
@@ -197,7 +119,7 @@ def read_header(path: Path | str) -> dict[str, Any]:
         CheckpointError: If it does not hold a potential, or one of a newer format.
     """
     try:
-        header = _upgrade(read_tensor_file_header(Path(path), KIND), Path(path))
+        header = upgrade(read_tensor_file_header(Path(path), KIND), Path(path))
     except TensorFileError as error:
         raise CheckpointError(str(error)) from error
     _check_header(header, path)
@@ -227,8 +149,8 @@ def load_domain(path: Path | str) -> Domain:
         CheckpointError: If it does not hold a potential, or its domain is damaged.
     """
     header, tensors = _read(path)
-    if edited := _edited(header, tensors):
-        raise CheckpointError(_refusal(path, header, (), edited))
+    if edited := edited_keys(header, tensors):
+        raise CheckpointError(refusal(path, header, (), edited))
     try:
         statistics = read_statistics(header)
         cloud = {
@@ -330,7 +252,7 @@ def _read(path: Path | str) -> tuple[dict[str, Any], dict[str, Tensor]]:
         header, tensors = read_tensor_file(Path(path), KIND)
     except TensorFileError as error:
         raise CheckpointError(str(error)) from error
-    header = _upgrade(header, Path(path))
+    header = upgrade(header, Path(path))
     _check_header(header, path)
     return header, tensors
 
@@ -463,97 +385,10 @@ def _check_golden(
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be compared: {error}") from error
     failures = [check for check in checks if not check.passed]
-    edited = _edited(header, tensors)
+    edited = edited_keys(header, tensors)
     if not failures and not edited:
         return
     if failures and not edited and check_again and not is_reference(potential):
         forget(TOPIC, _question(potential, header))
         check_backend(potential, read_samples(header))
-    raise GoldenOutputError(_refusal(path, header, failures, edited), failures)
-
-
-def _seals(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, str]:
-    """A hash of each key of a header, and of each tensor of a domain.
-
-    Golden outputs show what changes a prediction. These show the rest: where a model
-    can be trusted, and in what units.
-    """
-    plain = json.loads(json.dumps({name: header[name] for name in SEALED}))
-    keys = {
-        f"{name}.{key}": value
-        for name in SEALED
-        for key, value in plain[name].items()
-        if f"{name}.{key}" not in UNSEALED
-    }
-    cloud = {k: v for k, v in tensors.items() if k.startswith(FEATURES)}
-    texts = {key: json.dumps(value, sort_keys=True) for key, value in keys.items()}
-    texts["samples"] = json.dumps(header["samples"], sort_keys=True)
-    texts[FEATURES.rstrip(".")] = digest(cloud)
-    return {key: _seal(text) for key, text in texts.items()}
-
-
-def _edited(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> list[str]:
-    """Keys that are not what they were when the golden outputs were computed."""
-    if header["golden"] is None:
-        return []
-    before = header["golden"]["sealed"]
-    now = _seals(header, tensors)
-    return [key for key in {**before, **now} if before.get(key) != now.get(key)]
-
-
-def _refusal(
-    path: Path | str,
-    header: Mapping[str, Any],
-    failures: Sequence[Check],
-    edited: Sequence[str],
-) -> str:
-    """Why a file is refused, with numbers, and what to do."""
-    lines = [str(check) for check in failures]
-    lines += [f"{key} is now {_value(header, key)}" for key in edited]
-    found = "\n".join(f"  {line}" for line in lines)
-    reason = (
-        "the file was edited after it was saved: get a fresh copy"
-        if edited
-        else (
-            "the file was edited, or the code that computes it was: it was written by "
-            f"equipot {str(header.get('equipot_version'))[:20]}, this is "
-            f"{equipot.__version__}. Get a fresh copy of what changed; with "
-            "verify=False it is loaded nevertheless"
-        )
-    )
-    return f"{path} is not the model that was saved:\n{found}\n{reason}"
-
-
-def _value(header: Mapping[str, Any], key: str) -> str:
-    """Value of a key such as ``statistics.cutoff``, shortened."""
-    section, _, name = key.partition(".")
-    if section in SEALED:
-        return str(header[section].get(name, "missing"))[:80]
-    return "another one"
-
-
-def _upgrade(header: dict[str, Any], path: Path) -> dict[str, Any]:
-    version = header.get("format_version")
-    if type(version) is not int or version < 1:
-        raise CheckpointError(
-            f"{path} has no valid format version, got {repr(version)[:20]}"
-        )
-    if version > FORMAT_VERSION:
-        raise CheckpointError(
-            f"{path} has format version {str(version)[:20]}, this equipot reads up to "
-            f"{FORMAT_VERSION}: it was written by equipot "
-            f"{str(header.get('equipot_version'))[:20]}; upgrade equipot"
-        )
-    if version >= FIRST_WITH_GOLDEN and not isinstance(header.get("golden"), dict):
-        raise CheckpointError(
-            f"{path} has no golden outputs, which every file of format {version} has: "
-            "it was edited after it was saved; get a fresh copy"
-        )
-    try:
-        for step in range(version, FORMAT_VERSION):
-            header = {**UPGRADES[step](header), "format_version": step + 1}
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from error
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(f"{path} has an unreadable header: {error}") from error
-    return header
+    raise GoldenOutputError(refusal(path, header, failures, edited), failures)

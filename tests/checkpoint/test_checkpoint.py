@@ -7,13 +7,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-import equipot.checkpoint.file
-from equipot.checkpoint.file import (
-    CheckpointError,
-    load_potential,
-    read_header,
-    save_potential,
-)
+import equipot.checkpoint.upgrade
+from equipot.checkpoint.errors import CheckpointError
+from equipot.checkpoint.file import load_potential, read_header, save_potential
 from equipot.config.model import NequIPConfig
 from equipot.models import build_potential
 from equipot.neighbors import build_graph
@@ -125,9 +121,9 @@ def test_a_format_version_that_is_none_is_refused(path):
 
 def test_older_format_is_upgraded(path, monkeypatch):
     """Version 6 is said to have renamed a key of version 5."""
-    monkeypatch.setattr(equipot.checkpoint.file, "FORMAT_VERSION", 6)
+    monkeypatch.setattr(equipot.checkpoint.upgrade, "FORMAT_VERSION", 6)
     monkeypatch.setitem(
-        equipot.checkpoint.file.UPGRADES,
+        equipot.checkpoint.upgrade.UPGRADES,
         5,
         lambda header: {**header, "model": {**header["model"], "cutoff": 4.5}},
     )

@@ -11,7 +11,8 @@ import torch
 from fuzzing.model_files import model_seeds, pack, sign, unpack
 
 import equipot.checkpoint.file
-from equipot.checkpoint.file import CheckpointError, load_potential, read_header
+from equipot.checkpoint.errors import CheckpointError
+from equipot.checkpoint.file import load_potential, read_header
 from equipot.config.model import DirectHessianConfig, parse_model
 from equipot.models import build_potential
 from equipot.models.build import weight_shapes
