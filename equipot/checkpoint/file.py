@@ -27,7 +27,7 @@ from equipot.config.model import ModelConfig, parse_model
 from equipot.data.samples import sample_from_json, sample_to_json
 from equipot.data.statistics import Statistics
 from equipot.domain import Domain, FeatureCloud
-from equipot.models.build import AUTO, build_potential
+from equipot.models.build import AUTO, build_potential, feature_channels
 from equipot.models.potential import Potential
 from equipot.models.products import is_reference, node_backend_of
 from equipot.models.workload import typical_problem
@@ -151,8 +151,9 @@ def load_domain(path: Path | str) -> Domain:
     header, tensors = _read(path)
     if edited := edited_keys(header, tensors):
         raise CheckpointError(refusal(path, header, (), edited))
+    # the domain does not depend on the backend, which only newer versions may have
+    config, statistics = _read_config(header, path, REFERENCE)
     try:
-        statistics = read_statistics(header)
         cloud = {
             name.removeprefix(FEATURES): tensor
             for name, tensor in tensors.items()
@@ -160,7 +161,7 @@ def load_domain(path: Path | str) -> Domain:
         }
         if not cloud:
             return Domain.of(statistics)
-        channels = header["model"]["channels"]
+        channels = feature_channels(config)
         features = FeatureCloud.from_tensors(cloud, statistics.elements, channels)
         return Domain.of(statistics, features)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
