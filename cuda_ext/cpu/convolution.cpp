@@ -134,6 +134,7 @@ Constants<S> constants_of(const Table& table, int64_t x_rows, int64_t harmonics,
   check_columns(table, harmonics);
   const int32_t size = place_elements(elements, c.paths);
   std::vector<int32_t> places;
+  places.reserve(elements.size());
   for (const Element& element : elements) {
     places.push_back(place_of(c.paths[element.path], element.row, element.column, layout));
   }

@@ -22,6 +22,7 @@ inline std::vector<Element> elements_of_nonzeros(const Table& table) {
     return (2 * table.paths[3 * path] + 1) * columns_of(path);
   };
   std::vector<Element> elements;
+  elements.reserve(table.rows.size(0));
   int64_t path = 0, start = 0;
   for (int64_t q = 0; q < table.rows.size(0); ++q) {
     EQUIPOT_CHECK(rows[q] >= (q == 0 ? 0 : rows[q - 1]),

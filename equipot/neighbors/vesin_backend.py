@@ -9,7 +9,7 @@ import numpy as np
 import vesin
 
 from equipot.neighbors.cell import SearchBox
-from equipot.neighbors.pairs import Pairs
+from equipot.neighbors.pairs import SearchResult
 
 MOST_CELLS = 1e5
 """Cells above which vesin coarsens its grid, and may divide by zero."""
@@ -23,7 +23,7 @@ ROUND_DOWN = 1 - 1e-9
 """Its arithmetic is repeated to rounding only: a count is taken to be the lower one."""
 
 
-def search_vesin(box: SearchBox, cutoff: float) -> Pairs:
+def search_vesin(box: SearchBox, cutoff: float) -> SearchResult:
     """Every directed pair closer than the cutoff, self images included.
 
     Args:
@@ -50,7 +50,7 @@ def search_vesin(box: SearchBox, cutoff: float) -> Pairs:
         copy=False,  # views of memory that dies with `search`: copied below
     )
     index = pairs.astype(np.int64).T
-    return Pairs(index[0], index[1], box.original_shift(shift.astype(np.int64)))
+    return SearchResult(index[0], index[1], box.original_shift(shift.astype(np.int64)))
 
 
 def vesin_is_unsafe(box: SearchBox, cutoff: float) -> str | None:
