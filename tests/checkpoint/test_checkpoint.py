@@ -104,10 +104,10 @@ def test_backend_is_a_choice_at_loading(path):
 class Widening(Backbone):
     """Has more scalars after its last layer than the configuration has channels."""
 
-    def __init__(self, config, num_elements, average_num_neighbors, products):
+    def __init__(self, config, atomic_numbers, average_num_neighbors, products):
         super().__init__(config.cutoff, [config.channels, 6], [0, 0])
         self.layers = nn.ModuleList(
-            nn.Embedding(num_elements, channels) for channels in self.channels
+            nn.Embedding(len(atomic_numbers), channels) for channels in self.channels
         )
 
     def forward(self, elements, edges):
