@@ -61,7 +61,7 @@ def build_cpu(output: Path) -> Path:
     flags = (*CXX_FLAGS, f"-DTORCH_TARGET_VERSION={TORCH_TARGET}")
     manifest = make_manifest(
         "cpu",
-        [*folder.iterdir(), SOURCES / "abi.h"],
+        [*folder.iterdir(), *SOURCES.glob("*.h")],
         {"compiler": version_of(compiler), "flags": flags, "isas": isas},
     )
 
@@ -123,7 +123,7 @@ def build_cuda(output: Path) -> Path:
     host_flags = (*CXX_FLAGS, f"-DTORCH_TARGET_VERSION={TORCH_TARGET}", "-DUSE_CUDA")
     manifest = make_manifest(
         "cuda",
-        [*folder.iterdir(), SOURCES / "abi.h", SOURCES / "cpu" / "checks.h"],
+        [*folder.iterdir(), *SOURCES.glob("*.h")],
         {"compiler": version_of(nvcc), "flags": kernel_flags},
     )
 

@@ -29,11 +29,8 @@ from equipot.checkpoint.verification import domain_limits
 from equipot.data.statistics import Statistics
 from equipot.models.potential import Potential
 from equipot.system.environment import describe_environment
-from equipot.verify.potential import (
-    PotentialReport,
-    verify_energy_model,
-    verify_potential,
-)
+from equipot.verify.potential import verify_energy_model, verify_potential
+from equipot.verify.potential_report import PotentialReport
 from tests.potentials import ARCHITECTURES, random_potential
 from tests.verify.gallery import GALLERY
 

@@ -32,6 +32,7 @@ def test_programs_of_the_page_run(title, program, tmp_path):
 def test_the_page_has_a_program_for_every_kind_of_extension():
     assert [title for title, _ in SECTIONS] == [
         "An architecture",
+        "An SO(2) convolution",
         "A tensor-product backend",
         "A radial basis",
         "A head",

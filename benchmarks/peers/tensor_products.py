@@ -167,7 +167,7 @@ def openequivariance(spec: TensorProductSpec, edges: Edges, channels: int) -> Va
     )
     operation = oeq.TensorProductConv(problem, deterministic=True)
     senders, receivers = edges.connectivity.edge_index
-    order = edges.connectivity.by_sender.order
+    order = edges.connectivity.compressed.sender_order
 
     def convolution(x: Tensor, y: Tensor, w: Tensor) -> Tensor:
         return operation(x, y, w.flatten(1), receivers, senders, order)

@@ -9,10 +9,11 @@
 #include <tuple>
 #include <vector>
 
-#include "checks.h"
+#include "../operands.h"
+#include "elements.h"
 #include "memory.h"
-#include "operands.h"
 #include "schedule.h"
+#include "topology.h"
 
 namespace equipot {
 namespace {
@@ -29,72 +30,49 @@ struct Constants {
 
 int32_t components(int64_t degree) { return static_cast<int32_t>(2 * degree + 1); }
 
-// Sizes and places of all paths; those of elements are dense, path after path.
-std::vector<Path> dense_paths(const Table& table, int64_t x_rows) {
+// Sizes and components of all paths.
+std::vector<Path> paths_of(const Table& table, int64_t x_rows) {
   std::vector<Path> paths;
-  int32_t element = 0, component = 0;
+  int32_t component = 0;
   for (std::size_t n = 0; n < table.paths.size(); n += 3) {
     const int64_t l_in = table.paths[n], l_out = table.paths[n + 2];
     EQUIPOT_CHECK(0 <= l_in && l_in < 128 && 0 <= l_out && l_out < 128,
-                    "degrees of a path must be in 0 to 127, got ", l_in, " and ", l_out);
+                  "degrees of a path must be in 0 to 127, got ", l_in, " and ", l_out);
     Path path{};
     path.rows = components(l_in);
     path.columns = components(l_out);
     path.x = static_cast<int32_t>(l_in * l_in);
     path.z = table.concat ? component : static_cast<int32_t>(l_out * l_out);
-    path.element = element;
     EQUIPOT_CHECK(path.x + path.rows <= x_rows, "x has ", x_rows,
-                    " components, too few for a path from degree ", l_in);
+                  " components, too few for a path from degree ", l_in);
     EQUIPOT_CHECK(path.z + path.columns <= table.num_outputs, "num_outputs is ",
-                    table.num_outputs, ", too few for a path to degree ", l_out);
-    element += path.rows * path.columns;
+                  table.num_outputs, ", too few for a path to degree ", l_out);
     component += path.columns;
     paths.push_back(path);
   }
   return paths;
 }
 
-// Path of every nonzero of the table.
-std::vector<int32_t> paths_of_nonzeros(const Table& table, const std::vector<Path>& paths,
-                                       int64_t harmonics) {
-  const int32_t* rows = data<int32_t>(table.rows);
+void check_columns(const Table& table, int64_t harmonics) {
   const int32_t* columns = data<int32_t>(table.columns);
-  const int64_t nonzeros = table.rows.size(0);
-  std::vector<int32_t> path_of(nonzeros);
-  std::size_t path = 0;
-  for (int64_t q = 0; q < nonzeros; ++q) {
-    EQUIPOT_CHECK(rows[q] >= (q == 0 ? 0 : rows[q - 1]),
-                    "rows must ascend from 0 on, got ", rows[q], " at ", q);
+  for (int64_t q = 0; q < table.columns.size(0); ++q) {
     EQUIPOT_CHECK(0 <= columns[q] && columns[q] < harmonics, "columns must be in 0 to ",
-                    harmonics - 1, ", the components of y, got ", columns[q]);
-    while (path < paths.size() &&
-           rows[q] >= paths[path].element + paths[path].rows * paths[path].columns) {
-      ++path;
-    }
-    EQUIPOT_CHECK(path < paths.size(), "rows must number elements of the matrices of ",
-                    paths.size(), " paths, got ", rows[q]);
-    path_of[q] = static_cast<int32_t>(path);
+                  harmonics - 1, ", the components of y, got ", columns[q]);
   }
-  return path_of;
 }
 
 // Sets which matrices are diagonal, and places elements accordingly; returns their number.
-int32_t place_elements(const Table& table, const std::vector<Path>& dense,
-                       const std::vector<int32_t>& path_of, std::vector<Path>& paths) {
-  const int32_t* rows = data<int32_t>(table.rows);
+int32_t place_elements(const std::vector<Element>& elements, std::vector<Path>& paths) {
   for (Path& path : paths) path.diagonal = path.rows == path.columns;
-  for (std::size_t q = 0; q < path_of.size(); ++q) {
-    const Path& path = dense[path_of[q]];
-    if ((rows[q] - path.element) % (path.columns + 1) != 0) {
-      paths[path_of[q]].diagonal = false;
-    }
+  for (const Element& element : elements) {
+    if (element.row != element.column) paths[element.path].diagonal = false;
   }
-  int32_t elements = 0;
+  int32_t size = 0;
   for (Path& path : paths) {
-    path.element = elements;
-    elements += path.diagonal ? path.rows : path.rows * path.columns;
+    path.element = size;
+    size += path.diagonal ? path.rows : path.rows * path.columns;
   }
-  return elements;
+  return size;
 }
 
 int32_t place_of(const Path& path, int32_t i, int32_t k, Layout layout) {
@@ -150,69 +128,32 @@ template <class S>
 Constants<S> constants_of(const Table& table, int64_t x_rows, int64_t harmonics,
                           Layout layout) {
   Constants<S> c;
-  const std::vector<Path> dense = dense_paths(table, x_rows);
-  const std::vector<int32_t> path_of = paths_of_nonzeros(table, dense, harmonics);
-  c.paths = dense;
-  c.groups = groups_of(dense);
-  const int32_t num_elements = place_elements(table, dense, path_of, c.paths);
-  std::vector<int32_t> elements(path_of.size());
-  for (std::size_t q = 0; q < elements.size(); ++q) {
-    const Path& path = c.paths[path_of[q]];
-    const int32_t inside = data<int32_t>(table.rows)[q] - dense[path_of[q]].element;
-    elements[q] = place_of(path, inside / path.columns, inside % path.columns, layout);
+  c.paths = paths_of(table, x_rows);
+  c.groups = groups_of(c.paths);
+  const std::vector<Element> elements = elements_of_nonzeros(table);
+  check_columns(table, harmonics);
+  const int32_t size = place_elements(elements, c.paths);
+  std::vector<int32_t> places;
+  places.reserve(elements.size());
+  for (const Element& element : elements) {
+    places.push_back(place_of(c.paths[element.path], element.row, element.column, layout));
   }
-  make_map(c, elements, data<int32_t>(table.columns), data<S>(table.values), num_elements,
+  make_map(c, places, data<int32_t>(table.columns), data<S>(table.values), size,
            static_cast<int32_t>(harmonics));
   return c;
 }
 
-void check_operands(const Tensor& x, const Tensor& y, const Tensor& w,
-                    const Topology& topology, const Table& table) {
-  check_floating(x, "x");
-  for (const auto& [tensor, name] : {std::pair{&x, "x"}, {&y, "y"}, {&w, "w"}}) {
-    check_type(*tensor, name, x.scalar_type());
-  }
-  check_shape(x, "x", {-1, -1, -1}, "(nodes, components, channels)");
-  check_shape(y, "y", {-1, -1}, "(edges, harmonics)");
-  EQUIPOT_CHECK(table.paths.size() % 3 == 0,
-                "paths must hold three degrees for each path, got ", table.paths.size(),
-                " numbers");
-  const int64_t paths = static_cast<int64_t>(table.paths.size() / 3);
-  check_shape(w, "w", {y.size(0), paths, x.size(2)}, "(edges, paths, channels)");
-  check_table(table, x.scalar_type());
-  check_topology(topology, x.size(0), y.size(0));
+void check(const Tensor& x, const Tensor& y, const Tensor& w, const Topology& topology,
+           const Table& table) {
+  check_operands(x, y, w, topology, table, kCpu);
+  check_edges(topology, x.size(0), y.size(0));
 }
 
-void check_messages(const Tensor& g, const Tensor& x, const Table& table) {
-  check_type(g, "g", x.scalar_type());
-  check_shape(g, "g", {x.size(0), table.num_outputs, x.size(2)},
-              "(nodes, num_outputs, channels), nodes and channels those of x");
-}
-
-template <class S>
-const S* data_of(const Tensor* tensor) {
-  return tensor == nullptr ? nullptr : data<S>(*tensor);
-}
-
-template <class S>
-S* data_of(Tensor* tensor) {
-  return tensor == nullptr ? nullptr : mutable_data<S>(*tensor);
-}
-
-// Tensors of an op; null those that it does not have.
-struct Operands {
-  const Tensor *x, *y, *w, *g = nullptr;
-  const Tensor *x_dot = nullptr, *y_dot = nullptr, *w_dot = nullptr;
-};
-struct Results {
-  Tensor *z = nullptr, *x_bar = nullptr, *y_bar = nullptr, *w_bar = nullptr;
-};
-
-// Messages if results have z, else derivatives.
+// Messages if results have them, else derivatives.
 template <class S>
 void run_as(const Operands& in, const Topology& topology, const Table& table,
             const Results& out) {
-  const bool by_receiver = out.z != nullptr;
+  const bool by_receiver = out.messages != nullptr;
   const Constants<S> constants =
       constants_of<S>(table, in.x->size(1), in.y->size(1),
                       by_receiver ? Layout::by_row : Layout::by_column);
@@ -241,7 +182,7 @@ void run_as(const Operands& in, const Topology& topology, const Table& table,
   c.x_dot = data_of<S>(in.x_dot);
   c.y_dot = data_of<S>(in.y_dot);
   c.w_dot = data_of<S>(in.w_dot);
-  c.z = data_of<S>(out.z);
+  c.z = data_of<S>(out.messages);
   c.x_bar = data_of<S>(out.x_bar);
   c.y_bar = data_of<S>(out.y_bar);
   c.w_bar = data_of<S>(out.w_bar);
@@ -255,26 +196,14 @@ void run_as(const Operands& in, const Topology& topology, const Table& table,
 
 void run(const Operands& in, const Topology& topology, const Table& table,
          const Results& out) {
-  if (in.x->scalar_type() == ScalarType::Float) {
-    run_as<float>(in, topology, table, out);
-  } else {
-    run_as<double>(in, topology, table, out);
-  }
+  with_type_of(*in.x, [&](auto zero) {
+    run_as<decltype(zero)>(in, topology, table, out);
+  });
 }
-
-#define EQUIPOT_CONSTANTS                                                              \
-  const Tensor &senders, const Tensor &receivers, const Tensor &receiver_pointers,     \
-      const Tensor &sender_order, const Tensor &sender_pointers,                       \
-      const std::vector<int64_t>&paths, const Tensor &rows, const Tensor &columns,     \
-      const Tensor &values, int64_t num_outputs, bool concat
-#define EQUIPOT_TAKE_CONSTANTS                                                         \
-  const Topology topology{senders, receivers, receiver_pointers, sender_order,         \
-                          sender_pointers};                                            \
-  const Table table { paths, rows, columns, values, num_outputs, concat }
 
 Tensor convolve(const Tensor& x, const Tensor& y, const Tensor& w, EQUIPOT_CONSTANTS) {
   EQUIPOT_TAKE_CONSTANTS;
-  check_operands(x, y, w, topology, table);
+  check(x, y, w, topology, table);
   Tensor z = torch::stable::new_empty(x, {x.size(0), num_outputs, x.size(2)});
   run({&x, &y, &w}, topology, table, {&z});
   return z;
@@ -284,8 +213,8 @@ std::tuple<Tensor, Tensor, Tensor> convolve_backward(const Tensor& x, const Tens
                                                      const Tensor& w, const Tensor& g,
                                                      EQUIPOT_CONSTANTS) {
   EQUIPOT_TAKE_CONSTANTS;
-  check_operands(x, y, w, topology, table);
-  check_messages(g, x, table);
+  check(x, y, w, topology, table);
+  check_messages(g, x, table, kCpu);
   Tensor x_bar = result_like(x);
   Tensor y_bar = result_like(y);
   Tensor w_bar = result_like(w);
@@ -297,12 +226,12 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> convolve_double_backward(
     const Tensor& x, const Tensor& y, const Tensor& w, const Tensor& g,
     const Tensor& x_dot, const Tensor& y_dot, const Tensor& w_dot, EQUIPOT_CONSTANTS) {
   EQUIPOT_TAKE_CONSTANTS;
-  check_operands(x, y, w, topology, table);
-  check_messages(g, x, table);
+  check(x, y, w, topology, table);
+  check_messages(g, x, table, kCpu);
   const Tensor x_tangent = tangent_of(x, x_dot, "x_dot", "x");
   const Tensor y_tangent = tangent_of(y, y_dot, "y_dot", "y");
   // kernels pass over weights whose tangent is zero
-  const bool zero = w_dot.numel() == 0 && w.numel() != 0;
+  const bool zero = is_absent(w_dot, w);
   const Tensor w_tangent = zero ? w_dot : tangent_of(w, w_dot, "w_dot", "w");
   Tensor x_bar = result_like(x);
   Tensor y_bar = result_like(y);

@@ -5,7 +5,8 @@
 // channel, in which an element of T multiplies a vector of channels. Tangents x_dot,
 // y_dot, w_dot (B = sum_j M_j y_dot_j) give the derivative along them instead.
 #include "convolution.h"
-#include "simd.h"
+#include "edge_block.h"
+#include "padding.h"
 
 #include <cstring>
 
@@ -18,34 +19,12 @@ constexpr int kMostComponents = 13;
 
 constexpr Tangents kNone = Tangents::none, kAll = Tangents::all;
 
-// Edges whose matrices are made together.
-template <class S>
-struct Block {
-  int64_t edges[kLanes<S>];  // the last one is repeated
-  int count;
-};
-
-template <class S>
-Block<S> block_of(const int64_t* order, int64_t first, int64_t last) {
-  Block<S> block;
-  block.count = last - first < kLanes<S> ? last - first : kLanes<S>;
-  for (int n = 0; n < kLanes<S>; ++n) {
-    const int64_t edge = first + (n < block.count ? n : block.count - 1);
-    block.edges[n] = order == nullptr ? edge : order[edge];
-  }
-  return block;
-}
-
 // Matrices of a block: map.elements for each edge.
 template <class S>
-void edge_matrices(const EdgeMap<S>& map, const S* y, const Block<S>& block,
+void edge_matrices(const EdgeMap<S>& map, const S* y, const EdgeBlock<S>& block,
                    S* harmonics, S* matrices) {
   constexpr int n = kLanes<S>;
-  for (int j = 0; j < map.harmonics; ++j) {
-    for (int e = 0; e < n; ++e) {
-      harmonics[j * n + e] = y[block.edges[e] * map.harmonics + j];
-    }
-  }
+  block.read(y, map.harmonics, harmonics);
   for (int first = 0; first < map.elements; first += n) {
     Vector<S> rows[n];
     EQUIPOT_UNROLL
@@ -67,7 +46,7 @@ void edge_matrices(const EdgeMap<S>& map, const S* y, const Block<S>& block,
 // Derivatives with respect to the harmonics of a block from those of its matrices.
 template <class S>
 void differentiate_harmonics(const EdgeMap<S>& map, const S* matrices_bar,
-                             const Block<S>& block, S* by_element, S* y_bar) {
+                             const EdgeBlock<S>& block, S* by_element, S* y_bar) {
   constexpr int n = kLanes<S>;
   for (int first = 0; first < map.elements; first += n) {
     Vector<S> rows[n];
@@ -85,27 +64,6 @@ void differentiate_harmonics(const EdgeMap<S>& map, const S* matrices_bar,
     for (int e = 0; e < block.count; ++e) {
       y_bar[block.edges[e] * map.harmonics + j] = sum[e];
     }
-  }
-}
-
-// Rows of channels with a stride of whole vectors: those given, or a copy of them whose
-// padding is zero as the copy's was before.
-template <class S>
-const S* with_stride(const S* rows, int64_t count, int64_t channels, int64_t stride,
-                     S* copy) {
-  if (channels == stride) return rows;
-  for (int64_t r = 0; r < count; ++r) {
-    std::memcpy(copy + r * stride, rows + r * channels, channels * sizeof(S));
-  }
-  return copy;
-}
-
-template <class S>
-void without_stride(const S* rows, int64_t count, int64_t channels, int64_t stride,
-                    S* to) {
-  if (rows == to) return;
-  for (int64_t r = 0; r < count; ++r) {
-    std::memcpy(to + r * channels, rows + r * stride, channels * sizeof(S));
   }
 }
 
@@ -482,42 +440,34 @@ void differentiate(const Derivatives<S>& d) {
   }
 }
 
-// Parts of the scratch space of a thread.
+// Scratch space of a thread.
 template <class S>
-class Scratch {
- public:
-  Scratch(const Convolution<S>& c, S* memory) : memory_(memory) {
-    const int64_t stride = padded<S>(c.channels);
-    const bool tangents = c.tangents != kNone, derivatives = c.derivatives;
-    const int64_t matrices = kLanes<S> * c.map.elements;
-    harmonics = take(kLanes<S> * c.map.harmonics);
-    this->matrices = take(matrices);
-    matrices_dot = take(tangents ? matrices : 0);
-    matrices_bar = take(derivatives ? matrices : 0);
-    by_element = take(derivatives ? matrices : 0);
-    u = take(derivatives ? stride * c.x_rows : 0);
-    const bool copies = stride != c.channels;
-    x = take(copies ? stride * c.x_rows : 0);
-    x_dot = take(copies && tangents ? stride * c.x_rows : 0);
-    w = take(copies ? stride * c.num_paths : 0);
-    w_dot = take(copies && tangents ? stride * c.num_paths : 0);
-    z = take(copies ? stride * c.z_rows : 0);
-    x_bar = take(copies && derivatives ? stride * c.x_rows : 0);
-    w_bar = take(copies && derivatives ? stride * c.num_paths : 0);
-  }
-
+struct Scratch {
   S *harmonics, *matrices, *matrices_dot, *matrices_bar, *by_element, *u;
   S *x, *x_dot, *w, *w_dot, *z, *x_bar, *w_bar;  // copies with a stride of whole vectors
-  int64_t size = 0;
+  int64_t size;
 
- private:
-  S* take(int64_t count) {
-    S* part = memory_ == nullptr ? nullptr : memory_ + size;
-    size += padded<S>(count);
-    return part;
+  Scratch(const Convolution<S>& c, S* memory) {
+    Parts<S> parts(memory);
+    const int64_t stride = padded<S>(c.channels);
+    const bool tangents = c.tangents != kNone, derivatives = c.derivatives;
+    const int64_t elements = kLanes<S> * c.map.elements;
+    harmonics = parts.take(kLanes<S> * c.map.harmonics);
+    matrices = parts.take(elements);
+    matrices_dot = parts.take(tangents ? elements : 0);
+    matrices_bar = parts.take(derivatives ? elements : 0);
+    by_element = parts.take(derivatives ? elements : 0);
+    u = parts.take(derivatives ? stride * c.x_rows : 0);
+    const bool copies = stride != c.channels;
+    x = parts.take(copies ? stride * c.x_rows : 0);
+    x_dot = parts.take(copies && tangents ? stride * c.x_rows : 0);
+    w = parts.take(copies ? stride * c.num_paths : 0);
+    w_dot = parts.take(copies && tangents ? stride * c.num_paths : 0);
+    z = parts.take(copies ? stride * c.z_rows : 0);
+    x_bar = parts.take(copies && derivatives ? stride * c.x_rows : 0);
+    w_bar = parts.take(copies && derivatives ? stride * c.num_paths : 0);
+    size = parts.size();
   }
-
-  S* memory_;
 };
 
 template <class S, Tangents kTangents>
@@ -526,7 +476,7 @@ void gather(const Convolution<S>& c, int64_t first, int64_t last, S* memory) {
   const int64_t stride = padded<S>(c.channels);
   const int64_t row = c.num_paths * c.channels;
   int64_t edge = c.pointers[first];
-  Block<S> block{};
+  EdgeBlock<S> block{};
   int in_block = 0;
   for (int64_t node = first; node < last; ++node) {
     S* z = c.z + node * c.z_rows * c.channels;
@@ -534,7 +484,7 @@ void gather(const Convolution<S>& c, int64_t first, int64_t last, S* memory) {
     std::memset(sum, 0, c.z_rows * stride * sizeof(S));
     for (; edge < c.pointers[node + 1]; ++edge, ++in_block) {
       if (in_block == block.count) {
-        block = block_of<S>(c.order, edge, c.pointers[last]);
+        block = EdgeBlock<S>::of(edge, c.pointers[last], c.order);
         in_block = 0;
         edge_matrices(c.map, c.y, block, scratch.harmonics, scratch.matrices);
         if constexpr (kTangents != kNone) {
@@ -545,10 +495,10 @@ void gather(const Convolution<S>& c, int64_t first, int64_t last, S* memory) {
       const int64_t next = block.edges[in_block + 1 < block.count ? in_block + 1 : in_block];
       const int64_t sender = c.senders[e] * c.x_rows * c.channels;
       const auto weights = [&](const S* all, S* copy) {
-        return with_stride(all + e * row, c.num_paths, c.channels, stride, copy);
+        return whole_vectors(all + e * row, c.num_paths, c.channels, stride, copy);
       };
       const auto features = [&](const S* all, S* copy) {
-        return with_stride(all + sender, c.x_rows, c.channels, stride, copy);
+        return whole_vectors(all + sender, c.x_rows, c.channels, stride, copy);
       };
       Messages<S> m{};
       m.w = weights(c.w, scratch.w);
@@ -578,7 +528,7 @@ void gather(const Convolution<S>& c, int64_t first, int64_t last, S* memory) {
         }
       }
     }
-    without_stride(sum, c.z_rows, c.channels, stride, z);
+    without_padding(sum, c.z_rows, c.channels, stride, z);
   }
 }
 
@@ -588,12 +538,12 @@ void differentiate(const Convolution<S>& c, int64_t first, int64_t last, S* memo
   const int64_t stride = padded<S>(c.channels);
   const int64_t row = c.num_paths * c.channels;
   int64_t edge = c.pointers[first];
-  Block<S> block{};
+  EdgeBlock<S> block{};
   int in_block = 0;
   for (int64_t node = first; node < last; ++node) {
     const int64_t sender = node * c.x_rows * c.channels;
     const auto features = [&](const S* all, S* copy) {
-      return with_stride(all + sender, c.x_rows, c.channels, stride, copy);
+      return whole_vectors(all + sender, c.x_rows, c.channels, stride, copy);
     };
     const S* x = features(c.x, scratch.x);
     const S* x_dot = kTangents != kNone ? features(c.x_dot, scratch.x_dot) : nullptr;
@@ -601,7 +551,7 @@ void differentiate(const Convolution<S>& c, int64_t first, int64_t last, S* memo
     std::memset(x_bar, 0, c.x_rows * stride * sizeof(S));
     for (; edge < c.pointers[node + 1]; ++edge, ++in_block) {
       if (in_block == block.count) {
-        block = block_of<S>(c.order, edge, c.pointers[last]);
+        block = EdgeBlock<S>::of(edge, c.pointers[last], c.order);
         in_block = 0;
         edge_matrices(c.map, c.y, block, scratch.harmonics, scratch.matrices);
         if constexpr (kTangents != kNone) {
@@ -611,7 +561,7 @@ void differentiate(const Convolution<S>& c, int64_t first, int64_t last, S* memo
       const int64_t e = block.edges[in_block];
       const int64_t next = block.edges[in_block + 1 < block.count ? in_block + 1 : in_block];
       const auto weights = [&](const S* all, S* copy) {
-        return with_stride(all + e * row, c.num_paths, c.channels, stride, copy);
+        return whole_vectors(all + e * row, c.num_paths, c.channels, stride, copy);
       };
       Derivatives<S> d{};
       d.w = weights(c.w, scratch.w);
@@ -625,7 +575,7 @@ void differentiate(const Convolution<S>& c, int64_t first, int64_t last, S* memo
         d.w_dot = weights(c.w_dot, scratch.w_dot);
         d.next_dot = c.w_dot + next * row;
       }
-      const S* g = with_stride(c.g + c.receivers[e] * c.z_rows * c.channels, c.z_rows,
+      const S* g = whole_vectors(c.g + c.receivers[e] * c.z_rows * c.channels, c.z_rows,
                                c.channels, stride, scratch.z);
       d.w_bar = c.channels == stride ? c.w_bar + e * row : scratch.w_bar;
       S* matrices_bar = scratch.matrices_bar + in_block * c.map.elements;
@@ -653,13 +603,13 @@ void differentiate(const Convolution<S>& c, int64_t first, int64_t last, S* memo
           d.next_dot += stride;
         }
       }
-      without_stride(w_bar, c.num_paths, c.channels, stride, c.w_bar + e * row);
+      without_padding(w_bar, c.num_paths, c.channels, stride, c.w_bar + e * row);
       if (in_block + 1 == block.count) {
         differentiate_harmonics(c.map, scratch.matrices_bar, block, scratch.by_element,
                                 c.y_bar);
       }
     }
-    without_stride(x_bar, c.x_rows, c.channels, stride, c.x_bar + sender);
+    without_padding(x_bar, c.x_rows, c.channels, stride, c.x_bar + sender);
   }
 }
 

@@ -6,7 +6,7 @@
 
 #include <tuple>
 
-#include "checks.h"
+#include "../checks.h"
 #include "schedule.h"
 
 namespace equipot {
@@ -22,13 +22,13 @@ struct Table {
 
 int64_t components_of(const Tensor& n, const Table& table) {
   check_floating(n, "n");
-  check_type(n, "n", n.scalar_type());
+  check_tensor(n, "n", n.scalar_type(), kCpu);
   check_shape(n, "n", {-1, 3}, "(edges, 3)");
   EQUIPOT_CHECK(0 <= table.lmax && table.lmax < 128, "lmax must be in 0 to 127, got ",
                 table.lmax);
-  check_type(table.entries, "entries", ScalarType::Int);
+  check_tensor(table.entries, "entries", ScalarType::Int, kCpu);
   check_shape(table.entries, "entries", {-1, 3}, "(nonzeros, 3)");
-  check_type(table.values, "values", n.scalar_type());
+  check_tensor(table.values, "values", n.scalar_type(), kCpu);
   check_shape(table.values, "values", {table.entries.size(0)}, "(nonzeros,)");
   const int64_t components = (table.lmax + 1) * (table.lmax + 1);
   const int32_t* entry = data<int32_t>(table.entries);
@@ -50,7 +50,7 @@ int64_t components_of(const Tensor& n, const Table& table) {
 
 void check_operand(const Tensor& tensor, const char* name, const Tensor& n,
                    int64_t components) {
-  check_type(tensor, name, n.scalar_type());
+  check_tensor(tensor, name, n.scalar_type(), kCpu);
   check_shape(tensor, name, {n.size(0), components}, "(edges, components)");
 }
 
@@ -58,23 +58,17 @@ void check_operand(const Tensor& tensor, const char* name, const Tensor& n,
 template <class S>
 void run_as(const Table& table, int64_t components, const Tensor& n, const Tensor* g,
             const Tensor* t, Tensor* y, Tensor* n_bar, Tensor* g_bar) {
-  const auto read = [](const Tensor* tensor) {
-    return tensor == nullptr ? nullptr : data<S>(*tensor);
-  };
-  const auto write = [](Tensor* tensor) {
-    return tensor == nullptr ? nullptr : mutable_data<S>(*tensor);
-  };
   const Harmonics<S> h{
       reinterpret_cast<const HarmonicEntry*>(data<int32_t>(table.entries)),
       data<S>(table.values),
       table.entries.size(0),
       static_cast<int32_t>(components),
       data<S>(n),
-      read(g),
-      read(t),
-      write(y),
-      write(n_bar),
-      write(g_bar)};
+      data_of<S>(g),
+      data_of<S>(t),
+      data_of<S>(y),
+      data_of<S>(n_bar),
+      data_of<S>(g_bar)};
   const auto kernel = EQUIPOT_SELECT(harmonics<S>);
   const int64_t scratch = EQUIPOT_SELECT(harmonics_scratch<S>)(h);
   torch::stable::parallel_for(
@@ -85,11 +79,9 @@ void run_as(const Table& table, int64_t components, const Tensor& n, const Tenso
 
 template <class... Tensors>
 void run(const Table& table, int64_t components, const Tensor& n, Tensors... others) {
-  if (n.scalar_type() == ScalarType::Float) {
-    run_as<float>(table, components, n, others...);
-  } else {
-    run_as<double>(table, components, n, others...);
-  }
+  with_type_of(n, [&](auto zero) {
+    run_as<decltype(zero)>(table, components, n, others...);
+  });
 }
 
 Tensor solid_harmonics(const Tensor& n, int64_t lmax, const Tensor& entries,

@@ -2,40 +2,23 @@
 //
 // Harmonics are polynomials whose derivatives are harmonics of one degree less, and by
 // Euler's theorem l Y^l = sum_a n_a dY^l / dn_a.
+#include "edge_block.h"
 #include "harmonics.h"
-#include "simd.h"
+#include "padding.h"
 
 namespace equipot {
 namespace EQUIPOT_ISA {
 namespace {
 
-// Components of a block of edges, one vector each; those past the end repeat the last.
+// Component j of all edges from vector j.
 template <class S>
-struct EdgeBlock {
-  int64_t edges[kLanes<S>];
-  int count;
-
-  EdgeBlock(int64_t first, int64_t last)
-      : count(last - first < kLanes<S> ? last - first : kLanes<S>) {
-    for (int e = 0; e < kLanes<S>; ++e) edges[e] = first + (e < count ? e : count - 1);
-  }
-
-  void read(const S* from, int components, S* to) const {
+void write(const EdgeBlock<S>& block, const S* from, int components, S* to) {
+  for (int e = 0; e < block.count; ++e) {
     for (int j = 0; j < components; ++j) {
-      for (int e = 0; e < kLanes<S>; ++e) {
-        to[j * kLanes<S> + e] = from[edges[e] * components + j];
-      }
+      to[block.edges[e] * components + j] = from[j * kLanes<S> + e];
     }
   }
-
-  void write(const S* from, int components, S* to) const {
-    for (int e = 0; e < count; ++e) {
-      for (int j = 0; j < components; ++j) {
-        to[edges[e] * components + j] = from[j * kLanes<S> + e];
-      }
-    }
-  }
-};
+}
 
 template <class S>
 void set_zero(S* to, int components) {
@@ -85,20 +68,17 @@ int64_t harmonics_scratch(const Harmonics<S>& h) {
 
 template <class S>
 void harmonics(const Harmonics<S>& h, int64_t first, int64_t last, S* scratch) {
-  const auto take = [&](int components) {
-    S* part = scratch;
-    scratch += kLanes<S> * components;
-    return part;
-  };
+  Parts<S> parts(scratch);
+  const auto take = [&](int components) { return parts.take(kLanes<S> * components); };
   S *n = take(3), *t = take(3), *n_bar = take(3);
   S *y = take(h.components), *g = take(h.components);
   S *g_bar = take(h.components), *y_bar = take(h.components);
   for (int64_t edge = first; edge < last; edge += kLanes<S>) {
-    const EdgeBlock<S> block(edge, last);
+    const auto block = EdgeBlock<S>::of(edge, last);
     block.read(h.n, 3, n);
     make_harmonics(h, n, y);
     if (h.y != nullptr) {
-      block.write(y, h.components, h.y);
+      write(block, y, h.components, h.y);
       continue;
     }
     block.read(h.g, h.components, g);
@@ -114,13 +94,13 @@ void harmonics(const Harmonics<S>& h, int64_t first, int64_t last, S* scratch) {
       add_products<S>(h, t, g, y_bar, [](const HarmonicEntry& entry) {
         return Places{entry.axis, entry.row, entry.column};
       });
-      block.write(g_bar, h.components, h.g_bar);
+      write(block, g_bar, h.components, h.g_bar);
       of_n = y_bar;
     }
     add_products<S>(h, of_n, y, n_bar, [](const HarmonicEntry& entry) {
       return Places{entry.row, entry.column, entry.axis};
     });
-    block.write(n_bar, 3, h.n_bar);
+    write(block, n_bar, 3, h.n_bar);
   }
 }
 

@@ -1,10 +1,12 @@
-// Memory of results.
+// Memory of results, and of tangents that are zero.
 #pragma once
 
 #include <torch/csrc/stable/ops.h>
 #include <torch/csrc/stable/tensor.h>
 
 #include <cstdint>
+
+#include "../operands.h"
 
 #if defined(__linux__)
 #include <sys/mman.h>
@@ -30,6 +32,14 @@ inline torch::stable::Tensor result_like(const torch::stable::Tensor& operand) {
   torch::stable::Tensor result = torch::stable::empty_like(operand);
   use_huge_pages(result.mutable_data_ptr(), result.numel() * result.element_size());
   return result;
+}
+
+// A tangent of the shape of its operand; zeros for one without elements.
+inline Tensor tangent_of(const Tensor& operand, const Tensor& given, const char* name,
+                         const char* name_of_operand) {
+  check_tangent(given, name, operand, name_of_operand, kCpu);
+  if (given.numel() == 0) return torch::stable::new_zeros(operand, operand.sizes());
+  return given;
 }
 
 }  // namespace equipot

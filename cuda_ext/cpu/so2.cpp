@@ -10,9 +10,11 @@
 #include <tuple>
 #include <vector>
 
+#include "../operands.h"
+#include "elements.h"
 #include "memory.h"
-#include "operands.h"
 #include "schedule.h"
+#include "topology.h"
 
 namespace equipot {
 namespace {
@@ -30,43 +32,44 @@ int64_t components(int64_t lmax) { return (lmax + 1) * (lmax + 1); }
 int32_t degree_of(int64_t count, const char* name) {
   int32_t lmax = 0;
   while (lmax < kMaxDegree && components(lmax) < count) ++lmax;
-  STD_TORCH_CHECK(components(lmax) == count, name, " must hold (lmax + 1)**2 components "
-                  "with lmax up to ", kMaxDegree, ", got ", count,
-                  "; other products are what equipot::convolve is for");
+  EQUIPOT_CHECK(components(lmax) == count, name, " must hold (lmax + 1)**2 components "
+                "with lmax up to ", kMaxDegree, ", got ", count,
+                "; other products are what equipot::convolve is for");
   return lmax;
 }
 
 // Operands of every op of the family.
-struct Operands {
+struct So2Operands {
   const Tensor &x, &directions, &w, &rotations;
   const Topology& topology;
   const Table& table;
 };
 
-void check_operands(const Operands& o) {
+void check_operands(const So2Operands& o) {
   check_floating(o.x, "x");
   const ScalarType type = o.x.scalar_type();
   for (const auto& [tensor, name] : {std::pair{&o.x, "x"},
                                      {&o.directions, "directions"},
                                      {&o.w, "w"},
                                      {&o.rotations, "rotations"}}) {
-    check_type(*tensor, name, type);
+    check_tensor(*tensor, name, type, kCpu);
   }
   check_shape(o.x, "x", {-1, -1, -1}, "(nodes, components, channels)");
   check_shape(o.directions, "directions", {-1, 3}, "(edges, 3)");
   const int64_t edges = o.directions.size(0);
-  const int64_t paths = static_cast<int64_t>(o.table.paths.size() / 3);
-  check_shape(o.w, "w", {edges, paths, o.x.size(2)}, "(edges, paths, channels)");
+  check_shape(o.w, "w", {edges, o.table.num_paths(), o.x.size(2)},
+              "(edges, paths, channels)");
   const int32_t lmax = std::max(degree_of(o.x.size(1), "x"),
                                 degree_of(o.table.num_outputs, "messages"));
   check_shape(o.rotations, "rotations", {edges, -1}, "(edges, as edge_rotations gives)");
-  STD_TORCH_CHECK(o.rotations.size(1) >= rotation_size(lmax), "rotations must be those of "
-                  "degrees up to ", lmax, ", ", rotation_size(lmax),
-                  " numbers for each edge, got ", o.rotations.size(1));
-  STD_TORCH_CHECK(!o.table.concat, "paths to a degree are summed in the frame of an edge; "
+  EQUIPOT_CHECK(o.rotations.size(1) >= rotation_size(lmax), "rotations must be those of "
+                "degrees up to ", lmax, ", ", rotation_size(lmax),
+                " numbers for each edge, got ", o.rotations.size(1));
+  EQUIPOT_CHECK(!o.table.concat, "paths to a degree are summed in the frame of an edge; "
                   "for concat=True call equipot::convolve");
-  check_table(o.table, type);
-  check_topology(o.topology, o.x.size(0), edges);
+  check_table(o.table, type, kCpu);
+  check_topology(o.topology, o.x.size(0), edges, kCpu);
+  check_edges(o.topology, o.x.size(0), edges);
 }
 
 // Paths sorted into mixings, with the factors of their weights.
@@ -83,16 +86,13 @@ struct Degrees {
 };
 
 std::vector<Degrees> degrees_of(const Table& table, int64_t lmax_in, int64_t lmax_out) {
-  STD_TORCH_CHECK(table.paths.size() % 3 == 0,
-                  "paths must hold three degrees for each path, got ", table.paths.size(),
-                  " numbers");
   std::vector<Degrees> degrees;
   for (std::size_t n = 0; n < table.paths.size(); n += 3) {
     const Degrees path{table.paths[n], table.paths[n + 1], table.paths[n + 2]};
-    STD_TORCH_CHECK(0 <= path.in && path.in <= lmax_in && 0 <= path.out &&
-                        path.out <= lmax_out && path.filter >= 0,
-                    "paths must lead from degrees up to ", lmax_in, " to degrees up to ",
-                    lmax_out, ", got (", path.in, ", ", path.filter, ", ", path.out, ")");
+    EQUIPOT_CHECK(0 <= path.in && path.in <= lmax_in && 0 <= path.out &&
+                      path.out <= lmax_out && path.filter >= 0,
+                  "paths must lead from degrees up to ", lmax_in, " to degrees up to ",
+                  lmax_out, ", got (", path.in, ", ", path.filter, ", ", path.out, ")");
     degrees.push_back(path);
   }
   return degrees;
@@ -104,38 +104,27 @@ std::vector<std::vector<double>> factors_of(const Table& table,
                                             const std::vector<Degrees>& paths) {
   std::vector<std::vector<double>> factors;
   for (const Degrees& path : paths) factors.emplace_back(path.least() + 1, 0.0);
-  const int32_t* rows = data<int32_t>(table.rows);
   const int32_t* columns = data<int32_t>(table.columns);
-  std::size_t n = 0;
-  int64_t start = 0;
-  for (int64_t q = 0; q < table.rows.size(0); ++q) {
-    STD_TORCH_CHECK(rows[q] >= (q == 0 ? 0 : rows[q - 1]),
-                    "rows must ascend from 0 on, got ", rows[q], " at ", q);
-    const auto size = [&] { return (2 * paths[n].in + 1) * (2 * paths[n].out + 1); };
-    while (n < paths.size() && rows[q] >= start + size()) {
-      start += size();
-      ++n;
-    }
-    STD_TORCH_CHECK(n < paths.size(), "rows must number elements of the matrices of ",
-                    paths.size(), " paths, got ", rows[q]);
-    const Degrees& path = paths[n];
+  const std::vector<Element> elements = elements_of_nonzeros(table);
+  for (std::size_t q = 0; q < elements.size(); ++q) {
+    const Degrees& path = paths[elements[q].path];
     if (columns[q] != path.filter * path.filter + path.filter) continue;
-    const int64_t m = (rows[q] - start) / (2 * path.out + 1) - path.in;
-    const int64_t k = (rows[q] - start) % (2 * path.out + 1) - path.out;
-    STD_TORCH_CHECK(k == (path.odd() ? -m : m), "values must be couplings, which lead from "
-                    "component ", m, " to ", path.odd() ? -m : m, " only along y, not to ",
-                    k);
+    const int64_t m = elements[q].row - path.in;
+    const int64_t k = elements[q].column - path.out;
+    EQUIPOT_CHECK(k == (path.odd() ? -m : m), "values must be couplings, which lead from "
+                  "component ", m, " to ", path.odd() ? -m : m, " only along y, not to ",
+                  k);
     if (m < 0) continue;
     const double value = table.values.scalar_type() == ScalarType::Float
                              ? static_cast<double>(data<float>(table.values)[q])
                              : data<double>(table.values)[q];
-    factors[n][m] = value * std::sqrt(2.0 * path.filter + 1);
+    factors[elements[q].path][m] = value * std::sqrt(2.0 * path.filter + 1);
   }
   return factors;
 }
 
 template <class S>
-Constants<S> constants_of(const Operands& o) {
+Constants<S> constants_of(const So2Operands& o) {
   const std::vector<Degrees> paths =
       degrees_of(o.table, degree_of(o.x.size(1), "x"),
                  degree_of(o.table.num_outputs, "messages"));
@@ -180,12 +169,12 @@ Constants<S> constants_of(const Operands& o) {
 
 // What all kernels need; `constants` must outlive it.
 template <class S>
-So2Convolution<S> convolution_of(const Operands& o, const Constants<S>& constants) {
+So2Convolution<S> convolution_of(const So2Operands& o, const Constants<S>& constants) {
   So2Convolution<S> c{};
   c.mixings = constants.mixings.data();
   c.num_mixings = static_cast<int32_t>(constants.mixings.size());
   c.factors = constants.factors.data();
-  c.num_paths = static_cast<int32_t>(o.table.paths.size() / 3);
+  c.num_paths = static_cast<int32_t>(o.table.num_paths());
   c.lmax_in = degree_of(o.x.size(1), "x");
   c.lmax_out = degree_of(o.table.num_outputs, "messages");
   c.channels = o.x.size(2);
@@ -199,17 +188,7 @@ So2Convolution<S> convolution_of(const Operands& o, const Constants<S>& constant
   return c;
 }
 
-// Calls body with a zero of the type of the operands.
-template <class Body>
-void with_type_of(const Tensor& tensor, const Body& body) {
-  if (tensor.scalar_type() == ScalarType::Float) {
-    body(0.0F);
-  } else {
-    body(0.0);
-  }
-}
-
-Tensor convolve(const Operands& o) {
+Tensor convolve(const So2Operands& o) {
   check_operands(o);
   const int64_t nodes = o.x.size(0);
   Tensor z = torch::stable::new_empty(o.x, {nodes, o.table.num_outputs, o.x.size(2)});
@@ -227,15 +206,9 @@ Tensor convolve(const Operands& o) {
   return z;
 }
 
-void check_gradient(const Tensor& g, const Operands& o) {
-  check_type(g, "g", o.x.scalar_type());
-  check_shape(g, "g", {o.x.size(0), o.table.num_outputs, o.x.size(2)},
-              "(nodes, num_outputs, channels)");
-}
-
-std::tuple<Tensor, Tensor, Tensor> backward(const Operands& o, const Tensor& g) {
+std::tuple<Tensor, Tensor, Tensor> backward(const So2Operands& o, const Tensor& g) {
   check_operands(o);
-  check_gradient(g, o);
+  check_messages(g, o.x, o.table, kCpu);
   Tensor x_bar = result_like(o.x);
   Tensor directions_bar = result_like(o.directions);
   Tensor w_bar = result_like(o.w);
@@ -306,18 +279,18 @@ void run_double_backward(const So2Convolution<S>& c, int64_t nodes) {
   }
 }
 
-std::tuple<Tensor, Tensor, Tensor, Tensor> double_backward(const Operands& o,
+std::tuple<Tensor, Tensor, Tensor, Tensor> double_backward(const So2Operands& o,
                                                            const Tensor& g,
                                                            const Tensor& x_dot,
                                                            const Tensor& directions_dot,
                                                            const Tensor& w_dot) {
   check_operands(o);
-  check_gradient(g, o);
+  check_messages(g, o.x, o.table, kCpu);
   const Tensor x_tangent = tangent_of(o.x, x_dot, "x_dot", "x");
   const Tensor directions_tangent =
       tangent_of(o.directions, directions_dot, "directions_dot", "directions");
   // kernels pass over weights whose tangent is zero
-  const bool zero = w_dot.numel() == 0 && o.w.numel() != 0;
+  const bool zero = is_absent(w_dot, o.w);
   const Tensor w_tangent = zero ? w_dot : tangent_of(o.w, w_dot, "w_dot", "w");
   Tensor x_bar = result_like(o.x);
   Tensor directions_bar = result_like(o.directions);
@@ -375,10 +348,10 @@ struct Coefficients {
 
 Tensor edge_rotations(const Tensor& directions, int64_t lmax) {
   check_floating(directions, "directions");
-  check_type(directions, "directions", directions.scalar_type());
+  check_tensor(directions, "directions", directions.scalar_type(), kCpu);
   check_shape(directions, "directions", {-1, 3}, "(edges, 3)");
-  STD_TORCH_CHECK(0 <= lmax && lmax <= kMaxDegree, "lmax must be in 0 to ", kMaxDegree,
-                  ", got ", lmax);
+  EQUIPOT_CHECK(0 <= lmax && lmax <= kMaxDegree, "lmax must be in 0 to ", kMaxDegree,
+                ", got ", lmax);
   const int64_t edges = directions.size(0);
   Tensor rotations = torch::stable::new_empty(directions, {edges, rotation_size(lmax)});
   const Coefficients coefficients(static_cast<int32_t>(lmax));
@@ -397,17 +370,9 @@ Tensor edge_rotations(const Tensor& directions, int64_t lmax) {
   return rotations;
 }
 
-// The ops as their schemas spell them.
-#define EQUIPOT_CONSTANTS                                                               \
-  const Tensor &senders, const Tensor &receivers, const Tensor &receiver_pointers,      \
-      const Tensor &sender_order, const Tensor &sender_pointers,                        \
-      const std::vector<int64_t>&paths, const Tensor &rows, const Tensor &columns,      \
-      const Tensor &values, int64_t num_outputs, bool concat
-#define EQUIPOT_OPERANDS                                                                \
-  const Topology topology{senders, receivers, receiver_pointers, sender_order,          \
-                          sender_pointers};                                             \
-  const Table table{paths, rows, columns, values, num_outputs, concat};                 \
-  const Operands operands{x, directions, w, rotations, topology, table};
+#define EQUIPOT_OPERANDS  \
+  EQUIPOT_TAKE_CONSTANTS; \
+  const So2Operands operands{x, directions, w, rotations, topology, table};
 
 Tensor so2_convolve_op(const Tensor& x, const Tensor& directions, const Tensor& w,
                        const Tensor& rotations, EQUIPOT_CONSTANTS) {

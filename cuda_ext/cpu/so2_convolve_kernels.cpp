@@ -26,7 +26,7 @@ void convolve_packs(const So2Convolution<S>& c, const S* rotation, const S* x,
 
 template <class S>
 int64_t so2_scratch(const So2Convolution<S>& c) {
-  return Scratch<S>::size(c);
+  return Scratch<S>(c, nullptr).size;
 }
 
 template <class S>

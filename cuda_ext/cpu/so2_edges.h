@@ -1,6 +1,7 @@
 // Rows of an edge with a stride of whole vectors, and its direction.
 #pragma once
 
+#include "padding.h"
 #include "so2.h"
 #include "so2_frame.h"
 #include "so2_mixing.h"
@@ -16,61 +17,25 @@ struct Scratch {
   int64_t stride;
   S *x, *x_dot, *g, *w, *w_dot, *w_bar, *sum;
   void* frame;
-
-  // Components in the frame: five arrays of the features', four of the messages'.
-  static constexpr int kInputs = 5, kOutputs = 4;
+  int64_t size;
 
   Scratch(const So2Convolution<S>& c, S* memory) : stride(padded<S>(c.channels)) {
+    // components in the frame: five arrays of the features', four of the messages'
+    constexpr int kInputs = 5, kOutputs = 4;
     const int64_t inputs = (c.lmax_in + 1) * (c.lmax_in + 1);
     const int64_t outputs = (c.lmax_out + 1) * (c.lmax_out + 1);
-    S* end = memory;
-    const auto rows = [&](int64_t count) {
-      S* start = end;
-      end += count * stride;
-      return start;
-    };
-    x = rows(inputs);
-    x_dot = rows(inputs);
-    g = rows(outputs);
-    w = rows(c.num_paths);
-    w_dot = rows(c.num_paths);
-    w_bar = rows(c.num_paths);
-    sum = rows(inputs > outputs ? inputs : outputs);
-    frame = end;
-  }
-
-  static int64_t size(const So2Convolution<S>& c) {
-    const int64_t inputs = (c.lmax_in + 1) * (c.lmax_in + 1);
-    const int64_t outputs = (c.lmax_out + 1) * (c.lmax_out + 1);
-    const int64_t most = inputs > outputs ? inputs : outputs;
-    const int64_t stride = padded<S>(c.channels);
-    const int64_t components = kInputs * inputs + kOutputs * outputs;
-    const int64_t packs = stride / kLanes<S>;
-    return (2 * inputs + outputs + 3 * c.num_paths + most) * stride +
-           components * packs * kLanes<S>;
+    Parts<S> parts(memory);
+    x = parts.take(inputs * stride);
+    x_dot = parts.take(inputs * stride);
+    g = parts.take(outputs * stride);
+    w = parts.take(c.num_paths * stride);
+    w_dot = parts.take(c.num_paths * stride);
+    w_bar = parts.take(c.num_paths * stride);
+    sum = parts.take((inputs > outputs ? inputs : outputs) * stride);
+    frame = parts.take((kInputs * inputs + kOutputs * outputs) * stride);
+    size = parts.size();
   }
 };
-
-// The rows given, or a copy of them.
-template <class S>
-const S* whole_vectors(const S* rows, int64_t count, int64_t channels, int64_t stride,
-                       S* copy) {
-  if (channels == stride) return rows;
-  for (int64_t r = 0; r < count; ++r) {
-    std::memcpy(copy + r * stride, rows + r * channels, channels * sizeof(S));
-  }
-  return copy;
-}
-
-// Copies rows back from where they were padded, if they were.
-template <class S>
-void without_padding(const S* rows, int64_t count, int64_t channels, int64_t stride,
-                     S* target) {
-  if (rows == target) return;
-  for (int64_t r = 0; r < count; ++r) {
-    std::memcpy(target + r * channels, rows + r * stride, channels * sizeof(S));
-  }
-}
 
 // y cross a vector, in the frame.
 template <class S>

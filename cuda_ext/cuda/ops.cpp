@@ -10,134 +10,32 @@
 #include <algorithm>
 #include <limits>
 #include <tuple>
-#include <utility>
 #include <vector>
 
-#include "../cpu/checks.h"
+#include "../operands.h"
 #include "convolution.h"
 
 namespace equipot {
 namespace {
 
-struct Topology {
-  Tensor senders, receivers, receiver_pointers, sender_order, sender_pointers;
-};
-
-struct Table {
-  std::vector<int64_t> paths;
-  Tensor rows, columns, values;
-  int64_t num_outputs;
-  bool concat;
-
-  int64_t num_paths() const { return static_cast<int64_t>(paths.size()) / 3; }
-};
-
-// Tensors of an op; null those that it does not have.
-struct Operands {
-  const Tensor *x, *y, *w, *g = nullptr;
-  const Tensor *x_dot = nullptr, *y_dot = nullptr, *w_dot = nullptr;
-};
-struct Results {
-  Tensor *messages = nullptr, *x_bar = nullptr, *y_bar = nullptr, *w_bar = nullptr;
-};
-
-void check_tensor(const Tensor& tensor, const char* name, ScalarType type, const Tensor& x) {
-  STD_TORCH_CHECK(
-      tensor.scalar_type() == type, name, " must be ", name_of(type), ", got ",
-      name_of(tensor.scalar_type()));
-  STD_TORCH_CHECK(
-      tensor.is_cuda() && tensor.get_device_index() == x.get_device_index(), name,
-      " must be on the GPU that x is on, number ", x.get_device_index());
-  STD_TORCH_CHECK(
-      tensor.is_contiguous(), name, " must be contiguous: call .contiguous() on it");
-}
-
-void check_topology(const Topology& topology, const Tensor& x, int64_t edges) {
-  for (const auto& [tensor, name] :
-       {std::pair{&topology.senders, "senders"},
-        {&topology.receivers, "receivers"},
-        {&topology.sender_order, "sender_order"}}) {
-    check_shape(*tensor, name, {edges}, "(edges,)");
-    check_tensor(*tensor, name, ScalarType::Long, x);
-  }
-  for (const auto& [tensor, name] :
-       {std::pair{&topology.receiver_pointers, "receiver_pointers"},
-        {&topology.sender_pointers, "sender_pointers"}}) {
-    check_shape(*tensor, name, {x.size(0) + 1}, "(nodes + 1,)");
-    check_tensor(*tensor, name, ScalarType::Long, x);
-  }
-}
-
-void check_table(const Table& table, const Tensor& x) {
-  check_shape(table.rows, "rows", {-1}, "(nonzeros,)");
-  check_shape(table.columns, "columns", {table.rows.size(0)}, "(nonzeros,)");
-  check_shape(table.values, "values", {table.rows.size(0)}, "(nonzeros,)");
-  check_tensor(table.rows, "rows", ScalarType::Int, x);
-  check_tensor(table.columns, "columns", ScalarType::Int, x);
-  check_tensor(table.values, "values", x.scalar_type(), x);
-  STD_TORCH_CHECK(
-      table.num_outputs >= 0, "num_outputs must not be negative, got ",
-      table.num_outputs);
-  STD_TORCH_CHECK(
-      table.paths.size() % 3 == 0, "paths must hold three degrees for each path, got ",
-      table.paths.size(), " numbers");
+void check(
+    const Tensor& x, const Tensor& y, const Tensor& w, const Topology& topology,
+    const Table& table) {
+  check_operands(x, y, w, topology, table, gpu_of(x));
   for (std::size_t n = 0; n < table.paths.size(); n += 3) {
     const int64_t l_in = table.paths[n], l_out = table.paths[n + 2];
-    STD_TORCH_CHECK(
+    EQUIPOT_CHECK(
         l_in >= 0 && l_out >= 0, "degrees of a path must not be negative, got ", l_in,
         " and ", l_out);
-    STD_TORCH_CHECK(
+    EQUIPOT_CHECK(
         (l_in + 1) * (l_in + 1) <= x.size(1), "x has ", x.size(1),
         " components, too few for a path from degree ", l_in);
   }
-}
-
-void check_operands(
-    const Tensor& x, const Tensor& y, const Tensor& w, const Topology& topology,
-    const Table& table) {
-  check_floating(x, "x");
-  for (const auto& [tensor, name] : {std::pair{&x, "x"}, {&y, "y"}, {&w, "w"}}) {
-    check_tensor(*tensor, name, x.scalar_type(), x);
-  }
-  check_shape(x, "x", {-1, -1, -1}, "(nodes, components, channels)");
-  check_shape(y, "y", {-1, -1}, "(edges, harmonics)");
-  check_shape(
-      w, "w", {y.size(0), table.num_paths(), x.size(2)}, "(edges, paths, channels)");
-  check_table(table, x);
-  check_topology(topology, x, y.size(0));
   const int64_t rows = std::max({x.size(1), table.num_outputs, table.num_paths()});
-  STD_TORCH_CHECK(
+  EQUIPOT_CHECK(
       rows * x.size(2) <= std::numeric_limits<int32_t>::max(),
       "a node or an edge has ", rows, " x ", x.size(2),
       " values; the CUDA kernels take up to 2^31 - 1");
-}
-
-// A tangent without elements is zero.
-void check_tangent(
-    const Tensor& tangent, const char* name, const Tensor& of, const char* what) {
-  check_tensor(tangent, name, of.scalar_type(), of);
-  STD_TORCH_CHECK(
-      tangent.numel() == 0 || shape_of(tangent) == shape_of(of), name,
-      " must have the shape of ", what, ", ", shape_of(of), ", or no elements, got ",
-      shape_of(tangent));
-}
-
-void check_messages(const Tensor& g, const Tensor& x, const Table& table) {
-  check_tensor(g, "g", x.scalar_type(), x);
-  check_shape(
-      g, "g", {x.size(0), table.num_outputs, x.size(2)},
-      "(nodes, num_outputs, channels), nodes and channels those of x");
-}
-
-template <typename Scalar>
-const Scalar* data_of(const Tensor* tensor) {
-  const bool absent = tensor == nullptr || tensor->numel() == 0;
-  return absent ? nullptr : data<Scalar>(*tensor);
-}
-
-template <typename Scalar>
-Scalar* data_of(Tensor* tensor) {
-  return tensor == nullptr ? nullptr : mutable_data<Scalar>(*tensor);
 }
 
 template <typename Scalar>
@@ -226,20 +124,10 @@ Tensor empty_messages(const Tensor& x, const Table& table) {
   return torch::stable::new_empty(x, {x.size(0), table.num_outputs, x.size(2)});
 }
 
-#define EQUIPOT_CONSTANTS                                                              \
-  const Tensor &senders, const Tensor &receivers, const Tensor &receiver_pointers,     \
-      const Tensor &sender_order, const Tensor &sender_pointers,                       \
-      const std::vector<int64_t>&paths, const Tensor &rows, const Tensor &columns,     \
-      const Tensor &values, int64_t num_outputs, bool concat
-#define EQUIPOT_TAKE_CONSTANTS                                                         \
-  const Topology topology{senders, receivers, receiver_pointers, sender_order,         \
-                          sender_pointers};                                            \
-  const Table table { paths, rows, columns, values, num_outputs, concat }
-
 Tensor convolve_cuda(
     const Tensor& x, const Tensor& y, const Tensor& w, EQUIPOT_CONSTANTS) {
   EQUIPOT_TAKE_CONSTANTS;
-  check_operands(x, y, w, topology, table);
+  check(x, y, w, topology, table);
   const torch::stable::accelerator::DeviceGuard guard(x.get_device_index());
   Tensor messages = empty_messages(x, table);
   run<false>({&x, &y, &w}, topology, table, {&messages});
@@ -250,8 +138,8 @@ std::tuple<Tensor, Tensor, Tensor> convolve_backward_cuda(
     const Tensor& x, const Tensor& y, const Tensor& w, const Tensor& g,
     EQUIPOT_CONSTANTS) {
   EQUIPOT_TAKE_CONSTANTS;
-  check_operands(x, y, w, topology, table);
-  check_messages(g, x, table);
+  check(x, y, w, topology, table);
+  check_messages(g, x, table, gpu_of(x));
   const torch::stable::accelerator::DeviceGuard guard(x.get_device_index());
   const Operands operands{&x, &y, &w, &g};
   Derivatives out(operands);
@@ -263,11 +151,11 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> convolve_double_backward_cuda(
     const Tensor& x, const Tensor& y, const Tensor& w, const Tensor& g,
     const Tensor& x_dot, const Tensor& y_dot, const Tensor& w_dot, EQUIPOT_CONSTANTS) {
   EQUIPOT_TAKE_CONSTANTS;
-  check_operands(x, y, w, topology, table);
-  check_messages(g, x, table);
-  check_tangent(x_dot, "x_dot", x, "x");
-  check_tangent(y_dot, "y_dot", y, "y");
-  check_tangent(w_dot, "w_dot", w, "w");
+  check(x, y, w, topology, table);
+  check_messages(g, x, table, gpu_of(x));
+  check_tangent(x_dot, "x_dot", x, "x", gpu_of(x));
+  check_tangent(y_dot, "y_dot", y, "y", gpu_of(x));
+  check_tangent(w_dot, "w_dot", w, "w", gpu_of(x));
   const torch::stable::accelerator::DeviceGuard guard(x.get_device_index());
   const Operands operands{&x, &y, &w, &g, &x_dot, &y_dot, &w_dot};
   Tensor g_bar = empty_messages(x, table);

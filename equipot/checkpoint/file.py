@@ -1,10 +1,8 @@
-"""Model files: a potential as one safetensors file, with weights and a header."""
+"""A potential as one safetensors file: weights, and a header that explains them."""
 
 import dataclasses
-import hashlib
-import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 import equipot
+from equipot.checkpoint.errors import CheckpointError, GoldenOutputError
 from equipot.checkpoint.header import (
     check_finite,
     check_golden,
@@ -22,17 +21,18 @@ from equipot.checkpoint.header import (
     check_units,
     check_weights,
 )
+from equipot.checkpoint.seals import FEATURES, edited_keys, refusal, seals
+from equipot.checkpoint.upgrade import FORMAT_VERSION, upgrade
 from equipot.config.model import ModelConfig, parse_model
 from equipot.data.samples import sample_from_json, sample_to_json
 from equipot.data.statistics import Statistics
 from equipot.domain import Domain, FeatureDistribution
-from equipot.models.build import AUTO, build_potential
+from equipot.models.build import AUTO, build_potential, feature_channels
 from equipot.models.potential import Potential
 from equipot.models.products import is_reference, node_backend_of
 from equipot.models.workload import typical_problem
 from equipot.storage.tensor_file import (
     TensorFileError,
-    digest,
     read_tensor_file,
     read_tensor_file_header,
     write_tensor_file,
@@ -43,17 +43,11 @@ from equipot.tensor_products.autotune import choose_backend
 from equipot.tensor_products.fingerprint import MODEL_CODE, fingerprint
 from equipot.verify.backend import check_backend, is_passed_record
 from equipot.verify.golden import GoldenOutputs, golden_checks, golden_outputs
-from equipot.verify.result import Check
 from equipot.verify.structures import generate_structures
 
 logger = logging.getLogger(__name__)
 
 KIND = "potential"
-FEATURES = "domain.features."
-"""Prefix of tensors of the domain of validity."""
-FORMAT_VERSION = 5
-FIRST_WITH_GOLDEN = 4
-"""First format version with golden outputs."""
 UNITS = {
     "energy": "eV",
     "length": "Å",
@@ -62,78 +56,6 @@ UNITS = {
 }
 TOPIC = "verified"
 """Topic of the user cache for passed comparisons of backends."""
-
-
-HASHED_SECTIONS = ("model", "statistics", "units")
-"""Sections of a header that are hashed key by key with the golden outputs."""
-UNHASHED_KEYS = ("model.backend", "model.node_backend")
-"""Keys in these sections that affect neither predictions nor domain."""
-
-
-class CheckpointError(ValueError):
-    """A file does not contain a potential that this version supports."""
-
-
-class GoldenOutputError(CheckpointError):
-    """The outputs of a potential differ from its golden outputs."""
-
-    def __init__(self, message: str, checks: Sequence[Check] = ()) -> None:
-        super().__init__(message)
-        self.checks = tuple(checks)
-
-
-def _reject_old_repulsion(header: dict[str, Any]) -> dict[str, Any]:
-    if header["model"].get("zbl"):
-        raise CheckpointError(
-            "a model of format version 2 with model.zbl has a repulsion that this "
-            "version of equipot does not support: train it again"
-        )
-    return header
-
-
-def _without_golden_outputs(header: dict[str, Any]) -> dict[str, Any]:
-    if "golden" in header:
-        raise CheckpointError(
-            "the file has golden outputs, although its format version has none: it "
-            "was edited after it was saved; get an intact copy"
-        )
-    return {**header, "golden": None}
-
-
-def _name_architecture(header: dict[str, Any]) -> dict[str, Any]:
-    if "architecture" in header["model"]:
-        raise CheckpointError(
-            "the file has an architecture key, although its format has none: it was "
-            "edited after it was saved; get an intact copy"
-        )
-    upgraded = {**header, "model": {**header["model"], "architecture": "nequip"}}
-    if isinstance(golden := header["golden"], dict):
-        sealed = {**golden["sealed"], "model.architecture": _hash(json.dumps("nequip"))}
-        upgraded["golden"] = {**golden, "sealed": sealed}
-    return upgraded
-
-
-def _hash(text: str) -> str:
-    """Hash of a header value as JSON."""
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
-    # Version 2 stores sample structures, and the tensor-product backend
-    1: lambda header: {
-        **header,
-        "samples": [],
-        "backend_used": header["model"]["backend"],
-    },
-    # Version 3 has more statistics (unknown by default), tensors of a domain, and
-    # another end of the ZBL repulsion
-    2: _reject_old_repulsion,
-    # Version 4 has golden outputs, which have no default
-    3: _without_golden_outputs,
-    # Version 5 has the architecture; earlier versions had a single one
-    4: _name_architecture,
-}
-"""Conversion of a header to the next format version."""
 
 
 def save_potential(
@@ -185,7 +107,7 @@ def save_potential(
         **potential.state_dict(),
         **{f"{FEATURES}{name}": tensor for name, tensor in cloud.items()},
     }
-    header["golden"]["sealed"] = _hashes(header, tensors)
+    header["golden"]["sealed"] = seals(header, tensors)
     return write_tensor_file(path, KIND, {**header, **(extra or {})}, tensors)
 
 
@@ -197,7 +119,7 @@ def read_header(path: Path | str) -> dict[str, Any]:
         CheckpointError: If it is not a potential, or has a newer format.
     """
     try:
-        header = _upgrade(read_tensor_file_header(Path(path), KIND), Path(path))
+        header = upgrade(read_tensor_file_header(Path(path), KIND), Path(path))
     except TensorFileError as error:
         raise CheckpointError(str(error)) from error
     _check_header(header, path)
@@ -227,10 +149,11 @@ def load_domain(path: Path | str) -> Domain:
         CheckpointError: If the file is not a potential, or its domain is damaged.
     """
     header, tensors = _read(path)
-    if edited := _edited(header, tensors):
-        raise CheckpointError(_golden_message(path, header, (), edited))
+    if edited := edited_keys(header, tensors):
+        raise CheckpointError(refusal(path, header, (), edited))
+    # the domain does not depend on the backend, which only newer versions may have
+    config, statistics = _read_config(header, path, REFERENCE)
     try:
-        statistics = read_statistics(header)
         cloud = {
             name.removeprefix(FEATURES): tensor
             for name, tensor in tensors.items()
@@ -238,7 +161,7 @@ def load_domain(path: Path | str) -> Domain:
         }
         if not cloud:
             return Domain.of(statistics)
-        channels = header["model"]["channels"]
+        channels = feature_channels(config)
         features = FeatureDistribution.from_tensors(
             cloud, statistics.elements, channels
         )
@@ -331,7 +254,7 @@ def _read(path: Path | str) -> tuple[dict[str, Any], dict[str, Tensor]]:
         header, tensors = read_tensor_file(Path(path), KIND)
     except TensorFileError as error:
         raise CheckpointError(str(error)) from error
-    header = _upgrade(header, Path(path))
+    header = upgrade(header, Path(path))
     _check_header(header, path)
     return header, tensors
 
@@ -462,97 +385,10 @@ def _check_golden(
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be compared: {error}") from error
     failures = [check for check in checks if not check.passed]
-    edited = _edited(header, tensors)
+    edited = edited_keys(header, tensors)
     if not failures and not edited:
         return
     if failures and not edited and check_again and not is_reference(potential):
         delete_cached(TOPIC, _question(potential, header))
         check_backend(potential, read_samples(header))
-    raise GoldenOutputError(_golden_message(path, header, failures, edited), failures)
-
-
-def _hashes(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, str]:
-    """Hash of each key of a header, and of each tensor of a domain.
-
-    Golden outputs detect changes of predictions. These hashes detect changes of the
-    domain of validity and of the units.
-    """
-    plain = json.loads(json.dumps({name: header[name] for name in HASHED_SECTIONS}))
-    keys = {
-        f"{name}.{key}": value
-        for name in HASHED_SECTIONS
-        for key, value in plain[name].items()
-        if f"{name}.{key}" not in UNHASHED_KEYS
-    }
-    cloud = {k: v for k, v in tensors.items() if k.startswith(FEATURES)}
-    texts = {key: json.dumps(value, sort_keys=True) for key, value in keys.items()}
-    texts["samples"] = json.dumps(header["samples"], sort_keys=True)
-    texts[FEATURES.rstrip(".")] = digest(cloud)
-    return {key: _hash(text) for key, text in texts.items()}
-
-
-def _edited(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> list[str]:
-    """Keys that changed after the golden outputs were computed."""
-    if header["golden"] is None:
-        return []
-    before = header["golden"]["sealed"]
-    now = _hashes(header, tensors)
-    return [key for key in {**before, **now} if before.get(key) != now.get(key)]
-
-
-def _golden_message(
-    path: Path | str,
-    header: Mapping[str, Any],
-    failures: Sequence[Check],
-    edited: Sequence[str],
-) -> str:
-    """Message with the differences, and what to do."""
-    lines = [str(check) for check in failures]
-    lines += [f"{key} is now {_value(header, key)}" for key in edited]
-    found = "\n".join(f"  {line}" for line in lines)
-    reason = (
-        "the file was edited after it was saved: get an intact copy"
-        if edited
-        else (
-            "the file or the code was edited: it was written by "
-            f"equipot {str(header.get('equipot_version'))[:20]}, this is "
-            f"{equipot.__version__}. Get an intact copy of the file or the code; with "
-            "verify=False it is loaded nevertheless"
-        )
-    )
-    return f"{path} is not the model that was saved:\n{found}\n{reason}"
-
-
-def _value(header: Mapping[str, Any], key: str) -> str:
-    """Value of a key such as ``statistics.cutoff``, shortened."""
-    section, _, name = key.partition(".")
-    if section in HASHED_SECTIONS:
-        return str(header[section].get(name, "missing"))[:80]
-    return "different"
-
-
-def _upgrade(header: dict[str, Any], path: Path) -> dict[str, Any]:
-    version = header.get("format_version")
-    if type(version) is not int or version < 1:
-        raise CheckpointError(
-            f"{path} has no valid format version, got {repr(version)[:20]}"
-        )
-    if version > FORMAT_VERSION:
-        raise CheckpointError(
-            f"{path} has format version {str(version)[:20]}, this version reads up to "
-            f"{FORMAT_VERSION}: it was written by equipot "
-            f"{str(header.get('equipot_version'))[:20]}; upgrade equipot"
-        )
-    if version >= FIRST_WITH_GOLDEN and not isinstance(header.get("golden"), dict):
-        raise CheckpointError(
-            f"{path} has no golden outputs, but format {version} requires them: "
-            "it was edited after it was saved; get an intact copy"
-        )
-    try:
-        for step in range(version, FORMAT_VERSION):
-            header = {**UPGRADES[step](header), "format_version": step + 1}
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from error
-    except (KeyError, TypeError) as error:
-        raise CheckpointError(f"{path} has an unreadable header: {error}") from error
-    return header
+    raise GoldenOutputError(refusal(path, header, failures, edited), failures)

@@ -25,11 +25,8 @@ from equipot.system.environment import describe_environment
 from equipot.tensor_products import BACKENDS, REFERENCE, unavailable
 from equipot.verify import BackendReport, expect, verify_backend
 from equipot.verify.dimers import Limits
-from equipot.verify.potential import (
-    PotentialReport,
-    verify_energy_model,
-    verify_potential,
-)
+from equipot.verify.potential import verify_energy_model, verify_potential
+from equipot.verify.potential_report import PotentialReport
 
 
 @dataclass(frozen=True)

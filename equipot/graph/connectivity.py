@@ -8,13 +8,20 @@ from jaxtyping import Int
 from torch import Tensor
 
 
-class Segments(NamedTuple):
-    """Edges grouped by node, as in a compressed sparse row matrix."""
+class CompressedEdges(NamedTuple):
+    """Edges sorted by receiver, as a matrix of compressed sparse rows; all int64.
 
-    order: Int[Tensor, " edges"]
-    """Edges sorted by node; the sort is stable."""
-    pointers: Int[Tensor, " nodes_plus_1"]
-    """Edges of node n are ``order[pointers[n]:pointers[n + 1]]``."""
+    These are the operands in which compiled ops take edges.
+    """
+
+    senders: Int[Tensor, " edges"]
+    receivers: Int[Tensor, " edges"]
+    receiver_pointers: Int[Tensor, " nodes_plus_1"]
+    """Edges that arrive at n: ``receiver_pointers[n]`` up to the next."""
+    sender_order: Int[Tensor, " edges"]
+    """Edges in the order of their senders."""
+    sender_pointers: Int[Tensor, " nodes_plus_1"]
+    """Edges that leave n: ``sender_order[sender_pointers[n]]`` up to the next."""
 
 
 @final
@@ -52,17 +59,31 @@ class Connectivity:
         return bool((self.receivers.diff() >= 0).all())
 
     @cached_property
-    def by_receiver(self) -> Segments:
-        """Edges grouped by receiver."""
-        return _segments(self.receivers, self.num_nodes)
+    def receiver_order(self) -> Int[Tensor, " edges"]:
+        """Edges in the order of their receivers; those of one node keep their order."""
+        return torch.argsort(self.receivers, stable=True)
 
     @cached_property
-    def by_sender(self) -> Segments:
-        """Edges grouped by sender."""
-        return _segments(self.senders, self.num_nodes)
+    def compressed(self) -> CompressedEdges:
+        """The same edges for compiled ops.
 
+        Raises:
+            ValueError: If receivers do not ascend.
+        """
+        if not self.sorted_by_receiver:
+            raise ValueError(
+                "edges must be sorted by receiver: reorder them by receiver_order"
+            )
+        order = torch.argsort(self.senders, stable=True)
+        return CompressedEdges(
+            self.senders,
+            self.receivers,
+            self._pointers(self.receivers),
+            order,
+            self._pointers(self.senders[order]),
+        )
 
-def _segments(nodes: Int[Tensor, " edges"], num_nodes: int) -> Segments:
-    order = torch.argsort(nodes, stable=True)
-    bounds = torch.arange(num_nodes + 1, device=nodes.device)
-    return Segments(order, torch.searchsorted(nodes[order], bounds))
+    def _pointers(self, nodes: Int[Tensor, " edges"]) -> Int[Tensor, " nodes_plus_1"]:
+        """Position of the first edge of each node in an ascending list."""
+        bounds = torch.arange(self.num_nodes + 1, device=nodes.device)
+        return torch.searchsorted(nodes, bounds)

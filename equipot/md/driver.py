@@ -18,7 +18,7 @@ from rich.console import Console
 from equipot.config.load import dump_config
 from equipot.config.md import MDConfig
 from equipot.domain import ExtrapolationEvent
-from equipot.md.alarms import DRIFT_AFTER_PS, Alarms, LastFrames, MDStoppedError
+from equipot.md.alarms import Alarms, LastFrames, MDStoppedError
 from equipot.md.build import build_integrator, check_drift, start_velocities
 from equipot.md.continuation import check_continuation, fingerprint_of_run
 from equipot.md.progress import Progress
@@ -35,7 +35,7 @@ from equipot.md.recorder import (
     ThermoLog,
     cut_back,
 )
-from equipot.md.summary import MDSummary, ns_per_day
+from equipot.md.summary import MDSummary, summarize
 from equipot.md.thermodynamics import (
     COLUMNS,
     SPREAD_COLUMNS,
@@ -57,11 +57,8 @@ VERSION = 4
 ALARM_FRAMES = "alarm.extxyz"
 SUMMARY = "summary.json"
 INTERRUPTED = "interrupted; continue with --resume"
-PS_PER_NS = 1000
 STEPS_BETWEEN_STOPS = 100
 """Steps after which thermostats that scale velocities lose what drift they made."""
-TOLD_APART = 2.0
-"""Standard errors by which a drift is told from none."""
 FS_PER_PS = 1000
 
 
@@ -463,60 +460,17 @@ class Simulation:
         raise MDStoppedError(message)
 
     def _summarize(self, progress: Progress, stopped: str | None) -> MDSummary:
-        course, speed = self.course, progress.steps_per_second(self.step)
-        time_ps = self.step * self.config.timestep / FS_PER_PS
-        long_enough = time_ps >= DRIFT_AFTER_PS - 1e-9
-        drift = course.drift if long_enough else None
-        largest = course.sums.get("largest_force_spread_step")
-        summary = MDSummary(
-            steps=self.step,
-            time_ps=time_ps,
-            num_atoms=len(self.atoms),
-            ensemble=self.config.ensemble.name,
-            mean_temperature_K=course.mean("temperature"),
-            temperature_deviation_K=course.temperature_deviation,
-            mean_pressure_GPa=course.mean("pressure"),
-            mean_volume_A3=course.mean("volume"),
-            drift_meV_per_atom_per_ns=_per_ns(drift),
-            drift_error_meV_per_atom_per_ns=_per_ns(
-                course.drift_error if long_enough else None
-            ),
-            drift_note=_drift_note(course, time_ps) if course.conserves else None,
-            mean_energy_spread_meV_per_atom=course.mean("energy_spread"),
-            mean_max_force_spread_eV_per_A=course.mean("force_spread"),
-            largest_force_spread_eV_per_A=course.sums.get("largest_force_spread"),
-            largest_force_spread_step=None if largest is None else int(largest),
-            steps_per_second=speed,
-            ns_per_day=None
-            if speed is None
-            else ns_per_day(speed, self.config.timestep),
-            steps_beyond_domain=course.extrapolation_events
-            if isinstance(self.atoms.calc, Watchful)
-            else None,
+        summary = summarize(
+            self.course,
+            self.step,
+            self.config,
+            steps_per_second=progress.steps_per_second(self.step),
+            checks_domain=isinstance(self.atoms.calc, Watchful),
+            stopped=stopped,
         )
-        summary = replace(summary, stopped=stopped)
         made = {} if self.origin is None else {SECTION: self.origin.record()}
         write_json(self.output / SUMMARY, {**summary.as_dict(), **made})
         return summary
-
-
-def _per_ns(rate_per_ps: float | None) -> float | None:
-    return None if rate_per_ps is None else rate_per_ps * PS_PER_NS
-
-
-def _drift_note(course: Course, time_ps: float) -> str | None:
-    """Why the drift means little, or None."""
-    if time_ps < DRIFT_AFTER_PS - 1e-9:
-        return (
-            f"not determined: the run has {time_ps:g} ps, a slope needs "
-            f"{DRIFT_AFTER_PS:g} ps or more"
-        )
-    drift, error = course.drift, course.drift_error
-    if drift is None or error is None:
-        return "not determined: the log has fewer than three rows"
-    if abs(drift) < TOLD_APART * error:
-        return "not distinguishable from zero"
-    return None
 
 
 def _constants(atoms: Atoms) -> dict[str, Shaped[np.ndarray, "..."]]:

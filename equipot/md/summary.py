@@ -2,8 +2,16 @@
 
 from dataclasses import asdict, dataclass
 
+from equipot.config.md import MDConfig
+from equipot.md.alarms import DRIFT_AFTER_PS
+from equipot.md.thermodynamics import Course
+
 SECONDS_PER_DAY = 86_400
 FS_PER_NS = 1e6
+FS_PER_PS = 1000
+PS_PER_NS = 1000
+TOLD_APART = 2.0
+"""Standard errors by which a drift is told from none."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +100,56 @@ class MDSummary:
         return asdict(self)
 
 
+def summarize(
+    course: Course,
+    steps: int,
+    config: MDConfig,
+    *,
+    steps_per_second: float | None,
+    checks_domain: bool,
+    stopped: str | None,
+) -> MDSummary:
+    """Summary of a run from the sums over its log.
+
+    Args:
+        course: Sums over all rows of the log.
+        steps: Steps made since the start of the run.
+        config: Configuration of the run.
+        steps_per_second: Speed of this process; None if it made no step.
+        checks_domain: Whether the calculator reports extrapolation events.
+        stopped: Why the run ended early; None if it did not.
+    """
+    time_ps = steps * config.timestep / FS_PER_PS
+    long_enough = time_ps >= DRIFT_AFTER_PS - 1e-9
+    drift = course.drift if long_enough else None
+    largest = course.sums.get("largest_force_spread_step")
+    return MDSummary(
+        steps=steps,
+        time_ps=time_ps,
+        num_atoms=course.num_atoms,
+        ensemble=config.ensemble.name,
+        mean_temperature_K=course.mean("temperature"),
+        temperature_deviation_K=course.temperature_deviation,
+        mean_pressure_GPa=course.mean("pressure"),
+        mean_volume_A3=course.mean("volume"),
+        drift_meV_per_atom_per_ns=_per_ns(drift),
+        drift_error_meV_per_atom_per_ns=_per_ns(
+            course.drift_error if long_enough else None
+        ),
+        drift_note=_drift_note(course, time_ps) if course.conserves else None,
+        mean_energy_spread_meV_per_atom=course.mean("energy_spread"),
+        mean_max_force_spread_eV_per_A=course.mean("force_spread"),
+        largest_force_spread_eV_per_A=course.sums.get("largest_force_spread"),
+        largest_force_spread_step=None if largest is None else int(largest),
+        steps_per_second=steps_per_second,
+        ns_per_day=None
+        if steps_per_second is None
+        else ns_per_day(steps_per_second, config.timestep),
+        steps_beyond_domain=course.extrapolation_events if checks_domain else None,
+        stopped=stopped,
+    )
+
+
 def ns_per_day(steps_per_second: float, timestep: float) -> float:
     """Simulated time per day.
 
@@ -110,3 +168,22 @@ def _pair(mean: float | None, deviation: float | None, unit: str) -> str | None:
     if mean is None:
         return None
     return f"{mean:.5g}{'' if deviation is None else f' ± {deviation:.3g}'} {unit}"
+
+
+def _drift_note(course: Course, time_ps: float) -> str | None:
+    """Why the drift means little, or None."""
+    if time_ps < DRIFT_AFTER_PS - 1e-9:
+        return (
+            f"not determined: the run has {time_ps:g} ps, a slope needs "
+            f"{DRIFT_AFTER_PS:g} ps or more"
+        )
+    drift, error = course.drift, course.drift_error
+    if drift is None or error is None:
+        return "not determined: the log has fewer than three rows"
+    if abs(drift) < TOLD_APART * error:
+        return "not distinguishable from zero"
+    return None
+
+
+def _per_ns(rate_per_ps: float | None) -> float | None:
+    return None if rate_per_ps is None else rate_per_ps * PS_PER_NS

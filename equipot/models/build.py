@@ -130,6 +130,11 @@ def product_specs(config: ModelConfig) -> tuple[TensorProductSpec, ...]:
     return specs_of(_skeleton(config))
 
 
+def feature_channels(config: ModelConfig) -> int:
+    """Scalars of an atom after the last layer, which predictions return as features."""
+    return _skeleton(config).channels[-1]
+
+
 def weight_shapes(
     config: ModelConfig, statistics: Statistics
 ) -> Mapping[str, torch.Size]:

@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
-import numpy as np
+import ase
 import torch
 
 from equipot.graph.atomic_graph import AtomicGraph, collate, edge_vectors
-from equipot.neighbors import graph_with_neighbors, neighbor_list
+from equipot.neighbors import build_graph
 
 MOST_ATOMS = 2048
 """Atoms of molecules up to which all distances are cheaper than a search."""
@@ -65,13 +65,14 @@ def _molecular_pairs(graph: AtomicGraph, cutoff: float) -> AtomicGraph:
 
 def _search(graph: AtomicGraph, n: int, cutoff: float) -> AtomicGraph:
     """One structure of a batch with the pairs that a neighbor search finds."""
-    atoms = graph.batch == n
-    positions, cell = graph.positions[atoms], graph.cell[n]
-    found = neighbor_list(
-        positions.detach().cpu().numpy().astype(np.float64),
-        cell.detach().cpu().numpy().astype(np.float64),
-        graph.pbc[n].cpu().numpy(),
-        cutoff,
+    own = graph.batch == n
+    positions, cell = graph.positions[own], graph.cell[n : n + 1]
+    atoms = ase.Atoms(
+        graph.atomic_numbers[own].cpu().numpy(),
+        positions.detach().cpu().numpy(),
+        cell=cell[0].detach().cpu().numpy(),
+        pbc=graph.pbc[n].cpu().numpy(),
     )
-    numbers = graph.atomic_numbers[atoms]
-    return graph_with_neighbors(positions, numbers, cell, graph.pbc[n], found, cutoff)
+    found = build_graph(atoms, cutoff, dtype=positions.dtype, device=positions.device)
+    # positions and cell may require gradients
+    return replace(found, positions=positions, cell=cell)

@@ -3,7 +3,7 @@
 from equipot.neighbors.canonical_list import CanonicalList
 from equipot.neighbors.completeness import IncompleteGraphError, check_complete
 from equipot.neighbors.dimensionality import connected_parts, dimensionality
-from equipot.neighbors.graph_builder import build_graph, graph_with_neighbors
+from equipot.neighbors.graph_builder import build_graph
 from equipot.neighbors.interface import BACKENDS, NeighborList, neighbor_list
 from equipot.neighbors.pyg import from_pyg, to_pyg
 from equipot.neighbors.verlet import VerletList
@@ -19,7 +19,6 @@ __all__ = [
     "connected_parts",
     "dimensionality",
     "from_pyg",
-    "graph_with_neighbors",
     "neighbor_list",
     "to_pyg",
 ]

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from equipot.neighbors.pairs import (
-    Pairs,
+    SearchResult,
     closer_than,
     concatenate,
     select,
@@ -17,7 +17,7 @@ def search_brute_force(
     cell: Float64[np.ndarray, "3 3"],
     pbc: Bool[np.ndarray, " 3"],
     cutoff: float,
-) -> Pairs:
+) -> SearchResult:
     """Find all directed pairs closer than the cutoff, including images of an atom.
 
     The implementation is independent of the other searches: the cell is neither
@@ -55,7 +55,7 @@ def search_brute_force(
         near = in_reach[((ghosts - folded[i]) ** 2).sum(axis=1) < margin**2]
         sender, translation = np.divmod(near, len(image))
         shift = image[translation] + fold[i] - fold[sender]
-        pairs = Pairs(np.full_like(sender, i), sender, shift)
+        pairs = SearchResult(np.full_like(sender, i), sender, shift)
         keep = closer_than(cutoff, positions, cell, pairs) & without_self(pairs)
         parts.append(select(pairs, keep))
     return concatenate(parts)

@@ -12,7 +12,7 @@ from jaxtyping import Int64
 
 from equipot.neighbors.cell import SearchBox
 from equipot.neighbors.pairs import (
-    Pairs,
+    SearchResult,
     closer_than,
     concatenate,
     select,
@@ -27,7 +27,7 @@ RADIUS_MARGIN = 1e-6
 """Relative margin of the bin width against rounding of coordinates."""
 
 
-def search_cells(box: SearchBox, cutoff: float) -> Pairs:
+def search_cells(box: SearchBox, cutoff: float) -> SearchResult:
     """Find all directed pairs closer than the cutoff, including images of an atom.
 
     Args:
@@ -69,7 +69,7 @@ def search_cells(box: SearchBox, cutoff: float) -> Pairs:
         receiver = centers[found[row] // len(offsets)]
         sender = order[position]
         shift = image[found[row]] + fold[receiver] - fold[sender]
-        pairs = Pairs(receiver, sender, shift)
+        pairs = SearchResult(receiver, sender, shift)
         keep = closer_than(cutoff, box.positions, box.cell, pairs) & without_self(pairs)
         parts.append(select(pairs, keep))
     pairs = concatenate(parts)

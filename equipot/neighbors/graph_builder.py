@@ -3,8 +3,6 @@
 import ase
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
-from torch import Tensor
 
 from equipot.graph.atomic_graph import AtomicGraph
 from equipot.neighbors.interface import NeighborList, neighbor_list
@@ -52,41 +50,12 @@ def build_graph(
             f"the neighbor list is complete within {neighbors.cutoff} Å only, less "
             f"than the cutoff of {cutoff} Å; search again with the larger cutoff"
         )
-    return graph_with_neighbors(
-        torch.tensor(atoms.positions, dtype=dtype, device=device),
-        torch.from_numpy(atoms.numbers.astype(np.int64)).to(device),
-        torch.tensor(cell, dtype=dtype, device=device),
-        torch.tensor(atoms.pbc, device=device),
-        neighbors,
-        cutoff,
-    )
-
-
-def graph_with_neighbors(
-    positions: Float[Tensor, "atoms 3"],
-    atomic_numbers: Int[Tensor, " atoms"],
-    cell: Float[Tensor, "3 3"],
-    pbc: Bool[Tensor, " 3"],
-    neighbors: NeighborList,
-    cutoff: float,
-) -> AtomicGraph:
-    """Build the graph of one structure from tensors, on their device.
-
-    Args:
-        positions: Cartesian coordinates in Å; may require gradients.
-        atomic_numbers: Atomic numbers.
-        cell: Lattice vectors as rows in Å.
-        pbc: Periodicity along each lattice vector.
-        neighbors: Neighbor list of these atoms, complete within the cutoff.
-        cutoff: Cutoff radius in Å.
-    """
-    device = positions.device
     return AtomicGraph(
-        positions=positions,
-        atomic_numbers=atomic_numbers,
-        cell=cell.reshape(1, 3, 3),
-        pbc=pbc.reshape(1, 3),
-        batch=torch.zeros(len(positions), dtype=torch.int64, device=device),
+        positions=torch.tensor(atoms.positions, dtype=dtype, device=device),
+        atomic_numbers=torch.from_numpy(atoms.numbers.astype(np.int64)).to(device),
+        cell=torch.tensor(cell, dtype=dtype, device=device).reshape(1, 3, 3),
+        pbc=torch.tensor(atoms.pbc, device=device).reshape(1, 3),
+        batch=torch.zeros(len(atoms), dtype=torch.int64, device=device),
         edge_index=torch.from_numpy(neighbors.index).to(device),
         edge_shift=torch.from_numpy(neighbors.shift).to(device),
         cutoff=float(cutoff),

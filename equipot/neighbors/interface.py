@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from equipot.neighbors.brute_force import search_brute_force
 from equipot.neighbors.cell import check_independent_rows, prepare_box
 from equipot.neighbors.cell_search import search_cells
-from equipot.neighbors.pairs import Pairs, concatenate, pair_distances
+from equipot.neighbors.pairs import SearchResult, concatenate, pair_distances
 from equipot.neighbors.vesin_backend import search_vesin, vesin_is_unsafe
 
 MAX_COORDINATE = 1e10
@@ -172,22 +172,26 @@ def neighbor_list(
 
 def _search_auto(
     positions: Positions, cell: Cell, pbc: Periodic, cutoff: float
-) -> tuple[Pairs, str]:
+) -> tuple[SearchResult, str]:
     box = prepare_box(positions, cell, pbc.tolist(), cutoff)
     if vesin_is_unsafe(box, cutoff) is None:
         return search_vesin(box, cutoff), "vesin"
     return search_cells(box, cutoff), "cells"
 
 
-def _vesin(positions: Positions, cell: Cell, pbc: Periodic, cutoff: float) -> Pairs:
+def _vesin(
+    positions: Positions, cell: Cell, pbc: Periodic, cutoff: float
+) -> SearchResult:
     return search_vesin(prepare_box(positions, cell, pbc.tolist(), cutoff), cutoff)
 
 
-def _cells(positions: Positions, cell: Cell, pbc: Periodic, cutoff: float) -> Pairs:
+def _cells(
+    positions: Positions, cell: Cell, pbc: Periodic, cutoff: float
+) -> SearchResult:
     return search_cells(prepare_box(positions, cell, pbc.tolist(), cutoff), cutoff)
 
 
-BACKENDS: dict[str, Callable[[Positions, Cell, Periodic, float], Pairs]] = {
+BACKENDS: dict[str, Callable[[Positions, Cell, Periodic, float], SearchResult]] = {
     "vesin": _vesin,
     "cells": _cells,
     "brute_force": search_brute_force,
@@ -233,7 +237,7 @@ def _check_pbc(pbc: ArrayLike | bool) -> Periodic:
 
 
 def _sort_by_receiver(
-    pairs: Pairs, num_atoms: int
+    pairs: SearchResult, num_atoms: int
 ) -> tuple[Int64[np.ndarray, "2 edges"], Int64[np.ndarray, "edges 3"]]:
     key = pairs.receiver
     if num_atoms <= 2**16:

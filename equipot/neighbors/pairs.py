@@ -7,8 +7,11 @@ from jaxtyping import Bool, Float64, Int64
 
 
 @dataclass(frozen=True)
-class Pairs:
-    """Unsorted result of a neighbor search."""
+class SearchResult:
+    """Directed pairs that a search found, in any order.
+
+    `NeighborList` has them sorted and checked, with the structure that they are of.
+    """
 
     receiver: Int64[np.ndarray, " edges"]
     """Atoms i, from which edge vectors start."""
@@ -22,7 +25,7 @@ def closer_than(
     cutoff: float,
     positions: Float64[np.ndarray, "atoms 3"],
     cell: Float64[np.ndarray, "3 3"],
-    pairs: Pairs,
+    pairs: SearchResult,
 ) -> Bool[np.ndarray, " edges"]:
     r"""Select pairs with :math:`|r_j - r_i + S \cdot \mathrm{cell}|` below the cutoff.
 
@@ -76,20 +79,20 @@ def pair_distances(
     return distances
 
 
-def without_self(pairs: Pairs) -> Bool[np.ndarray, " edges"]:
+def without_self(pairs: SearchResult) -> Bool[np.ndarray, " edges"]:
     """False for pairs (i, i, 0) of an atom with itself, true for all others."""
     return (pairs.sender != pairs.receiver) | pairs.shift.any(axis=1)
 
 
-def select(pairs: Pairs, keep: Bool[np.ndarray, " edges"]) -> Pairs:
+def select(pairs: SearchResult, keep: Bool[np.ndarray, " edges"]) -> SearchResult:
     """Select the pairs for which `keep` is true."""
-    return Pairs(pairs.receiver[keep], pairs.sender[keep], pairs.shift[keep])
+    return SearchResult(pairs.receiver[keep], pairs.sender[keep], pairs.shift[keep])
 
 
-def concatenate(parts: list[Pairs]) -> Pairs:
+def concatenate(parts: list[SearchResult]) -> SearchResult:
     """Concatenate pairs; `parts` may be empty."""
     none = np.zeros(0, dtype=np.int64)
-    return Pairs(
+    return SearchResult(
         np.concatenate([none, *(part.receiver for part in parts)]),
         np.concatenate([none, *(part.sender for part in parts)]),
         np.concatenate([none.reshape(0, 3), *(part.shift for part in parts)]),

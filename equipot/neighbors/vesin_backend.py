@@ -9,7 +9,7 @@ import numpy as np
 import vesin
 
 from equipot.neighbors.cell import SearchBox
-from equipot.neighbors.pairs import Pairs
+from equipot.neighbors.pairs import SearchResult
 
 MAX_CELLS = 1e5
 """Number of cells above which vesin coarsens its grid and may divide by zero."""
@@ -23,7 +23,7 @@ ROUNDING_FACTOR = 1 - 1e-9
 """Factor that rounds cell counts down, since vesin's rounding is not reproduced."""
 
 
-def search_vesin(box: SearchBox, cutoff: float) -> Pairs:
+def search_vesin(box: SearchBox, cutoff: float) -> SearchResult:
     """Find all directed pairs closer than the cutoff, including images of an atom.
 
     Args:
@@ -50,7 +50,7 @@ def search_vesin(box: SearchBox, cutoff: float) -> Pairs:
         copy=False,  # views of memory owned by `search`, copied below
     )
     index = pairs.astype(np.int64).T
-    return Pairs(index[0], index[1], box.original_shift(shift.astype(np.int64)))
+    return SearchResult(index[0], index[1], box.original_shift(shift.astype(np.int64)))
 
 
 def vesin_is_unsafe(box: SearchBox, cutoff: float) -> str | None:

@@ -23,6 +23,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from equipot.graph.connectivity import CompressedEdges
 from equipot.ops import reference
 from equipot.ops.reference import with_elements
 from equipot.ops.registration import Definition, define, differentiate_composition
@@ -35,19 +36,6 @@ TABLE_SCHEMA = (
     "int[] paths, Tensor rows, Tensor columns, Tensor values, "
     "int num_outputs, bool concat"
 )
-
-
-class Topology(NamedTuple):
-    """Edges sorted by receiver, and where those of each node are; all int64."""
-
-    senders: Int[Tensor, " edges"]
-    receivers: Int[Tensor, " edges"]
-    receiver_pointers: Int[Tensor, " nodes_plus_1"]
-    """Edges that arrive at n: ``receiver_pointers[n]`` up to the next."""
-    sender_order: Int[Tensor, " edges"]
-    """Edges in the order of their senders."""
-    sender_pointers: Int[Tensor, " nodes_plus_1"]
-    """Edges that leave n: ``sender_order[sender_pointers[n]]`` up to the next."""
 
 
 class Table(NamedTuple):
@@ -72,7 +60,7 @@ def convolve(
     x: Float[Tensor, "nodes sph_in channels"],
     y: Float[Tensor, "edges sph_filter"],
     w: Float[Tensor, "edges paths channels"],
-    topology: Topology,
+    edges: CompressedEdges,
     table: Table,
 ) -> Float[Tensor, "nodes num_outputs channels"]:
     """Messages that arrive at each node, summed; differentiable to every order.
@@ -81,11 +69,11 @@ def convolve(
         x: Features of the nodes.
         y: Harmonics of the edges.
         w: Weights of the paths.
-        topology: Edges; its receivers ascend.
+        edges: Senders and receivers.
         table: Paths and their coefficients.
     """
     operands = (x.contiguous(), y.contiguous(), w.contiguous())
-    out: Tensor = torch.ops.equipot.convolve(*operands, *topology, *table)
+    out: Tensor = torch.ops.equipot.convolve(*operands, *edges, *table)
     return out
 
 

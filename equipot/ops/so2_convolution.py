@@ -26,13 +26,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from equipot.graph.connectivity import CompressedEdges
 from equipot.ops import so2_reference as reference
 from equipot.ops.convolution import (
     LIBRARY,
     TABLE_SCHEMA,
     TOPOLOGY_SCHEMA,
     Table,
-    Topology,
     present,
 )
 from equipot.ops.registration import Definition, define, differentiate_composition
@@ -41,47 +41,48 @@ MAX_DEGREE = 6
 """Highest degree of features and messages."""
 
 
-class EdgeFrames(NamedTuple):
-    """Directions of edges and rotations to their frames."""
+class EdgeRotations(NamedTuple):
+    """Directions of edges and rotations of features to their frames."""
 
     directions: Float[Tensor, "edges 3"]
-    rotations: Float[Tensor, "edges elements"]
+    elements: Float[Tensor, "edges elements"]
+    """Elements of the rotation matrices of all degrees, as the kernels take them."""
 
 
-def edge_frames(directions: Float[Tensor, "edges 3"], lmax: int) -> EdgeFrames:
-    """Frames for features and messages up to `lmax`, the same for many convolutions.
+def edge_rotations(directions: Float[Tensor, "edges 3"], lmax: int) -> EdgeRotations:
+    """Rotations for features and messages up to `lmax`, the same for many convolutions.
 
     Args:
         directions: Unit vectors.
         lmax: Highest degree, up to `MAX_DEGREE`.
     """
     directions = directions.contiguous()
-    rotations = torch.ops.equipot.edge_rotations(directions.detach(), lmax)
-    return EdgeFrames(directions, rotations)
+    elements = torch.ops.equipot.edge_rotations(directions.detach(), lmax)
+    return EdgeRotations(directions, elements)
 
 
 def so2_convolve(
     x: Float[Tensor, "nodes sph_in channels"],
-    frames: EdgeFrames,
+    rotations: EdgeRotations,
     w: Float[Tensor, "edges paths channels"],
-    topology: Topology,
+    edges: CompressedEdges,
     table: Table,
 ) -> Float[Tensor, "nodes sph_out channels"]:
     """Messages that arrive at each node, summed; differentiable to every order.
 
     Args:
         x: Features of the nodes.
-        frames: Of the edges.
+        rotations: To the frames of the edges.
         w: Weights of the paths.
-        topology: Edges; its receivers ascend.
+        edges: Senders and receivers.
         table: Paths and their coefficients; those to a degree are summed.
     """
     out: Tensor = torch.ops.equipot.so2_convolve(
         x.contiguous(),
-        frames.directions,
+        rotations.directions,
         w.contiguous(),
-        frames.rotations,
-        *topology,
+        rotations.elements,
+        *edges,
         *table,
     )
     return out

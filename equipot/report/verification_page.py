@@ -17,7 +17,7 @@ from equipot.verify import BackendReport, Check
 from equipot.verify.dimers import MIN_SCAN_DISTANCE, DimerScan
 from equipot.verify.dynamics import VERLET_ORDER
 from equipot.verify.meaning import MEANING
-from equipot.verify.potential import Curves
+from equipot.verify.potential_report import Curves
 from equipot.verify.scans import pair_label
 from equipot.verify.table import check_label
 

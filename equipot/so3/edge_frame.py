@@ -82,7 +82,8 @@ class WignerRows:
     """
 
     def __init__(self, components: Sequence[Component], columns: slice) -> None:
-        half_turns = _half_turn_rows(components)[:, :, columns]
+        with torch.device("cpu"):  # also within torch.device("meta")
+            half_turns = _half_turn_rows(components)[:, :, columns]
         self._columns = columns
         self._shape = half_turns.shape[1:]
         self._map = Constant(half_turns.flatten(1))

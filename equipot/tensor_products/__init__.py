@@ -1,4 +1,8 @@
-"""Tensor products: specification (`TensorProductSpec`) and backends."""
+"""Tensor products: specification (`TensorProductSpec`) and backends.
+
+`SO2Linear` is a convolution of another kind: it mixes channels, and architectures use
+it directly instead of by a backend.
+"""
 
 from typing import Any
 
@@ -13,6 +17,9 @@ from equipot.tensor_products.cuequivariance import CuEquivariance
 from equipot.tensor_products.fused import Fused
 from equipot.tensor_products.gaunt_fft import GauntFFT
 from equipot.tensor_products.so2 import SO2
+from equipot.tensor_products.so2_linear import LinearSpec as LinearSpec
+from equipot.tensor_products.so2_linear import SO2Linear as SO2Linear
+from equipot.tensor_products.so2_linear import random_mixing as random_mixing
 from equipot.tensor_products.spec import Path as Path
 from equipot.tensor_products.spec import TensorProductSpec as TensorProductSpec
 from equipot.tensor_products.spherical_grid import SphericalGrid

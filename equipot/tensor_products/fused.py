@@ -8,13 +8,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from equipot.constants import Constant
-from equipot.graph.connectivity import Connectivity
+from equipot.graph.connectivity import CompressedEdges, Connectivity
 from equipot.ops import unavailable
-from equipot.ops.convolution import Table, Topology, convolve
+from equipot.ops.convolution import Table, convolve
 from equipot.ops.so2_convolution import (
     MAX_DEGREE,
-    EdgeFrames,
-    edge_frames,
+    EdgeRotations,
+    edge_rotations,
     so2_convolve,
 )
 from equipot.ops.solid_harmonics import solid_harmonics
@@ -40,22 +40,22 @@ class FusedEdges:
 
     Args:
         directions: Unit vectors, sorted by receiver.
-        topology: Senders and receivers.
+        compressed: Senders and receivers.
         order: Given edges in the order of their receivers; None if they were sorted.
     """
 
     def __init__(
         self,
         directions: Float[Tensor, "edges 3"],
-        topology: Topology,
+        compressed: CompressedEdges,
         order: Int[Tensor, " edges"] | None,
     ) -> None:
         self._directions = directions
-        self.topology = topology
+        self.compressed = compressed
         self.order = order
         self._record = torch.is_grad_enabled()
         self._harmonics: dict[int, Float[Tensor, "edges sph"]] = {}
-        self._frames: dict[int, EdgeFrames] = {}
+        self._rotations: dict[int, EdgeRotations] = {}
 
     def harmonics(self, lmax: int) -> Float[Tensor, "edges sph"]:
         """Of degree 0 to `lmax`."""
@@ -66,16 +66,16 @@ class FusedEdges:
 
     def given(self, lmax: int, harmonics: Float[Tensor, "edges sph"]) -> "FusedEdges":
         """The same edges, whose harmonics are known."""
-        copy = FusedEdges(self._directions, self.topology, self.order)
+        copy = FusedEdges(self._directions, self.compressed, self.order)
         copy._harmonics[lmax] = harmonics
         return copy
 
-    def frames(self, lmax: int) -> EdgeFrames:
+    def rotations(self, lmax: int) -> EdgeRotations:
         """Rotations of features up to `lmax` to the frames of the edges."""
-        if lmax not in self._frames:
+        if lmax not in self._rotations:
             with torch.set_grad_enabled(self._record):
-                self._frames[lmax] = edge_frames(self._directions, lmax)
-        return self._frames[lmax]
+                self._rotations[lmax] = edge_rotations(self._directions, lmax)
+        return self._rotations[lmax]
 
 
 @final
@@ -127,22 +127,16 @@ class Fused(TensorProduct[FusedEdges]):
         """Edges sorted by receiver."""
         order = None
         if not connectivity.sorted_by_receiver:
-            order = connectivity.by_receiver.order
+            order = connectivity.receiver_order
             connectivity = Connectivity(
                 connectivity.edge_index[:, order], connectivity.num_nodes
             )
             directions = directions[order]
-        topology = Topology(
-            connectivity.senders.contiguous(),  # rows of an array in Fortran order
-            connectivity.receivers.contiguous(),
-            connectivity.by_receiver.pointers,
-            *connectivity.by_sender,
-        )
-        return FusedEdges(directions, topology, order)
+        return FusedEdges(directions, connectivity.compressed, order)
 
     def num_edges(self, edges: FusedEdges) -> int:
         """Edges that `prepare` was given."""
-        return len(edges.topology.senders)
+        return len(edges.compressed.senders)
 
     def forward(
         self,
@@ -157,10 +151,10 @@ class Fused(TensorProduct[FusedEdges]):
             weights = weights[edges.order]
         spec, table = self.spec, self._table(x)
         if (self._algorithm or fastest(spec, x.device, x.shape[2])) == "so2":
-            frames = edges.frames(max(spec.lmax_in, spec.lmax_out))
-            return so2_convolve(x, frames, weights, edges.topology, table)
+            rotations = edges.rotations(max(spec.lmax_in, spec.lmax_out))
+            return so2_convolve(x, rotations, weights, edges.compressed, table)
         harmonics = edges.harmonics(spec.lmax_filter)
-        return convolve(x, harmonics, weights, edges.topology, table)
+        return convolve(x, harmonics, weights, edges.compressed, table)
 
     def _table(self, x: Tensor) -> Table:
         return Table(

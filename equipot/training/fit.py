@@ -6,7 +6,8 @@ from contextlib import nullcontext
 import torch
 from torch import nn
 
-from equipot.checkpoint.file import CheckpointError, read_weights
+from equipot.checkpoint.errors import CheckpointError
+from equipot.checkpoint.file import read_weights
 from equipot.config.train import TrainConfig
 from equipot.models.build import build_potential
 from equipot.models.potential import Potential

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from equipot.system.terminal import Fitted
 from equipot.verify.consistency import DIFFERENCES
-from equipot.verify.potential import PotentialReport
+from equipot.verify.potential_report import PotentialReport
 from equipot.verify.result import BackendReport, Check
 
 MAX_LABEL_LENGTH = 33

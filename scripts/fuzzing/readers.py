@@ -18,8 +18,8 @@ from ase import Atoms
 from ase.build import molecule
 
 from equipot.calculators import EquipotCalculator
+from equipot.checkpoint.errors import CheckpointError
 from equipot.checkpoint.file import (
-    CheckpointError,
     load_domain,
     load_potential,
     read_header,

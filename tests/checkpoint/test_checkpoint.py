@@ -3,19 +3,26 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.testing import assert_close
 
-import equipot.checkpoint.file
+import equipot.checkpoint.upgrade
+from equipot.checkpoint.errors import CheckpointError
 from equipot.checkpoint.file import (
-    CheckpointError,
+    load_domain,
     load_potential,
     read_header,
     save_potential,
 )
-from equipot.config.model import NequIPConfig
+from equipot.config.model import NequIPConfig, TensorNetConfig
+from equipot.domain import FeatureCloud
+from equipot.graph.scatter import scatter_sum
 from equipot.models import build_potential
+from equipot.models.architectures import ARCHITECTURES
+from equipot.models.backbone import Backbone
 from equipot.neighbors import build_graph
 from equipot.storage.tensor_file import read_tensor_file, write_tensor_file
 from tests.potentials import statistics_of
@@ -94,6 +101,36 @@ def test_backend_is_a_choice_at_loading(path):
     assert load_potential(path, backend="clebsch_gordan").dtype == torch.float32
 
 
+class Widening(Backbone):
+    """Has more scalars after its last layer than the configuration has channels."""
+
+    def __init__(self, config, atomic_numbers, average_num_neighbors, products):
+        super().__init__(config.cutoff, [config.channels, 6], [0, 0])
+        self.layers = nn.ModuleList(
+            nn.Embedding(len(atomic_numbers), channels) for channels in self.channels
+        )
+
+    def forward(self, elements, edges):
+        fading = edges.pairs.expand((1 - edges.lengths / self.cutoff) ** 3)
+        neighbors = scatter_sum(fading, edges.index[1], len(elements))
+        return [(layer(elements) * neighbors)[:, None] for layer in self.layers]
+
+
+def test_the_domain_has_the_features_of_the_last_layer(tmp_path, monkeypatch, ethanol):
+    monkeypatch.setitem(ARCHITECTURES, "tensornet", Widening)
+    config = TensorNetConfig(cutoff=4.0, channels=4, num_layers=2)
+    potential = build_potential(config, STATISTICS, seed=5).eval()
+    graph = build_graph(ethanol, config.cutoff)
+    features = potential(graph, {"energy", "features"}).features.detach().numpy()
+    cloud = FeatureCloud.fit(ethanol.numbers, features.astype(np.float64))
+    path = tmp_path / "model.safetensors"
+
+    save_potential(path, potential, config, STATISTICS, features=cloud)
+
+    assert features.shape[1] == 6
+    assert load_domain(path).features.means.shape == (3, 6)
+
+
 def test_truncated_file_is_refused(path):
     path.write_bytes(path.read_bytes()[:-10])
 
@@ -125,9 +162,9 @@ def test_a_format_version_that_is_none_is_refused(path):
 
 def test_older_format_is_upgraded(path, monkeypatch):
     """Version 6 is said to have renamed a key of version 5."""
-    monkeypatch.setattr(equipot.checkpoint.file, "FORMAT_VERSION", 6)
+    monkeypatch.setattr(equipot.checkpoint.upgrade, "FORMAT_VERSION", 6)
     monkeypatch.setitem(
-        equipot.checkpoint.file.UPGRADES,
+        equipot.checkpoint.upgrade.UPGRADES,
         5,
         lambda header: {**header, "model": {**header["model"], "cutoff": 4.5}},
     )

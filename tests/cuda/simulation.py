@@ -14,8 +14,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from equipot.graph.connectivity import Connectivity
-from equipot.ops.convolution import Table, Topology
+from equipot.graph.connectivity import CompressedEdges, Connectivity
+from equipot.ops.convolution import Table
 from equipot.so3 import num_components
 from equipot.tensor_products import TensorProductSpec
 from equipot.tensor_products.fused import Fused
@@ -106,7 +106,7 @@ class Inputs(NamedTuple):
     x_dot: Tensor
     y_dot: Tensor
     w_dot: Tensor
-    topology: Topology
+    topology: CompressedEdges
     table: Table
 
     def to(self, dtype: torch.dtype) -> "Inputs":
@@ -128,12 +128,7 @@ def random_inputs(
     edge_index = torch.randint(0, nodes - 1, (2, edges), generator=generator)
     edge_index = edge_index[:, edge_index[1].argsort()].contiguous()
     connectivity = Connectivity(edge_index, nodes)
-    topology = Topology(
-        connectivity.senders,
-        connectivity.receivers,
-        connectivity.by_receiver.pointers,
-        *connectivity.by_sender,
-    )
+    topology = connectivity.compressed
     x = (nodes, num_components(spec.lmax_in), channels)
     y = (edges, num_components(spec.lmax_filter))
     w = (edges, len(spec.paths), channels)

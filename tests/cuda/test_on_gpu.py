@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from equipot.graph.connectivity import CompressedEdges
 from equipot.ops import library, reference
-from equipot.ops.convolution import Table, Topology, convolve
+from equipot.ops.convolution import Table, convolve
 from equipot.tensor_products import TensorProductSpec
 from tests.cuda.simulation import Inputs, random_inputs
 
@@ -40,7 +41,7 @@ def _compiled():
 
 
 def on_gpu(inputs: Inputs) -> Inputs:
-    topology = Topology(*(t.cuda() for t in inputs.topology))
+    topology = CompressedEdges(*(t.cuda() for t in inputs.topology))
     table = Table(
         *(t.cuda() if isinstance(t, torch.Tensor) else t for t in inputs.table)
     )
@@ -174,7 +175,7 @@ def test_indices_of_more_than_32_bits():
     )
     order = torch.argsort(senders, stable=True)
     bounds = torch.arange(nodes + 1, device="cuda")
-    topology = Topology(
+    topology = CompressedEdges(
         senders,
         receivers,
         torch.searchsorted(receivers, bounds),

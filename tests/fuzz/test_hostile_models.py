@@ -11,7 +11,8 @@ import torch
 from fuzzing.model_files import model_seeds, pack, sign, unpack
 
 import equipot.checkpoint.file
-from equipot.checkpoint.file import CheckpointError, load_potential, read_header
+from equipot.checkpoint.errors import CheckpointError
+from equipot.checkpoint.file import load_potential, read_header
 from equipot.storage.rotation import RotatingCheckpoints, StateError
 from equipot.storage.tensor_file import write_tensor_file
 
@@ -91,7 +92,10 @@ VALUES = {
         "statistics.minimum_distances": [{"H-O": -1.0}],
     },
     "the pair 'H-Q'": {"statistics.minimum_distances": [{"H-Q": 1.0}]},
-    "are inconsistent": {"statistics.num_atoms": [10**12], "statistics.num_edges": [-1]},
+    "are inconsistent": {
+        "statistics.num_atoms": [10**12],
+        "statistics.num_edges": [-1],
+    },
     "range of neighbors of H is 3": {"statistics.neighbor_ranges": [{"H": [3, 1]}]},
     "range of energy": {"statistics.energy_range": [[0.0, -1.0]]},
     "range of force": {"statistics.largest_force": [-1.0]},

@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import torch
 
-from equipot.graph.connectivity import Connectivity
+from equipot.graph.connectivity import CompressedEdges, Connectivity
 from equipot.ops import reference
-from equipot.ops.convolution import Table, Topology
+from equipot.ops.convolution import Table
 from equipot.so3 import num_components, spherical_harmonics
 from equipot.tensor_products import TensorProductSpec
 from equipot.tensor_products.fused import Fused
@@ -24,7 +24,7 @@ class Operands(NamedTuple):
     x_dot: torch.Tensor
     y_dot: torch.Tensor
     w_dot: torch.Tensor
-    topology: Topology
+    topology: CompressedEdges
     table: Table
 
     @property
@@ -81,12 +81,7 @@ def random_operands(
     w = randn(count, len(spec.paths), channels)
     g = randn(num_nodes, spec.num_outputs, channels)
     dots = randn(*x.shape), randn(*y.shape), randn(*w.shape)
-    topology = Topology(
-        connectivity.senders.contiguous(),
-        connectivity.receivers.contiguous(),
-        connectivity.by_receiver.pointers,
-        *connectivity.by_sender,
-    )
+    topology = connectivity.compressed
     return Operands(x, y, w, g, *dots, topology, Fused(spec)._table(x))
 
 

@@ -7,9 +7,9 @@ import torch
 from torch.nn.functional import normalize
 from torch.testing import assert_close
 
-from equipot.graph.connectivity import Connectivity
-from equipot.ops import edge_frames, so2_convolve, so2_reference, unavailable
-from equipot.ops.convolution import Table, Topology, convolve
+from equipot.graph.connectivity import CompressedEdges, Connectivity
+from equipot.ops import edge_rotations, so2_convolve, so2_reference, unavailable
+from equipot.ops.convolution import Table, convolve
 from equipot.so3 import num_components, representation_matrix, spherical_harmonics
 from equipot.tensor_products import TensorProductSpec
 from equipot.tensor_products.fused import Fused
@@ -59,12 +59,7 @@ class Problem:
         self.senders = ends[0][torch.randperm(edges, generator=generator)]
         connectivity = Connectivity(torch.stack([self.senders, ends[1]]), nodes)
         self.spec = spec
-        self.topology = Topology(
-            connectivity.senders.contiguous(),
-            connectivity.receivers.contiguous(),
-            connectivity.by_receiver.pointers,
-            *connectivity.by_sender,
-        )
+        self.topology = connectivity.compressed
         directions = torch.cat([NASTY, normalize(randn(max(edges, 1), 3))])[:edges]
         self.directions = directions.to(dtype)
         shapes = {
@@ -309,8 +304,8 @@ def by_vectors(problem, function):
     """A function of vectors of any length that are made unit vectors first."""
 
     def evaluate(x, vectors, w):
-        frames = edge_frames(normalize(vectors), problem.lmax)
-        return function(x, frames, w, problem.topology, problem.table)
+        rotations = edge_rotations(normalize(vectors), problem.lmax)
+        return function(x, rotations, w, problem.topology, problem.table)
 
     return evaluate
 
@@ -318,8 +313,8 @@ def by_vectors(problem, function):
 def with_harmonics(spec):
     """`so2_convolve` by the ops that it must agree with."""
 
-    def function(x, frames, w, topology, table):
-        y = spherical_harmonics(spec.lmax_filter, frames.directions)
+    def function(x, rotations, w, topology, table):
+        y = spherical_harmonics(spec.lmax_filter, rotations.directions)
         return convolve(x, y, w, topology, table)
 
     return function
@@ -411,8 +406,8 @@ def test_vmap_equals_a_loop():
     xs = torch.stack([problem.x, 2 * problem.x])
 
     def function(x, n):
-        frames = edge_frames(n, problem.lmax)
-        return so2_convolve(x, frames, problem.w, problem.topology, problem.table)
+        rotations = edge_rotations(n, problem.lmax)
+        return so2_convolve(x, rotations, problem.w, problem.topology, problem.table)
 
     batched = torch.vmap(function)(xs, directions)
 
@@ -482,7 +477,14 @@ BAD_INPUTS = {
 def test_bad_inputs_are_refused(case):
     problem = Problem(SPECS[4])
     change, message = BAD_INPUTS[case]
-    names = ["x", "directions", "w", "rotations", *Topology._fields, *Table._fields]
+    names = [
+        "x",
+        "directions",
+        "w",
+        "rotations",
+        *CompressedEdges._fields,
+        *Table._fields,
+    ]
     values = dict(
         zip(
             names,

@@ -189,6 +189,21 @@ def test_owns_no_state():
     assert not backend.state_dict()
 
 
+def test_constants_are_computed_where_weights_have_no_memory(generator):
+    """As when the weights of an architecture are counted before a file is loaded."""
+    spec = LinearSpec(5, 4)  # not cached by other tests
+    with torch.device("meta"):
+        backend = SO2Linear(spec)
+        mixing = random_mixing(spec, CHANNELS_IN, CHANNELS_OUT)
+    unit = torch.nn.functional.normalize(NASTY_EDGES)
+
+    edges = backend.prepare(unit, random_edges(len(unit)))
+
+    assert all(matrix.is_meta for matrix in mixing)
+    orthonormal = torch.eye(edges.inward.shape[1]).double().expand(len(unit), -1, -1)
+    assert_close(edges.inward @ edges.inward.mT, orthonormal)
+
+
 def test_matrices_of_other_shapes_are_refused(generator):
     x, vectors, radial, *mixing = random_inputs(LinearSpec(2, 2), generator)
 

@@ -11,9 +11,8 @@ from torch.testing import assert_close
 import equipot.checkpoint.file
 import equipot.models.potential
 from equipot.calculators import EquipotCalculator
+from equipot.checkpoint.errors import CheckpointError, GoldenOutputError
 from equipot.checkpoint.file import (
-    CheckpointError,
-    GoldenOutputError,
     load_domain,
     load_potential,
     read_header,

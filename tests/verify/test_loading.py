@@ -7,8 +7,8 @@ import torch
 
 import equipot.checkpoint.file
 from equipot.calculators import EquipotCalculator
+from equipot.checkpoint.errors import CheckpointError
 from equipot.checkpoint.file import (
-    CheckpointError,
     load_potential,
     read_header,
     read_samples,

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from equipot.data.reading.errors import DataError
-from equipot.data.reading.extxyz_header import logical, reals
+from equipot.data.reading.extxyz_values import logical, reals
 
 MAX_COLUMNS: Final = 1000
 """Maximum number of columns."""

@@ -11,17 +11,17 @@ from ase import Atoms
 from ase.io import iread
 from ase.io.formats import filetype, ioformats
 
-from equipot.data.reading.declared_atoms import refuse_missing_atoms
 from equipot.data.reading.databases import database_rows
+from equipot.data.reading.declared_atoms import refuse_missing_atoms
 from equipot.data.reading.declared_sizes import check_declared_sizes
 from equipot.data.reading.elements_in_files import (
     NO_ELEMENTS,
     check_frame,
-    is_lammps_data,
     reader_options,
 )
 from equipot.data.reading.errors import DataError
 from equipot.data.reading.extxyz import extxyz_frames
+from equipot.data.reading.lammps_files import is_lammps_data
 from equipot.system.paths import located
 
 PICKLE_SUFFIXES = {".pkl", ".pickle", ".pckl", ".pt", ".pth"}

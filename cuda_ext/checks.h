@@ -1,5 +1,5 @@
-// Checks of tensors that ops are called with. Messages say what was expected and what
-// came instead.
+// Checks of tensors that ops are called with, on any device, and access to their data.
+// Messages say what was expected and what came instead.
 #pragma once
 
 #include <torch/csrc/stable/tensor.h>
@@ -61,12 +61,27 @@ inline void check_shape(const Tensor& tensor, const char* name,
   EQUIPOT_CHECK(same, name, " must have shape ", meaning, ", got ", shape_of(tensor));
 }
 
-inline void check_type(const Tensor& tensor, const char* name, ScalarType expected) {
+// Where the tensors of an op must be: on the CPU, or on one GPU.
+struct Device {
+  bool cuda;
+  int32_t index;  // of the GPU
+};
+constexpr Device kCpu{false, 0};
+
+inline Device gpu_of(const Tensor& tensor) { return {true, tensor.get_device_index()}; }
+
+inline void check_tensor(const Tensor& tensor, const char* name, ScalarType expected,
+                         const Device& device) {
   EQUIPOT_CHECK(tensor.scalar_type() == expected, name, " must be ", name_of(expected),
-                  ", got ", name_of(tensor.scalar_type()));
-  EQUIPOT_CHECK(tensor.is_cpu(), name, " must be on the CPU, as the other operands are");
+                ", got ", name_of(tensor.scalar_type()));
+  if (device.cuda) {
+    EQUIPOT_CHECK(tensor.is_cuda() && tensor.get_device_index() == device.index, name,
+                  " must be on the GPU that x is on, number ", device.index);
+  } else {
+    EQUIPOT_CHECK(tensor.is_cpu(), name, " must be on the CPU, as the other operands are");
+  }
   EQUIPOT_CHECK(tensor.is_contiguous(), name,
-                  " must be contiguous: call .contiguous() on it");
+                " must be contiguous: call .contiguous() on it");
 }
 
 inline void check_floating(const Tensor& tensor, const char* name) {
@@ -85,6 +100,28 @@ const S* data(const Tensor& tensor) {
 template <class S>
 S* mutable_data(Tensor& tensor) {
   return static_cast<S*>(tensor.mutable_data_ptr());
+}
+
+// Null for a tensor that an op does not have, and for one without elements.
+template <class S>
+const S* data_of(const Tensor* tensor) {
+  const bool absent = tensor == nullptr || tensor->numel() == 0;
+  return absent ? nullptr : data<S>(*tensor);
+}
+
+template <class S>
+S* data_of(Tensor* tensor) {
+  return tensor == nullptr ? nullptr : mutable_data<S>(*tensor);
+}
+
+// Calls body with a zero of the type of a tensor that check_floating has accepted.
+template <class Body>
+void with_type_of(const Tensor& tensor, const Body& body) {
+  if (tensor.scalar_type() == ScalarType::Float) {
+    body(0.0F);
+  } else {
+    body(0.0);
+  }
 }
 
 }  // namespace equipot
