@@ -33,7 +33,7 @@ from equipot.checkpoint.file import KIND as POTENTIAL
 from equipot.cli.main import app as equipot_app
 from equipot.cli.train import app as train_app
 from equipot.md import driver
-from equipot.md.recorder import EXTRAPOLATION_COLUMNS, TRAJECTORIES, ThermoLog
+from equipot.md.recorder import EXTRAPOLATION_COLUMNS, TRAJECTORY_WRITERS, ThermoLog
 from equipot.md.thermodynamics import COLUMNS
 from equipot.storage.atomic_file import PARTIAL
 from equipot.storage.rotation import Generations
@@ -332,7 +332,7 @@ def record(folder: Path, form: str, frames: int) -> None:
         frames: How many.
     """
     log = ThermoLog(folder / "log.csv", ("step", "energy"))
-    trajectory = TRAJECTORIES[form](folder / f"trajectory.{form}")
+    trajectory = TRAJECTORY_WRITERS[form](folder / f"trajectory.{form}")
     with closing(trajectory):
         for step in range(frames):
             log.write({"step": step, "energy": -0.1 * step})
