@@ -9,12 +9,13 @@ from torch import Tensor, nn
 
 @final
 class EnergyHead(nn.Module):
-    """A linear readout of the scalars of every layer but the last, and an MLP on those.
+    """Atomic energies: linear readouts of all layers but the last, and an MLP.
 
-    The output is dimensionless and of order one; the potential scales it.
+    The MLP reads out the last layer. The output is dimensionless and of order one; the
+    potential scales it.
 
     Args:
-        channels: Scalars of an atom after each layer.
+        channels: Number of scalars per atom after each layer.
         hidden: Hidden width of the MLP.
     """
 
@@ -31,7 +32,7 @@ class EnergyHead(nn.Module):
     def forward(
         self, layers: Sequence[Float[Tensor, "nodes _sph _channels"]]
     ) -> Float[Tensor, " nodes"]:
-        """One number per atom from the features after each layer."""
+        """Dimensionless atomic energies from the features after each layer."""
         out = self.last(layers[-1][:, 0])
         for readout, features in zip(self.early, layers[:-1], strict=True):
             out = out + readout(features[:, 0])

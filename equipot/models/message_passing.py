@@ -1,4 +1,4 @@
-"""Message passing with tensor products: what spherical architectures share."""
+"""Base class of architectures with message passing by tensor products."""
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, Literal, Protocol, cast, runtime_checkable
@@ -22,12 +22,12 @@ from equipot.tensor_products import TensorProduct, TensorProductSpec
 
 @runtime_checkable
 class Layer(Protocol):
-    """A message-passing step; a module."""
+    """Protocol of message-passing layers, which are modules."""
 
     tensor_product: TensorProduct[Any]
     """Convolution of the features."""
     radial: RadialMLP
-    """Weights of the convolution."""
+    """Radial MLP for the weights of the convolution."""
 
     def __call__(
         self, x: Tensor, elements: Tensor, edges: Any, weights: Tensor
@@ -37,23 +37,23 @@ class Layer(Protocol):
         Args:
             x: Features, of shape ``(nodes, sph, channels)``.
             elements: Index of the chemical element of each atom.
-            edges: State that the tensor product prepared for these edges.
+            edges: Edge state prepared by the tensor product.
             weights: Result of `radial` for each edge.
         """
 
 
 class MessagePassing(Backbone):
-    """Embedding of the elements and a stack of layers with one tensor product each.
+    """Element embedding and a stack of layers with one tensor product each.
 
     Args:
-        layers: Message-passing steps, in order.
-        embedding: First features of the atoms.
-        cutoff: Radius in Å at which all edges have faded out.
-        num_basis: Bessel functions per edge.
+        layers: Message-passing layers, in order.
+        embedding: Initial features of the atoms.
+        cutoff: Cutoff of the edges in Å.
+        num_basis: Number of Bessel functions per edge.
         envelope_power: Order of the polynomial envelope.
         channels: Number of channels of the features.
         lmax: Highest degree of the features after each layer.
-        symmetry: Group that the network commutes with.
+        symmetry: Symmetry group of the network.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class MessagePassing(Backbone):
     def _radial(
         self, lengths: Float[Tensor, "pairs 1"], pairs: EdgePairs
     ) -> Iterator[Float[Tensor, "edges _weights"]]:
-        """Weights of the paths of each layer, computed once for a pair of edges."""
+        """Path weights of each layer, computed once per pair of edges."""
         inputs = self._radial_inputs(lengths)
         for layer in self._layers():
             yield pairs.expand(layer.radial(*inputs))
@@ -101,7 +101,7 @@ class MessagePassing(Backbone):
     def _tabulated(
         self, lengths: Float[Tensor, "pairs 1"], pairs: EdgePairs
     ) -> Iterator[Float[Tensor, "edges _weights"]]:
-        """The same, as functions of the length of every edge."""
+        """Path weights of each layer as tabulated functions of the edge lengths."""
 
         def weights_of(layer: Layer) -> Callable[[Tensor], Tensor]:
             return lambda r: layer.radial(*self._radial_inputs(r), _plain_silu)
@@ -113,7 +113,7 @@ class MessagePassing(Backbone):
     def _radial_inputs(
         self, lengths: Float[Tensor, "lengths 1"]
     ) -> tuple[Float[Tensor, "lengths num_basis"], Float[Tensor, "lengths 1"]]:
-        """Radial functions and envelope."""
+        """Radial basis functions and envelope."""
         envelope = polynomial_envelope(lengths / self.cutoff, self.envelope_power)
         return self.basis(lengths), envelope
 
@@ -123,7 +123,7 @@ class MessagePassing(Backbone):
     def _prepare(
         self, directions: Float[Tensor, "edges 3"], connectivity: Connectivity
     ) -> dict[TensorProductSpec, Any]:
-        """State of the edges for each distinct product."""
+        """Edge state for each distinct product."""
         products: dict[TensorProductSpec, TensorProduct[Any]] = {
             layer.tensor_product.spec: layer.tensor_product for layer in self._layers()
         }
@@ -136,5 +136,5 @@ class MessagePassing(Backbone):
 
 
 def _plain_silu(x: Tensor) -> Tensor:
-    """In terms of operations that can be differentiated in forward mode twice."""
+    """SiLU in terms of operations that support nested forward-mode differentiation."""
     return x * torch.sigmoid(x)

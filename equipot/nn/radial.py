@@ -1,4 +1,4 @@
-"""Functions of the length of an edge."""
+"""Radial functions: Bessel basis, polynomial envelope, and radial MLP."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -38,23 +38,23 @@ class BesselBasis(nn.Module):
         )
 
     def at_zero(self, like: Tensor) -> Float[Tensor, "1 num_basis"]:
-        """Limit at length zero, with the precision and on the device of a tensor."""
+        """Values at length zero, with the precision and device of a given tensor."""
         return self._norm * self._wave_numbers.like(like)[None]
 
 
 def polynomial_envelope(
     x: Float[Tensor, "edges 1"], power: int
 ) -> Float[Tensor, "edges 1"]:
-    r"""Polynomial that falls from 1 to 0 between 0 and 1, and is 0 beyond.
+    r"""Polynomial envelope that decreases from 1 at x = 0 to 0 at x = 1, and 0 beyond.
 
     .. math:: u(x) = 1 - \tfrac{(p+1)(p+2)}{2} x^p + p (p+2) x^{p+1}
                        - \tfrac{p (p+1)}{2} x^{p+2}
 
-    Its first two derivatives vanish at 1: forces and Hessians are continuous.
+    Its first two derivatives vanish at 1, so forces and Hessians are continuous.
 
     Args:
         x: Length divided by the cutoff.
-        power: Order p; it is flat to order p - 1 at zero.
+        power: Order p; derivatives up to order p - 1 vanish at zero.
 
     Source:
         J. Gasteiger, J. Groß, S. Günnemann, ICLR 2020, eq. 8.
@@ -68,11 +68,11 @@ def polynomial_envelope(
 
 @final
 class RadialMLP(nn.Module):
-    """Weights of a tensor product as a function of the length of the edge.
+    """MLP from radial basis functions to tensor-product weights.
 
-    The envelope multiplies the last hidden layer and the last layer has no bias, so
-    that all weights vanish smoothly at the cutoff: an envelope on the input alone would
-    leave a step there.
+    The envelope multiplies the last hidden layer, and the last layer has no bias, so
+    all weights vanish smoothly at the cutoff. An envelope on the input only would not
+    make them vanish.
     """
 
     def __init__(self, num_basis: int, hidden: Sequence[int], num_outputs: int) -> None:
@@ -90,10 +90,10 @@ class RadialMLP(nn.Module):
         """Evaluate on all edges.
 
         Args:
-            basis: Radial functions of each edge.
-            envelope: Factor that vanishes at the cutoff.
-            activation: The same function as `equipot.autodiff.activation.silu`,
-                differentiated in another way.
+            basis: Radial basis functions of each edge.
+            envelope: Envelope of each edge, which vanishes at the cutoff.
+            activation: Implementation of SiLU; by default
+                `equipot.autodiff.activation.silu`.
         """
         h = basis
         for layer in self.hidden:

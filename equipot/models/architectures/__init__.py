@@ -14,6 +14,6 @@ ARCHITECTURES: dict[str, Callable[[Any, int, float, Products], Backbone]] = {
     "mace": MACE,
     "tensornet": TensorNet,
 }
-"""Architectures by the name that configurations use. Each is called with its section of
-the configuration, the number of elements, the mean number of neighbors, and the makers
-of products."""
+"""Architectures by name in configurations. Each is called with its configuration
+section, the number of elements, the mean number of neighbors, and the factories of
+products."""
