@@ -16,24 +16,30 @@ class EnergyHead(nn.Module):
 
     Args:
         channels: Number of scalars per atom after each layer.
-        hidden: Hidden width of the MLP.
+        hidden: Hidden width of the MLP; None for a linear readout of the last layer.
+        every_layer: Whether layers before the last one have readouts, too.
     """
 
-    def __init__(self, channels: Sequence[int], hidden: int) -> None:
+    def __init__(
+        self, channels: Sequence[int], hidden: int | None, *, every_layer: bool = True
+    ) -> None:
         super().__init__()
         *early, last = channels
-        self.early = nn.ModuleList(nn.Linear(n, 1, bias=False) for n in early)
-        self.last = nn.Sequential(
-            nn.Linear(last, hidden),
-            nn.SiLU(),
-            nn.Linear(hidden, 1, bias=False),
+        self.early = nn.ModuleList(
+            nn.Linear(n, 1, bias=False) for n in early if every_layer
         )
+        self.last: nn.Module = nn.Linear(last, 1, bias=False)
+        if hidden is not None:
+            self.last = nn.Sequential(
+                nn.Linear(last, hidden), nn.SiLU(), nn.Linear(hidden, 1, bias=False)
+            )
 
     def forward(
         self, layers: Sequence[Float[Tensor, "nodes _sph _channels"]]
     ) -> Float[Tensor, " nodes"]:
         """Dimensionless atomic energies from the features after each layer."""
-        out = self.last(layers[-1][:, 0])
-        for readout, features in zip(self.early, layers[:-1], strict=True):
+        out: Tensor = self.last(layers[-1][:, 0])
+        # Without readouts of earlier layers the loop is empty.
+        for readout, features in zip(self.early, layers, strict=False):
             out = out + readout(features[:, 0])
         return out[:, 0]
