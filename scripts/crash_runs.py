@@ -1,4 +1,4 @@
-"""Small runs of the commands, in processes of their own, and what must be true of them.
+"""Small runs of the commands in separate processes, with checks of their results.
 
 A run is started by its command as a user would, stopped in whatever way, continued with
 ``--resume``, and in the end compared, file by file, with one that nobody disturbed.
@@ -43,13 +43,13 @@ from equipot.training import logs, state
 logging.getLogger("tensorboard").setLevel(logging.ERROR)
 
 PATIENCE = 120.0
-"""Seconds after which a run that should have ended is taken for stuck."""
+"""Time in seconds after which a run counts as stuck."""
 
 STARTUP = 120.0
-"""Seconds for the slow imports."""
+"""Time limit in seconds for the slow imports."""
 
 STUCK = 99
-"""Exit status of a run that did not end."""
+"""Exit status reported for a run that did not end."""
 
 ENSEMBLES = {
     "nve": {"name": "nve"},
@@ -64,34 +64,34 @@ ENSEMBLES = {
 
 @dataclass
 class Ended:
-    """How a process ended."""
+    """Result of a process."""
 
     code: int
     """Exit status, or minus the number of the signal."""
     text: str
-    """What it printed."""
+    """Output of the process."""
     points: int
-    """Operations on files that it came to, if they were counted."""
+    """Number of file operations, if counted."""
     seconds: float
 
 
 @dataclass(frozen=True)
 class Order:
-    """What a process is to do, and when it is to be killed."""
+    """Work of a process, and the time of its kill."""
 
     work: Callable[..., None]
     """Function that other processes can import."""
     arguments: tuple[Any, ...]
     text: Path
-    """File for what it prints."""
+    """File for its output."""
     hook: Callable[[Counter], None] | None = None
     """Called in the process before the work."""
     kill_after: float | None = None
-    """Seconds after which it is killed."""
+    """Time in seconds after which it is killed."""
 
 
 class Server:
-    """A process that has done the slow imports, and nothing else, forks all others.
+    """Fork server: a process with all slow imports done, which forks all others.
 
     A fork of it starts at once, and has neither threads nor anything computed.
     """
@@ -104,7 +104,7 @@ class Server:
         theirs.close()
 
     def execute(self, order: Order) -> Ended:
-        """Do some work in a process of its own, and wait until it ends."""
+        """Run work in a new process and wait for its end."""
         self._mine.send(order)
         if not self._mine.poll(PATIENCE + STARTUP):
             raise TimeoutError("the process that forks others does not answer")
@@ -118,7 +118,7 @@ class Server:
 
 
 class Run(ABC):
-    """A command that runs in a folder, and what is left there.
+    """A command that runs in a folder, with checks of the files that it leaves.
 
     Args:
         folder: Of the run; it need not exist.
@@ -158,18 +158,18 @@ class Run(ABC):
     @property
     @abstractmethod
     def states(self) -> Generations:
-        """Generations of its state."""
+        """Rotating checkpoints of the state."""
 
     @abstractmethod
     def harmed(self) -> list[str]:
-        """Files that are not whole: to be asked after every kill, before a resume."""
+        """Incomplete files; call after every kill, before a resume."""
 
     @abstractmethod
     def result(self) -> dict[str, Any]:
-        """All that must not depend on when it was stopped, by file."""
+        """Contents by file that must not depend on interruptions."""
 
-    def progress(self) -> float:  # leaves the folder as it is, unlike a load
-        """Share of the run that its newest state has behind it."""
+    def progress(self) -> float:  # does not change the folder, unlike a load
+        """Completed share of the run in its newest state."""
         for path in self.states.paths:
             try:
                 header, _ = read_tensor_file(path, self.states.kind)
@@ -180,10 +180,10 @@ class Run(ABC):
 
     @abstractmethod
     def share(self, record: dict[str, Any]) -> float:
-        """Share of the run that a state has behind it."""
+        """Completed share of the run in a state."""
 
     def differences(self, reference: "Run") -> list[str]:
-        """Files that differ from those of an undisturbed run, or are damaged."""
+        """Files that are damaged or differ from those of an uninterrupted run."""
         mine, theirs = self.result(), reference.result()
         differing = [
             name for name in {**mine, **theirs} if mine.get(name) != theirs.get(name)
@@ -207,11 +207,11 @@ class Training(Run):
 
     @property
     def states(self) -> Generations:
-        """Generations of its state."""
+        """Rotating checkpoints of the state."""
         return Generations(self.folder, state.KIND, state.VERSION)
 
     def share(self, record: dict[str, Any]) -> float:
-        """Share of its epochs."""
+        """Completed share of the epochs."""
         position = record["position"]
         epochs = record["config"]["training"]["epochs"]
         return min((position["epoch"] + position["batch"] / 6) / epochs, 1.0)
@@ -266,11 +266,11 @@ class Dynamics(Run):
 
     @property
     def states(self) -> Generations:
-        """Generations of its state."""
+        """Rotating checkpoints of the state."""
         return Generations(self.folder, driver.KIND, driver.VERSION)
 
     def share(self, record: dict[str, Any]) -> float:
-        """Share of its steps."""
+        """Completed share of the steps."""
         steps: int = yaml.safe_load(self.config.read_text())["steps"]
         return float(record["step"] / steps)
 
@@ -307,7 +307,7 @@ class Dynamics(Run):
 
 
 def command(arguments: list[str]) -> None:
-    """Run a command of the package, as a terminal would."""
+    """Run a command of the package as in a terminal."""
     if arguments[0] == Training.command:
         train_app(arguments[1:])
     else:
