@@ -22,7 +22,7 @@ from equipot.storage.atomic_file import write_json
 
 MARGIN = 1e-9
 MOST_IMAGES = 60_000
-"""Images of all atoms within the radius: the work of the search by brute force."""
+"""Largest number of periodic images within the radius, the cost of brute force."""
 SEARCHES = ("auto", "cells", "brute_force")
 
 Case = tuple[np.ndarray, np.ndarray, np.ndarray, float]

@@ -35,8 +35,9 @@ def check_crystal(
         )
     if atoms.constraints:
         raise ValueError(
-            f"{what} are not defined with fixed atoms: remove the constraint (the "
-            "column move_mask of an extended XYZ file, or atoms.set_constraint())"
+            f"{what} are not defined for this structure, which has fixed atoms: remove "
+            "the constraint (the column move_mask of an extended XYZ file, or "
+            "atoms.set_constraint())"
         )
     if cutoff is not None:
         _check_connections(atoms, what, cutoff, needs_volume)

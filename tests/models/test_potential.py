@@ -111,7 +111,7 @@ def test_data_without_neighbors_are_refused():
     statistics = statistics_of((1,), 5.0)
     object.__setattr__(statistics, "average_num_neighbors", 0.0)
 
-    with pytest.raises(ValueError, match="farther apart than the cutoff"):
+    with pytest.raises(ValueError, match="check that the cutoff exceeds"):
         build_potential(NequIPConfig(), statistics)
 
 
