@@ -19,7 +19,8 @@ from ase.build import bulk, molecule
 from ase.data import chemical_symbols
 from rich.console import Console
 
-from benchmarks.common import finish, options, random_potential, start
+from benchmarks.common import options, random_potential, start
+from equipot.bench.record import write_record
 from equipot.bench.table import table_of
 from equipot.bench.timing import interleaved_times
 from equipot.calculators import EquipotCalculator
@@ -56,7 +57,7 @@ def main() -> None:
         if set(make().numbers.tolist()) <= set(potential.elements):
             rows.append({"system": name} | measure(make(), potential, arguments.rounds))
     screen.print(table_of("milliseconds", rows))
-    finish(arguments.json, record | {"ms": rows}, screen)
+    write_record(arguments.json, record | {"ms": rows}, screen)
 
 
 def measure(atoms: Atoms, potential: Potential, rounds: int) -> dict[str, float]:

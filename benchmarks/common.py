@@ -1,4 +1,4 @@
-"""Options, random potentials, tables and JSON files that all benchmarks share."""
+"""Options, records and random potentials of all benchmarks."""
 
 import argparse
 from pathlib import Path
@@ -6,13 +6,11 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.markup import escape
 
 from equipot.bench.record import new_record
 from equipot.config.model import parse_model
 from equipot.data.statistics import Statistics
 from equipot.models import Potential, build_potential
-from equipot.storage.atomic_file import make_folder, write_json
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -43,17 +41,8 @@ def start(arguments: argparse.Namespace) -> tuple[Console, dict[str, Any]]:
         name: value.name if isinstance(value, Path) else value
         for name, value in vars(arguments).items()
     }
-    screen, record = Console(), new_record(settings)
-    if record["warning"] is not None:
-        screen.print(f"[yellow]![/] {escape(record['warning'])}")
-    return screen, record
-
-
-def finish(path: Path, record: dict[str, Any], screen: Console) -> None:
-    """Write the record."""
-    make_folder(path.parent)
-    write_json(path, record)
-    screen.print(f"wrote {escape(str(path))}", soft_wrap=True)
+    screen = Console()
+    return screen, new_record(settings, screen)
 
 
 def random_potential(elements: tuple[int, ...], **settings: Any) -> Potential:

@@ -21,12 +21,14 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
+from timeit import Timer
 from typing import Any
 
 import numpy as np
 import torch
 
-from benchmarks.common import finish, options, start
+from benchmarks.common import options, start
+from equipot.bench.record import write_record
 from equipot.bench.table import table_of
 from equipot.config.data import KeysConfig
 from equipot.config.model import parse_model
@@ -80,7 +82,7 @@ def main() -> None:
         screen.print(table_of(name, record[name]["course"]))
     record["time"] = time_routes(potential, test)
     screen.print(table_of("CPU time of a Hessian", [record["time"]]))
-    finish(arguments.json, record, screen)
+    write_record(arguments.json, record, screen)
 
 
 def split(folder: Path) -> tuple[list[Example], list[Example]]:
@@ -195,17 +197,14 @@ def time_routes(potential: Potential, test: Sequence[Example]) -> dict[str, Any]
     potential.eval().requires_grad_(False)
     example = min(test, key=lambda e: abs(e.graph.num_atoms - 20))
     found: dict[str, Any] = {"atoms": example.graph.num_atoms}
+    repeats = {"direct": 30, "derivative": 5}
     routes: dict[str, Callable[[], Any]] = {
         "direct": lambda: direct_hessian(potential, example.graph).matrices(),
         "derivative": lambda: derivative_hessians(potential, example.graph),
     }
     for name, route in routes.items():
         route()
-        times = []
-        for _ in range(5 if name == "derivative" else 30):
-            start = time.process_time()
-            route()
-            times.append(time.process_time() - start)
+        times = Timer(route, timer=time.process_time).repeat(repeats[name], 1)
         found[f"{name}_seconds"] = median(times)
     found["ratio"] = found["derivative_seconds"] / found["direct_seconds"]
     return found

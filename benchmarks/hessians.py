@@ -26,8 +26,9 @@ import torch
 from ase import Atoms
 from ase.build import bulk, molecule
 
-from benchmarks.common import RESULTS, finish, options, random_potential, start
+from benchmarks.common import RESULTS, options, random_potential, start
 from benchmarks.peers.hessians import MAKERS, SPECIES, cost, equipot_hessian
+from equipot.bench.record import write_record
 from equipot.bench.table import table_of
 from equipot.graph.atomic_graph import collate
 from equipot.hessians import hessian, hessians, sparse_hessian
@@ -60,7 +61,7 @@ def main() -> None:
     for name in arguments.parts:
         record[name] = parts[name]()
         screen.print(table_of(name, record[name]))
-        finish(arguments.json, record, screen)
+        write_record(arguments.json, record, screen)
 
 
 def compare_peers(arguments: argparse.Namespace) -> list[Row]:

@@ -16,28 +16,26 @@ machine.
 
 import argparse
 import math
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any
 
 import torch
 from ase.build import bulk
-from torch import Tensor
 
-from benchmarks.common import RESULTS, finish, options, start
-from benchmarks.peers.tensor_products import E3NN, Variant, variants
+from benchmarks.common import RESULTS, options, start
+from benchmarks.peers.tensor_products import E3NN, variants
 from benchmarks.roofline import roofline_seconds
 from equipot.bench.graphs import Edges, edges_of, molecules
 from equipot.bench.peak_memory import peak_memory
-from equipot.bench.steps import STEPS, Operands, bind, forward_backward
+from equipot.bench.record import write_record
+from equipot.bench.steps import STEPS
 from equipot.bench.table import table_of
 from equipot.bench.timing import interleaved_times, summarize
+from equipot.bench.variants import Variant, deviation, steps_of
 from equipot.graph.connectivity import Connectivity
 from equipot.ops import library
-from equipot.so3 import spherical_harmonics
-from equipot.tensor_products import ClebschGordan, TensorProductSpec
-from equipot.tensor_products.random_operands import random_operands
+from equipot.tensor_products import TensorProductSpec
 
 EDGES_PER_CUBE = 168
 """Of the crystal: a cubic cell of 4 atoms with 42 neighbors each."""
@@ -66,7 +64,7 @@ def main() -> None:
                 title = f"lmax x channels {case}, {graph} ({found['edges']} edges), "
                 title += f"{threads} threads; µs and peak bytes per edge"
                 screen.print(table_of(title, found["rows"]))
-                finish(path, record, screen)  # after each case: it may take hours
+                write_record(path, record, screen)  # after each case: it may take hours
 
 
 def compare(
@@ -153,66 +151,11 @@ def on_device(edges: Edges, device: torch.device) -> Edges:
 
 
 def check(variant: Variant, edges: Edges, channels: int, device: torch.device) -> float:
-    """Largest relative deviation from the reference in float64.
-
-    Args:
-        variant: On the device.
-        edges: On the CPU; those that the variant was made for.
-        channels: Number of channels per degree.
-        device: Of the variant.
-
-    Returns:
-        Of the messages and of the gradients by the weights, whose layout all share.
-
-    Raises:
-        SystemExit: If `fused` deviates by more than `TOLERANCE`.
-    """
-    generator = torch.Generator().manual_seed(0)
-    x, weights = random_operands(variant.spec, edges.connectivity, channels, generator)
-    own = own_operands(variant, edges, device, x, weights)
-    messages = variant.convolution(*own[:3])
-    *_, gradient = forward_backward(variant.convolution, own)
-    cotangent = variant.from_own(own.cotangent).double().cpu()
-    reference = bind(ClebschGordan(variant.spec), edges.connectivity)
-    exact = Operands(x, edges.directions, weights, cotangent)
-    *_, expected = forward_backward(reference, exact)
-    error = max(
-        _deviation(variant.from_own(messages), reference(*exact[:3])),
-        _deviation(gradient, expected),
-    )
+    """`deviation` from the reference; `fused` may not exceed `TOLERANCE`."""
+    error = deviation(variant, edges, channels, device)
     if error > TOLERANCE and variant.name.startswith("fused"):
         raise SystemExit(f"{variant.name} differs from the reference by {error:.1e}")
     return error
-
-
-def steps_of(
-    own: Iterable[Variant], edges: Edges, channels: int, device: torch.device
-) -> dict[tuple[str, str], Call]:
-    """Calls by variant and step; variants of one spec share features and weights."""
-    shared: dict[TensorProductSpec, tuple[Tensor, Tensor]] = {}
-    calls: dict[tuple[str, str], Call] = {}
-    for v in own:
-        if v.spec not in shared:
-            generator = torch.Generator(device).manual_seed(0)
-            shared[v.spec] = random_operands(
-                v.spec, edges.connectivity, channels, generator, torch.float32
-            )
-        operands = own_operands(v, edges, device, *shared[v.spec])
-        for step, function in STEPS.items():
-            calls[v.name, step] = partial(function, v.convolution, operands)
-    return calls
-
-
-def own_operands(
-    variant: Variant, edges: Edges, device: torch.device, x: Tensor, weights: Tensor
-) -> Operands:
-    """Operands in the layout, type and device of a variant, with a random cotangent."""
-    geometry = edges.directions
-    if variant.takes_harmonics:
-        geometry = spherical_harmonics(variant.spec.lmax_filter, geometry)
-    own = [t.to(device, variant.dtype) for t in (variant.to_own(x), geometry, weights)]
-    generator = torch.Generator(device).manual_seed(1)
-    return Operands(*own, torch.empty_like(own[0]).normal_(generator=generator))
 
 
 def first_failure(call: Call, variant: str) -> str | None:
@@ -250,11 +193,6 @@ def describe(
 def speed(times: Sequence[float], reference: Sequence[float]) -> float:
     """Speed relative to a reference: median ratio of times within a round."""
     return median(r / t for t, r in zip(times, reference, strict=True))
-
-
-def _deviation(found: Tensor, expected: Tensor) -> float:
-    difference = found.detach().double().cpu() - expected
-    return float(difference.abs().max() / expected.abs().max())
 
 
 def _compiled(device: torch.device) -> str:

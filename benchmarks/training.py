@@ -23,7 +23,8 @@ from typing import Any
 import ase.io
 from rich.console import Console
 
-from benchmarks.common import finish, options, start
+from benchmarks.common import options, start
+from equipot.bench.record import write_record
 from equipot.bench.table import table_of
 from equipot.config.load import load_config
 from equipot.config.train import TrainConfig
@@ -50,7 +51,9 @@ def main() -> None:
         histories = {name: train(name, root, arguments) for name in names}
     rows = [summarize(n, h, histories[REFERENCE]) for n, h in histories.items()]
     screen.print(table_of(f"{len(structures)} structures", rows))
-    finish(arguments.json, record | {"backends": rows, "epochs": histories}, screen)
+    write_record(
+        arguments.json, record | {"backends": rows, "epochs": histories}, screen
+    )
 
 
 def train(backend: str, root: Path, arguments: argparse.Namespace) -> list[Epoch]:

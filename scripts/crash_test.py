@@ -17,16 +17,9 @@ import tempfile
 from contextlib import closing
 from pathlib import Path
 
-from crash_runs import (
-    ENSEMBLES,
-    Dynamics,
-    Ended,
-    Run,
-    Server,
-    Training,
-    write_dynamics,
-    write_training,
-)
+from crashing.inputs import ENSEMBLES, write_dynamics, write_training
+from crashing.processes import Ended, Server
+from crashing.runs import Dynamics, Run, Training
 
 KILLS_PER_RUN = 5
 STEPS = 36

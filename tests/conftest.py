@@ -45,8 +45,8 @@ def many_edges(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def crash_server() -> Iterator[Any]:
-    """Process that forks those which are killed; see `scripts/crash_runs.py`."""
-    from crash_runs import Server
+    """Process that forks the processes which are killed."""
+    from crashing.processes import Server
 
     server = Server()
     yield server
@@ -56,8 +56,9 @@ def crash_server() -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def undisturbed(crash_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """A short training that nobody stopped: 18 steps, states at 0, 8, 16 and 18."""
-    from crash_points import Count
-    from crash_runs import Training, write_training
+    from crashing.inputs import write_training
+    from crashing.points import Count
+    from crashing.runs import Training
 
     folder = tmp_path_factory.mktemp("undisturbed")
     config = write_training(folder / "data", epochs=3, checkpoint_steps=8)

@@ -4,8 +4,8 @@ Peers are called as their documentation does it, in the layout of features that 
 prefer; conversions from and to ours are not timed. All are on the device of the edges.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
 
@@ -15,7 +15,8 @@ from e3nn import o3
 from torch import Tensor
 
 from equipot.bench.graphs import Edges
-from equipot.bench.steps import Convolution, bind
+from equipot.bench.steps import bind
+from equipot.bench.variants import Variant
 from equipot.so3 import degree_slice
 from equipot.tensor_products import (
     BACKENDS,
@@ -27,23 +28,6 @@ from equipot.tensor_products.fused import Fused, fastest, unsupported_in_frames
 
 E3NN = "e3nn"
 """Name of the variant with which the others are compared."""
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One implementation of a convolution."""
-
-    name: str
-    spec: TensorProductSpec
-    convolution: Convolution
-    """From features, harmonics or directions, and weights, in its own layout."""
-    takes_harmonics: bool
-    """Whether it is given harmonics; else it starts from directions."""
-    to_own: Callable[[Tensor], Tensor] = lambda tensor: tensor
-    """Our features in its layout."""
-    from_own: Callable[[Tensor], Tensor] = lambda tensor: tensor
-    """Its messages in our layout."""
-    dtype: torch.dtype = torch.float32
 
 
 def variants(spec: TensorProductSpec, edges: Edges, channels: int) -> Iterator[Variant]:
@@ -78,7 +62,7 @@ def ours(spec: TensorProductSpec, edges: Edges, channels: int) -> Iterator[Varia
             yield _given_harmonics(name, backend(spec).to(device), edges, dtype)
         else:
             convolution = bind(backend(spec).to(device), edges.connectivity)
-            yield Variant(name, spec, convolution, False)
+            yield Variant(name, spec, convolution)
 
 
 def _fused(
@@ -91,14 +75,14 @@ def _fused(
     in_frames = None
     if device.type == "cpu" and unsupported_in_frames(spec) is None:
         convolution = bind(Fused(spec, "so2"), edges.connectivity)
-        in_frames = Variant("fused", spec, convolution, False, dtype=dtype)
+        in_frames = Variant("fused", spec, convolution, dtype=dtype)
     if fastest(spec, device, channels) == "so2" and in_frames is not None:
         yield in_frames
         yield replace(given, name="fused edge matrices")
         return
     yield given
     whole = bind(by_matrices, edges.connectivity)
-    yield Variant("fused from directions", spec, whole, False, dtype=dtype)
+    yield Variant("fused from directions", spec, whole, dtype=dtype)
     if in_frames is not None:
         yield replace(in_frames, name="fused in frames")
 

@@ -131,13 +131,9 @@ def _sum_blocks(
     """Weighted sum of the blocks of each degree."""
     degrees = message_blocks(spec)
     blocks = messages.split([2 * degree + 1 for degree in degrees], dim=1)
-    parts = [block * factor for block, factor in zip(blocks, after, strict=True)]
-    return torch.cat(
-        [
-            torch.stack([p for p, d in zip(parts, degrees, strict=True) if d == n]).sum(
-                0
-            )
-            for n in range(spec.lmax_out + 1)
-        ],
-        dim=1,
-    )
+    sums = [
+        torch.zeros_like(blocks[degrees.index(n)]) for n in range(spec.lmax_out + 1)
+    ]
+    for degree, block, factor in zip(degrees, blocks, after, strict=True):
+        sums[degree] = sums[degree] + block * factor
+    return torch.cat(sums, dim=1)

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from equipot.graph.atomic_graph import edge_vectors
 from equipot.graph.connectivity import Connectivity
 from equipot.neighbors import build_graph
 
@@ -33,14 +34,9 @@ class Edges(NamedTuple):
 def molecules(count: int, *, seed: int = 0) -> Edges:
     """Edges of random molecules of 27 atoms, about 600 of each."""
     rng = np.random.default_rng(seed)
-    positions, offsets = [], []
-    for number in range(count):
-        positions.append(_molecule(rng))
-        # far from the others, in a row
-        offsets.append(np.full((ATOMS, 1), 10 * RADIUS * number))
-    shifted = np.concatenate(positions)
-    shifted[:, :1] += np.concatenate(offsets)
-    return edges_of(ase.Atoms(f"C{len(shifted)}", positions=shifted))
+    places = np.arange(count)[:, None, None] * [10 * RADIUS, 0, 0]  # in a row
+    positions = np.stack([_molecule(rng) for _ in range(count)]) + places
+    return edges_of(ase.Atoms(f"C{count * ATOMS}", positions.reshape(-1, 3)))
 
 
 def first_edges(count: int, *, seed: int = 0) -> Edges:
@@ -54,13 +50,8 @@ def first_edges(count: int, *, seed: int = 0) -> Edges:
 def edges_of(atoms: ase.Atoms) -> Edges:
     """All pairs within the cutoff, in both directions."""
     graph = build_graph(atoms, CUTOFF)
-    senders, receivers = graph.edge_index
-    vectors = graph.positions[senders] - graph.positions[receivers]
-    vectors = vectors + graph.edge_shift.to(vectors) @ graph.cell[0]
-    return Edges(
-        torch.nn.functional.normalize(vectors),
-        Connectivity(graph.edge_index, graph.num_atoms),
-    )
+    directions = torch.nn.functional.normalize(edge_vectors(graph))
+    return Edges(directions, Connectivity(graph.edge_index, graph.num_atoms))
 
 
 def _molecule(rng: np.random.Generator) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -15,11 +14,11 @@ from equipot.bench.measured_flops import matrix_flops
 from equipot.bench.memory_traffic import moved_bytes
 from equipot.bench.operations import Operations, operations
 from equipot.bench.peak_memory import peak_memory
-from equipot.bench.steps import STEPS, Operands, bind
+from equipot.bench.steps import STEPS, bind
 from equipot.bench.timing import Timing, interleaved_times, summarize
+from equipot.bench.variants import Variant, deviation, steps_of
 from equipot.graph.connectivity import Connectivity
 from equipot.tensor_products import REFERENCE, ClebschGordan, TensorProduct
-from equipot.tensor_products.random_operands import random_operands
 
 MAX_ROUNDS = 9
 """Most samples of each time."""
@@ -67,7 +66,8 @@ class Cost:
     """Largest difference of couplings from the reference and largest part of the
     product that is no coupling, relative to the largest coupling."""
     error: float
-    """Largest deviation from the reference in float64, relative."""
+    """Largest deviation of messages and gradients by weights from the reference in
+    float64, relative."""
     rounding_error: float
     """The same in the floating-point type of the times."""
     operations: Operations | None
@@ -132,21 +132,15 @@ def relative_error(product: TensorProduct[Any], dtype: torch.dtype) -> float:
         product: Backend to examine; the reference computes the same spec.
         dtype: Floating-point type of the backend.
     """
-    spec = product.spec
     edges = first_edges(COMPARED_EDGES)
     axes = torch.cat([torch.eye(3), -torch.eye(3)]).double()
-    directions = torch.cat([axes, edges.directions])
     index = edges.connectivity.edge_index
-    connectivity = Connectivity(
-        torch.cat([index.new_zeros(2, len(axes)), index], dim=1),
-        edges.connectivity.num_nodes,
-    )
-    generator = torch.Generator().manual_seed(0)
-    x, weights = random_operands(spec, connectivity, COMPARED_CHANNELS, generator)
-    operands = (x, directions, weights)
-    expected = bind(ClebschGordan(spec), connectivity)(*operands)
-    result = bind(product, connectivity)(*(t.to(dtype) for t in operands))
-    return float((result.double() - expected).abs().max() / expected.abs().max())
+    index = torch.cat([index.new_zeros(2, len(axes)), index], dim=1)
+    connectivity = Connectivity(index, edges.connectivity.num_nodes)
+    edges = Edges(torch.cat([axes, edges.directions]), connectivity)
+    convolution = bind(product, connectivity)
+    variant = Variant("", product.spec, convolution, dtype=dtype)
+    return deviation(variant, edges, COMPARED_CHANNELS)
 
 
 def coupling_error(product: TensorProduct[Any]) -> float:
@@ -162,11 +156,17 @@ def coupling_error(product: TensorProduct[Any]) -> float:
 def _costs(
     found: Sequence[Member], lmax: int, channels: int, edges: Edges, settings: Settings
 ) -> Iterator[Cost]:
-    calls = {
-        (m, step): call
+    names = {m: f"{m.family}, {m.backend}" for m in found}
+    own = (
+        Variant(
+            names[m],
+            m.product.spec,
+            bind(m.product, edges.connectivity),
+            dtype=settings.dtype,
+        )
         for m in found
-        for step, call in _calls(m, channels, edges, settings.dtype).items()
-    }
+    )
+    calls = steps_of(own, edges, channels)
     samples = interleaved_times(calls, rounds=MAX_ROUNDS, seconds=settings.seconds)
     pairs = len(edges.directions) * channels
     for m in found:
@@ -179,27 +179,8 @@ def _costs(
             relative_error(m.product, torch.float64),
             relative_error(m.product, settings.dtype),
             operations(m.backend, m.product.spec),
-            matrix_flops(calls[m, "forward"]) / pairs,
-            moved_bytes(calls[m, "forward"]) / pairs,
-            {step: summarize(samples[m, step]) for step in STEPS},
-            {step: peak_memory(calls[m, step]) for step in STEPS},
+            matrix_flops(calls[names[m], "forward"]) / pairs,
+            moved_bytes(calls[names[m], "forward"]) / pairs,
+            {step: summarize(samples[names[m], step]) for step in STEPS},
+            {step: peak_memory(calls[names[m], step]) for step in STEPS},
         )
-
-
-def _calls(
-    member: Member, channels: int, edges: Edges, dtype: torch.dtype
-) -> dict[str, Callable[[], object]]:
-    """Each of `STEPS`, ready to be timed."""
-    spec = member.product.spec
-    convolution = bind(member.product, edges.connectivity)
-    generator = torch.Generator().manual_seed(0)
-    x, weights = random_operands(spec, edges.connectivity, channels, generator)
-    shape = (len(x), spec.num_outputs, channels)
-    cotangent = torch.randn(shape, generator=generator, dtype=torch.float64)
-    operands = Operands(
-        *(t.to(dtype) for t in (x, edges.directions, weights, cotangent))
-    )
-    return {
-        step: partial(function, convolution, operands)
-        for step, function in STEPS.items()
-    }

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from statistics import linear_regression
 
 from equipot.bench.measure import Cost
 from equipot.bench.steps import STEPS
@@ -41,8 +42,5 @@ def exponent(values: Mapping[int, float]) -> float:
     Args:
         values: Positive quantity by lmax, which is positive; at least two.
     """
-    x = [math.log(lmax) for lmax in values]
-    y = [math.log(value) for value in values.values()]
-    mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)
-    covariance = sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True))
-    return covariance / sum((a - mean_x) ** 2 for a in x)
+    logarithms = [(math.log(lmax), math.log(value)) for lmax, value in values.items()]
+    return linear_regression(*zip(*logarithms, strict=True)).slope

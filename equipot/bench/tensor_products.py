@@ -3,18 +3,16 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
 
 from equipot.bench.measure import Cost, Function, Result, Settings, measure
-from equipot.bench.record import new_record
+from equipot.bench.record import new_record, write_record
 from equipot.bench.scaling import scaling
 from equipot.bench.steps import STEPS
 from equipot.bench.table import Row, table_of
-from equipot.storage.atomic_file import write_json
 from equipot.system.settings import compute_settings
 from equipot.system.terminal import Fitted
 from equipot.tensor_products import Path as Coupling
@@ -37,9 +35,8 @@ def run_bench(
     """
     screen, messages = Console(), Console(stderr=True)
     with compute_settings(threads, deterministic=False):
-        record = new_record(asdict(settings) | {"dtype": str(settings.dtype)})
-        if record["warning"] is not None:
-            messages.print(f"[yellow]![/] {escape(record['warning'])}")
+        shown = asdict(settings) | {"dtype": str(settings.dtype)}
+        record = new_record(shown, messages)
         with messages.status("measuring") as status:
             result = measure(settings, status.update)
     for title, rows in tables(settings, result):
@@ -47,18 +44,8 @@ def run_bench(
     for name, reason in result.absent.items():
         screen.print(f"[yellow]![/] {escape(f'{name} is not available: {reason}')}")
     if json is not None:
-        write_json(json, record | to_json(result))
-        screen.print(f"wrote {escape(str(json))}", soft_wrap=True)
+        write_record(json, record | asdict(result), screen)
     return result
-
-
-def to_json(result: Result) -> dict[str, Any]:
-    """All measurements; times in seconds, memory in bytes."""
-    return {
-        "functions": [asdict(function) for function in result.functions],
-        "costs": [asdict(cost) for cost in result.costs],
-        "absent": dict(result.absent),
-    }
 
 
 def tables(settings: Settings, result: Result) -> Iterator[tuple[str, list[Row]]]:

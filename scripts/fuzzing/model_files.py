@@ -1,6 +1,5 @@
 """Small model files and states, and their layout: unpacked, packed, and signed."""
 
-import hashlib
 import json
 import struct
 import tempfile
@@ -10,56 +9,46 @@ from typing import Any
 
 import numpy as np
 from ase.build import bulk, molecule
+from safetensors import SafetensorError
+from safetensors.torch import load
 
 from equipot.checkpoint.file import save_potential
+from equipot.config.data import KeysConfig
 from equipot.config.model import parse_model
-from equipot.data.statistics import Statistics
+from equipot.data.dataset import make_example
+from equipot.data.reading.labeled import parse_structure
+from equipot.data.statistics import Statistics, compute_statistics
 from equipot.domain import FeatureCloud
 from equipot.models import build_potential
 from equipot.storage.rotation import Generations
+from equipot.storage.tensor_file import digest
 
-DTYPES = {
-    "F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64",
-    "I8": "int8", "I16": "int16", "I32": "int32", "I64": "int64", "U8": "uint8",
-    "BOOL": "bool", "C64": "complex64", "U16": "uint16", "U32": "uint32",
-    "U64": "uint64", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2",
-}  # fmt: skip
 STATE_KIND, STATE_VERSION = "training state", 1
 Layout = dict[str, Any]
-SMALL = {
-    "cutoff": 3.0, "lmax": 1, "channels": 2, "num_basis": 3, "radial_hidden": (4,),
-    "readout_hidden": 4,
-}  # fmt: skip
+SMALL = {"cutoff": 3.0, "channels": 2, "num_basis": 3, "readout_hidden": 4}
+SPHERICAL = {"lmax": 1, "radial_hidden": (4,)}
 HEAD = {"channels": 2, "num_basis": 3, "hidden": (4,), "cutoff": 5.0}
 VARIANTS: dict[str, dict[str, Any]] = {
-    "one": {"num_layers": 1},
-    "two": {"num_layers": 2, "dtype": "float64", "zbl": True},
-    "direct": {"num_layers": 2, "direct_hessian": HEAD},
+    "one": {**SPHERICAL, "num_layers": 1},
+    "two": {**SPHERICAL, "num_layers": 2, "dtype": "float64", "zbl": True},
+    "direct": {**SPHERICAL, "num_layers": 2, "direct_hessian": HEAD},
+    "mace": {**SPHERICAL, "architecture": "mace", "num_layers": 2, "correlation": 2},
+    "tensornet": {"architecture": "tensornet", "num_layers": 1},
 }
 
 
 def statistics() -> Statistics:
-    """Statistics of water molecules."""
-    return Statistics(
-        elements=(1, 8),
-        reference_energies={1: -13.6, 8: -430.0},
-        reference_source="given",
-        reference_rank=2,
-        energy_scale=1.2,
-        energy_shift=-3.0,
-        average_num_neighbors=4.0,
-        minimum_distances={"H-O": 0.9, "H-H": 1.4},
-        cutoff=3.0,
-        num_structures=2,
-        num_atoms=6,
-        num_edges=12,
-        element_counts={"H": 4, "O": 2},
-        label_counts={"energy": 2, "forces": 2, "stress": 0},
-        config_types={"default": 2},
-        neighbor_ranges={"H": (1, 2), "O": (2, 2)},
-        density_range=(0.05, 0.2),
-        energy_range=(-4.0, -2.5),
-        largest_force=7.5,
+    """Statistics of a molecule and a crystal of water, with energies and forces."""
+    structures = [molecule("H2O"), molecule("H2O", cell=[3, 3, 3], pbc=True)]
+    for atoms in structures:
+        atoms.info["REF_energy"] = -460.0
+        atoms.arrays["REF_forces"] = atoms.positions
+    return compute_statistics(
+        [
+            make_example(parse_structure(a, KeysConfig(), "seed"), 3.0)
+            for a in structures
+        ],
+        reference_energies={"H": -13.6, "O": -430.0},
     )
 
 
@@ -107,16 +96,10 @@ def pack(layout: Layout, body: bytes) -> bytes:
 
 
 def sign(layout: Layout, body: bytes) -> None:
-    """Write the checksum that the package expects, if there can be one."""
+    """Write the checksum that the package expects, if the layout can be read."""
     try:
+        tensors = load(pack(layout, body))
         text = layout["__metadata__"]["equipot"]
-        total = hashlib.sha256(text.encode(errors="surrogatepass"))
-        for name in sorted(n for n in layout if n != "__metadata__"):
-            entry = layout[name]
-            start, stop = entry["data_offsets"]
-            dtype = f"torch.{DTYPES[entry['dtype']]}"
-            total.update(f"{name} {dtype} {tuple(entry['shape'])}".encode())
-            total.update(body[start:stop])
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError):
+        layout["__metadata__"]["sha256"] = digest(tensors, text)
+    except (SafetensorError, AttributeError, LookupError, TypeError, ValueError):
         return
-    layout["__metadata__"]["sha256"] = total.hexdigest()

@@ -40,23 +40,27 @@ PIECES = [
     b"\x1f\x8b", b"&a [*a, *a]", b"ITEM: TIMESTEP\n", b"<!ENTITY a 'b'>",
 ]  # fmt: skip
 """Insertions at any place."""
-BINARY = [
+EIGHT_BYTES = [
     *(struct.pack("<q", n) for n in (0, 1, -1, 10**6, 2**40, 2**63 - 1, -(2**63))),
-    *(struct.pack("<i", n) for n in (0, 1, -1, 10**6, 2**31 - 1)),
     *(struct.pack("<d", x) for x in (math.nan, math.inf, 1e300, -1e9, 1e-320)),
+]
+FOUR_BYTES = [
+    *(struct.pack("<i", n) for n in (0, 1, -1, 10**6, 2**31 - 1)),
     *(struct.pack("<f", x) for x in (math.nan, -math.inf, 3e38, -1e20)),
 ]
-"""Overwritten numbers of binary formats."""
+TOKENS = (
+    *((NUMBER, VALUES),) * 5,
+    *((WORD, WORDS),) * 2,
+    (re.compile(rb"(?s).{8}"), EIGHT_BYTES),
+    (re.compile(rb"(?s).{4}"), FOUR_BYTES),
+)
+"""What is replaced in text and in binary formats, and by what."""
 LEAVES: list[Any] = [
     None, True, -1, 0, 2, 119, 500, 10**6, 10**9, 2**63, 10**30, 10**400, 1e300, 1e-300,
     math.nan, "", "x", "\ud800", "x" * 3000, [], {}, [[]], [1, 2, 3], {"a": 1}, [None],
     [10**9], [4] * 3000, ["H"], "fused", "auto", "gaunt_fft", "float64", "per_degree",
 ]  # fmt: skip
 """Replacements of a leaf or a branch of a tree."""
-CHANGES = (
-    "flip", "truncate", "remove", "repeat", "splice", "insert", "binary", "binary",
-    "number", "number", "number", "digits", "digits", "word", "word",
-)  # fmt: skip
 LONGEST_INPUT_BYTES = 1 << 18
 COMMON = ("extxyz", "extxyz labels", "traj", "json", "db", "vasp", "cif", "vasp-xml")
 """Formats of most files, drawn as often as all others together."""
@@ -67,37 +71,19 @@ Input = tuple[str, bytes]
 
 @st.composite
 def changed(draw: st.DrawFn, data: bytes) -> bytes:
-    """One piece of the data replaced, removed, repeated, or copied to another place."""
-    start = draw(st.integers(0, len(data)))
-    stop = min(start + draw(st.sampled_from((0, 1, 4, 16, 64, 512))), len(data))
-    by = b""
-    match draw(st.sampled_from(CHANGES)):
-        case "flip":
-            stop, by = start + 1, draw(st.binary(min_size=1, max_size=2))
-        case "truncate":
-            stop = len(data)
-        case "repeat":
-            by = data[start:stop] * 2
-        case "splice":
-            other = draw(st.integers(0, len(data)))
-            by = data[other : other + draw(st.integers(0, 512))]
-        case "insert":
-            stop, by = start, draw(st.sampled_from(PIECES))
-        case "binary":
-            by = draw(st.sampled_from(BINARY))
-            start -= start % len(by)
-            stop = start + len(by)
-        case "number" if tokens := list(NUMBER.finditer(data)):
-            start, stop = tokens[draw(st.integers(0, len(tokens) - 1))].span()
-            by = draw(st.sampled_from(VALUES))
-        case "digits" if tokens := list(NUMBER.finditer(data)):
-            start, stop = tokens[draw(st.integers(0, len(tokens) - 1))].span()
-            by = (draw(st.sampled_from((b"9", b"0", b"-1", b"1e9"))) * 30)[
-                : stop - start
-            ]
-        case "word" if tokens := list(WORD.finditer(data)):
-            start, stop = tokens[draw(st.integers(0, len(tokens) - 1))].span()
-            by = draw(st.sampled_from(WORDS))
+    """A token replaced, or a piece replaced, removed, repeated, or copied elsewhere."""
+    tokens, replacements = draw(st.sampled_from(TOKENS))
+    spans = [match.span() for match in tokens.finditer(data)]
+    if spans and draw(st.integers(0, 2)):
+        start, stop = draw(st.sampled_from(spans))
+        by = draw(st.sampled_from(replacements))
+        if draw(st.booleans()):  # columns stay where they are
+            by = (by * 30)[: stop - start]
+    else:
+        start, other = draw(st.integers(0, len(data))), draw(st.integers(0, len(data)))
+        stop = start + draw(st.sampled_from((0, 1, 4, 16, 64, 512, len(data))))
+        pieces = (b"", data[start:stop] * 2, data[other : other + 512], *PIECES)
+        by = draw(st.sampled_from(pieces) | st.binary(min_size=1, max_size=2))
     return data[:start] + by + data[stop:]
 
 
@@ -111,20 +97,13 @@ def damaged(draw: st.DrawFn, data: bytes) -> bytes:
 
 @st.composite
 def edited(draw: st.DrawFn, tree: Any) -> Any:
-    """Copy of a tree of JSON with one to three leaves or branches replaced."""
-    root = {"": copy.deepcopy(tree)}
-    for _ in range(draw(st.sampled_from((1, 1, 2, 3)))):
-        parent: Any = root
-        key: Any = ""
-        while isinstance(parent[key], dict | list) and parent[key]:
-            if not draw(st.integers(0, 5)):
-                break
-            parent = parent[key]
-            keys = list(parent) if isinstance(parent, dict) else range(len(parent))
-            key = draw(st.sampled_from(keys))
-        other = st.sampled_from(LEAVES) | st.integers() | st.floats()
-        parent[key] = copy.deepcopy(draw(other))
-    return root[""]
+    """Copy of a tree of JSON with one leaf or branch replaced."""
+    if not isinstance(tree, dict | list) or not tree or not draw(st.integers(0, 5)):
+        return draw(st.sampled_from(LEAVES) | st.integers() | st.floats())
+    keys = list(tree) if isinstance(tree, dict) else range(len(tree))
+    tree, key = copy.copy(tree), draw(st.sampled_from(keys))
+    tree[key] = draw(edited(tree[key]))
+    return draw(edited(tree)) if draw(st.sampled_from((False, False, True))) else tree
 
 
 @st.composite
@@ -164,14 +143,13 @@ def hessians(draw: st.DrawFn) -> Input:
     """Archives: damaged as a whole, in an array, in its header, or in the names."""
     archives = hessian_seeds()
     array, name = npy(hessian()), "0.npy"
-    match draw(st.integers(0, 4)):
-        case 0:
-            data = draw(damaged(draw(st.sampled_from(archives))))
-            return "hessians.npz", data
-        case 1:
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (6, 6), }"
+    match draw(st.sampled_from(("archive", "array", "header", "header", "name"))):
+        case "archive":
+            return "hessians.npz", draw(damaged(draw(st.sampled_from(archives))))
+        case "array":
             array = draw(damaged(array))
-        case 2 | 3:
-            header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (6, 6), }"
+        case "header":
             array = with_header(draw(damaged(header)))
         case _:
             name = draw(damaged(b"0.npy")).decode(errors="replace")[:9000]
@@ -194,25 +172,26 @@ def models(draw: st.DrawFn) -> Input:
     """Models and states: raw damage, and damage behind a checksum that fits."""
     name, data = draw(st.sampled_from(list(model_seeds().values())))
     layout, body = unpack(data)
-    header = layout["__metadata__"]["equipot"]
-    match draw(st.integers(0, 9)):
-        case 0:
+    metadata = layout["__metadata__"]
+    header = metadata["equipot"]
+    match draw(st.sampled_from(("raw", "text", *["layout", "body", "header"] * 2))):
+        case "raw":
             return name, draw(damaged(data))
-        case 1:
+        case "text":
             text = draw(damaged(json.dumps(layout).encode()))
             return name, len(text).to_bytes(8, "little") + text + body
-        case 2 | 3:
+        case "layout":
             layout = draw(edited(layout))
-        case 4:
+        case "body":
             place = draw(st.integers(0, len(body) // 8))
-            number = draw(st.sampled_from(BINARY))
-            body = body[: 8 * place] + number + body[8 * place + len(number) :]
-        case 5:
-            text = draw(damaged(header.encode()))
-            layout["__metadata__"]["equipot"] = text.decode(errors="replace")
+            number = draw(st.sampled_from(EIGHT_BYTES))
+            body = body[: 8 * place] + number + body[8 * place + 8 :]
+        case _ if draw(st.booleans()):
+            metadata["equipot"] = draw(damaged(header.encode())).decode(
+                errors="replace"
+            )
         case _:
-            header = json.dumps(draw(edited(json.loads(header))))
-            layout["__metadata__"]["equipot"] = header
+            metadata["equipot"] = json.dumps(draw(edited(json.loads(header))))
     sign(layout, body)
     return name, pack(layout, body)
 

@@ -2,27 +2,18 @@
 
 import json
 import math
+import os
 import pickle
 import struct
 
-import numpy as np
 import pytest
 import torch
 from fuzzing.model_files import model_seeds, pack, sign, unpack
 
 import equipot.checkpoint.file
 from equipot.checkpoint.file import CheckpointError, load_potential, read_header
-from equipot.config.model import DirectHessianConfig, parse_model
-from equipot.models import build_potential
-from equipot.models.build import weight_shapes
 from equipot.storage.rotation import Generations, StateError
 from equipot.storage.tensor_file import write_tensor_file
-from tests.potentials import ARCHITECTURES, statistics_of
-
-
-@pytest.fixture(scope="module")
-def model():
-    return model_seeds()["two"][1]
 
 
 @pytest.fixture
@@ -30,15 +21,19 @@ def path(tmp_path):
     return tmp_path / "model.safetensors"
 
 
-def changed(model, change, *, resign=True):
-    """Model whose layout and header were edited, with a checksum that fits."""
-    layout, body = unpack(model)
+def changed(edit, seed="two"):
+    """Model whose layout, header or body were edited, with a checksum that fits."""
+    layout, body = unpack(model_seeds()[seed][1])
     header = json.loads(layout["__metadata__"]["equipot"])
-    body = change(layout, header, body) or body
+    body = edit(layout, header, body) or body
     layout["__metadata__"]["equipot"] = json.dumps(header)
-    if resign:
-        sign(layout, body)
+    sign(layout, body)
     return pack(layout, body)
+
+
+def first(layout):
+    """Entry of the first tensor."""
+    return layout[next(name for name in layout if name != "__metadata__")]
 
 
 def refuse(path, content, message):
@@ -49,34 +44,200 @@ def refuse(path, content, message):
     assert len(str(caught.value)) < 3000
 
 
-@pytest.fixture
-def nothing_built(monkeypatch):
-    """Fails where an architecture is built."""
+WRONG = [None, 1, "x", [1], {"a": 1}]
+SAMPLE = {
+    "numbers": [1],
+    "positions": [[0.0, 0.0, 0.0]],
+    "cell": [[0.0] * 3] * 3,
+    "pbc": [False] * 3,
+}
+ROW = [[0.0, 0.0, 3.0 * n] for n in range(3000)]
+SAMPLES = [
+    {"numbers": [0]},
+    {"numbers": [119]},
+    {"numbers": ["H"]},
+    {"numbers": [1, 1]},
+    {"numbers": [1.5]},
+    {"positions": [[1e300, 0, 0]]},
+    {"positions": "x"},
+    {"cell": [[1e-9, 0, 0], [0, 1e-9, 0], [0, 0, 1e-9]], "pbc": [True] * 3},
+    {"pbc": [True] * 3},
+    {"numbers": [1] * 3000, "positions": ROW},
+]
+VALUES = {
+    "damaged": {
+        "first.data_offsets": [[0, 2**62], [8, 0], [-8, 8], None],
+        "first.shape": [[2**62, 2**62], [2**40], [-1], "a"],
+        "first.dtype": ["O", None],
+    },
+    "holds torch|damaged": {"first.dtype": ["I64", "U64", "C64"]},
+    "header": {
+        "model.channels": [10**9, 10**5, "x"],
+        "model.lmax": [500, 10],
+        "model.num_layers": [10**6, 1000],
+        "model.num_basis": [10**5],
+        "model.radial_hidden": [[10**5] * 50, [4] * 10**4],
+        "model.readout_hidden": [10**5],
+        "model.direct_hessian": [{"channels": 10**5}, {"hidden": [10**5]}],
+        "model.cutoff": [1e300, math.nan],
+        "model.symmetry": [None],
+        "statistics.reference_energies": [{"1": 1e999, "8": 0.0}],
+        **dict.fromkeys(("model", "statistics", "samples", "units"), WRONG),
+    },
+    "elements must be": {"statistics.elements": [[], [1, 1], [8, 1], [0, 8], [1, 119]]},
+    "no reference energy": {"statistics.reference_energies": [{"1": 0.0}]},
+    "must be positive": {
+        "statistics.average_num_neighbors": [-1.0],
+        "statistics.minimum_distances": [{"H-O": -1.0}],
+    },
+    "the pair 'H-Q'": {"statistics.minimum_distances": [{"H-Q": 1.0}]},
+    "make no sense": {"statistics.num_atoms": [10**12], "statistics.num_edges": [-1]},
+    "range of neighbors of H is 3": {"statistics.neighbor_ranges": [{"H": [3, 1]}]},
+    "range of energy": {"statistics.energy_range": [[0.0, -1.0]]},
+    "range of force": {"statistics.largest_force": [-1.0]},
+    "statistics": {
+        "statistics.elements": [list(range(1, 10**4)), "18", [1.5]],
+        "statistics.reference_energies": [{"1": 0.0, "8": "x"}, {"1": [0.0], "8": 0.0}],
+        "statistics.energy_scale": [None],
+        "statistics.energy_shift": [10**400],
+        "statistics.minimum_distances": [{"H-O": "1"}],
+        "statistics.warnings": [1],
+        "statistics.neighbor_ranges": [{"H": [1, 2, 3]}],
+        "statistics.density_range": [[0.1, None]],
+        "statistics.energy_range": [[-(10**400), 0]],
+        "statistics.largest_force": [10**400],
+    },
+    "unreadable header: sample": {"samples": [[SAMPLE | change] for change in SAMPLES]},
+    "up to 16 structures": {"samples": [[SAMPLE] * 1000]},
+    "format version": {"format_version": [0, -1, True, "2", None, 10**400, 99]},
+    "NaN is no number of JSON": {"provenance": [math.nan]},
+}
+"""Values that are refused: by message, then by their place in the file."""
+
+
+@pytest.mark.parametrize(
+    ("message", "place", "value"),
+    [
+        (message, place, value)
+        for message, places in VALUES.items()
+        for place, values in places.items()
+        for value in values
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_values_of_no_sense_are_refused_before_a_model_is_built(
+    path, message, place, value, monkeypatch
+):
+    def edit(layout, header, body):
+        section, _, key = place.rpartition(".")
+        tree = {"": header, "first": first(layout)} | header
+        tree[section][key] = value
 
     def build(*args, **kwargs):
         raise AssertionError("the architecture was built")
 
     monkeypatch.setattr(equipot.checkpoint.file, "build_potential", build)
+    refuse(path, changed(edit), message)
+    if place.startswith("statistics."):
+        with pytest.raises(CheckpointError, match=message):
+            read_header(path)
 
 
-def test_a_signed_model_that_nobody_changed_is_read(path, model):
-    path.write_bytes(changed(model, lambda layout, header, body: None))
+def overlap(layout, header, body):
+    names = [name for name in layout if name != "__metadata__"]
+    shape = layout[names[0]]["shape"]
+    twin = next(name for name in names[1:] if layout[name]["shape"] == shape)
+    layout[twin]["data_offsets"] = layout[names[0]]["data_offsets"]
 
-    assert load_potential(path, device="cpu").num_layers == 2
+
+def reshape(layout, header, body):
+    first(layout)["shape"].insert(0, 1)
 
 
-@pytest.mark.parametrize("protocol", [0, 2, 5])
-def test_a_pickle_under_the_name_of_a_model_is_not_executed(path, protocol, tmp_path):
-    class Payload:
-        def __reduce__(self):
-            import os
+def name_at_length(layout, header, body):
+    layout["x" * 50_000] = {"dtype": "F32", "shape": [3], "data_offsets": [0, 1]}
 
-            return os.mkdir, (str(tmp_path / "canary"),)
 
-    refuse(path, pickle.dumps(Payload(), protocol), "not a safetensors file")
-    path.unlink()
-    torch.save(Payload(), path)
-    refuse(path, path.read_bytes(), "not a safetensors file")
+def add_tensors(layout, header, body):
+    entry = {"dtype": "F32", "shape": [0], "data_offsets": [len(body)] * 2}
+    layout |= {f"x{n}": entry for n in range(5000)}
+
+
+def weight(value, dtype="float64"):
+    """Edit of the first number of the first tensor."""
+
+    def edit(layout, header, body):
+        header["model"]["dtype"] = dtype
+        start, _ = first(layout)["data_offsets"]
+        return body[:start] + struct.pack("<d", value) + body[start + 8 :]
+
+    return edit
+
+
+def version(number, **model):
+    """Edit of the format version; `model` has fields, or is left out."""
+
+    def edit(layout, header, body):
+        new = {**header["model"], **model} if model else None
+        header.update(format_version=number, model=new)
+
+    return edit
+
+
+NEWER = r"safetensors: .*(golden outputs|model\.zbl)"
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (overlap, "damaged"),
+        (reshape, "do not fit its header"),
+        (name_at_length, "damaged"),
+        (add_tensors, "do not fit its header"),
+        *((weight(x), "are not finite") for x in (math.nan, math.inf, -math.inf)),
+        (weight(1e300, "float32"), r"are not finite in torch\.float32"),
+        (version(1), "unreadable header"),
+        *((version(n, zbl=zbl), NEWER) for n in (1, 2) for zbl in (True, False)),
+    ],
+)
+def test_contents_that_contradict_the_header_are_refused(path, edit, message):
+    refuse(path, changed(edit), message)
+
+
+@pytest.mark.parametrize(
+    ("seed", "place", "value"),
+    [
+        ("two", "model.dtype", "float64"),  # its own value
+        ("two", "statistics.energy_shift", 10**30),  # whole numbers are real ones
+        ("one", "model.backend", "auto"),  # measured on products of scalars
+    ],
+)
+def test_values_that_make_sense_are_read(path, seed, place, value):
+    def edit(layout, header, body):
+        section, key = place.split(".")
+        header[section][key] = value
+
+    path.write_bytes(changed(edit, seed))
+    potential = load_potential(path, device="cpu", verify=False)
+
+    assert potential.num_layers == (1 if seed == "one" else 2)
+    assert type(potential.shift) is float
+
+
+class Payload:
+    def __init__(self, canary):
+        self.canary = str(canary)
+
+    def __reduce__(self):
+        return os.mkdir, (self.canary,)
+
+
+def test_a_pickle_under_the_name_of_a_model_is_not_executed(path, tmp_path):
+    payload = Payload(tmp_path / "canary")
+    torch.save(payload, path)
+    pickles = [pickle.dumps(payload, protocol) for protocol in (0, 2, 5)]
+    for content in (path.read_bytes(), *pickles):
+        refuse(path, content, "not a safetensors file")
     assert not (tmp_path / "canary").exists()
 
 
@@ -86,271 +247,14 @@ def test_huge_headers_are_refused_unread(path, length):
 
 
 @pytest.mark.parametrize("nested", ["[", '{"a":'])
-def test_deep_headers_are_refused(path, model, nested):
-    layout, body = unpack(model)
+def test_deep_headers_are_refused(path, nested):
+    layout, body = unpack(model_seeds()["two"][1])
     text = layout["__metadata__"]["equipot"]
     layout["__metadata__"]["equipot"] = f'{text[:-1]}, "x": {nested * 100_000}'
     sign(layout, body)
     refuse(path, pack(layout, body), "unreadable header")
-    refuse(
-        path, struct.pack("<Q", 5000) + nested.encode() * 5000, "safetensors|damaged"
-    )
-
-
-def first(layout):
-    return layout[next(name for name in layout if name != "__metadata__")]
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"data_offsets": [0, 2**62]},
-        {"data_offsets": [8, 0]},
-        {"data_offsets": [-8, 8]},
-        {"data_offsets": None},
-        {"shape": [2**62, 2**62]},
-        {"shape": [2**40]},
-        {"shape": [-1]},
-        {"shape": "a"},
-        {"dtype": "O"},
-        {"dtype": None},
-    ],
-)
-def test_layouts_that_lie_are_refused(path, model, change):
-    def edit(layout, header, body):
-        first(layout).update(change)
-
-    refuse(path, changed(model, edit), "damaged")
-
-
-def test_overlapping_tensors_are_refused(path, model):
-    def edit(layout, header, body):
-        names = [name for name in layout if name != "__metadata__"]
-        twin = next(
-            n for n in names[1:] if layout[n]["shape"] == layout[names[0]]["shape"]
-        )
-        layout[twin]["data_offsets"] = layout[names[0]]["data_offsets"]
-
-    refuse(path, changed(model, edit), "damaged")
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"channels": 10**9},
-        {"channels": 10**5},
-        {"lmax": 500},
-        {"lmax": 10},
-        {"num_layers": 10**6},
-        {"num_layers": 1000},
-        {"num_basis": 10**5},
-        {"radial_hidden": [10**5] * 50},
-        {"radial_hidden": [4] * 10**4},
-        {"readout_hidden": 10**5},
-        {"direct_hessian": {"channels": 10**5}},
-        {"direct_hessian": {"hidden": [10**5]}},
-        {"cutoff": 1e300},
-        {"cutoff": math.nan},
-        {"channels": "x"},
-        {"symmetry": None},
-    ],
-)
-def test_architectures_beyond_the_file_are_refused_before_they_are_built(
-    path, model, change, nothing_built
-):
-    refuse(path, changed(model, lambda _, h, b: h["model"].update(change)), "header")
-
-
-STATISTICS = [
-    ({"elements": list(range(1, 10**4))}, "statistics"),
-    ({"elements": []}, "elements must be"),
-    ({"elements": [1, 1]}, "elements must be"),
-    ({"elements": [8, 1]}, "elements must be"),
-    ({"elements": [0, 8]}, "elements must be"),
-    ({"elements": [1, 119]}, "elements must be"),
-    ({"elements": "18"}, "statistics"),
-    ({"elements": [1.5]}, "statistics"),
-    ({"reference_energies": {"1": 0.0}}, "no reference energy"),
-    ({"reference_energies": {"1": 0.0, "8": "x"}}, "statistics"),
-    ({"reference_energies": {"1": [0.0], "8": 0.0}}, "statistics"),
-    ({"reference_energies": {"1": 1e999, "8": 0.0}}, "header"),
-    ({"energy_scale": None}, "statistics"),
-    ({"average_num_neighbors": -1.0}, "must be positive"),
-    ({"minimum_distances": {"H-Q": 1.0}}, "the pair 'H-Q'"),
-    ({"minimum_distances": {"H-O": -1.0}}, "must be positive"),
-    ({"minimum_distances": {"H-O": "1"}}, "statistics"),
-    ({"num_structures": 1, "num_atoms": 10**12}, "make no sense"),
-    ({"num_edges": -1}, "make no sense"),
-    ({"warnings": 1}, "statistics"),
-    ({"neighbor_ranges": {"H": [3, 1]}}, "range of neighbors of H is 3 to 1"),
-    ({"neighbor_ranges": {"H": [1, 2, 3]}}, "statistics"),
-    ({"density_range": [0.1, None]}, "statistics"),
-    ({"energy_range": [-(10**400), 0]}, "statistics"),
-    ({"energy_range": [0.0, -1.0]}, "range of energy"),
-    ({"largest_force": 10**400}, "statistics"),
-    ({"largest_force": -1.0}, "range of force"),
-]
-
-
-@pytest.mark.parametrize(("change", "message"), STATISTICS)
-def test_statistics_that_make_no_sense_are_refused(path, model, change, message):
-    refuse(
-        path, changed(model, lambda _, h, b: h["statistics"].update(change)), message
-    )
-    with pytest.raises(CheckpointError, match=message):
-        read_header(path)
-
-
-@pytest.mark.parametrize("section", ["model", "statistics", "samples", "units"])
-@pytest.mark.parametrize("value", [None, 1, "x", [1], {"a": 1}])
-def test_sections_of_wrong_types_are_refused(path, model, section, value):
-    refuse(path, changed(model, lambda _, h, b: h.update({section: value})), "header")
-
-
-SAMPLE = {
-    "numbers": [1],
-    "positions": [[0.0, 0.0, 0.0]],
-    "cell": [[0.0] * 3] * 3,
-    "pbc": [False] * 3,
-}
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"numbers": [0]},
-        {"numbers": [119]},
-        {"numbers": ["H"]},
-        {"numbers": [1, 1]},
-        {"numbers": [1.5]},
-        {"positions": [[1e300, 0, 0]]},
-        {"positions": "x"},
-        {"cell": [[1e-9, 0, 0], [0, 1e-9, 0], [0, 0, 1e-9]], "pbc": [True] * 3},
-        {"pbc": [True] * 3},
-        {
-            "numbers": [1] * 3000,
-            "positions": [[0.0, 0.0, 3.0 * n] for n in range(3000)],
-        },
-    ],
-)
-def test_samples_that_make_no_sense_are_refused(path, model, change):
-    refuse(
-        path,
-        changed(model, lambda _, h, b: h.update(samples=[{**SAMPLE, **change}])),
-        "unreadable header: sample",
-    )
-
-
-def test_many_samples_are_refused(path, model):
-    content = changed(model, lambda _, h, b: h.update(samples=[SAMPLE] * 1000))
-
-    refuse(path, content, "up to 16 structures")
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_weights_that_are_not_finite_are_refused(path, model, value):
-    def edit(layout, header, body):
-        start, _ = first(layout)["data_offsets"]
-        number = np.array([value]).tobytes()
-        return body[:start] + number + body[start + len(number) :]
-
-    refuse(path, changed(model, edit), "are not finite")
-
-
-def test_weights_that_the_arithmetic_cannot_hold_are_refused(path, model):
-    def edit(layout, header, body):
-        header["model"]["dtype"] = "float32"
-        start, _ = first(layout)["data_offsets"]
-        number = np.array([1e300]).tobytes()
-        return body[:start] + number + body[start + len(number) :]
-
-    refuse(path, changed(model, edit), "are not finite in torch.float32")
-
-
-@pytest.mark.parametrize("dtype", ["I64", "U64", "C64"])
-def test_weights_of_other_types_are_refused(path, model, dtype):
-    def edit(layout, header, body):
-        first(layout)["dtype"] = dtype
-
-    refuse(path, changed(model, edit), "holds torch|damaged")
-
-
-def test_whole_numbers_of_json_are_taken_for_real_ones(path, model):
-    content = changed(
-        model, lambda _, h, b: h["statistics"].update(energy_shift=10**30)
-    )
-    path.write_bytes(content)
-
-    assert type(load_potential(path, device="cpu", verify=False).shift) is float
-    refuse(
-        path,
-        changed(model, lambda _, h, b: h["statistics"].update(energy_shift=10**400)),
-        "statistics",
-    )
-
-
-def test_messages_do_not_quote_long_names(path, model):
-    def edit(layout, header, body):
-        layout["x" * 50_000] = {"dtype": "F32", "shape": [3], "data_offsets": [0, 1]}
-
-    refuse(path, changed(model, edit), "damaged")
-
-
-def test_auto_is_measured_on_products_of_scalars(path):
-    content = changed(
-        model_seeds()["one"][1], lambda _, h, b: h["model"].update(backend="auto")
-    )
-    path.write_bytes(content)
-
-    assert load_potential(path, device="cpu", verify=False).num_layers == 1
-
-
-def test_reshaped_weights_are_refused(path, model):
-    def edit(layout, header, body):
-        entry = first(layout)
-        entry["shape"] = [1, *entry["shape"]]
-
-    refuse(path, changed(model, edit), "do not fit its header")
-
-
-def test_many_foreign_tensors_make_a_short_message(path, model):
-    def edit(layout, header, body):
-        for n in range(5000):
-            empty = [len(body), len(body)]
-            layout[f"x{n}"] = {"dtype": "F32", "shape": [0], "data_offsets": empty}
-
-    refuse(path, changed(model, edit), "do not fit its header")
-
-
-@pytest.mark.parametrize("version", [0, -1, True, "2", None, 10**400, 99])
-def test_versions_of_no_sense_are_refused(path, model, version):
-    content = changed(model, lambda _, h, b: h.update(format_version=version))
-
-    refuse(path, content, "format version")
-
-
-def test_old_headers_without_a_model_are_refused(path, model):
-    def edit(layout, header, body):
-        header.update(format_version=1, model=None)
-
-    refuse(path, changed(model, edit), "unreadable header")
-
-
-@pytest.mark.parametrize("version", [1, 2])
-@pytest.mark.parametrize("zbl", [True, False])
-def test_sections_newer_than_the_version_are_refused_by_name(path, model, version, zbl):
-    def edit(layout, header, body):
-        header.update(format_version=version)
-        header["model"]["zbl"] = zbl
-
-    message = r"safetensors: .*(golden outputs|model\.zbl)"
-    refuse(path, changed(model, edit), message)
-
-
-def test_numbers_that_json_does_not_have_are_refused(path, model):
-    content = changed(model, lambda _, h, b: h.update(provenance=math.nan))
-
-    refuse(path, content, "NaN is no number of JSON")
+    deep = struct.pack("<Q", 5000) + nested.encode() * 5000
+    refuse(path, deep, "safetensors|damaged")
 
 
 @pytest.mark.parametrize("header", [{}, {"version": 1}, {"version": 1, "record": 3}])
@@ -360,24 +264,3 @@ def test_states_without_version_or_record_are_refused(header, tmp_path):
 
     with pytest.raises(StateError, match="no version or no record"):
         states.load(lambda message: None)
-
-
-HEADS = (
-    None,
-    {"channels": 3, "hidden": ()},
-    {"channels": 2, "hidden": (5, 7), "sum_rule": "projection"},
-)
-
-
-@pytest.mark.parametrize("head", HEADS)
-@pytest.mark.parametrize("name", ARCHITECTURES)
-def test_weights_have_the_shapes_with_which_they_are_built(name, head):
-    config = parse_model({"channels": 3, "num_basis": 4, **ARCHITECTURES[name]})
-    if head is not None:
-        update = {"direct_hessian": DirectHessianConfig.model_validate(head)}
-        config = config.model_copy(update=update)
-
-    statistics = statistics_of((1, 8), config.cutoff)
-    built = build_potential(config, statistics).state_dict()
-
-    assert weight_shapes(config, statistics) == {n: w.shape for n, w in built.items()}

@@ -4,8 +4,11 @@ import itertools
 
 import ase.io
 import pytest
-from crash_points import Count, KillAt
-from crash_runs import Dynamics, Order, record, write_dynamics
+from crashing.inputs import write_dynamics
+from crashing.points import Count, KillAt
+from crashing.processes import Order
+from crashing.runs import Dynamics
+from crashing.writers import record
 
 from equipot.md.recorder import cut_back
 

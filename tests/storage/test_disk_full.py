@@ -7,8 +7,11 @@ import subprocess
 import ase.io
 import pytest
 from ase.build import bulk
-from crash_points import Count, FileLimit, FullAt, KillAt
-from crash_runs import Dynamics, Order, Training, record, write_dynamics
+from crashing.inputs import write_dynamics
+from crashing.points import Count, FileLimit, FullAt, KillAt
+from crashing.processes import Order
+from crashing.runs import Dynamics, Training
+from crashing.writers import record
 from rich.console import Console
 
 from equipot.md.recorder import TRAJECTORY_WRITERS, ThermoLog

@@ -3,8 +3,10 @@
 import itertools
 
 import pytest
-from crash_points import KillAt
-from crash_runs import Order, Training, save_states
+from crashing.points import KillAt
+from crashing.processes import Order
+from crashing.runs import Training
+from crashing.writers import save_states
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from equipot.storage.rotation import Generations

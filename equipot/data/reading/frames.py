@@ -11,6 +11,7 @@ from ase import Atoms
 from ase.io import iread
 from ase.io.formats import filetype, ioformats
 
+from equipot.data.reading.announced_atoms import refuse_missing_atoms
 from equipot.data.reading.databases import database_rows
 from equipot.data.reading.declared_sizes import refuse_impossible_sizes
 from equipot.data.reading.elements_in_files import (
@@ -103,6 +104,7 @@ def read_frame(path: Path, index: int) -> Atoms | None:
 def _frames(path: Path, format_name: str) -> Iterator[Atoms]:
     """Structures as the reader of a format gives them."""
     refuse_impossible_sizes(path, format_name)
+    refuse_missing_atoms(path, format_name)
     if format_name in DATABASES:
         frames = database_rows(path)
     elif format_name == "extxyz":

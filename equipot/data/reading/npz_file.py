@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Final
 from zipfile import ZipFile, ZipInfo
@@ -12,6 +13,10 @@ from equipot.data.reading.errors import DataError
 
 LONGEST_NAME: Final = 1000
 """Characters of the name of an entry."""
+MAX_BRACKETS: Final = 50
+"""Of the header of an array of numbers, which has two; many exhaust Python's parser."""
+MAX_HEADER_BYTES: Final = 10_000
+"""Of the header of an array; NumPy refuses longer ones."""
 
 
 @contextmanager
@@ -67,10 +72,19 @@ def header(archive: ZipFile, member: ZipInfo) -> tuple[tuple[int, ...], np.dtype
     """
     with archive.open(member) as file:
         version = np.lib.format.read_magic(file)
-        if version == (1, 0):
-            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-        elif version == (2, 0):
-            shape, _, dtype = np.lib.format.read_array_header_2_0(file)
-        else:
+        if version not in READERS:
             raise ValueError(f"version {version} of the format is for records")
+        size, read = READERS[version]
+        length = file.read(size)
+        text = file.read(min(int.from_bytes(length, "little"), MAX_HEADER_BYTES))
+    if sum(map(text.count, (b"(", b"[", b"{"))) > MAX_BRACKETS:
+        raise ValueError("the header of an array has too many brackets")
+    shape, _, dtype = read(BytesIO(length + text))
     return shape, dtype
+
+
+READERS: Final = {
+    (1, 0): (2, np.lib.format.read_array_header_1_0),
+    (2, 0): (4, np.lib.format.read_array_header_2_0),
+}
+"""Bytes of the length of a header, and its reader, by version of the format."""

@@ -1,0 +1,1 @@
+"""Runs that are stopped at chosen moments; see `scripts/crash_test.py`."""
