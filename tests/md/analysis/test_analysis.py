@@ -279,7 +279,7 @@ def test_unequal_times_and_other_atoms_are_refused(tmp_path):
 
     with pytest.raises(ValueError, match="frames 2 and 3 are 3 ps apart"):
         read_trajectory(written(tmp_path / "a.traj", frames))
-    with pytest.raises(ValueError, match="has atoms or periodic directions that differ"):
+    with pytest.raises(ValueError, match="atoms or periodic directions that differ"):
         read_trajectory(written(tmp_path / "b.traj", other))
     with pytest.raises(ValueError, match="--interval is 3 fs, but"):
         read_trajectory(
