@@ -22,7 +22,7 @@ from ase import Atoms
 from ase.io import read, write
 
 from equipot.data.checks.check import examine
-from equipot.data.checks.findings import DoctorReport, Finding
+from equipot.data.checks.findings import DataReport, Finding
 from equipot.units import GPA_PER_EV_PER_A3
 
 ROOT = Path(__file__).parents[1]
@@ -268,7 +268,7 @@ def load(paths: Sequence[Path], most: int) -> Frames:
     return marked + rest
 
 
-def check(frames: Frames) -> tuple[DoctorReport, float]:
+def check(frames: Frames) -> tuple[DataReport, float]:
     """Messages of data check for frames, and CPU time in seconds."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "set.xyz"
@@ -278,7 +278,7 @@ def check(frames: Frames) -> tuple[DoctorReport, float]:
         return report, time.process_time() - start
 
 
-def judge(attack: Attack, report: DoctorReport) -> tuple[str, str]:
+def judge(attack: Attack, report: DataReport) -> tuple[str, str]:
     """Result of an attack, and the message that determines it."""
     errors = [f for f in report.findings if f.severity == "error"]
     if errors:

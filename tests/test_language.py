@@ -31,9 +31,41 @@ FORBIDDEN = {
     "training and validation sets": r"structures? to learn from|\d to select by",
     "checks of verify": r"company in a batch|[Ii]ts transpose \||[Aa]nother search \|"
     r"|its atoms apart|the same call again|the other side of the cutoff",
+    "fixed": r"\b(mended|sworn)\b",
+    "invalid": r"\bbelieved? (a file|that it)|\bhas to know\b|passed over",
+    "intact copy": r"fresh copy",
     "American spelling": r"[Nn]eighbour|[Ll]abelled\b|[Bb]ehaviour|[Cc]olour"
     r"|[Ll]icence|[Ss]poilt|[Mm]is?sspelt|\banalysed?\b"
     r"|(normal|general|diagonal|symmetr|initial|optim|minim|summar)is(e|ed|es|ing)\b",
+}
+PACKAGES = (
+    "calculators",
+    "checkpoint",
+    "config",
+    "data",
+    "domain",
+    "graph",
+    "neighbors",
+    "storage",
+    "training",
+    "verify",
+)
+"""Packages in which the terms of `FORBIDDEN_IN_PACKAGES` are absent."""
+FORBIDDEN_IN_PACKAGES = {
+    "person": r"\b([Nn]obody|asks|asked for|[Kk]nows|wants|is told|is told of)\b"
+    r"|\b(file|reader|pair|model|forces|labels) says?\b",
+    "reject": r"\"\"\"Refuses? ",
+    "check": r"\b([Jj]udged?|[Jj]udges|[Vv]erdicts?)\b(?!\()",
+    "invalid": r"makes? no sense|do not make sense|\bbelieves?\b",
+    "again": r"\banew\b|[Gg]o(es|ing)? on with|[Gg]oing on from",
+    "integer": r"[Ww]hole numbers?\b",
+    "fraction": r"\b[Ss]hare of (the|a|all)\b",
+    "isolated atom": r"\b[Ff]ree atoms?\b",
+    "degrade": r"\b[Ss]poils?\b",
+    "sign of the forces": r"point uphill",
+    "all-electron": r"of all electrons",
+    "maximum": r"\b(MOST|LARGEST|LONGEST|HIGHEST)_[A-Z_]+\b",
+    "minimum": r"\b(FEWEST|SMALLEST|SHORTEST|LOWEST)_[A-Z_]+\b",
 }
 ALLOWED = {
     "equipot/report/templates/macros.html.jinja": ["labelled"],  # aria-labelledby
@@ -52,6 +84,20 @@ def test_paraphrases_and_british_spelling_are_absent(term):
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
         if (match := pattern.search(line))
         and match[0] not in ALLOWED.get(str(path.relative_to(ROOT)), [])
+    ]
+
+    assert found == []
+
+
+@pytest.mark.parametrize("term", FORBIDDEN_IN_PACKAGES)
+def test_terms_of_the_field_are_used_in_packages(term):
+    pattern = re.compile(FORBIDDEN_IN_PACKAGES[term])
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {match[0]}"
+        for package in PACKAGES
+        for path in sorted((ROOT / "equipot" / package).rglob("*.py"))
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if (match := pattern.search(line))
     ]
 
     assert found == []

@@ -1,4 +1,4 @@
-"""The potential inside other programs' simulations."""
+"""ASE calculator of potentials, with run-time guards."""
 
 from equipot.calculators.ase import EquipotCalculator
 from equipot.calculators.guard import ExtrapolationError

@@ -1,4 +1,4 @@
-"""`EquipotCalculator`: a potential for everything that works with ASE."""
+"""ASE calculator of a potential or a committee."""
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ from equipot.models.committee import Committee, CommitteePrediction
 from equipot.models.potential import Potential
 from equipot.models.prediction import Output, Prediction
 from equipot.neighbors import CanonicalList, NeighborList, build_graph
-from equipot.neighbors.cell import SMALLEST_VOLUME, complete_rows
+from equipot.neighbors.cell import MIN_RELATIVE_VOLUME, complete_rows
 from equipot.storage.provenance import ModelIdentity
 from equipot.storage.tensor_file import digest
 
@@ -34,22 +34,22 @@ Model = Path | str | Potential
 class EquipotCalculator(Calculator):
     """Energy, forces, and stress of a potential, in eV, eV/Å and eV/Å^3.
 
-    Energies and stresses of atoms (``get_potential_energies``, ``get_stresses``) sum to
-    those of the structure. The stress of a slab or a wire is along its periodic
-    directions, per volume of the cell as it is given; `get_stress_per_area` and
-    `get_stress_per_length` do not depend on the vacuum in it.
+    Per-atom energies and stresses (``get_potential_energies``, ``get_stresses``) sum to
+    those of the structure. The stress of a slab or a wire has components along its
+    periodic directions, per volume of the given cell; `get_stress_per_area` and
+    `get_stress_per_length` do not depend on the vacuum.
 
-    Results depend on the atoms only, bit for bit, and not on previous calculations.
-    They are kept until positions, cell, numbers or pbc change: nothing else of a
-    structure, such as ``atoms.info``, enters a result.
+    Results depend on the structure only, bit for bit, not on previous calculations.
+    They are cached until positions, cell, numbers or pbc change; no other data, such as
+    ``atoms.info``, enters a result.
 
-    Several models are a committee: results are their means, and ``energy_spread`` (eV)
-    and ``forces_spread`` (eV/Å, one number for each atom) in `results` are standard
-    deviations between them.
+    Several models form a committee: results are means, and ``energy_spread`` (eV)
+    and ``forces_spread`` (eV/Å, one number per atom) in `results` are standard
+    deviations between members.
 
     Args:
-        model: Model file, or a potential, which is used as it is; or a list of two or
-            more of them.
+        model: Model file, or a potential in memory, which is used unchanged; or a list
+            of two or more of them.
         device: "cpu", "cuda" or "auto" (CUDA if available).
         dtype: "float32" or "float64" (default: that of the model).
         backend: Tensor-product backend (default: that of the model), or "auto" for the
@@ -58,25 +58,25 @@ class EquipotCalculator(Calculator):
             the training set, with the margins of `equipot.domain.margins`: "error";
             "warn", once for each kind; "record", in `extrapolation_events`; or
             "ignore", which skips the check.
-        domain: Domain of validity (default: that of the model file).
-            A potential in memory has none unless it is given.
-        max_spread: Standard deviation in eV/Å of the force on an atom between members
-            of a committee that is beyond the domain, too.
-        check_neighbors: How often neighbors are searched a second time, by a search
-            that shares no code with the first, and compared: every so many
-            evaluations, "never", or "auto": at the first one, and in unusual cells
-            (thin, flat, left-handed, periodic in part) at every hundredth.
-        skin: Added to the cutoff of the neighbor list in Å, so that it lasts for
-            several steps; use 0.5 for dynamics and relaxations.
-        always: Properties that every evaluation computes, asked for or not. What needs
-            forces and stress should say so, or each costs an evaluation.
-        verify: Whether a backend is compared with the reference when a model is read;
-            it is remembered when it has passed.
+            domain: Domain of validity (default: that of the model file; none for a
+                potential in memory).
+        max_spread: Maximum standard deviation in eV/Å of the force on an atom between
+            committee members; larger ones are extrapolation events.
+        check_neighbors: Interval of cross-checks of the neighbor list by an independent
+            search: a number of evaluations, "never", or "auto": the first evaluation,
+            and in unusual cells (thin, flat, left-handed, partially periodic) every
+            hundredth.
+        skin: Skin of the neighbor list in Å, which is reused while atoms move less;
+            use 0.5 for dynamics and relaxations.
+        always: Properties computed in every evaluation. Set those that are always used,
+            such as forces and stress, to avoid a second evaluation.
+        verify: Whether to compare the backend with the reference when loading a model;
+            a passed comparison is cached.
 
     Raises:
-        BackendMismatchError: If the backend does not compute what the reference does.
-        ValueError: If an argument is not one of its choices, or `device`, `dtype` or
-            `backend` are given for a potential that is in memory.
+        BackendMismatchError: If the backend differs from the reference.
+        ValueError: If an argument is invalid, or `device`, `dtype` or
+            `backend` are given for a potential in memory.
     """
 
     implemented_properties: list[str] = [  # noqa: RUF012 - as in ASE
@@ -106,12 +106,12 @@ class EquipotCalculator(Calculator):
         super().__init__()
         if unknown := set(always) - set(self.implemented_properties):
             raise ValueError(
-                f"always: unknown properties {sorted(unknown)}; choose among "
+                f"always: unknown properties {sorted(unknown)}; supported are "
                 f"{', '.join(self.implemented_properties)}"
             )
         models = [model] if isinstance(model, Model) else list(model)
         if any(isinstance(m, Potential) for m in models):
-            _refuse_conversion(device, dtype, backend)
+            _check_no_conversion(device, dtype, backend)
         potentials = [
             m
             if isinstance(m, Potential)
@@ -124,7 +124,7 @@ class EquipotCalculator(Calculator):
             domain if domain is not None or isinstance(m, Potential) else load_domain(m)
             for m in models
         ]
-        """Where each member was trained; None where that is not known."""
+        """Domain of validity of each member; None if unknown."""
         self.potential: Potential | Committee = (
             potentials[0] if len(potentials) == 1 else Committee(potentials)
         )
@@ -136,7 +136,7 @@ class EquipotCalculator(Calculator):
         ]
         self.always = frozenset(always)
         self.extrapolation_events: tuple[ExtrapolationEvent, ...] = ()
-        """How the last structure lies beyond the training set."""
+        """Extrapolation events of the last structure."""
         self._guard = Guard(self.domains, on_extrapolation, max_spread)
         self._edges = CanonicalList(self.potential.cutoff, skin)
         self._self_check = SelfCheck(self.potential.cutoff, check_neighbors)
@@ -149,9 +149,9 @@ class EquipotCalculator(Calculator):
 
     @property
     def models(self) -> tuple[ModelIdentity, ...]:
-        """Files of the members with the SHA-256 that they had when they were read.
+        """Model files of the members, with their SHA-256 when they were loaded.
 
-        Potentials in memory have the SHA-256 of their weights as they are now.
+        Potentials in memory have the current SHA-256 of their weights.
         """
         potentials = (
             self.potential.potentials
@@ -164,7 +164,7 @@ class EquipotCalculator(Calculator):
         )
 
     def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
-        """What changed since the last calculation, by whatever little."""
+        """Changes since the last calculation, compared exactly."""
         last = self.atoms
         if last is None:
             return list(all_changes)
@@ -182,26 +182,27 @@ class EquipotCalculator(Calculator):
         properties: Collection[str] = ("energy",),
         system_changes: Sequence[str] = all_changes,
     ) -> None:
-        """Compute what is asked for; ASE calls this if it is not in the cache.
+        """Compute properties; ASE calls this method if they are not cached.
 
         Args:
-            atoms: Structure; the last one if left out.
-            properties: Among `implemented_properties`.
-            system_changes: Not used.
+            atoms: Structure (default: the last one).
+            properties: Subset of `implemented_properties`.
+            system_changes: Ignored.
 
         Raises:
-            ValueError: If a coordinate is not finite or an element is unknown.
-            PropertyNotImplementedError: If stress is asked for without a periodic
+            ValueError: If a coordinate is not finite or an element is not supported.
+            PropertyNotImplementedError: If stress is requested without a periodic
                 direction or a volume.
-            ExtrapolationError: If it lies beyond the training set and that is an error.
-            NeighborMismatchError: If two searches find other neighbors.
+            ExtrapolationError: If the structure is outside the domain of validity, with
+                ``on_extrapolation="error"``.
+            NeighborMismatchError: If two neighbor searches disagree.
             CalculationFailed: If a result is not finite.
         """
         if atoms is not None:
             self.atoms = atoms.copy()
             self.atoms.info = {}
         atoms = self.atoms
-        self.results = {}  # of other atoms, if this was called without ASE's cache
+        self.results = {}  # for direct calls, without ASE's cache
         self.extrapolation_events = ()
         edges = self._checked_edges(atoms)
         outputs = self._outputs(atoms, properties)
@@ -222,14 +223,14 @@ class EquipotCalculator(Calculator):
         with the area A of the two periodic lattice vectors and strains in their plane.
 
         Args:
-            atoms: Periodic along two directions.
+            atoms: Structure with two periodic directions.
 
         Returns:
-            Voigt components xx yy zz yz xz xy in eV/Å^2, positive in tension; those
-            out of the plane are zero. 1 eV/Å^2 is 16.0218 N/m.
+            Voigt components xx yy zz yz xz xy in eV/Å^2, positive in tension;
+            out-of-plane components are zero. 1 eV/Å^2 is 16.0218 N/m.
 
         Raises:
-            ValueError: If another number of directions is periodic.
+            ValueError: If the number of periodic directions is not two.
         """
         return self._stress_per_measure(atoms, 2)
 
@@ -239,14 +240,14 @@ class EquipotCalculator(Calculator):
         .. math:: \tau = \frac{1}{L} \frac{\partial E}{\partial \epsilon}
 
         Args:
-            atoms: Periodic along one direction, with a lattice vector of length L.
+            atoms: Structure with one periodic direction, of lattice vector length L.
 
         Returns:
             Voigt components xx yy zz yz xz xy in eV/Å, positive in tension; only those
-            along the wire are not zero.
+            along the wire are nonzero.
 
         Raises:
-            ValueError: If another number of directions is periodic.
+            ValueError: If the number of periodic directions is not one.
         """
         return self._stress_per_measure(atoms, 1)
 
@@ -254,12 +255,12 @@ class EquipotCalculator(Calculator):
         found = int(atoms.pbc.sum())
         if found != dimension:
             raise ValueError(
-                f"stress per {'area' if dimension == 2 else 'length'} is of structures "
-                f"that are periodic along {dimension} "
-                f"direction{'s' if dimension > 1 else ''}, this one is along {found}: "
+                f"stress per {'area' if dimension == 2 else 'length'} needs "
+                f"{dimension} periodic "
+                f"direction{'s' if dimension > 1 else ''}, this structure has {found}: "
                 "set atoms.pbc, or use get_stress"
             )
-        if not _has_volume(atoms):  # what the free vectors are does not matter here
+        if not _has_volume(atoms):  # non-periodic vectors do not matter here
             atoms = atoms.copy()
             atoms.set_cell(complete_rows(atoms.cell.tolist(), atoms.pbc.tolist()))
         stress: np.ndarray = self.get_property("stress", atoms)
@@ -272,29 +273,28 @@ class EquipotCalculator(Calculator):
     ) -> np.ndarray:
         """Second derivatives of the energy, by differentiation of the forces.
 
-        They are exact for the potential, up to rounding, and not kept.
+        They are exact up to rounding, and not cached.
 
         Args:
-            atoms: Structure; the last one if left out.
-            direct: Ask the direct head instead, which is much faster: what it predicts
-                is symmetric and obeys the sum rule, but is not the derivative of the
+            atoms: Structure (default: the last one).
+            direct: Use the faster direct head. Its Hessian is symmetric and
+                satisfies the acoustic sum rule, but is not the derivative of the
                 energy.
 
         Returns:
-            Shape ``(atoms, 3, atoms, 3)`` in eV/Å^2; atoms of a periodic structure
-            feel all images of each other.
+            Shape ``(atoms, 3, atoms, 3)`` in eV/Å^2; summed over all periodic images.
 
         Raises:
             ValueError: If there is no structure, a coordinate is not finite, an element
-                is unknown, or there is no direct head.
-            ExtrapolationError: If the structure lies beyond the training set and that
-                is an error.
-            NeighborMismatchError: If two searches find other neighbors.
+                is not supported, or there is no direct head.
+            ExtrapolationError: If the structure is outside the domain of validity, with
+                ``on_extrapolation="error"``.
+            NeighborMismatchError: If two neighbor searches disagree.
             CalculationFailed: If a second derivative is not finite.
         """
         atoms = self.atoms if atoms is None else atoms
         if atoms is None:
-            raise ValueError("there is no structure yet: give get_hessian the atoms")
+            raise ValueError("no previous structure: pass atoms to get_hessian")
         edges = self._checked_edges(atoms)
         self._watch(atoms, edges, None)
         graph = self._graph(atoms, edges)
@@ -320,7 +320,7 @@ class EquipotCalculator(Calculator):
                 "stress needs a periodic direction and a cell with a volume; the "
                 f"structure has pbc={atoms.pbc.tolist()} and a volume of "
                 f"{atoms.cell.volume:g} Å^3: set atoms.pbc and atoms.cell, or do not "
-                "ask for stress"
+                "request the stress"
             )
         wanted = self.always | set(properties)
         if wanted & {"forces", "stress", "stresses"}:
@@ -352,13 +352,13 @@ class EquipotCalculator(Calculator):
 
 
 def _has_volume(atoms: Atoms) -> bool:
-    """Whether the three lattice vectors are independent."""
+    """Whether the three lattice vectors are linearly independent."""
     lengths = np.linalg.norm(atoms.cell.array, axis=1)
-    return bool(atoms.cell.volume > SMALLEST_VOLUME * lengths.prod())
+    return bool(atoms.cell.volume > MIN_RELATIVE_VOLUME * lengths.prod())
 
 
 def _results(prediction: Prediction) -> dict[str, Any]:
-    """Results as ASE names them, all of them finite."""
+    """Finite results under ASE's names."""
     energy = float(prediction.energy[0])
     results: dict[str, Any] = {
         "energy": energy,
@@ -390,10 +390,10 @@ def _not_finite(names: str) -> str:
     )
 
 
-def _refuse_conversion(device: str, dtype: str | None, backend: str | None) -> None:
+def _check_no_conversion(device: str, dtype: str | None, backend: str | None) -> None:
     if device != "auto" or dtype is not None or backend is not None:
         raise ValueError(
-            "device, dtype and backend are for models on disk; convert the potential "
+            "device, dtype and backend apply to model files; convert the potential "
             "with potential.to(device, dtype), or with_backend(potential, backend), "
-            "before giving it to the calculator"
+            "before passing it to the calculator"
         )

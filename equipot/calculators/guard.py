@@ -18,28 +18,28 @@ ACTIONS = ("error", "warn", "record", "ignore")
 
 
 class ExtrapolationError(CalculationFailed):
-    """A structure is not like those that the potential was trained on."""
+    """A structure is outside the domain of validity of the potential."""
 
     def __init__(self, events: Sequence[ExtrapolationEvent]) -> None:
         self.extrapolation_events = tuple(events)
         found = "\n  ".join(str(event) for event in events)
         super().__init__(
-            f"{found}\nThe potential extrapolates. Start from another structure, train "
-            "on such data, or allow it with on_extrapolation='warn' or 'record'"
+            f"{found}\nThe potential extrapolates. Use another structure, train "
+            "on similar data, or allow it with on_extrapolation='warn' or 'record'"
         )
 
 
 class Guard:
-    """Compares structures and predictions with the domains of the members.
+    """Compare structures and predictions with the domains of the members.
 
     Args:
-        domains: Of each member, in order; None without a domain.
+        domains: Domain of each member, in order; None without a domain.
         action: One of `ACTIONS`; "ignore" skips the check.
-        max_spread: Largest standard deviation in eV/Å of the force on an atom between
-            members; None allows any.
+        max_spread: Maximum standard deviation in eV/Å of the force on an atom between
+            members; None disables the check.
 
     Raises:
-        ValueError: If the action is none of these, or there is no spread to limit.
+        ValueError: If the action is unknown, or `max_spread` has no committee.
     """
 
     def __init__(
@@ -55,8 +55,8 @@ class Guard:
             )
         if max_spread is not None and (len(domains) < 2 or not max_spread > 0):
             raise ValueError(
-                f"max_spread is {max_spread}: it needs a committee of two potentials "
-                "or more, and a positive force in eV/Å"
+                f"max_spread is {max_spread}: it needs a committee of two or more "
+                "potentials, and a positive value in eV/Å"
             )
         self.action = action
         self.max_spread = max_spread
@@ -65,7 +65,7 @@ class Guard:
 
     @property
     def needs_features(self) -> bool:
-        """Whether predictions must come with features."""
+        """Whether predictions must contain features."""
         return self.action != "ignore" and any(
             domain is not None and domain.features is not None
             for domain in self._domains
@@ -74,15 +74,15 @@ class Guard:
     def watch(
         self, atoms: Atoms, pairs: NeighborList, prediction: Prediction | None
     ) -> tuple[ExtrapolationEvent, ...]:
-        """Look at a structure and at what is predicted for it.
+        """Find extrapolation events of a structure and of its prediction.
 
         Args:
-            atoms: The structure.
+            atoms: Structure.
             pairs: Its neighbor list.
-            prediction: For it; None looks at the structure alone.
+            prediction: Its prediction; None to check the structure only.
 
         Returns:
-            Distinct events.
+            Unique events.
         """
         if self.action == "ignore":
             return ()
@@ -94,7 +94,7 @@ class Guard:
         ]
         if prediction is not None:
             found += self._of_predictions(atoms, pairs, prediction)
-        # members with one training set see the same
+        # members with the same training set have the same events
         unique = {(e.kind, e.subject, e.atoms): e for e in found}
         return tuple(unique.values())
 
@@ -102,10 +102,10 @@ class Guard:
         """Apply the action to extrapolation events.
 
         Args:
-            events: Events of extrapolation.
+            events: Extrapolation events.
 
         Raises:
-            ExtrapolationError: If there is anything, and that is an error.
+            ExtrapolationError: If there are events and the action is "error".
         """
         if events and self.action == "error":
             raise ExtrapolationError(events)
@@ -150,12 +150,12 @@ class Guard:
             (worst,),
             float(spread[worst]),
             self.max_spread,
-            f"the members of the committee differ by {spread[worst]:.4g} eV/Å in the "
+            f"the committee members differ by {spread[worst]:.4g} eV/Å in the "
             f"force on atom {worst} ({symbol}), max_spread is {self.max_spread:g}",
         )
 
     def _warn(self, events: Sequence[ExtrapolationEvent]) -> None:
-        """Once for each kind and subject, as every step of a run may find the same."""
+        """Warn once for each kind and subject, as steps may repeat an event."""
         for event in events:
             key = (event.kind, event.subject)
             if key not in self._warned:

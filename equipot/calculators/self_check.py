@@ -14,31 +14,31 @@ Every = Literal["auto", "never"] | int
 """Interval of cross-checks, in evaluations."""
 
 INTERVAL_UNUSUAL_CELLS = 100
-"""Evaluations between checks in cells where neighbor lists have been wrong before."""
+"""Interval in evaluations of cross-checks in unusual cells."""
 BRUTE_FORCE_ATOMS = 300
 CUTOFF_TOLERANCE = 1e-9
-"""Å about the cutoff within which rounding decides whether two atoms are a pair."""
+"""Tolerance in Å within which pairs at the cutoff are not compared."""
 ROUNDING = 1e-14
-"""The same for atoms far from the origin, of the largest coordinate."""
+"""The same, relative to the largest coordinate."""
 MAX_FLAT_RATIO = 0.5
-"""Height of a cell over the length of its vector below which it is flat."""
+"""Ratio of the height of a cell to the length of its vector below which it is flat."""
 
 
 class NeighborMismatchError(CalculationFailed):
-    """Two searches for neighbors do not find the same pairs."""
+    """Two neighbor searches find different pairs."""
 
 
 @dataclass(frozen=True)
 class SelfCheck:
-    """When neighbors are searched a second time, and compared.
+    """Schedule and comparison of a second neighbor search.
 
     Args:
-        cutoff: Radius in Å.
-        every: Evaluations between comparisons, the first one included; "never", or
+        cutoff: Cutoff radius in Å.
+        every: Interval in evaluations, including the first one; "never", or
             "auto": the first one, and in unusual cells every hundredth.
 
     Raises:
-        ValueError: If it is none of these.
+        ValueError: If `every` is invalid.
     """
 
     cutoff: float
@@ -53,11 +53,11 @@ class SelfCheck:
             )
 
     def due(self, atoms: Atoms, evaluation: int) -> bool:
-        """Whether to compare now.
+        """Whether to compare in this evaluation.
 
         Args:
-            atoms: The structure.
-            evaluation: Evaluations before this one.
+            atoms: Structure.
+            evaluation: Number of previous evaluations.
         """
         if self.every == "never":
             return False
@@ -70,14 +70,14 @@ class SelfCheck:
         )
 
     def compare(self, atoms: Atoms, edges: NeighborList) -> None:
-        """Search again, in another way.
+        """Compare a neighbor list with an independent search.
 
         Args:
-            atoms: The structure.
+            atoms: Structure.
             edges: Its neighbor list.
 
         Raises:
-            NeighborMismatchError: If the other search finds other pairs.
+            NeighborMismatchError: If the searches find different pairs.
         """
         cell = atoms.cell.array
         second = "cells"
@@ -91,7 +91,7 @@ class SelfCheck:
         )
         ours = _rows(edges.index, edges.shift)
         theirs = _rows(found.index, found.shift)
-        # One search is complete somewhat beyond the cutoff, the other up to it.
+        # One search extends somewhat beyond the cutoff, the other ends at it
         certain = self._lengths(atoms, theirs) < self.cutoff - margin
         missing = _difference(theirs[certain], ours)
         surplus = _difference(ours, theirs)
@@ -100,7 +100,7 @@ class SelfCheck:
                 f"the {edges.backend} search finds {len(ours)} pairs within "
                 f"{self.cutoff:g} Å, the {second} search {len(theirs)}: "
                 f"{_example('lacks', missing)}{_example('has besides', surplus)} "
-                "Please report the structure; nothing was calculated"
+                "Please report the structure; no results were computed"
             )
 
     def _lengths(self, atoms: Atoms, rows: Int[np.ndarray, "edges 5"]) -> np.ndarray:
@@ -112,14 +112,14 @@ class SelfCheck:
 
 
 def is_unusual(atoms: Atoms, cutoff: float) -> bool:
-    """Whether a cell is of a kind that programs have found wrong neighbors in.
+    """Whether a cell is of a kind with known bugs of neighbor searches.
 
-    That is a cell which is thin, so that an atom is the neighbor of an atom more than
-    once, or flat, or left-handed, or repeats along some directions only.
+    These are cells that are thin (an atom has several images of another as neighbors),
+    flat, left-handed, or partially periodic.
 
     Args:
-        atoms: The structure.
-        cutoff: Radius in Å.
+        atoms: Structure.
+        cutoff: Cutoff radius in Å.
     """
     pbc: Bool[np.ndarray, " 3"] = atoms.pbc
     if not pbc.any():
@@ -145,7 +145,7 @@ def _rows(
 def _difference(
     ours: Int[np.ndarray, "some 5"], others: Int[np.ndarray, "more 5"]
 ) -> Int[np.ndarray, "rest 5"]:
-    """Rows of the first that the second has not."""
+    """Rows of the first array that are not in the second."""
     kind = np.dtype((np.void, ours.dtype.itemsize * 5))
     mine, theirs = (
         np.ascontiguousarray(rows).view(kind)[:, 0] for rows in (ours, others)

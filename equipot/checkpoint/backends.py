@@ -1,4 +1,4 @@
-"""Description of the support of a model by a backend on this machine."""
+"""Describe whether a backend supports a model on this machine."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,10 +12,10 @@ from equipot.tensor_products.autotune import Choice, choose_backend
 
 
 def describe_backend(header: Mapping[str, Any], backend: str) -> str:
-    """Whether a backend can compute a model here; for "auto", which one is chosen.
+    """Whether a backend supports a model here; for "auto", which one is chosen.
 
     Args:
-        header: What `equipot.checkpoint.file.read_header` returns.
+        header: Result of `equipot.checkpoint.file.read_header`.
         backend: Name of a backend, or "auto".
 
     Raises:
@@ -27,9 +27,9 @@ def describe_backend(header: Mapping[str, Any], backend: str) -> str:
     specs = product_specs(parse_model(header["model"]))
     reason = unsupported(backend, specs) or unavailable(backend, resolve_device("auto"))
     if reason is not None:
-        return f"backend {backend} cannot compute this model here: {reason}"
+        return f"backend {backend} does not support this model here: {reason}"
     return (
-        f"backend {backend} can compute this model here; equipot verify --backend "
+        f"backend {backend} supports this model here; equipot verify --backend "
         f"{backend} compares it with the reference"
     )
 
@@ -37,12 +37,12 @@ def describe_backend(header: Mapping[str, Any], backend: str) -> str:
 def choose_for(
     header: Mapping[str, Any], device: str = "auto", dtype: str | None = None
 ) -> Choice:
-    """Backend that "auto" takes for a model.
+    """Backend that "auto" selects for a model.
 
     Args:
-        header: What `equipot.checkpoint.file.read_header` returns.
-        device: ``"auto"`` takes CUDA where there is one, else the CPU.
-        dtype: ``"float32"`` or ``"float64"``; by default what it was trained in.
+        header: Result of `equipot.checkpoint.file.read_header`.
+        device: ``"auto"`` is CUDA if available, else the CPU.
+        dtype: ``"float32"`` or ``"float64"`` (default: as trained).
     """
     config = parse_model(header["model"])
     if dtype is not None:

@@ -1,4 +1,4 @@
-"""A potential as one safetensors file: weights, and a header that explains them."""
+"""Model files: a potential as one safetensors file, with weights and a header."""
 
 import dataclasses
 import hashlib
@@ -25,7 +25,7 @@ from equipot.checkpoint.header import (
 from equipot.config.model import ModelConfig, parse_model
 from equipot.data.samples import sample_from_json, sample_to_json
 from equipot.data.statistics import Statistics
-from equipot.domain import Domain, FeatureCloud
+from equipot.domain import Domain, FeatureDistribution
 from equipot.models.build import AUTO, build_potential
 from equipot.models.potential import Potential
 from equipot.models.products import is_reference, node_backend_of
@@ -37,7 +37,7 @@ from equipot.storage.tensor_file import (
     read_tensor_file_header,
     write_tensor_file,
 )
-from equipot.storage.user_cache import forget, recall, remember
+from equipot.storage.user_cache import delete_cached, load_cached, store_cached
 from equipot.tensor_products import REFERENCE, UnsupportedSpecError, get_backend
 from equipot.tensor_products.autotune import choose_backend
 from equipot.tensor_products.fingerprint import MODEL_CODE, fingerprint
@@ -53,7 +53,7 @@ FEATURES = "domain.features."
 """Prefix of tensors of the domain of validity."""
 FORMAT_VERSION = 5
 FIRST_WITH_GOLDEN = 4
-"""Format version since which every file holds golden outputs."""
+"""First format version with golden outputs."""
 UNITS = {
     "energy": "eV",
     "length": "Å",
@@ -61,17 +61,17 @@ UNITS = {
     "stress": "eV/Å^3, positive in tension",
 }
 TOPIC = "verified"
-"""Topic of the user cache for models that passed, by backend and machine."""
+"""Topic of the user cache for passed comparisons of backends."""
 
 
-SEALED = ("model", "statistics", "units")
-"""Sections of a header that belong to the golden outputs, key by key."""
-UNSEALED = ("model.backend", "model.node_backend")
-"""Keys of them that change neither function nor domain."""
+HASHED_SECTIONS = ("model", "statistics", "units")
+"""Sections of a header that are hashed key by key with the golden outputs."""
+UNHASHED_KEYS = ("model.backend", "model.node_backend")
+"""Keys in these sections that affect neither predictions nor domain."""
 
 
 class CheckpointError(ValueError):
-    """A file does not hold a potential that this version can use."""
+    """A file does not contain a potential that this version supports."""
 
 
 class GoldenOutputError(CheckpointError):
@@ -82,11 +82,11 @@ class GoldenOutputError(CheckpointError):
         self.checks = tuple(checks)
 
 
-def _refuse_old_repulsion(header: dict[str, Any]) -> dict[str, Any]:
+def _reject_old_repulsion(header: dict[str, Any]) -> dict[str, Any]:
     if header["model"].get("zbl"):
         raise CheckpointError(
             "a model of format version 2 with model.zbl has a repulsion that this "
-            "equipot no longer computes: train it again"
+            "version of equipot does not support: train it again"
         )
     return header
 
@@ -94,8 +94,8 @@ def _refuse_old_repulsion(header: dict[str, Any]) -> dict[str, Any]:
 def _without_golden_outputs(header: dict[str, Any]) -> dict[str, Any]:
     if "golden" in header:
         raise CheckpointError(
-            "the file has golden outputs, which its format version does not have: it "
-            "was edited after it was saved; get a fresh copy"
+            "the file has golden outputs, although its format version has none: it "
+            "was edited after it was saved; get an intact copy"
         )
     return {**header, "golden": None}
 
@@ -103,34 +103,34 @@ def _without_golden_outputs(header: dict[str, Any]) -> dict[str, Any]:
 def _name_architecture(header: dict[str, Any]) -> dict[str, Any]:
     if "architecture" in header["model"]:
         raise CheckpointError(
-            "the file names an architecture, which its format version does not: it was "
-            "edited after it was saved; get a fresh copy"
+            "the file has an architecture key, although its format has none: it was "
+            "edited after it was saved; get an intact copy"
         )
     upgraded = {**header, "model": {**header["model"], "architecture": "nequip"}}
     if isinstance(golden := header["golden"], dict):
-        sealed = {**golden["sealed"], "model.architecture": _seal(json.dumps("nequip"))}
+        sealed = {**golden["sealed"], "model.architecture": _hash(json.dumps("nequip"))}
         upgraded["golden"] = {**golden, "sealed": sealed}
     return upgraded
 
 
-def _seal(text: str) -> str:
-    """Hash of a value of a header, as JSON."""
+def _hash(text: str) -> str:
+    """Hash of a header value as JSON."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {
-    # Version 2 stores structures to verify on, and who computed the tensor products.
+    # Version 2 stores sample structures, and the tensor-product backend
     1: lambda header: {
         **header,
         "samples": [],
         "backend_used": header["model"]["backend"],
     },
-    # Version 3 has more statistics, which default to unknown, tensors of a domain, and
-    # another end of the ZBL repulsion.
-    2: _refuse_old_repulsion,
-    # Version 4 has golden outputs, which nothing can replace.
+    # Version 3 has more statistics (unknown by default), tensors of a domain, and
+    # another end of the ZBL repulsion
+    2: _reject_old_repulsion,
+    # Version 4 has golden outputs, which have no default
     3: _without_golden_outputs,
-    # Version 5 names the architecture, of which there was one before.
+    # Version 5 has the architecture; earlier versions had a single one
     4: _name_architecture,
 }
 """Conversion of a header to the next format version."""
@@ -144,27 +144,27 @@ def save_potential(
     extra: Mapping[str, Any] | None = None,
     *,
     samples: Sequence[Atoms] = (),
-    features: FeatureCloud | None = None,
+    features: FeatureDistribution | None = None,
     golden: GoldenOutputs | None = None,
 ) -> str:
-    """Write a potential, and what it computes for a few structures.
+    """Write a potential and its golden outputs.
 
     Args:
         path: File to replace, in one step; by convention ``*.safetensors``.
-        potential: Its weights are stored bit for bit.
-        config: What it was built from.
-        statistics: Of its training data; the domain that it can be trusted in.
+        potential: Potential; weights are stored bit for bit.
+        config: Configuration of the architecture.
+        statistics: Statistics of the training set, which define the domain of validity.
         extra: Further sections of the header, such as ``provenance`` and ``training``.
-        samples: A few small structures to verify it on where it is loaded.
-        features: What the network makes of its training set.
-        golden: What `equipot.verify.golden.golden_outputs` returned for this potential,
-            these samples and statistics; computed here if left out.
+        samples: A few small structures for verification after loading.
+        features: Distribution of learned features of the training set.
+        golden: Result of `equipot.verify.golden.golden_outputs` for this potential,
+            these samples and statistics (default: computed here).
 
     Returns:
         SHA-256 of header and weights, in hexadecimal.
 
     Raises:
-        ValueError: If a section of `extra` would hide one that is always there.
+        ValueError: If a section of `extra` has the name of a standard section.
     """
     if golden is None:
         golden = golden_outputs(potential, samples, statistics)
@@ -179,22 +179,22 @@ def save_potential(
         "golden": golden.to_json(),
     }
     if clash := set(header) & set(extra or {}):
-        raise ValueError(f"sections {sorted(clash)} of the header are already taken")
+        raise ValueError(f"sections {sorted(clash)} of the header are reserved")
     cloud = {} if features is None else features.to_tensors()
     tensors = {
         **potential.state_dict(),
         **{f"{FEATURES}{name}": tensor for name, tensor in cloud.items()},
     }
-    header["golden"]["sealed"] = _seals(header, tensors)
+    header["golden"]["sealed"] = _hashes(header, tensors)
     return write_tensor_file(path, KIND, {**header, **(extra or {})}, tensors)
 
 
 def read_header(path: Path | str) -> dict[str, Any]:
-    """Header of a potential: format, model, statistics, units, provenance, hash.
+    """Read the header: format, model, statistics, units, provenance, hash.
 
     Raises:
         FileNotFoundError: If there is no file.
-        CheckpointError: If it does not hold a potential, or one of a newer format.
+        CheckpointError: If it is not a potential, or has a newer format.
     """
     try:
         header = _upgrade(read_tensor_file_header(Path(path), KIND), Path(path))
@@ -205,30 +205,30 @@ def read_header(path: Path | str) -> dict[str, Any]:
 
 
 def read_statistics(header: Mapping[str, Any]) -> Statistics:
-    """Statistics of the training data from a header."""
+    """Read the statistics of the training set from a header."""
     return Statistics.from_dict(header["statistics"])
 
 
 def read_weights(path: Path | str) -> dict[str, Tensor]:
-    """Weights of a potential, without a potential.
+    """Read the weights of a potential without building it.
 
     Raises:
         FileNotFoundError: If there is no file.
-        CheckpointError: If it does not hold a potential, or is damaged.
+        CheckpointError: If the file is not a potential, or is damaged.
     """
     return _weights(_read(path)[1])
 
 
 def load_domain(path: Path | str) -> Domain:
-    """Where a potential was trained.
+    """Read the domain of validity of a potential.
 
     Raises:
         FileNotFoundError: If there is no file.
-        CheckpointError: If it does not hold a potential, or its domain is damaged.
+        CheckpointError: If the file is not a potential, or its domain is damaged.
     """
     header, tensors = _read(path)
     if edited := _edited(header, tensors):
-        raise CheckpointError(_refusal(path, header, (), edited))
+        raise CheckpointError(_golden_message(path, header, (), edited))
     try:
         statistics = read_statistics(header)
         cloud = {
@@ -239,17 +239,19 @@ def load_domain(path: Path | str) -> Domain:
         if not cloud:
             return Domain.of(statistics)
         channels = header["model"]["channels"]
-        features = FeatureCloud.from_tensors(cloud, statistics.elements, channels)
+        features = FeatureDistribution.from_tensors(
+            cloud, statistics.elements, channels
+        )
         return Domain.of(statistics, features)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{path} has an unreadable domain: {error}") from error
 
 
 def read_samples(header: Mapping[str, Any]) -> list[Atoms]:
-    """Structures that a model carries; generated ones if it carries none.
+    """Sample structures of a model; generated ones if it has none.
 
     Raises:
-        CheckpointError: If they are damaged.
+        CheckpointError: If they are invalid.
     """
     try:
         samples = [sample_from_json(values) for values in header["samples"]]
@@ -266,30 +268,29 @@ def load_potential(
     backend: str | None = None,
     verify: bool = True,
 ) -> Potential:
-    """Read a potential, ready to predict.
+    """Load a potential for predictions.
 
-    A backend other than the reference is compared with it first: energy, forces, stress
-    and Hessian-vector products, on structures that the file carries. What has passed is
-    remembered for this file, this machine and these versions. The potential is then
-    compared, every time, with the golden outputs in the file: energies, forces and
-    stress that the reference computed when it was saved. Files before format 4 have
-    none.
+    A backend other than the reference is first compared with it: energy, forces, stress
+    and Hessian-vector products, on structures stored in the file. A passed comparison
+    is cached for this file, machine and versions. The potential is then always compared
+    with the golden outputs in the file: energies, forces and stress of the reference
+    backend when it was saved. Files of formats before 4 have none.
 
     Args:
-        path: File that training wrote.
-        device: ``"auto"`` takes CUDA where there is one, else the CPU.
-        dtype: ``"float32"`` or ``"float64"``; by default what it was trained in.
+        path: Model file written by training.
+        device: ``"auto"`` is CUDA if available, else the CPU.
+        dtype: ``"float32"`` or ``"float64"`` (default: as trained).
         backend: Tensor-product backend (default: as configured). ``"auto"``
-            takes the fastest on this machine.
+            selects the fastest on this machine.
         verify: Whether to compare the backend with the reference, and the potential
             with its golden outputs.
 
     Raises:
         FileNotFoundError: If there is no file.
-        CheckpointError: If it does not hold a potential that this version can use.
+        CheckpointError: If it is not a potential that this version supports.
         GoldenOutputError: If outputs differ from the golden outputs.
         BackendMismatchError: If the backend differs from the reference.
-        UnsupportedSpecError: If the backend cannot compute the products of the model.
+        UnsupportedSpecError: If the backend does not support the products of the model.
         BackendUnavailableError: If the backend cannot run here.
         ValueError: If device, dtype or backend are unknown.
     """
@@ -302,9 +303,9 @@ def load_potential(
     where = resolve_device(device)
     weights = _weights(tensors)
     try:
-        check_weights(config, statistics, weights)  # before auto measures anything
+        check_weights(config, statistics, weights)  # before "auto" runs benchmarks
     except ValueError as error:
-        raise _not_fitting(path, error) from error
+        raise _mismatch(path, error) from error
     if config.backend == AUTO:
         choice = choose_backend(typical_problem(config, statistics, where))
         logger.info("%s", choice)
@@ -312,11 +313,11 @@ def load_potential(
     try:
         potential = build_potential(config, statistics)
         potential.load_state_dict(weights)
-        check_finite(potential)  # numbers that only float64 holds
+        check_finite(potential)  # float64 values may overflow in float32
     except UnsupportedSpecError:
         raise
     except (RuntimeError, ValueError) as error:
-        raise _not_fitting(path, error) from error
+        raise _mismatch(path, error) from error
     potential = potential.to(where).eval()
     if verify:
         known = is_reference(potential) or _check_once(potential, header)
@@ -325,7 +326,7 @@ def load_potential(
 
 
 def _read(path: Path | str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Header, in the present format, and tensors."""
+    """Header, upgraded to the current format, and tensors."""
     try:
         header, tensors = read_tensor_file(Path(path), KIND)
     except TensorFileError as error:
@@ -335,10 +336,10 @@ def _read(path: Path | str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return header, tensors
 
 
-def _not_fitting(path: Path | str, error: Exception) -> CheckpointError:
-    """Error of a file whose weights are not those of its header."""
+def _mismatch(path: Path | str, error: Exception) -> CheckpointError:
+    """Error for a file whose weights do not match its header."""
     return CheckpointError(
-        f"the weights in {path} do not fit its header: {str(error)[:1000]}"
+        f"the weights in {path} do not match its header: {str(error)[:1000]}"
     )
 
 
@@ -348,23 +349,21 @@ def _weights(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def resolve_device(device: str) -> torch.device:
-    """Device of a name; ``"auto"`` takes CUDA where there is one, else the CPU.
+    """Device by name; ``"auto"`` is CUDA if available, else the CPU.
 
     Raises:
-        ValueError: If the device is unknown or not there.
+        ValueError: If the device is unknown or not available.
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         resolved = torch.device(device)
     except RuntimeError as error:
-        raise ValueError(
-            f"unknown device {device!r}; choose auto, cpu or cuda"
-        ) from error
+        raise ValueError(f"unknown device {device!r}; use auto, cpu or cuda") from error
     if resolved.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(
-            f"device {device!r} was asked for, but PyTorch finds no GPU; choose auto "
-            "or cpu (equipot doctor shows what there is)"
+            f"device {device!r} is not available: PyTorch finds no GPU; use auto "
+            "or cpu (equipot doctor lists the hardware)"
         )
     return resolved
 
@@ -372,12 +371,12 @@ def resolve_device(device: str) -> torch.device:
 def _read_config(
     header: Mapping[str, Any], path: Path | str, backend: str | None
 ) -> tuple[ModelConfig, Statistics]:
-    """Architecture and statistics, with the backend that was asked for."""
+    """Architecture and statistics, with the requested backend."""
     if backend is not None and backend != AUTO:
         get_backend(backend)
     model = header.get("model")
     if backend is not None and isinstance(model, Mapping):
-        # The file may name a backend that only newer versions have.
+        # The file may specify a backend of a newer version
         model = {**model, "backend": REFERENCE}
     try:
         config = parse_model(model)
@@ -392,7 +391,7 @@ def _read_config(
 
 
 def _check_header(header: Mapping[str, Any], path: Path | str) -> None:
-    """Refuse what is in all headers, and of wrong type or size in this one."""
+    """Reject entries of wrong type or size in the sections of every header."""
     try:
         check_statistics(header.get("statistics"))
         check_samples(header.get("samples"))
@@ -403,29 +402,29 @@ def _check_header(header: Mapping[str, Any], path: Path | str) -> None:
 
 
 def _check_once(potential: Potential, header: Mapping[str, Any]) -> bool:
-    """Compare with the reference, unless that was done here before.
+    """Compare with the reference backend, unless a passed comparison is cached.
 
     Returns:
-        Whether it was done before.
+        Whether it was cached.
     """
     question = _question(potential, header)
-    answer = recall(TOPIC, question)
+    answer = load_cached(TOPIC, question)
     if answer is not None:
         if is_passed_record(answer, potential.backend):
             return True
         logger.warning(
-            "what was remembered of backend %s is damaged: it is compared anew",
+            "the cached verification of backend %s is damaged: it is compared again",
             potential.backend,
         )
     verification = check_backend(potential, read_samples(header))
     if verification is not None:
         logger.info("%s", verification)
-        remember(TOPIC, question, verification.as_dict())
+        store_cached(TOPIC, question, verification.as_dict())
     return False
 
 
 def _question(potential: Potential, header: Mapping[str, Any]) -> dict[str, Any]:
-    """Everything that a verdict about a backend depends on."""
+    """Cache key of a backend comparison."""
     backend = get_backend(potential.backend)
     return {
         **fingerprint(potential.device, MODEL_CODE),
@@ -444,15 +443,15 @@ def _check_golden(
     *,
     check_again: bool,
 ) -> None:
-    """Refuse a potential that computes something else than when it was saved.
+    """Reject a potential whose outputs differ from its golden outputs.
 
     Args:
-        potential: As it was loaded.
-        path: Of its file.
-        header: Of the file.
-        tensors: Of the file.
-        check_again: Whether the verdict about its backend was a remembered one, which
-            is doubted if a number differs.
+        potential: Potential as loaded.
+        path: Model file.
+        header: Header of the file.
+        tensors: Tensors of the file.
+        check_again: Whether the backend comparison was cached; it is repeated if an
+            output differs.
     """
     if header["golden"] is None:
         return
@@ -467,57 +466,57 @@ def _check_golden(
     if not failures and not edited:
         return
     if failures and not edited and check_again and not is_reference(potential):
-        forget(TOPIC, _question(potential, header))
+        delete_cached(TOPIC, _question(potential, header))
         check_backend(potential, read_samples(header))
-    raise GoldenOutputError(_refusal(path, header, failures, edited), failures)
+    raise GoldenOutputError(_golden_message(path, header, failures, edited), failures)
 
 
-def _seals(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, str]:
-    """A hash of each key of a header, and of each tensor of a domain.
+def _hashes(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """Hash of each key of a header, and of each tensor of a domain.
 
-    Golden outputs show what changes a prediction. These show the rest: where a model
-    can be trusted, and in what units.
+    Golden outputs detect changes of predictions. These hashes detect changes of the
+    domain of validity and of the units.
     """
-    plain = json.loads(json.dumps({name: header[name] for name in SEALED}))
+    plain = json.loads(json.dumps({name: header[name] for name in HASHED_SECTIONS}))
     keys = {
         f"{name}.{key}": value
-        for name in SEALED
+        for name in HASHED_SECTIONS
         for key, value in plain[name].items()
-        if f"{name}.{key}" not in UNSEALED
+        if f"{name}.{key}" not in UNHASHED_KEYS
     }
     cloud = {k: v for k, v in tensors.items() if k.startswith(FEATURES)}
     texts = {key: json.dumps(value, sort_keys=True) for key, value in keys.items()}
     texts["samples"] = json.dumps(header["samples"], sort_keys=True)
     texts[FEATURES.rstrip(".")] = digest(cloud)
-    return {key: _seal(text) for key, text in texts.items()}
+    return {key: _hash(text) for key, text in texts.items()}
 
 
 def _edited(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> list[str]:
-    """Keys that are not what they were when the golden outputs were computed."""
+    """Keys that changed after the golden outputs were computed."""
     if header["golden"] is None:
         return []
     before = header["golden"]["sealed"]
-    now = _seals(header, tensors)
+    now = _hashes(header, tensors)
     return [key for key in {**before, **now} if before.get(key) != now.get(key)]
 
 
-def _refusal(
+def _golden_message(
     path: Path | str,
     header: Mapping[str, Any],
     failures: Sequence[Check],
     edited: Sequence[str],
 ) -> str:
-    """Why a file is refused, with numbers, and what to do."""
+    """Message with the differences, and what to do."""
     lines = [str(check) for check in failures]
     lines += [f"{key} is now {_value(header, key)}" for key in edited]
     found = "\n".join(f"  {line}" for line in lines)
     reason = (
-        "the file was edited after it was saved: get a fresh copy"
+        "the file was edited after it was saved: get an intact copy"
         if edited
         else (
-            "the file was edited, or the code that computes it was: it was written by "
+            "the file or the code was edited: it was written by "
             f"equipot {str(header.get('equipot_version'))[:20]}, this is "
-            f"{equipot.__version__}. Get a fresh copy of what changed; with "
+            f"{equipot.__version__}. Get an intact copy of the file or the code; with "
             "verify=False it is loaded nevertheless"
         )
     )
@@ -527,9 +526,9 @@ def _refusal(
 def _value(header: Mapping[str, Any], key: str) -> str:
     """Value of a key such as ``statistics.cutoff``, shortened."""
     section, _, name = key.partition(".")
-    if section in SEALED:
+    if section in HASHED_SECTIONS:
         return str(header[section].get(name, "missing"))[:80]
-    return "another one"
+    return "different"
 
 
 def _upgrade(header: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -540,14 +539,14 @@ def _upgrade(header: dict[str, Any], path: Path) -> dict[str, Any]:
         )
     if version > FORMAT_VERSION:
         raise CheckpointError(
-            f"{path} has format version {str(version)[:20]}, this equipot reads up to "
+            f"{path} has format version {str(version)[:20]}, this version reads up to "
             f"{FORMAT_VERSION}: it was written by equipot "
             f"{str(header.get('equipot_version'))[:20]}; upgrade equipot"
         )
     if version >= FIRST_WITH_GOLDEN and not isinstance(header.get("golden"), dict):
         raise CheckpointError(
-            f"{path} has no golden outputs, which every file of format {version} has: "
-            "it was edited after it was saved; get a fresh copy"
+            f"{path} has no golden outputs, but format {version} requires them: "
+            "it was edited after it was saved; get an intact copy"
         )
     try:
         for step in range(version, FORMAT_VERSION):

@@ -17,24 +17,24 @@ from equipot.data.statistics import Statistics
 from equipot.models.build import weight_shapes
 from equipot.verify.golden import GoldenOutputs
 
-MOST_SAMPLES = 16
-MOST_SAMPLE_ATOMS = 2000
-"""Of all samples together, ten times what is written."""
-MOST_ATOMS = 10**5
-"""Atoms per structure of a training set."""
-LONGEST_TEXT = 1000
-"""Characters of an error of another library in a message."""
+MAX_SAMPLES = 16
+MAX_SAMPLE_ATOMS = 2000
+"""Maximum number of atoms in all samples, ten times the number written."""
+MAX_ATOMS_PER_STRUCTURE = 10**5
+"""Maximum number of atoms per structure of a training set."""
+MAX_ERROR_LENGTH = 1000
+"""Maximum number of characters of another library's error in a message."""
 _STATISTICS = TypeAdapter(Statistics)
 
 
 def check_statistics(values: Any) -> None:
-    """Refuse statistics of a training set that no training set has.
+    """Reject invalid statistics of a training set.
 
     Args:
         values: Section ``statistics`` of a header.
 
     Raises:
-        ValueError: If a part is missing, of a wrong type, or makes no sense.
+        ValueError: If a key is missing, has a wrong type, or an invalid value.
     """
     try:
         statistics = Statistics.from_dict(values)
@@ -85,16 +85,16 @@ def _check_positive(statistics: Statistics) -> None:
             raise ValueError(f"statistics: {name} must be positive, got {number}")
     structures, atoms = statistics.num_structures, statistics.num_atoms
     if min(structures, atoms, statistics.num_edges) < 0 or (
-        atoms > MOST_ATOMS * max(structures, 1)
+        atoms > MAX_ATOMS_PER_STRUCTURE * max(structures, 1)
     ):
         raise ValueError(
             f"statistics: {structures} structures of {atoms} atoms and "
-            f"{statistics.num_edges} edges make no sense"
+            f"{statistics.num_edges} edges are inconsistent"
         )
 
 
 def _check_ranges(statistics: Statistics) -> None:
-    """Refuse ranges of a domain that nothing lies in, or that nothing is outside of."""
+    """Reject empty or infinite ranges of a domain."""
     force = statistics.largest_force
     ranges = {
         **{f"neighbors of {z}": r for z, r in statistics.neighbor_ranges.items()},
@@ -111,36 +111,36 @@ def _check_ranges(statistics: Statistics) -> None:
 
 
 def check_samples(values: Any) -> None:
-    """Refuse sample structures that make no sense, or are too large to verify on.
+    """Reject sample structures that are invalid, or too large for verification.
 
     Args:
         values: Section ``samples`` of a header.
 
     Raises:
-        ValueError: If one does.
+        ValueError: If one is invalid.
     """
-    if not isinstance(values, list) or len(values) > MOST_SAMPLES:
-        raise ValueError(f"samples: expected a list of up to {MOST_SAMPLES} structures")
+    if not isinstance(values, list) or len(values) > MAX_SAMPLES:
+        raise ValueError(f"samples: expected a list of up to {MAX_SAMPLES} structures")
     total = 0
     for number, sample in enumerate(values):
         try:
             atoms = sample_from_json(sample)
             check_geometry(atoms, "")
-        except Exception as error:  # ASE leaks any type
+        except Exception as error:  # ASE raises any type
             raise ValueError(f"sample {number}: {short(error)}") from error
         total += len(atoms)
-    if total > MOST_SAMPLE_ATOMS:
-        raise ValueError(f"samples: {total} atoms, expected up to {MOST_SAMPLE_ATOMS}")
+    if total > MAX_SAMPLE_ATOMS:
+        raise ValueError(f"samples: {total} atoms, expected up to {MAX_SAMPLE_ATOMS}")
 
 
 def check_golden(section: Any) -> None:
-    """Refuse golden outputs that make no sense, or of structures that do not.
+    """Reject golden outputs with invalid values or structures.
 
     Args:
         section: Section ``golden`` of a header; None in files before format 4.
 
     Raises:
-        ValueError: If they do not.
+        ValueError: If they are invalid.
     """
     if section is None:
         return
@@ -149,52 +149,52 @@ def check_golden(section: Any) -> None:
         GoldenOutputs.from_json(section)
         sealed = section["sealed"]
         texts = [text for item in sealed.items() for text in item]
-    except Exception as error:  # ASE leaks any type
+    except Exception as error:  # ASE raises any type
         raise ValueError(f"golden outputs: {short(error)}") from error
     if not texts or not all(isinstance(text, str) for text in texts):
         raise ValueError("golden outputs: sealed must map keys to hashes")
 
 
 def check_units(section: Any) -> None:
-    """Refuse a section of units that is not names of quantities and units.
+    """Reject a section of units that does not map quantities to units.
 
     Args:
         section: Section ``units`` of a header.
 
     Raises:
-        ValueError: If it is not.
+        ValueError: If it does not.
     """
     texts = [*section, *section.values()] if isinstance(section, dict) else [None]
     if not all(isinstance(text, str) for text in texts):
-        raise ValueError("units: expected names of quantities and their units")
+        raise ValueError("units: expected quantities and their units")
 
 
 def check_weights(
     config: ModelConfig, statistics: Statistics, tensors: Mapping[str, Tensor]
 ) -> None:
-    """Refuse weights that are not those of the architecture, before it is built.
+    """Reject weights that do not match the architecture, before it is built.
 
-    The file holds every weight, so that an architecture costs no more than its file.
+    The file contains all weights, so memory is bounded by the size of the file.
 
     Args:
         config: Architecture.
-        statistics: With its elements.
+        statistics: Statistics, for the elements.
         tensors: Weights of the file by name.
 
     Raises:
-        ValueError: If one is missing, unknown, of another shape, or not a finite real
-            number.
+        ValueError: If one is missing, unknown, has another shape, or is not a finite
+            real number.
     """
     for name, tensor in tensors.items():
         if tensor.dtype not in (torch.float32, torch.float64):
-            raise ValueError(f"{name[:60]!r} holds {tensor.dtype}")
+            raise ValueError(f"weight {name[:60]!r} has type {tensor.dtype}")
     declared = weight_shapes(config, statistics)
     found = {name: tensor.shape for name, tensor in tensors.items()}
     for name in sorted(declared.keys() | found.keys()):
         if declared.get(name) != found.get(name):
             raise ValueError(
                 f"weight {name[:60]!r} has shape {_shape(declared.get(name))} in the "
-                f"architecture that it describes and {_shape(found.get(name))} in the "
+                f"architecture of the header and {_shape(found.get(name))} in the "
                 "file"
             )
     check_finite(tensors)
@@ -205,10 +205,10 @@ def _shape(size: torch.Size | None) -> str:
 
 
 def check_finite(tensors: Mapping[str, Tensor] | nn.Module) -> None:
-    """Refuse weights that are not finite.
+    """Reject weights that are not finite.
 
     Raises:
-        ValueError: If one is not; names its tensor.
+        ValueError: If one is not finite; the message names its tensor.
     """
     if isinstance(tensors, nn.Module):
         tensors = tensors.state_dict()
@@ -222,4 +222,4 @@ def check_finite(tensors: Mapping[str, Tensor] | nn.Module) -> None:
 
 def short(error: Exception) -> str:
     """Type and message of another library's error."""
-    return f"{type(error).__name__}: {str(error)[:LONGEST_TEXT]}"
+    return f"{type(error).__name__}: {str(error)[:MAX_ERROR_LENGTH]}"

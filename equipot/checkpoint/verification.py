@@ -1,4 +1,4 @@
-"""BackendReport of model files: potential, backends, and provenance in one report."""
+"""Verification of model files: potential, backends, and provenance in one report."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ from equipot.verify.potential import (
 class ModelReport:
     """Report of a verification of a model and its backends on one machine.
 
-    It is valid for the model, the software versions and the machine that it names.
+    It is valid for the model, the software versions and the machine named in it.
     """
 
     model: str
@@ -83,12 +83,10 @@ class ModelReport:
 
     def __str__(self) -> str:
         names = ", ".join(v.backend for v in self.backends)
-        verdict = (
-            "all passed" if self.passed else f"{len(self.failures)} of them FAILED"
-        )
+        result = "all passed" if self.passed else f"{len(self.failures)} of them FAILED"
         return (
             f"verified by {self.count} checks on {self.structures}, backends {names}: "
-            f"{verdict}"
+            f"{result}"
         ) + "".join(f"\n  {failure}" for failure in self.failures)
 
     def as_dict(self) -> dict[str, Any]:
@@ -123,7 +121,7 @@ def verify_model(
     A failed check does not raise an error; it is part of the report.
 
     Args:
-        model: Model file; or a potential in memory, which has no structures and no
+        model: Model file; or a potential in memory, which has no stored structures or
             minimum distances, and keeps its device and precision.
         structures: Test structures (default: those stored in the file).
         backends: Backends to compare with the reference (default: all that support
@@ -136,12 +134,12 @@ def verify_model(
 
     Raises:
         FileNotFoundError: If there is no file.
-        CheckpointError: If it does not hold a potential that this version can use, or
-            does not reproduce the outputs stored when it was saved.
+        CheckpointError: If it is not a potential that this version supports, or
+            does not reproduce the golden outputs.
         BackendUnavailableError: If a requested backend is not available here.
-        ValueError: If there is no structure with atoms, or one with an unknown element;
-            if device, dtype, level or a backend are unknown, or the backend cannot
-            compute the model.
+        ValueError: If there is no structure with atoms, or one with an unsupported
+            element; if device, dtype, level or a backend are unknown, or the backend
+            does not support the model.
 
     Example::
 
@@ -165,7 +163,7 @@ def verify_model(
             described = _origin(header, structures)
     if structures is None:
         raise ValueError(
-            "a potential in memory has no structures to verify on: pass structures, or "
+            "a potential in memory has no stored structures: pass structures, or "
             "the model file"
         )
     check_elements(
@@ -213,8 +211,8 @@ def verify_committee(
 
     Raises:
         FileNotFoundError: If there is no file.
-        CheckpointError: If one does not hold a potential that this version can use.
-        ValueError: If the members do not fit together, or as in `verify_model`.
+        CheckpointError: If one is not a potential that this version supports.
+        ValueError: If the members are incompatible, or as in `verify_model`.
     """
     headers = [read_header(model) for model in models]
     members = [
@@ -259,12 +257,12 @@ def verify_committee(
 
 
 def _has_mirrors(potential: Potential) -> bool:
-    """Whether a potential claims invariance under reflections."""
+    """Whether a potential is declared invariant under reflections."""
     return potential.backbone.symmetry == "O(3)"
 
 
 def domain_limits(statistics: Statistics) -> Limits:
-    """Distance in Å below which calculators refuse a pair; the cutoff if unseen."""
+    """Distance in Å below which calculators reject a pair; the cutoff if unseen."""
     domain = Domain.of(statistics)
     return lambda a, b: min(domain.closest(a, b), statistics.cutoff)
 

@@ -50,7 +50,7 @@ def read_structure(source: str) -> "Atoms":
 
     from equipot.data.reading.frames import read_frame
     from equipot.data.reading.geometry import check_geometry
-    from equipot.data.reading.unclear import refuse_unclear
+    from equipot.data.reading.unknown_keys import reject_unknown_keys
     from equipot.data.unlabeled import without_labels
 
     path, index = split_index(Path(source))
@@ -70,7 +70,7 @@ def read_structure(source: str) -> "Atoms":
         raise ValueError(
             f"{source} has constraints other than fixed atoms; remove them first"
         )
-    refuse_unclear(found, source)
+    reject_unknown_keys(found, source)
     return without_labels(found)
 
 

@@ -11,32 +11,32 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 CHOICE = "choice"
-"""Type of an error that stands for those of all forms."""
+"""Error type that replaces the errors of all alternatives."""
 TECHNICAL = ("list_type", "dict_type", "tuple_type", "string_type", "path_type")
-"""Errors that pydantic words for programmers."""
+"""Error types of pydantic with messages for programmers."""
 NAMES: Mapping[Any, tuple[str, str]] = {
-    int: ("a whole number", "whole numbers"),
+    int: ("an integer", "integers"),
     float: ("a number", "numbers"),
-    str: ("a text", "texts"),
+    str: ("a string", "strings"),
     Path: ("a path", "paths"),
     bool: ("true or false", "true or false"),
     type(None): ("null", "null"),
 }
-"""Types in the singular and the plural."""
+"""Names of types, singular and plural."""
 
 
 def merge_choices(
     errors: Sequence[ErrorDetails], schema: type[BaseModel]
 ) -> Iterator[ErrorDetails]:
-    """Errors with one for each key that has several forms.
+    """Merge the errors of all alternatives of a key into one.
 
     Args:
-        errors: What pydantic found, with one error for each form of such a key.
+        errors: Errors of pydantic, with one for each alternative of a union.
         schema: Root section.
 
     Yields:
-        The errors of the form that was meant, if the value is a section or a list in
-        which something is wrong; else one that names all forms.
+        The errors of the alternative that was used, if the value is a section or a
+        list; otherwise one error that describes all alternatives.
     """
     groups: dict[tuple[int | str, ...], list[ErrorDetails]] = {}
     for error in errors:
@@ -50,7 +50,7 @@ def merge_choices(
             continue
         within = [e for e in group if len(e["loc"]) > depth + 1]
         whole = [e for e in group if len(e["loc"]) == depth]
-        if whole:  # what a validator of the key says
+        if whole:  # message of a validator of the key
             yield from whole
         elif within:
             for error in within:
@@ -65,7 +65,7 @@ def merge_choices(
 
 
 def describe(form: Any, *, plural: bool = False) -> str:
-    """What a type accepts, in words of a configuration: ``"a number above 0"``."""
+    """Values that a type accepts, as text: ``"a number above 0"``."""
     form, limits = _without_limits(form)
     if members := _members(form):
         return "; or ".join(describe(m, plural=plural) for m in members)
@@ -88,7 +88,7 @@ def _describe_generic(origin: Any, arguments: tuple[Any, ...]) -> str:
 
 
 def _in_words(error: ErrorDetails, schema: type[BaseModel]) -> ErrorDetails:
-    """An error about a list or a section, with the type that was expected."""
+    """Error about a list or a section, with the expected type."""
     form = _form_at(schema, error["loc"])
     if error["type"] not in TECHNICAL or form is None:
         return error
@@ -96,7 +96,7 @@ def _in_words(error: ErrorDetails, schema: type[BaseModel]) -> ErrorDetails:
 
 
 def _without_limits(form: Any) -> tuple[Any, str]:
-    """A type without its annotations, and the bounds among them in words."""
+    """Type without its annotations, and its description with bounds."""
     if get_origin(form) is not Annotated:
         return form, ""
     form, *notes = get_args(form)
@@ -121,14 +121,14 @@ def _without_limits(form: Any) -> tuple[Any, str]:
 
 
 def _members(form: Any) -> tuple[Any, ...]:
-    """Alternatives of a union; none of another type."""
+    """Alternatives of a union; empty for other types."""
     return get_args(form) if get_origin(form) in (Union, types.UnionType) else ()
 
 
 def _choice_at(
     schema: type[BaseModel], place: tuple[int | str, ...]
 ) -> tuple[int | None, Any]:
-    """Depth of the first union without a tag on the way to a place, and the union."""
+    """Depth of the first untagged union on a path, and the union."""
     for depth, form in enumerate(_forms(schema, place)):
         if len([m for m in _members(form) if m is not type(None)]) > 1:
             return depth, form
@@ -141,7 +141,7 @@ def _form_at(schema: type[BaseModel], place: tuple[int | str, ...]) -> Any:
 
 
 def _forms(schema: type[BaseModel], place: tuple[int | str, ...]) -> Iterator[Any]:
-    """Types on the way to a place, the root first, as far as they are known."""
+    """Types on a path from the root, as far as known."""
     form: Any = schema
     tagged = False
     yield form
@@ -157,7 +157,7 @@ def _forms(schema: type[BaseModel], place: tuple[int | str, ...]) -> Iterator[An
 
 
 def _step(form: Any, part: int | str) -> tuple[Any, bool]:
-    """Type of a part of a value, and whether it is a union with a tag."""
+    """Type of a part of a value, and whether it is a tagged union."""
     form, _ = _without_limits(form)
     members = [m for m in _members(form) if m is not type(None)]
     if len(members) == 1:

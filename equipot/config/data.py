@@ -35,8 +35,8 @@ REFERENCE_NAMES = {
 class KeysConfig(Config):
     """Keys of the labels in the files; null for a label that is not used.
 
-    A label is absent if the files lack its default key. A key in the configuration must
-    be in the files, so that a misspelled one is an error.
+    A label is missing if the files lack its default key. A configured key must
+    be in the files, so that a misspelled key is an error.
     """
 
     energy: Key = Field(
@@ -78,7 +78,7 @@ class KeysConfig(Config):
         if self.virials is not None and "stress" in self.named:
             raise ValueError(
                 f"stress = {self.stress!r} and virials = {self.virials!r} are two "
-                "sources of one label; name one of them"
+                "sources of one label; set one of them to null"
             )
         return self
 
@@ -94,25 +94,25 @@ class KeysConfig(Config):
 
     @property
     def sources(self) -> list[str]:
-        """Keys that energy, forces and stress are read from."""
+        """Keys of energy, forces and stress."""
         keys = (self.energy, self.forces, self.virials or self.stress)
         return [key for key in keys if key is not None]
 
     @property
     def all(self) -> list[str]:
-        """Every key that is looked for."""
+        """All keys of labels."""
         keys = [getattr(self, label) for label in (*LABELS, "config_type", "weight")]
         return [key for key in keys if key is not None]
 
     def absent(self, present: Container[str]) -> dict[str, str]:
-        """Labels that the configuration names under a key that is not `present`."""
+        """Labels with configured keys that are not in `present`."""
         return {k: key for k, key in self.named.items() if key not in present}
 
     @model_serializer(mode="wrap")
     def _only_what_was_named(
         self, serialize: Callable[[Any], dict[str, Any]]
     ) -> dict[str, Any]:
-        """Leave out defaults: a written configuration demands what the first did."""
+        """Omit defaults, so that a saved configuration requires the same keys."""
         fields = serialize(self)
         return {k: v for k, v in fields.items() if k in self.model_fields_set}
 
@@ -159,7 +159,7 @@ class DataConfig(Config):
     @model_validator(mode="before")
     @classmethod
     def _keys_beside_the_files(cls, values: Any) -> Any:
-        """Accept ``energy_key`` and its like without the section ``keys``."""
+        """Accept ``energy_key`` and similar keys outside of the section ``keys``."""
         if not isinstance(values, dict):
             return values
         short = {
@@ -171,14 +171,14 @@ class DataConfig(Config):
             return values
         keys = values.get("keys", {})
         if not isinstance(keys, dict):
-            raise ValueError(f"give {', '.join(sorted(short))} inside of keys")
+            raise ValueError(f"move {', '.join(sorted(short))} into the section keys")
         rest = {k: v for k, v in values.items() if k not in short and k != "keys"}
         return {**rest, "keys": {**keys, **{k: values[k] for k in sorted(short)}}}
 
     @field_validator("reference_energies", mode="before")
     @classmethod
     def _by_symbol(cls, value: Any) -> Any:
-        """Accept atomic numbers in the place of symbols; refuse what is neither."""
+        """Accept atomic numbers for symbols; reject other keys."""
         return _by_symbol(value) if isinstance(value, dict) else value
 
     @model_validator(mode="after")
@@ -187,7 +187,7 @@ class DataConfig(Config):
         named = {*self.train, *valid, *(f for fs in self.test.values() for f in fs)}
         if unknown := set(self.hessians) - named:
             raise ValueError(
-                f"hessians names {', '.join(sorted(unknown))}, which is no file of "
+                f"hessians has {', '.join(sorted(unknown))}, which is not a file of "
                 "train, valid or test"
             )
         return self
@@ -195,7 +195,7 @@ class DataConfig(Config):
     @field_validator("reference_energies", mode="before")
     @classmethod
     def _reference_forms(cls, value: Any) -> Any:
-        """Accept atomic numbers for symbols, a dictionary as text, other names."""
+        """Accept atomic numbers for symbols, a dictionary as text, and other names."""
         if isinstance(value, str):
             text = value.strip()
             if text.startswith("{"):
@@ -229,13 +229,13 @@ class DataConfig(Config):
             names = [Path(file).name.split(".")[0] for file in value]
             if len(set(names)) < len(names):
                 raise ValueError(
-                    f"the files of test share names ({', '.join(sorted(names))}); "
+                    f"files of test have the same name ({', '.join(sorted(names))}); "
                     "give a dictionary of names and files"
                 )
             value = dict(zip(names, value, strict=True))
         if not isinstance(value, dict):
             raise ValueError(
-                f"give files, or names and their files, got a {_kind(value)}"
+                f"expected files, or names and their files, got a {_kind(value)}"
             )
         return {
             name: [str(files)] if isinstance(files, str | Path) else files
@@ -248,10 +248,10 @@ class DataConfig(Config):
 
 
 def _file_names(values: Iterable[Any]) -> list[str]:
-    """Names of files, which a list must hold and nothing else."""
+    """File names of a list; rejects other values."""
     if wrong := [value for value in values if not isinstance(value, str | Path)]:
         got = "null" if wrong[0] is None else repr(wrong[0])
-        raise ValueError(f"a list must hold names of files, got {got}")
+        raise ValueError(f"a list must contain file names, got {got}")
     return [str(value) for value in values]
 
 
@@ -271,7 +271,7 @@ def _by_symbol(energies: dict[Any, Any]) -> dict[str, Any]:
                 f"{key!r} is neither the symbol nor the number of an element{hint}"
             )
         if name in found:
-            raise ValueError(f"the element {name} is given twice")
+            raise ValueError(f"the element {name} occurs twice")
         found[name] = energy
     return found
 

@@ -1,4 +1,4 @@
-"""Tells a configuration for one command from that for another."""
+"""Recognize configurations meant for another command."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 KINDS = {
     "train-potential": ("a training configuration", {"data", "training"}),
     "equipot md": (
-        "a configuration of dynamics",
+        "a molecular-dynamics configuration",
         {"structure", "ensemble", "steps", "timestep", "velocities"},
     ),
 }
@@ -16,15 +16,15 @@ KINDS = {
 def meant_for_another_command(
     path: Path, keys: Collection[str], known: Collection[str]
 ) -> str | None:
-    """Which command a configuration is for, if not for the one that reads it.
+    """Command that a configuration is meant for, if it is not the current one.
 
     Args:
-        path: File that it comes from.
-        keys: Sections at its top level.
-        known: Sections that the command knows.
+        path: File of the configuration.
+        keys: Top-level sections of the file.
+        known: Sections of the current command.
 
     Returns:
-        A message, or None.
+        Message, or None.
     """
     for command, (kind, marks) in KINDS.items():
         others = [m for c, (_, m) in KINDS.items() if c != command]

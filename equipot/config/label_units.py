@@ -60,8 +60,8 @@ class UnitsConfig(Config):
     """Units of the labels in the files, which are converted on reading.
 
     Units that are physically implausible for the data are an error. Units of forces and
-    stress are not derived from those of energy and length: give them, too. Hessians are
-    always in eV/Å^2.
+    stress are not derived from those of energy and length and must be set as well.
+    Hessians are always in eV/Å^2.
     """
 
     energy: EnergyUnit = Field("eV")
@@ -91,14 +91,14 @@ class UnitsConfig(Config):
         changed = [n for n in ("energy", "length") if n in self.stated]
         if changed and "forces" not in self.model_fields_set:
             raise ValueError(
-                f"the unit of {' and '.join(changed)} is stated, that of the forces is "
-                "not: state forces as well, such as forces: eV/Å"
+                f"the unit of {' and '.join(changed)} is set, but not that of the "
+                "forces: set it as well, such as forces: eV/Å"
             )
         return self
 
     @property
     def stated(self) -> dict[str, str]:
-        """Units other than those of the package, by label."""
+        """Units other than eV and Å, by label."""
         found = {n: getattr(self, n) for n in type(self).model_fields}
         return {
             n: unit
@@ -107,11 +107,11 @@ class UnitsConfig(Config):
         }
 
     def describe(self) -> str:
-        """Stated units in words: ``"energy in Ha, forces in Ha/bohr"``."""
+        """Units as text: ``"energy in Ha, forces in Ha/bohr"``."""
         return ", ".join(f"{name} in {unit}" for name, unit in self.stated.items())
 
 
 def _spelled(name: str) -> str:
-    """A part of a unit in its usual spelling, whatever the case."""
+    """Normalize the spelling of a part of a unit, in any case."""
     small = name.lower()
     return SPELLINGS.get(small, small if small in LOWER_CASE else name)

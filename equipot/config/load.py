@@ -1,4 +1,4 @@
-"""Reads a configuration: YAML, edited by ``--set``, checked, explained if wrong."""
+"""Load a YAML configuration, apply ``--set`` options, validate it, explain errors."""
 
 import copy
 import logging
@@ -22,41 +22,41 @@ logger = logging.getLogger(__name__)
 C = TypeVar("C", bound=BaseModel)
 
 TEXT = f"{TAG}str"
-"""Tag of a text."""
+"""YAML tag of strings."""
 MAX_NODES = 2**17
-"""Bytes of a configuration, and values in it when aliases are followed."""
+"""Maximum number of bytes, and of values after expansion of aliases."""
 MAX_DEPTH = 50
-"""Sections within sections."""
-LONGEST_TEXT = 4096
-"""Characters of a value: the longest path."""
-LONGEST_QUOTE = 300
-"""Characters of a value in a message."""
+"""Maximum nesting depth."""
+MAX_TEXT_LENGTH = 4096
+"""Maximum number of characters of a value."""
+MAX_QUOTE_LENGTH = 300
+"""Maximum number of characters of a value in a message."""
 NOT_A_NUMBER = ("int_parsing", "float_parsing", "bool_parsing", "int_from_float")
-"""Errors of pydantic that say the same twice."""
-MOST_LINES = 10
-"""Mistakes that a message lists."""
+"""Error types of pydantic with redundant messages."""
+MAX_LINES = 10
+"""Maximum number of errors in a message."""
 
 
 class ConfigError(ValueError):
-    """A configuration that cannot be used; the message names file, key and remedy."""
+    """Invalid configuration; the message names the file, the key and the remedy."""
 
 
 def load_config(path: Path | str, overrides: Sequence[str], schema: type[C]) -> C:
-    """Read and check a configuration.
+    """Load and validate a configuration.
 
     Args:
         path: YAML file.
-        overrides: Edits ``section.key=value`` in the order in which they apply; values
-            are YAML, so ``a.b=3`` is a number and ``a.b=null`` is nothing.
+        overrides: Edits ``section.key=value``, applied in order; values
+            are YAML, so ``a.b=3`` is a number and ``a.b=null`` is null.
         schema: Root section, such as `equipot.config.train.TrainConfig`.
 
     Returns:
-        The checked configuration, with defaults filled in.
+        The validated configuration, with defaults filled in.
 
     Raises:
         ConfigError: If the file is not a YAML mapping or meant for another command, an
-            override is malformed, or a key is unknown or has a value that it must not
-            have.
+            override is malformed, or a key is unknown or has an invalid
+            value.
     """
     path = Path(path)
     tree = _read_mapping(path)
@@ -76,7 +76,7 @@ def load_config(path: Path | str, overrides: Sequence[str], schema: type[C]) -> 
 
 
 def _huge_integers(tree: Any, key: str) -> Iterator[tuple[str, float]]:
-    """Whole numbers that no computation takes, with their keys."""
+    """Integers of 2^63 or more, with their keys."""
     if isinstance(tree, dict):
         for name, value in tree.items():
             yield from _huge_integers(value, f"{key}.{name}".removeprefix("."))
@@ -88,19 +88,19 @@ def _huge_integers(tree: Any, key: str) -> Iterator[tuple[str, float]]:
 
 
 def dump_config(config: BaseModel) -> str:
-    """YAML of a configuration with all defaults; `load_config` reads it back."""
+    """Configuration as YAML with all defaults; the inverse of `load_config`."""
     tree = config.model_dump(mode="json")
     text: str = yaml.dump(tree, Dumper=PlainDumper, sort_keys=False, allow_unicode=True)
     return text
 
 
 class _Loader(PlainLoader):
-    """Safe loader of small trees that refuses a key given twice."""
+    """Safe loader of limited size that rejects duplicate keys."""
 
     _depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """Compose a node; refuse depth before the parser has followed all of it."""
+        """Compose a node; rejects excessive depth before recursion."""
         self._depth += 1
         if self._depth > MAX_DEPTH:
             raise yaml.constructor.ConstructorError(
@@ -114,7 +114,7 @@ class _Loader(PlainLoader):
         return node
 
     def get_single_node(self) -> yaml.Node | None:
-        """Compose the document; refuse what grows when aliases are followed."""
+        """Compose the document; rejects excessive expansion of aliases."""
         node = super().get_single_node()
         if node is not None:
             _expanded_size(node, {})
@@ -129,10 +129,10 @@ class _Loader(PlainLoader):
                 continue
             key = self.key_of(key_node)
             if not isinstance(key, Hashable):
-                continue  # refused with its place below
+                continue  # rejected with its position below
             if key in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} occurs twice", node.start_mark
+                    None, None, f"duplicate key {key!r}", node.start_mark
                 )
             seen.add(key)
             if isinstance(key_node, yaml.ScalarNode):
@@ -141,21 +141,21 @@ class _Loader(PlainLoader):
 
     def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:
         text = super().construct_scalar(node)
-        if len(text) > LONGEST_TEXT or not text.replace("\n", "").isprintable():
+        if len(text) > MAX_TEXT_LENGTH or not text.replace("\n", "").isprintable():
             raise yaml.constructor.ConstructorError(
                 None,
                 None,
-                f"a text has characters that cannot be printed, or more than "
-                f"{LONGEST_TEXT}: {text[:60]!r}",
+                f"a string has characters that are not printable, or more than "
+                f"{MAX_TEXT_LENGTH}: {text[:60]!r}",
                 node.start_mark,
             )
         return text
 
 
 def _expanded_size(node: yaml.Node, sizes: dict[int, int]) -> int:
-    """Nodes of a tree after aliases have been replaced by what they stand for."""
+    """Number of nodes of a tree after expansion of aliases."""
     if id(node) not in sizes:
-        sizes[id(node)] = MAX_NODES  # for an alias within what it stands for
+        sizes[id(node)] = MAX_NODES  # for an alias of an enclosing node
         children = node.value if isinstance(node, yaml.CollectionNode) else []
         if isinstance(node, yaml.MappingNode):
             children = [child for pair in node.value for child in pair]
@@ -165,17 +165,17 @@ def _expanded_size(node: yaml.Node, sizes: dict[int, int]) -> int:
         raise yaml.constructor.ConstructorError(
             None,
             None,
-            f"aliases stand for themselves, or for more than {MAX_NODES} values",
+            f"aliases are recursive, or expand to more than {MAX_NODES} values",
             node.start_mark,
         )
     return sizes[id(node)]
 
 
 def _parse(text: str) -> Any:
-    """Value of YAML.
+    """Parse YAML.
 
     Raises:
-        ValueError: If it is none, or one that no configuration has; says why.
+        ValueError: If it is invalid or exceeds a limit; the message has the reason.
     """
     if len(text) > MAX_NODES:
         raise ValueError(f"{len(text)} characters, expected at most {MAX_NODES}")
@@ -195,13 +195,13 @@ def _parse(text: str) -> Any:
 
 
 def _cut(text: str) -> str:
-    """Text that is short enough for a message."""
-    return text if len(text) <= LONGEST_QUOTE else f"{text[:LONGEST_QUOTE]} ..."
+    """Truncate a text for a message."""
+    return text if len(text) <= MAX_QUOTE_LENGTH else f"{text[:MAX_QUOTE_LENGTH]} ..."
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise ConfigError(f"{located(path)}: there is no such configuration file")
+        raise ConfigError(f"{located(path)}: no such configuration file")
     try:
         if (size := path.stat().st_size) > MAX_NODES:
             raise ValueError(f"{size} bytes, expected at most {MAX_NODES}")
@@ -254,10 +254,10 @@ def _leave_old_choice(
     schema: type[BaseModel],
     edited: list[str],
 ) -> None:
-    """Where an override makes another choice, drop what belongs to the old one.
+    """Drop keys of the previous choice if an override selects another one.
 
-    After ``ensemble.name=npt`` the friction of the Langevin dynamics of the file has no
-    meaning; a log message names what is not used.
+    For example, ``ensemble.name=npt`` drops the friction of a Langevin section in the
+    file; a log message names the dropped keys.
     """
     *parents, tag = names
     models: list[type[BaseModel]] = [schema]
@@ -317,7 +317,7 @@ def _sentence(description: str | None) -> str:
 def _explain(
     error: ValidationError, path: Path, schema: type[BaseModel], edited: list[str]
 ) -> str:
-    """One line for each thing wrong: who said it, which key, what was expected."""
+    """One line per error: its source, the key, and what was expected."""
     lines = []
     for detail in merge_choices(error.errors(), schema):
         names, siblings = _walk(schema, detail["loc"])
@@ -327,19 +327,19 @@ def _explain(
         line = f"{origin}: {_cut(key)}: {_message(detail, names, siblings)}"
         if line not in lines:
             lines.append(line)
-    if len(lines) > MOST_LINES:
-        lines[MOST_LINES:] = [f"and {len(lines) - MOST_LINES} more"]
+    if len(lines) > MAX_LINES:
+        lines[MAX_LINES:] = [f"and {len(lines) - MAX_LINES} more"]
     return "\n".join(lines)
 
 
 def _message(detail: ErrorDetails, names: list[str], siblings: list[str]) -> str:
-    """What was expected and what was got, in words of the configuration."""
+    """Expected and actual value, in terms of the configuration."""
     got, context = detail["input"], detail.get("ctx", {})
     match detail["type"]:
         case "extra_forbidden":
             return "unknown key" + _suggest(names[-1], siblings)
         case "missing":
-            return "required, but not given"
+            return "required, but missing"
         case "choice":
             text = detail["msg"]
         case "path_type":
@@ -358,13 +358,13 @@ def _message(detail: ErrorDetails, names: list[str], siblings: list[str]) -> str
             text = "must be a section of keys"
         case _:
             text = detail["msg"].replace("Input should", "must")
-            if detail["type"] in NOT_A_NUMBER:  # said twice: once more after the comma
+            if detail["type"] in NOT_A_NUMBER:  # redundant text after the comma
                 text = text.split(",")[0]
     return f"{_cut(text)}, got {_cut(_shown(got))}"
 
 
 def _shown(value: Any) -> str:
-    """A value as a configuration has it: null, true and false."""
+    """Value in the spelling of a configuration: null, true and false."""
     if value is None or isinstance(value, bool):
         return str(value).lower().replace("none", "null")
     if isinstance(value, list | dict):
@@ -374,7 +374,7 @@ def _shown(value: Any) -> str:
 
 
 def _was_set(key: str, edited: list[str], *, within: bool) -> bool:
-    """Whether an override set a key, a section around it, or a key `within` it."""
+    """Whether an override set a key, an enclosing section, or a key `within` it."""
     return any(
         key == e or key.startswith(f"{e}.") or (within and e.startswith(f"{key}."))
         for e in edited
@@ -391,7 +391,7 @@ def _suggest(name: str, known: list[str]) -> str:
 def _walk(
     schema: type[BaseModel], location: tuple[int | str, ...]
 ) -> tuple[list[str], list[str]]:
-    """Path as the user wrote it, without tags of unions, and keys known at its end."""
+    """Path as written by the user, without union tags, and known keys at its end."""
     models, names = [schema], []
     siblings: list[str] = []
     for position, part in enumerate(location):
@@ -408,7 +408,7 @@ def _walk(
 
 
 def _fields(model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
-    """Fields under their name and their aliases."""
+    """Fields by name and aliases."""
     for name, field in model.model_fields.items():
         yield name, field
         for alias in getattr(field.validation_alias, "choices", ()):
@@ -417,7 +417,7 @@ def _fields(model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
 
 
 def _tagged(models: list[type[BaseModel]], tag: str) -> list[type[BaseModel]]:
-    """Members of a union that a tag, or the name of a class, selects."""
+    """Union members selected by a tag or a class name."""
     chosen = [
         m
         for m in models

@@ -130,8 +130,8 @@ class VelocitiesConfig(Config):
     def _random_velocities_have_the_temperature(self) -> "VelocitiesConfig":
         if self.source == "file" and self.temperature is not None:
             raise ValueError(
-                "velocities.temperature is that of random velocities, but "
-                "velocities.source is 'file'; leave one of them out"
+                "velocities.temperature applies to random velocities, but "
+                "velocities.source is 'file'; remove one of them"
             )
         return self
 
@@ -152,7 +152,7 @@ class RampConfig(Config):
     def _something_changes(self) -> "RampConfig":
         if self.temperature is None and self.pressure is None:
             raise ValueError(
-                "ramp needs ramp.temperature or ramp.pressure, the value at its end"
+                "ramp needs a final value: ramp.temperature or ramp.pressure"
             )
         return self
 
@@ -244,13 +244,13 @@ class MDConfig(Config):
     @field_validator("ensemble", mode="before")
     @classmethod
     def _name_alone(cls, value: Any) -> Any:
-        """``ensemble: nve`` is short for a section with a name."""
+        """Accept ``ensemble: nve`` for a section with that name."""
         return {"name": value} if isinstance(value, str) else value
 
     @field_validator("fixed", mode="before")
     @classmethod
     def _list_alone(cls, value: Any) -> Any:
-        """``fixed: [0, 1, Pt]`` is short for numbers and elements."""
+        """Accept ``fixed: [0, 1, Pt]`` for indices and elements."""
         if not isinstance(value, list):
             return value
         return {
@@ -266,12 +266,12 @@ class MDConfig(Config):
         if self.ensemble.name in without:
             raise ValueError(
                 f"alarms.max_drift needs a conserved quantity, {self.ensemble.name} "
-                "has none; leave it out or choose nve, bussi, nose_hoover_chain or npt"
+                "has none; remove it, or use nve, bussi, nose_hoover_chain or npt"
             )
         if self.ramp is not None and self.ensemble.name != "bussi":
             raise ValueError(
-                "alarms.max_drift needs a conserved quantity, and a ramp does work on "
-                f"that of {self.ensemble.name}; leave one of them out or choose bussi"
+                "alarms.max_drift needs a conserved quantity, but a ramp changes "
+                f"that of {self.ensemble.name}; remove one of them, or use bussi"
             )
         return self
 
@@ -281,15 +281,15 @@ class MDConfig(Config):
             return self
         if self.ensemble.name == "nve":
             raise ValueError(
-                "ramp needs a thermostat, nve has none; choose langevin, bussi, "
-                "nose_hoover_chain, npt or npt_berendsen, or leave ramp out"
+                "ramp needs a thermostat, but nve has none; use langevin, bussi, "
+                "nose_hoover_chain, npt or npt_berendsen, or remove ramp"
             )
         if self.ramp.pressure is not None and not isinstance(
             self.ensemble, NPTConfig | NPTBerendsenConfig
         ):
             raise ValueError(
-                f"ramp.pressure needs a barostat, {self.ensemble.name} has none; "
-                "choose npt or npt_berendsen, or leave it out"
+                f"ramp.pressure needs a barostat, but {self.ensemble.name} has none; "
+                "use npt or npt_berendsen, or remove it"
             )
         return self
 
@@ -299,7 +299,7 @@ class MDConfig(Config):
         if self.velocities.source == "file" and max(replicate) > 1:
             raise ValueError(
                 f"velocities.source is 'file' and structure.replicate is "
-                f"{list(replicate)}: all copies would move identically; choose "
+                f"{list(replicate)}: all copies would move identically; use "
                 "maxwell_boltzmann, or replicate the structure beforehand with "
                 "different velocities"
             )

@@ -14,7 +14,7 @@ from pydantic import (
 from equipot.config.base import Config
 
 Width = Annotated[int, Field(ge=1, le=100_000)]
-"""Width of a layer."""
+"""Width of a layer (number of units)."""
 Degree = Annotated[int, Field(ge=0, le=10)]
 """Degree of spherical harmonics, limited by the memory of their constants."""
 Depth = Annotated[int, Field(ge=1, le=1000)]
@@ -87,7 +87,7 @@ class ModelConfig(Config):
     @model_validator(mode="before")
     @classmethod
     def _keys_of_this_architecture(cls, values: Any) -> Any:
-        """Refuse keys of another architecture, and say which one has them."""
+        """Reject keys of other architectures, and name those that have them."""
         if not isinstance(values, Mapping):
             return values
         for key in values:
@@ -108,8 +108,8 @@ class ModelConfig(Config):
     def _smooth_at_zero(cls, power: int) -> int:
         if power < 4:
             raise ValueError(
-                f"envelope_power must be at least 4, got {power}: third derivatives "
-                "jump at zero distance otherwise"
+                f"envelope_power must be at least 4, got {power}: otherwise third "
+                "derivatives are discontinuous at zero distance"
             )
         return power
 
@@ -171,23 +171,23 @@ _ANY: Final[TypeAdapter[AnyModelConfig]] = TypeAdapter(
 
 
 def with_architecture(values: Any) -> Any:
-    """Values with the default architecture if they name none."""
+    """Values with the default architecture if none is given."""
     if isinstance(values, Mapping) and "architecture" not in values:
         return {"architecture": "nequip", **values}
     return values
 
 
 def parse_model(values: Any) -> AnyModelConfig:
-    """Section of the architecture that the values name, "nequip" if they name none.
+    """Section of the given architecture (default: "nequip").
 
     Raises:
-        pydantic.ValidationError: If a key or a value is not one of the architecture.
+        pydantic.ValidationError: If a key or a value is invalid for the architecture.
     """
     return _ANY.validate_python(with_architecture(values))
 
 
 def _keys(model: type[ModelConfig]) -> set[str]:
-    """Keys of a section, and other names for them."""
+    """Keys of a section, with aliases."""
     fields = model.model_fields.items()
     aliases = (getattr(f.validation_alias, "choices", ()) for _, f in fields)
     return {*model.model_fields, *(str(name) for names in aliases for name in names)}

@@ -1,7 +1,7 @@
-"""Plain values of YAML as version 1.2 reads them: ``NO`` is a text, ``1e-3`` a number.
+"""Plain scalars of YAML 1.2: ``NO`` is a string, ``1e-3`` a number.
 
-PyYAML follows version 1.1, in which ``no``, ``on`` and ``NO`` are truth values,
-``1e-3`` is a text, ``010`` is eight, ``1:30`` is ninety, and ``2001-01-01`` is a date.
+PyYAML implements version 1.1, in which ``no``, ``on`` and ``NO`` are booleans,
+``1e-3`` is a string, ``010`` is eight, ``1:30`` is ninety, ``2001-01-01`` is a date.
 
 Source: YAML 1.2.2, section 10.3 (core schema).
 """
@@ -27,28 +27,28 @@ RESOLVERS: Final = (
     ("null", r"~|null|Null|NULL|", ("~", "n", "N", "")),
     ("merge", r"<<", "<"),
 )
-"""Type, pattern of the whole text, and first characters."""
+"""Type, pattern of the whole scalar, and first characters."""
 
 
 class PlainLoader(yaml.SafeLoader):
-    """Safe loader with the types of YAML 1.2; keys of mappings are texts."""
+    """Safe loader with the types of YAML 1.2; keys of mappings are strings."""
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 (as PyYAML types it)
 
     def construct_number(self, node: yaml.ScalarNode) -> int:
-        """Whole number: decimal whatever it begins with, or ``0x`` and ``0o``."""
+        """Integer: decimal, even with leading zeros, or after ``0x`` or ``0o``."""
         text = self.construct_scalar(node)
         return int(text, 0 if text[:2] in ("0x", "0o") else 10)
 
     def key_of(self, node: yaml.Node) -> Any:
-        """Key of a mapping: the text as it is written, such as ``NO`` or ``29``."""
+        """Key of a mapping as a string, such as ``NO`` or ``29``."""
         if isinstance(node, yaml.ScalarNode):
             return self.construct_scalar(node)
         return self.construct_object(node, deep=True)
 
 
 class PlainDumper(yaml.SafeDumper):
-    """Safe dumper that quotes texts which either version would read as another type."""
+    """Safe dumper that quotes strings with another type in either YAML version."""
 
 
 for _name, _pattern, _first in RESOLVERS:

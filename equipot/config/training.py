@@ -78,7 +78,7 @@ class ForcesLossConfig(LossTermConfig):
         from ase.data import atomic_numbers  # noqa: PLC0415 (slow)
 
         if unknown := [s for s in elements if not atomic_numbers.get(s)]:
-            raise ValueError(f"{', '.join(unknown)} is no symbol of an element")
+            raise ValueError(f"{', '.join(unknown)} is not a chemical symbol")
         return elements
 
 
@@ -102,7 +102,7 @@ class HessianLossConfig(LossTermConfig):
     def _probes_estimate_squares(self) -> "HessianLossConfig":
         if self.mode == "probes" and self.kind != "mse":
             raise ValueError(
-                f"mode probes estimates the mean square only, got kind {self.kind!r}; "
+                f"mode probes estimates the mean square only, kind is {self.kind!r}; "
                 "use kind mse, or mode rows"
             )
         return self
@@ -133,7 +133,7 @@ class LossConfig(Config):
         )
         if all(term.weight == 0 for term in terms):
             raise ValueError(
-                "all weights are 0; give energy, forces or stress a positive weight"
+                "all weights are 0; set a positive weight for energy, forces or stress"
             )
         return self
 

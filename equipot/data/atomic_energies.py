@@ -1,11 +1,11 @@
-"""Total energies of isolated atoms: what an all-electron energy must be close to."""
+"""All-electron total energies of isolated atoms."""
 
 from collections.abc import Iterable
 from typing import Final
 
 import ase.units
 
-EXACT: Final = {
+NONRELATIVISTIC_ENERGIES: Final = {
     1: -0.5,
     2: -2.903724,
     3: -7.478060,
@@ -27,28 +27,28 @@ EXACT: Final = {
 }
 """Nonrelativistic total energies in Hartree. Source: Chakravorty, Gwaltney, Davidson,
 Parpia and Froese Fischer, Phys. Rev. A 47, 3649 (1993), Table XI."""
-LAST_EXACT: Final = 18
-"""Atomic number up to which energies are better than 0.2 %; beyond, than 6 %."""
+MAX_EXACT_NUMBER: Final = 18
+"""Largest atomic number in the table; relative errors are 0.2 % to it, 6 % beyond."""
 
 
-def free_atom_energy(number: int) -> float:
+def all_electron_energy(number: int) -> float:
     """All-electron energy of an isolated atom.
 
     Args:
         number: Atomic number.
 
     Returns:
-        Energy in eV: exact to 0.2 % for light atoms; beyond argon within 2 %, plus up
-        to 4 % of relativistic effects in the heaviest.
+        Energy in eV. Relative error: 0.2 % up to argon; beyond, 2 %, plus up to 4 % of
+            missing relativistic effects in the heaviest elements.
 
     Source: beyond argon the expansion of Schwinger, Phys. Rev. A 24, 2353 (1981),
     E = -0.768745 Z^(7/3) + Z^2 / 2 - 0.269900 Z^(5/3) Hartree.
     """
     z = float(number)
     expansion = -0.768745 * z ** (7 / 3) + z**2 / 2 - 0.269900 * z ** (5 / 3)
-    return EXACT.get(number, expansion) * ase.units.Hartree
+    return NONRELATIVISTIC_ENERGIES.get(number, expansion) * ase.units.Hartree
 
 
-def sum_of_free_atoms(numbers: Iterable[int]) -> float:
-    """All-electron energy in eV of a structure whose atoms are far apart."""
-    return sum(free_atom_energy(z) for z in numbers)
+def sum_of_all_electron_energies(numbers: Iterable[int]) -> float:
+    """Sum of the all-electron energies in eV of the isolated atoms of a structure."""
+    return sum(all_electron_energy(z) for z in numbers)

@@ -1,4 +1,4 @@
-"""Batches bounded by structures and edges, in an order that a resume can repeat."""
+"""Batches bounded by numbers of structures and edges, reproducible on resume."""
 
 from collections.abc import Sequence
 
@@ -6,11 +6,11 @@ import numpy as np
 
 
 class EdgeBudgetSampler:
-    """Splits a set of structures into batches, anew in every epoch.
+    """Sampler of training batches; the order changes in every epoch.
 
-    The order is a function of the seed and the epoch alone: there is no state to save,
-    and a resumed epoch continues with the batch that comes next. A structure that alone
-    exceeds the bound on edges is a batch of its own; none is dropped or repeated.
+    The order is a function of the seed and the epoch only, so a resumed epoch
+    continues with the next batch and no state is saved. A structure with more edges
+    than the bound is a batch of its own; no structure is dropped or repeated.
     """
 
     def __init__(
@@ -21,13 +21,13 @@ class EdgeBudgetSampler:
         *,
         seed: int = 0,
     ) -> None:
-        """Prepare for structures with these numbers of edges.
+        """Store the numbers of edges and the bounds.
 
         Args:
-            num_edges: Edges of every structure.
-            batch_size: Structures of a batch, at most.
-            max_edges: Edges of a batch, at most.
-            seed: Decides the order of every epoch.
+            num_edges: Number of edges of each structure.
+            batch_size: Maximum number of structures per batch.
+            max_edges: Maximum number of edges per batch.
+            seed: Seed of the order of every epoch.
 
         Raises:
             ValueError: If a bound is not positive.
@@ -39,7 +39,7 @@ class EdgeBudgetSampler:
         self.seed = seed
 
     def batches(self, epoch: int) -> list[list[int]]:
-        """Indices of the structures of each batch of an epoch, counted from 0."""
+        """Indices of the structures in each batch of an epoch (numbered from 0)."""
         generator = np.random.default_rng([self.seed, epoch])
         order = generator.permutation(len(self.num_edges)).tolist()
         return _pack(order, self.num_edges, self.batch_size, self.max_edges)
@@ -48,15 +48,15 @@ class EdgeBudgetSampler:
 def evaluation_batches(
     num_edges: Sequence[int], batch_size: int, max_edges: int | None = None
 ) -> list[list[int]]:
-    """Batches in the order of the set, for evaluation.
+    """Batches in the order of the data set, for evaluation.
 
     Args:
-        num_edges: Edges of every structure.
-        batch_size: Structures of a batch, at most.
-        max_edges: Edges of a batch, at most; a single structure may have more.
+        num_edges: Number of edges of each structure.
+        batch_size: Maximum number of structures per batch.
+        max_edges: Maximum number of edges per batch; a single structure may exceed it.
 
     Returns:
-        Indices of the structures of each batch; joined they are 0, 1, 2, ...
+        Indices of the structures in each batch; concatenated they are 0, 1, 2, ...
 
     Raises:
         ValueError: If a bound is not positive.
@@ -78,7 +78,7 @@ def _pack(
     batch_size: int,
     max_edges: int | None,
 ) -> list[list[int]]:
-    """Cut a sequence of structures wherever the next would exceed a bound."""
+    """Start a new batch wherever the next structure would exceed a bound."""
     batches: list[list[int]] = []
     edges = 0
     for n in order:

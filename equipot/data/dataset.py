@@ -1,4 +1,4 @@
-"""The sets of a training run: to learn from, to select by, to test on."""
+"""Training, validation and test sets of a run."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,10 +11,10 @@ from ase.data import chemical_symbols
 
 from equipot.config.data import DataConfig
 from equipot.data.checks.facts import gather_facts
-from equipot.data.checks.label_judgment import (
+from equipot.data.checks.label_checks import (
     UNIT_CHECKS,
+    check_labels,
     check_stated_units,
-    judge_labels,
 )
 from equipot.data.labels import WEIGHTED, Example
 from equipot.data.reading.errors import DataError
@@ -24,30 +24,30 @@ from equipot.graph.atomic_graph import edge_vectors
 from equipot.neighbors import build_graph
 from equipot.storage.provenance import file_sha256
 
-SAME_ATOM = 0.02
-"""Difference in eV up to which energies of an isolated atom are the same."""
-MOST_JUDGED = 300
-"""Structures, about, that units are judged by."""
-COINCIDENT = 0.05
-"""Distance in Å below which two atoms are taken for one that was written twice."""
+ISOLATED_ENERGY_TOLERANCE = 0.02
+"""Maximum difference in eV between energies of one isolated atom."""
+NUM_STRUCTURES_CHECKED = 300
+"""Approximate number of structures used to check units."""
+MIN_DISTANCE = 0.05
+"""Distance in Å below which two atoms are regarded as duplicates."""
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Structures with labels, ready for batches."""
+    """Structures with labels, split into sets."""
 
     train: list[Example]
-    """Structures to learn from."""
+    """Training structures."""
     valid: list[Example]
-    """Structures to select by; may be empty."""
+    """Validation structures; may be empty."""
     test: dict[str, list[Example]]
-    """Structures to test on, by name of the set."""
+    """Test structures, by name of the set."""
     isolated: dict[int, float]
     """Energies of isolated atoms in eV by atomic number."""
     hashes: dict[str, str]
     """SHA-256 of every file, by its path in the configuration."""
     warnings: tuple[str, ...] = ()
-    """What labels in eV and Å would not be like, if no units are stated."""
+    """Evidence that labels are not in eV and Å, if no units are stated."""
 
 
 def load_dataset(
@@ -60,18 +60,17 @@ def load_dataset(
     """Read, check and split the files of a configuration.
 
     Args:
-        config: Files, keys and how to split.
-        cutoff: Radius in Å of the edges.
-        seed: Decides the split where `config.split_seed` is left out.
+        config: Files, keys and split.
+        cutoff: Cutoff radius in Å of the edges.
+        seed: Seed of the split if `config.split_seed` is not set.
         progress: Called with a message before each file.
 
     Returns:
-        The sets. Rows of isolated atoms are in none of them; structures are in the
-        order of the files.
+        The sets, in the order of the files. Isolated atoms are in none of them.
 
     Raises:
-        DataError: If a file cannot be read, holds no label, or lacks a key that the
-            configuration names; if training lacks an element of another set.
+        DataError: If a file cannot be read, has no labels, or lacks a key that the
+            configuration names; if a set has an element that the training set lacks.
     """
     validation_files = config.valid if isinstance(config.valid, list) else []
     groups = {"train": config.train, "valid": validation_files}
@@ -125,7 +124,7 @@ def load_dataset(
 
 
 def _with_pairs(examples: Sequence[Example], name: str | None) -> list[Example]:
-    """Examples that a potential can learn from: those with a pair of neighbors.
+    """Examples with at least one edge.
 
     The others are isolated atoms, whose energies are reference energies.
     """
@@ -142,23 +141,23 @@ def make_example(structure: Structure, cutoff: float) -> Example:
     """Graph and labels of a structure.
 
     Args:
-        structure: Structure as it was read.
+        structure: Structure with labels.
         cutoff: Radius in Å of the edges.
 
     Returns:
-        The example, positions in float64.
+        Example with positions in float64.
 
     Raises:
-        DataError: If two atoms are at one place.
+        DataError: If two atoms coincide.
     """
     graph = build_graph(structure.atoms, cutoff, dtype=torch.float64)
     if graph.num_edges:
         distance = edge_vectors(graph).norm(dim=1)
-        if (shortest := float(distance.min())) < COINCIDENT:
+        if (shortest := float(distance.min())) < MIN_DISTANCE:
             pair = graph.edge_index[:, int(distance.argmin())].tolist()
             raise DataError(
                 f"{structure.source}: atoms {pair[0]} and {pair[1]} are {shortest:.3g} "
-                "Å apart; is one of them written twice?"
+                "Å apart; is one of them a duplicate?"
             )
     return Example(graph, structure.labels, structure.config_type, structure.source)
 
@@ -166,18 +165,18 @@ def make_example(structure: Structure, cutoff: float) -> Example:
 def split(
     structures: Sequence[Structure], amount: float | int, seed: int
 ) -> tuple[list[Structure], list[Structure]]:
-    """Take structures out at random, leaving every element in the rest.
+    """Split off structures at random so that the rest contains every element.
 
     Args:
-        structures: Structures to divide.
-        amount: How many to take out: a number, or a fraction below 1.
-        seed: Decides which.
+        structures: Structures to split.
+        amount: Number of structures to split off, or a fraction below 1.
+        seed: Seed of the random choice.
 
     Returns:
-        The rest and what was taken out, each in the order of `structures`.
+        The rest and the structures split off, each in the order of `structures`.
 
     Raises:
-        DataError: If so many cannot be taken out without losing an element.
+        DataError: If this is not possible without losing an element from the rest.
     """
     total = len(structures)
     wanted = amount if isinstance(amount, int) else max(1, round(amount * total))
@@ -205,13 +204,13 @@ def free_atom_energies(
     """Reference energies in eV by atomic number, from isolated atoms.
 
     Args:
-        isolated: Structures; of these, those marked as isolated atoms count.
-        apart: Structures in which no atom has a neighbor, whatever they are called.
-            Single atoms count like marked ones; of the others, those that determine
-            elements which nothing else does.
+        isolated: Structures, of which those marked as isolated atoms are used.
+        apart: Structures without any neighbors, under any name. Single atoms are used
+            like marked ones; the others only for elements that are not determined
+            otherwise.
 
     Returns:
-        One energy per element that is determined.
+        Energies of the elements that are determined.
 
     Raises:
         DataError: If two energies of an element contradict each other.
@@ -222,7 +221,7 @@ def free_atom_energies(
             continue
         z, energy = int(s.atoms.numbers[0]), float(s.labels.energy)
         known, source = found.setdefault(z, (energy, s.source))
-        if abs(known - energy) > SAME_ATOM:
+        if abs(known - energy) > ISOLATED_ENERGY_TOLERANCE:
             raise DataError(
                 f"two energies of the isolated atom {chemical_symbols[z]}: {known} eV "
                 f"{f'in {source}' if source else 'in an IsolatedAtom row'} and "
@@ -236,7 +235,7 @@ def free_atom_energies(
 def _determined(
     structures: Sequence[Structure], known: dict[int, float]
 ) -> dict[int, float]:
-    """Energies of further elements that sums over isolated atoms determine."""
+    """Energies of further elements, determined by sums over isolated atoms."""
     numbers = [s.atoms.numbers for s in structures]
     unknown = sorted({int(z) for row in numbers for z in row} - set(known))
     if not unknown:
@@ -264,11 +263,11 @@ def isolated_energies(
     """Reference energies in eV by atomic number, from rows of isolated atoms.
 
     Args:
-        structures: Structures, those of isolated atoms among them.
-        tolerance: Difference in eV up to which two rows of an element are the same.
+        structures: Structures, including those of isolated atoms.
+        tolerance: Maximum difference in eV between rows of one element.
 
     Returns:
-        One energy per element that has a row.
+        Energies of the elements with a row.
 
     Raises:
         DataError: If rows of one element contradict each other.
@@ -296,7 +295,7 @@ def _structures(
 def _weighted(
     structures: Sequence[Structure], weights: Mapping[str, float]
 ) -> list[Structure]:
-    """Structures with the weights of their groups, without those of weight 0."""
+    """Structures with the weights of their groups; weight 0 excludes a structure."""
     factors = [weights.get(s.config_type, 1.0) for s in structures]
     return [
         s if factor == 1 else _times(s, factor)
@@ -306,7 +305,7 @@ def _weighted(
 
 
 def _times(structure: Structure, factor: float) -> Structure:
-    """Structure whose labels weigh more, or less."""
+    """Structure with all weights multiplied by a factor."""
     old = structure.labels.weights
     one = torch.ones(1, len(WEIGHTED), dtype=torch.float64)
     labels = replace(structure.labels, weights=factor * (one if old is None else old))
@@ -314,12 +313,12 @@ def _times(structure: Structure, factor: float) -> Structure:
 
 
 def _check_weights(files: dict[str, list[Structure]], config: DataConfig) -> None:
-    """Refuse weights of groups that there are not."""
+    """Reject weights of groups that do not exist."""
     groups = {s.config_type for structures in files.values() for s in structures}
     if unknown := sorted(set(config.weights) - groups):
         raise DataError(
-            f"data.weights names {', '.join(unknown)}, which is the "
-            f"{config.keys.config_type or 'group'} of no structure; there are "
+            f"data.weights contains {', '.join(unknown)}, but no structure has such a "
+            f"{config.keys.config_type or 'group'}; available: "
             f"{', '.join(sorted(groups)[:20])}"
         )
     if not any(_weighted(_structures(config.train, files), config.weights)):
@@ -330,25 +329,25 @@ def _check_weights(files: dict[str, list[Structure]], config: DataConfig) -> Non
 
 
 def _check_files(names: Iterable[str], config: DataConfig) -> None:
-    """Refuse files that are not there, all at once and before any is read."""
+    """Reject missing files, all at once, before any file is read."""
     missing = [str(p) for p in map(config.path, names) if not p.exists()]
     if missing:
         raise DataError(
             f"no such file: {', '.join(dict.fromkeys(missing))}; paths are relative to "
-            f"data.root, which is {config.root or 'not set'}, and that to the folder "
-            f"that the command is started in, {Path.cwd()}"
+            f"data.root, which is {config.root or 'not set'}, and data.root to the "
+            f"working directory, {Path.cwd()}"
         )
 
 
 def _check_units(
     structures: Sequence[Structure], config: DataConfig
 ) -> tuple[str, ...]:
-    """Refuse stated units that the labels contradict, and warn of unstated ones."""
-    every = max(1, len(structures) // MOST_JUDGED)
+    """Reject stated units that the labels contradict; warn about unstated ones."""
+    every = max(1, len(structures) // NUM_STRUCTURES_CHECKED)
     facts = [gather_facts(s, 0) for s in structures[::every] if len(s.atoms) > 1]
     if not facts:
         return ()
-    found = list(judge_labels(facts, config.keys))
+    found = list(check_labels(facts, config.keys))
     for finding in check_stated_units(found, config.units):
         raise DataError(f"data.units: {finding.message}")
     return tuple(
@@ -361,22 +360,22 @@ def _check_units(
 def _check_labels(
     file: str, structures: Sequence[Structure], config: DataConfig
 ) -> None:
-    """Refuse a file from which nothing could be learned or tested."""
+    """Reject a file without any usable label."""
     if any(s.has for s in structures):
         return
     raise DataError(
-        f"{config.path(file)}: holds no label: looked for "
+        f"{config.path(file)}: has no labels under the keys "
         f"{', '.join(config.keys.sources)}; its "
-        f"keys are {_found_keys(structures)}; name them in data.keys"
+        f"keys are {_found_keys(structures)}; set data.keys"
     )
 
 
 def _check_named_keys(structures: Sequence[Structure], config: DataConfig) -> None:
-    """Refuse keys that the configuration names and that no structure has."""
+    """Reject configured keys that no structure has."""
     if missing := config.keys.absent(keys_of(structures)):
         names = ", ".join(f"{name} = {key!r}" for name, key in missing.items())
         raise DataError(
-            f"data.keys names {names}, which no structure has; the keys in the files "
+            f"data.keys sets {names}, but no structure has it; the keys in the files "
             f"are {_found_keys(structures)}"
         )
 
@@ -389,13 +388,13 @@ def _found_keys(structures: Sequence[Structure]) -> str:
 def _check_elements(
     train: Sequence[Structure], others: dict[str, list[Structure]]
 ) -> None:
-    """Refuse sets with an element that a potential would not know."""
+    """Reject sets with elements that the training set lacks."""
     known = {z for s in train for z in s.atoms.numbers.tolist()}
     for name, structures in others.items():
         for s in structures:
             if unknown := set(s.atoms.numbers.tolist()) - known:
                 symbols = ", ".join(chemical_symbols[z] for z in sorted(unknown))
                 raise DataError(
-                    f"{s.source} (set {name!r}) holds {symbols}, which no training "
-                    "structure has; leave it out or train on it"
+                    f"{s.source} (set {name!r}) contains {symbols}, but no training "
+                    "structure does; remove the structure or train on the element"
                 )

@@ -1,4 +1,4 @@
-"""Refuses structures with elements that a potential does not know."""
+"""Reject structures with elements that a potential does not support."""
 
 from collections.abc import Iterable, Sequence
 
@@ -8,14 +8,14 @@ from ase.data import chemical_symbols
 def check_elements(
     elements: Sequence[int], structures: Iterable[tuple[str, Iterable[int]]]
 ) -> None:
-    """Refuse structures with elements that a potential was not fitted to.
+    """Reject structures with elements that a potential was not fitted to.
 
     Args:
-        elements: Nuclear charges that the potential knows.
-        structures: Source and nuclear charges of each structure.
+        elements: Atomic numbers that the potential supports.
+        structures: Source and atomic numbers of each structure.
 
     Raises:
-        ValueError: Naming the first such structure and its unknown elements.
+        ValueError: If there is such a structure; names the first one and its elements.
     """
     known = set(elements)
     unknown = {source: set(numbers) - known for source, numbers in structures}
@@ -23,14 +23,14 @@ def check_elements(
     if bad:
         first = next(iter(bad))
         others = (
-            f" ({len(bad) - 1} more structures hold unknown elements)"
+            f" ({len(bad) - 1} more structures have unsupported elements)"
             if len(bad) > 1
             else ""
         )
         raise ValueError(
-            f"{first} holds {_symbols(bad[first])}{others}; the "
+            f"{first} contains {_symbols(bad[first])}{others}; the "
             f"potential supports only {_symbols(known)}. Remove such structures, or "
-            "take a potential that was fitted to these elements"
+            "use a potential that was fitted to these elements"
         )
 
 

@@ -1,4 +1,4 @@
-"""Labels of structures, and structures with labels: what training consumes."""
+"""Labels of structures, and structures with labels, as used in training."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from equipot.data.ragged import RaggedMatrices
 from equipot.graph.atomic_graph import AtomicGraph, collate
 
 WEIGHTED: Final = ("energy", "forces", "stress", "hessian")
-"""Labels in the order of their weights."""
+"""Labels in the order of the columns of `Labels.weights`."""
 
 
 @dataclass(frozen=True)
 class Labels:
-    """Reference values of one structure or a batch; NaN marks what was not computed.
+    """Reference values of one structure or a batch; NaN marks missing values.
 
-    All labels are float64. Of forces, those of single atoms may be absent.
+    All labels are float64. Forces may be missing for some atoms only.
     """
 
     energy: Float[Tensor, " graphs"]
@@ -29,14 +29,14 @@ class Labels:
     stress: Float[Tensor, "graphs 3 3"]
     """Stress in eV/Å^3, positive in tension."""
     hessian: RaggedMatrices | None = None
-    """Second derivatives in eV/Å^2, row and column (atom, xyz); None if there are
-    none at all."""
+    """Second derivatives in eV/Å^2, rows and columns (atom, xyz); None if no structure
+    has any."""
     weights: Float[Tensor, "graphs 4"] | None = None
-    """What the penalty of a structure is multiplied by in the loss, in the order of
-    `WEIGHTED`; None if that is 1 for all. Labels of weight 0 are absent."""
+    """Factors of the loss terms of each structure, in the order of `WEIGHTED`; None if
+    all are 1. Labels of weight 0 are missing (NaN)."""
 
     def weight(self, name: str) -> Float[Tensor, " graphs"] | None:
-        """Weight of one label of every structure; None if that is 1 for all."""
+        """Weight of one label for every structure; None if all are 1."""
         if self.weights is None:
             return None
         return self.weights[:, WEIGHTED.index(name)]
@@ -54,14 +54,14 @@ class Labels:
 
 @dataclass(frozen=True)
 class Example:
-    """A structure with its labels and where it came from."""
+    """A structure with its labels and its source."""
 
     graph: AtomicGraph
     labels: Labels
     config_type: str
-    """Group that errors are reported for; "default" if the file names none."""
+    """Group for which errors are reported; "default" if the file has none."""
     source: str
-    """File and position in it, such as ``train.xyz#12``, for messages."""
+    """File and index in it, such as ``train.xyz#12``, for messages."""
 
 
 def collate_examples(examples: Sequence[Example]) -> tuple[AtomicGraph, Labels]:

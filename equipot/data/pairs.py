@@ -1,4 +1,4 @@
-"""Pairs of elements, and how near they come to each other."""
+"""Pairs of elements and their shortest distances."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -17,7 +17,7 @@ def parse_pair(pair: str) -> tuple[int, int]:
     """Atomic numbers of a pair of elements, the inverse of `pair_name`.
 
     Raises:
-        ValueError: If it is not two symbols with a hyphen between them.
+        ValueError: If `pair` is not two symbols joined by a hyphen.
     """
     symbols = pair.split("-")
     if len(symbols) != 2 or not all(s in atomic_numbers for s in symbols):
@@ -29,11 +29,11 @@ def pair_distances(graphs: Sequence[AtomicGraph]) -> dict[str, float]:
     """Shortest distance of each pair of elements.
 
     Args:
-        graphs: Structures with their edges.
+        graphs: Structures with edges.
 
     Returns:
         Distances in Å by `pair_name`, sorted by atomic numbers; pairs without an edge
-        are left out.
+        are omitted.
     """
     shortest: dict[tuple[int, int], float] = {}
     for graph in graphs:
@@ -54,7 +54,7 @@ def overall_minimum(closest: Iterable[Mapping[str, float]]) -> dict[str, float]:
     """Shortest distance in Å of each pair of elements over several structures.
 
     Args:
-        closest: What `pair_distances` says of each of them.
+        closest: Results of `pair_distances` for each structure.
 
     Returns:
         Distances by `pair_name`, sorted by atomic numbers.

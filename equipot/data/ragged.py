@@ -10,16 +10,16 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class RaggedMatrices:
-    """Hessians of a batch, some of which may be absent."""
+    """Hessians of a batch, some of which may be missing."""
 
     values: Float[Tensor, " entries"]
-    """Rows of the matrices, one after the other."""
+    """Entries of the matrices, row by row, concatenated."""
     sizes: Int[Tensor, " graphs"]
-    """Rows of each matrix; 0 where it is absent."""
+    """Number of rows of each matrix; 0 if it is missing."""
 
     @classmethod
     def of(cls, matrices: Sequence[Float[Tensor, "_n _n"] | None]) -> "RaggedMatrices":
-        """Join matrices; None for those that are absent."""
+        """Concatenate matrices; None for missing ones."""
         present = [m.reshape(-1) for m in matrices if m is not None]
         values = torch.cat(present) if present else torch.zeros(0, dtype=torch.float64)
         sizes = [0 if m is None else len(m) for m in matrices]
@@ -27,7 +27,7 @@ class RaggedMatrices:
 
     @property
     def matrices(self) -> list[Float[Tensor, "_n _n"] | None]:
-        """Views of the matrices; None for those that are absent."""
+        """Views of the matrices; None for missing ones."""
         sizes = self.sizes.tolist()
         parts = self.values.split([n * n for n in sizes])
         return [

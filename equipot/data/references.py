@@ -1,4 +1,4 @@
-"""Reference energies of the elements: given, of isolated atoms, or fitted."""
+"""Reference energies of the elements: given, from isolated atoms, or fitted."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,16 +20,16 @@ ReferenceChoice = (
 
 @dataclass(frozen=True)
 class ReferenceEnergies:
-    """Energies of the elements, and how far they are determined."""
+    """Reference energies of the elements, with their source."""
 
     energies: dict[int, float]
     """Energy in eV by atomic number."""
     source: str
-    """Where they come from."""
+    """Source of the energies."""
     rank: int
-    """Independent compositions of a fit; the number of elements without one."""
+    """Rank of the least-squares fit; the number of elements without a fit."""
     warnings: tuple[str, ...] = ()
-    """What the fit leaves open."""
+    """Warnings about energies that the fit does not determine."""
 
 
 def reference_energies_of(
@@ -38,16 +38,16 @@ def reference_energies_of(
     choice: ReferenceChoice,
     isolated: Mapping[int, float],
 ) -> ReferenceEnergies:
-    """Reference energies as configured.
+    """Reference energies according to the configuration.
 
     Args:
-        examples: Structures to fit to.
+        examples: Structures of the least-squares fit.
         elements: Atomic numbers that need an energy, ascending.
         choice: See `equipot.data.statistics.compute_statistics`.
-        isolated: Energy in eV of isolated atoms by atomic number.
+        isolated: Energies in eV of isolated atoms by atomic number.
 
     Returns:
-        One energy for each of `elements`.
+        One energy per element.
 
     Raises:
         DataError: If an element has no reference energy.
@@ -62,7 +62,7 @@ def reference_energies_of(
         return ReferenceEnergies(dict.fromkeys(elements, 0.0), "none", len(elements))
     if not labeled:
         raise DataError(
-            "reference energies by least squares need energies, and no structure has "
+            "reference energies by least squares need energies, but no structure has "
             'one; set reference_energies to "none" or a dictionary'
         )
     counts = composition_matrix([e.graph.atomic_numbers for e in labeled], elements)
@@ -73,7 +73,7 @@ def reference_energies_of(
 def composition_matrix(
     numbers: Sequence[Int[Tensor, " _"]], elements: tuple[int, ...]
 ) -> Float[np.ndarray, "structures elements"]:
-    """Atoms of each element in each structure."""
+    """Number of atoms of each element in each structure."""
     return np.array([[(n == z).sum().item() for z in elements] for n in numbers], float)
 
 
@@ -83,17 +83,17 @@ def fit_reference_energies(
     elements: tuple[int, ...],
     fixed: Mapping[int, float] | None = None,
 ) -> ReferenceEnergies:
-    """Least-squares fit of energies per atom; of all solutions that of least norm.
+    """Fit energies per atom by least squares; the minimum-norm solution if not unique.
 
     Args:
-        counts: Atoms of each element in each structure.
+        counts: Number of atoms of each element in each structure.
         energies: Energies of the structures in eV.
         elements: Atomic numbers of the columns of `counts`.
-        fixed: Energies in eV of isolated atoms, which are not fitted.
+        fixed: Energies in eV of isolated atoms, which are kept fixed.
 
     Returns:
-        The energies of the elements, with a warning if they are not determined, or
-        only some are those of isolated atoms.
+        The energies of the elements, with a warning if they are not unique, or if only
+        some of them are from isolated atoms.
     """
     known = {z: float(e) for z, e in (fixed or {}).items() if z in elements}
     open_ = [n for n, z in enumerate(elements) if z not in known]
@@ -107,15 +107,15 @@ def fit_reference_energies(
     if rank < len(open_):
         warnings.append(
             f"the compositions determine {rank} of {len(open_)} reference energies "
-            "(rank of the fit), the others are a choice: energies of other "
-            "compositions, such as atomization energies, will mean nothing; add "
+            "(rank of the fit); the others are not unique: energies of other "
+            "compositions, such as atomization energies, will be meaningless; add "
             "IsolatedAtom rows if you need them"
         )
     free = ", ".join(chemical_symbols[z] for z in known)
     if known and open_:
         warnings.append(
-            f"only the reference energies of {free} are those of isolated atoms, the "
-            "others are fitted: atomization energies mean nothing"
+            f"only the reference energies of {free} are those of isolated atoms; the "
+            "others are fitted: atomization energies are meaningless"
         )
     source = f"least_squares (rank {rank} of {len(open_)})"
     return ReferenceEnergies(
@@ -132,7 +132,7 @@ def _complete(
     missing = [chemical_symbols[z] for z in elements if z not in energies]
     if missing:
         raise DataError(
-            f"{origin} give no reference energy for {', '.join(missing)}; add it, or "
+            f"{origin} have no reference energy for {', '.join(missing)}; add it, or "
             'set reference_energies to "least_squares"'
         )
     return ReferenceEnergies(
@@ -141,7 +141,7 @@ def _complete(
 
 
 def _number(name: str) -> int:
-    """Atomic number of an element that is named by its symbol or by the number."""
+    """Atomic number of an element given by its symbol or number."""
     number = int(name) if name.isdigit() else atomic_numbers.get(name, 0)
     if not 1 <= number < len(chemical_symbols):
         raise DataError(f"reference_energies: {name!r} is not an element")

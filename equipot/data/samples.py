@@ -1,4 +1,4 @@
-"""A few small structures that a model carries, to be verified on what it has seen."""
+"""Sample structures of the training set, stored in a model for its verification."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,18 +11,18 @@ from equipot.graph.atomic_graph import AtomicGraph
 
 MAX_STRUCTURES = 4
 MAX_ATOMS = 200
-"""Of all samples together: a few kilobytes in a model file."""
+"""Maximum number of atoms in all samples: a few kilobytes of a model file."""
 
 
 def choose_samples(examples: Sequence[Example]) -> list[Atoms]:
-    """The smallest structures that show different elements, periodicities and groups.
+    """Choose the smallest structures with different elements, periodicity and groups.
 
     Args:
-        examples: Structures of a set; those without edges are passed over.
+        examples: Structures of a set; those without edges are skipped.
 
     Returns:
-        At most `MAX_STRUCTURES` structures without labels, of at most `MAX_ATOMS` atoms
-        together: a function of the set alone. Empty if all are larger.
+        At most `MAX_STRUCTURES` structures without labels, with at most `MAX_ATOMS`
+        atoms in total, a deterministic function of the set; empty if all are larger.
     """
     candidates = sorted(
         (e for e in examples if e.graph.num_edges), key=lambda e: e.graph.num_atoms
@@ -30,7 +30,7 @@ def choose_samples(examples: Sequence[Example]) -> list[Atoms]:
     chosen: list[Example] = []
     seen: set[Any] = set()
     atoms = 0
-    # First those that show something new, then whatever fits.
+    # First structures with something new, then any that fit
     for wanted in (True, False):
         for example in candidates:
             graph = example.graph
@@ -46,7 +46,7 @@ def choose_samples(examples: Sequence[Example]) -> list[Atoms]:
 
 
 def sample_to_json(atoms: Atoms) -> dict[str, Any]:
-    """JSON of a structure; `sample_from_json` reads it back exactly."""
+    """Serialize a structure to JSON; the inverse of `sample_from_json`."""
     return {
         "numbers": atoms.numbers.tolist(),
         "positions": atoms.positions.tolist(),
@@ -59,12 +59,12 @@ def sample_from_json(values: Mapping[str, Any]) -> Atoms:
     """Structure from JSON.
 
     Raises:
-        KeyError: If a part is missing.
+        KeyError: If an entry is missing.
         ValueError: If a shape is wrong or a number is not finite.
     """
     numbers = np.array(values["numbers"])
     if numbers.dtype.kind != "i":
-        raise ValueError("the elements of a sample structure are not whole numbers")
+        raise ValueError("the elements of a sample structure are not integers")
     atoms = Atoms(
         numbers=numbers,
         positions=np.array(values["positions"], dtype=float).reshape(-1, 3),
@@ -72,7 +72,7 @@ def sample_from_json(values: Mapping[str, Any]) -> Atoms:
         pbc=values["pbc"],
     )
     if not (np.isfinite(atoms.positions).all() and np.isfinite(atoms.cell).all()):
-        raise ValueError("a sample structure has coordinates that are not finite")
+        raise ValueError("the coordinates of a sample structure are not finite")
     return atoms
 
 

@@ -24,8 +24,8 @@ from equipot.data.total_energies import MIN_ENERGY_PER_ATOM, binding_energy
 from equipot.graph.atomic_graph import AtomicGraph, edge_vectors
 from equipot.neighbors import dimensionality
 
-UNBINDING = 100.0
-"""Energy per atom in eV beyond isolated atoms that even colliding atoms do not have."""
+MAX_BINDING_ENERGY_PER_ATOM = 100.0
+"""Maximum energy per atom in eV above isolated atoms, even of colliding atoms."""
 FLOATS = (
     "energy_scale",
     "energy_shift",
@@ -37,56 +37,56 @@ FLOATS = (
 
 @dataclass(frozen=True)
 class Statistics:
-    """Facts of a training set; `dataclasses.asdict` makes it JSON."""
+    """Statistics of a training set; serialized to JSON by `dataclasses.asdict`."""
 
     elements: tuple[int, ...]
     """Atomic numbers, ascending."""
     reference_energies: dict[int, float]
-    """Energy of each element in eV that predictions start from."""
+    """Reference energy of each element in eV."""
     reference_source: str
-    """Where they come from: ``isolated_atoms``, ``given``, ``least_squares (rank 1 of
-    4)`` or ``none``."""
+    """Source of the reference energies: ``isolated_atoms``, ``given``,
+    ``least_squares (rank 1 of 4)`` or ``none``."""
     reference_rank: int
-    """Independent compositions of a least-squares fit; the number of elements else."""
+    """Rank of a least-squares fit; otherwise the number of elements."""
     energy_scale: float
-    """Root mean square of force components in eV/Å; without forces the spread of the
-    energy per atom in eV."""
+    """Root mean square of force components in eV/Å; without forces the standard
+    deviation of the energy per atom in eV."""
     energy_shift: float
-    """Mean over structures of the energy per atom, less references, in eV."""
+    """Mean over structures of the energy per atom minus reference energies, in eV."""
     average_num_neighbors: float
-    """Edges per atom within the cutoff."""
+    """Mean number of edges per atom within the cutoff."""
     minimum_distances: dict[str, float]
-    """Shortest distance in Å of each pair of elements, such as ``"H-O"``; pairs are
-    sorted by atomic number, and those never within the cutoff are left out."""
+    """Shortest distance in Å of each pair of elements, such as ``"H-O"``, sorted by
+    atomic number; pairs beyond the cutoff are omitted."""
     cutoff: float
-    """Radius in Å that neighbors were counted in."""
+    """Cutoff radius in Å."""
     num_structures: int
-    """Structures, isolated atoms not counted."""
+    """Number of structures without isolated atoms."""
     num_atoms: int
-    """Atoms of all structures."""
+    """Number of atoms of all structures."""
     num_edges: int
-    """Directed edges of all structures."""
+    """Number of directed edges of all structures."""
     element_counts: dict[str, int]
-    """Atoms of each element."""
+    """Number of atoms of each element."""
     label_counts: dict[str, int]
-    """Structures with energy, with forces, with stress."""
+    """Number of structures with energy, with forces, and with stress."""
     config_types: dict[str, int]
-    """Structures of each group."""
+    """Number of structures in each group."""
     neighbor_ranges: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """Fewest and most neighbors within the cutoff that atoms of an element have."""
+    """Minimum and maximum number of neighbors within the cutoff, by element."""
     density_range: tuple[float, float] | None = None
-    """Lowest and highest number of atoms per Å^3 of structures that pairs within the
-    cutoff connect in three directions, not of slabs in vacuum; None without any."""
+    """Minimum and maximum number of atoms per Å^3, over structures connected within the
+    cutoff in three directions (not slabs in vacuum); None if there are none."""
     energy_range: tuple[float, float] | None = None
-    """Lowest and highest energy in eV per atom, less references; None without one."""
+    """Minimum and maximum energy per atom minus reference energies in eV, or None."""
     largest_force: float | None = None
-    """Length of the longest force in eV/Å; None without forces."""
+    """Magnitude of the largest force in eV/Å; None without forces."""
     warnings: tuple[str, ...] = ()
-    """What a user has to know before relying on these numbers."""
+    """Limitations of these numbers."""
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Statistics":
-        """Inverse of `dataclasses.asdict`, also after a way through JSON."""
+        """Inverse of `dataclasses.asdict`, also after serialization to JSON."""
         known = {field.name for field in fields(cls)}
         numbers = {n: _real(value) for n, value in values.items() if n in FLOATS}
         converted = {
@@ -117,18 +117,18 @@ def compute_statistics(
     """Statistics of a training set.
 
     Args:
-        examples: Structures with labels; all graphs have one cutoff.
-        reference_energies: Where the energies of the elements come from: a dictionary
-            of symbols and eV, ``"isolated_atoms"``, ``"least_squares"``, ``"none"``, or
+        examples: Structures with labels; all graphs have the same cutoff.
+        reference_energies: Source of the reference energies: a dictionary of symbols
+            and eV, ``"isolated_atoms"``, ``"least_squares"``, ``"none"``, or
             ``"auto"``: isolated atoms if there are any, else least squares.
-        isolated: Energy in eV of isolated atoms by atomic number.
+        isolated: Energies in eV of isolated atoms by atomic number.
 
     Returns:
-        The statistics; their `warnings` tell of a reference fit without full rank.
+        The statistics, with `warnings` about a rank-deficient reference fit.
 
     Raises:
         DataError: If there is no structure, an element has no reference energy, or
-            structures would be bound to isolated atoms as nothing is.
+            binding energies relative to isolated atoms are impossible.
     """
     if not examples:
         raise DataError("there is no training structure")
@@ -187,18 +187,18 @@ def _without_energies(examples: Sequence[Example]) -> str | None:
     if any(not e.labels.energy.isnan() for e in examples):
         return None
     return (
-        "no structure has an energy: those of the potential have an arbitrary zero for "
-        "each composition and mean nothing but differences along the forces"
+        "no structure has an energy: energies of the potential have an arbitrary zero "
+        "for each composition; only their differences along the forces are meaningful"
     )
 
 
 def _real(value: Any) -> Any:
-    """JSON of other programs has 3 for 3.0, and no array takes a huge integer."""
+    """Convert integers to float: JSON may have 3 for 3.0, and arrays may overflow."""
     return float(value) if type(value) is int else value
 
 
 def _hessians(examples: Sequence[Example]) -> dict[str, int]:
-    """Structures with a Hessian, if there are any: most sets have none."""
+    """Number of structures with a Hessian, if there are any: most sets have none."""
     count = sum(e.labels.hessian is not None for e in examples)
     return {"hessian": count} if count else {}
 
@@ -232,7 +232,7 @@ def _density_range(graphs: Sequence[AtomicGraph]) -> tuple[float, float] | None:
 
 
 def _is_bulk(graph: AtomicGraph) -> bool:
-    """Whether pairs connect a structure with its images in three directions."""
+    """Whether edges connect a structure with its images in three directions."""
     inside = edge_vectors(graph).norm(dim=1) < graph.cutoff
     return (
         dimensionality(
@@ -259,7 +259,7 @@ def _residual_energies(
     elements: tuple[int, ...],
     references: ReferenceEnergies,
 ) -> np.ndarray:
-    """Energy per atom less references, of structures that have an energy."""
+    """Energy per atom minus reference energies, of structures with an energy."""
     labeled = [e for e in examples if not e.labels.energy.isnan()]
     if not labeled:
         return np.zeros(0)
@@ -272,11 +272,11 @@ def _residual_energies(
 def _impossible_binding(
     examples: Sequence[Example], references: ReferenceEnergies
 ) -> str | None:
-    """What is wrong with isolated atoms that structures are bound to as nothing is."""
+    """Message about impossible binding energies relative to isolated atoms, or None."""
     if references.source not in ("isolated_atoms", "given"):
         return None
     if not any(references.energies.values()):
-        return None  # a choice of zero, no energies of atoms
+        return None  # the zero is arbitrary
     for e in examples:
         numbers = e.graph.atomic_numbers
         if e.labels.energy.isnan() or not e.graph.num_edges:
@@ -284,14 +284,14 @@ def _impossible_binding(
         bound = binding_energy(
             numbers.tolist(), float(e.labels.energy), references.energies
         )
-        if not MIN_ENERGY_PER_ATOM < bound < UNBINDING:
+        if not MIN_ENERGY_PER_ATOM < bound < MAX_BINDING_ENERGY_PER_ATOM:
             return (
                 f"{e.source}: with these reference energies ({references.source}) the "
-                f"energy is {bound:.4g} eV per atom beyond isolated atoms; nothing is "
-                f"below {MIN_ENERGY_PER_ATOM:g} (tungsten has -8.9) or above "
-                f"{UNBINDING:g}: isolated atoms and structures are of different codes, "
-                "pseudopotentials or units. Correct one of them, or set "
-                "reference_energies to "
+                f"energy is {bound:.4g} eV per atom beyond isolated atoms, outside "
+                f"{MIN_ENERGY_PER_ATOM:g} (tungsten has -8.9) to "
+                f"{MAX_BINDING_ENERGY_PER_ATOM:g}: isolated atoms and structures "
+                "have different codes, pseudopotentials or units. Correct one of them, "
+                "or set reference_energies to "
                 '"least_squares"'
             )
     return None
@@ -300,7 +300,7 @@ def _impossible_binding(
 def _scale(
     examples: Sequence[Example], residual: np.ndarray
 ) -> tuple[float, str | None]:
-    """Scale of the energy, and a warning where the labels determine none."""
+    """Energy scale, and a warning if the labels do not determine one."""
     forces = torch.cat([e.labels.forces for e in examples])
     forces = forces[~forces.isnan().any(dim=1)]
     if len(forces) and (rms := float(forces.square().mean().sqrt())) > 0:

@@ -1,4 +1,4 @@
-"""`Structure`: atoms and their labels."""
+"""Atoms with their labels."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -8,23 +8,23 @@ from ase import Atoms
 from equipot.data.labels import Labels
 
 ISOLATED: Final = "IsolatedAtom"
-"""Group of structures that are reference energies of an element."""
+"""Group of structures with the reference energy of an element."""
 
 
 @dataclass(frozen=True)
 class Structure:
-    """Atoms as a file holds them, and the labels that were asked for."""
+    """Atoms of a file, with the configured labels."""
 
     atoms: Atoms
-    """Structure; whatever else the file says of it is in ``info`` and ``arrays``."""
+    """Structure; all other data of the file are in ``info`` and ``arrays``."""
     labels: Labels
-    """Labels in the package's units; NaN where the file has none."""
+    """Labels in eV and Å; NaN where the file has none."""
     config_type: str
-    """Group that errors are reported for."""
+    """Group for which errors are reported."""
     source: str
-    """File and frame, such as ``train.xyz#12``."""
+    """File and index of the frame, such as ``train.xyz#12``."""
     ignored: bool = False
-    """Whether its weight is 0: nothing is learned from it or compared with it."""
+    """Whether its weight is 0: it is excluded from training and from errors."""
 
     @property
     def isolated(self) -> bool:
@@ -33,7 +33,7 @@ class Structure:
 
     @property
     def has(self) -> frozenset[str]:
-        """Labels that are there: of energy, forces, stress."""
+        """Names of the available labels: energy, forces, stress."""
         return frozenset(
             name
             for name in ("energy", "forces", "stress")

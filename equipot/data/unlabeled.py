@@ -1,4 +1,4 @@
-"""Structures without labels and results of other calculations."""
+"""Structures without labels and other calculation results."""
 
 import re
 from typing import Final
@@ -12,23 +12,23 @@ RESULT: Final = re.compile(
 )
 """Names of labels, with any prefix or suffix."""
 INITIAL: Final = {"magmoms": "initial_magmoms", "charges": "initial_charges"}
-"""Results that are also properties of a structure that nobody has computed yet."""
+"""Results that become initial properties of a structure without results."""
 
 
 def without_labels(atoms: Atoms) -> Atoms:
-    """Copy a structure without labels, which would be wrong once an atom has moved.
+    """Copy a structure without labels, which are invalid once atoms move.
 
     Args:
-        atoms: Structure as a file holds it.
+        atoms: Structure from a file.
 
     Returns:
         Positions, elements, cell, masses, momenta, tags, charges, magnetic moments,
-        constraints, and whatever else is in ``info`` and ``arrays``; no calculator.
-        Magnetic moments and charges that a calculation gave become initial ones where
-        the file has none.
+        constraints, and all other entries of ``info`` and ``arrays``; no calculator.
+        Calculated magnetic moments and charges become initial ones unless the file has
+        initial ones.
     """
     results = {} if atoms.calc is None else atoms.calc.results
-    bare = atoms.copy()  # leaves the calculator behind
+    bare = atoms.copy()  # without the calculator
     for result, initial in INITIAL.items():
         found = results.get(result, atoms.arrays.get(result))
         if found is not None and not bare.has(initial):

@@ -5,4 +5,4 @@ The package depends on training sets and structures, but not on models and files
 
 from equipot.domain.domain import Domain as Domain
 from equipot.domain.extrapolation import ExtrapolationEvent as ExtrapolationEvent
-from equipot.domain.features import FeatureCloud as FeatureCloud
+from equipot.domain.features import FeatureDistribution as FeatureDistribution

@@ -10,11 +10,11 @@ from jaxtyping import Float
 from equipot.data.pairs import pair_name, parse_pair
 from equipot.data.statistics import Statistics
 from equipot.domain.extrapolation import ExtrapolationEvent
-from equipot.domain.features import FeatureCloud
+from equipot.domain.features import FeatureDistribution
 from equipot.domain.margins import (
     DISTANCE_MARGIN,
     FORCE_FACTOR,
-    LARGEST_SCORE,
+    MAX_SCORE,
     Range,
     widened_density,
     widened_energies,
@@ -28,23 +28,24 @@ WHOLE_STRUCTURE = "structure"
 
 
 class Domain:
-    """Domain of validity: range of the training set; None is not checked.
+    """Domain of validity: ranges of the training set; None disables a check.
 
     Args:
-        cutoff: Radius in Å of neighbors; that of the pairs it is given if left out.
-        minimum_distances: Å by pair of elements, such as ``{"H-O": 0.9}``. A pair that
-            is missing was never seen within the cutoff, so it may not come that near.
-        neighbors: Fewest and most neighbors within the cutoff, by element.
-        density: Lowest and highest number of atoms per Å^3 of structures that pairs
-            within the cutoff connect with their images in three directions. That of a
-            slab, a wire or a molecule depends on the vacuum and is not compared.
-        energy: Lowest and highest energy in eV per atom beyond reference energies.
+        cutoff: Cutoff radius in Å of neighbors (default: that of the neighbor list).
+        minimum_distances: Shortest distances in Å by pair of elements, such as
+            ``{"H-O": 0.9}``. Pairs not in the dictionary were never within the cutoff,
+            so any distance within it is an extrapolation event.
+        neighbors: Minimum and maximum number within the cutoff, by element.
+        density: Minimum and maximum number of atoms per Å^3 of structures connected
+            within the cutoff in three directions. Slabs, wires and molecules are not
+            checked, since their density depends on the vacuum.
+        energy: Minimum and maximum energy in eV per atom minus reference energies.
         reference_energies: Isolated-atom energies in eV by atomic number; default 0.
-        largest_force: In eV/Å.
+        largest_force: Magnitude of the largest force in eV/Å.
         features: Distribution of learned features of atomic environments.
 
     Raises:
-        ValueError: If a pair or an element has no such name.
+        ValueError: If a pair or an element has an invalid name.
     """
 
     def __init__(
@@ -57,7 +58,7 @@ class Domain:
         energy: Range | None = None,
         reference_energies: Mapping[int, float] | None = None,
         largest_force: float | None = None,
-        features: FeatureCloud | None = None,
+        features: FeatureDistribution | None = None,
     ) -> None:
         self.cutoff = cutoff
         self.minimum_distances = minimum_distances
@@ -72,13 +73,13 @@ class Domain:
 
     @classmethod
     def of(
-        cls, statistics: Statistics, features: FeatureCloud | None = None
+        cls, statistics: Statistics, features: FeatureDistribution | None = None
     ) -> "Domain":
         """Domain of a training set.
 
         Args:
-            statistics: Of the set.
-            features: Of its atoms; models of older versions have none.
+            statistics: Statistics of the training set.
+            features: Features of its atoms; None for models of older versions.
         """
         return cls(
             cutoff=statistics.cutoff,
@@ -92,18 +93,18 @@ class Domain:
         )
 
     def closest(self, first: int, second: int) -> float:
-        """Distance in Å below which a pair of elements is refused; infinite if unseen.
+        """Minimum allowed distance in Å of a pair of elements; infinite if unseen.
 
         Args:
-            first: Atomic number.
-            second: Atomic number.
+            first: Atomic number of the first element.
+            second: Atomic number of the second element.
         """
         return float(self._nearest[first, second])
 
     def events_of_structure(
         self, atoms: Atoms, pairs: NeighborList
     ) -> list[ExtrapolationEvent]:
-        """How a structure lies beyond the training set, worst first of each kind.
+        """Extrapolation events of a structure, the worst of each kind.
 
         Args:
             atoms: The structure.
@@ -111,7 +112,7 @@ class Domain:
         """
         pairs = pairs.within(min(self.cutoff, pairs.cutoff))
         if not len(pairs.distances):
-            return []  # isolated atoms, whose energy is known
+            return []  # isolated atoms, with known energy
         found = (
             self._too_near(atoms, pairs),
             self._neighbors_outside(atoms, pairs),
@@ -133,9 +134,9 @@ class Domain:
         Args:
             atoms: The structure.
             pairs: Its neighbor list.
-            energy: In eV, free atoms included.
-            forces: In eV/Å, if they were predicted.
-            features: Of the last layer, if there are any.
+            energy: Energy in eV, including isolated-atom energies.
+            forces: Forces in eV/Å, if predicted.
+            features: Features of the last layer, if available.
         """
         pairs = pairs.within(min(self.cutoff, pairs.cutoff))
         if not len(pairs.distances):
@@ -154,7 +155,7 @@ class Domain:
         if not below.any():
             return None
         ratios = np.where(below, pairs.distances / limits, np.inf)
-        # unseen pairs have a ratio of zero: the nearest of them
+        # unseen pairs have a ratio of zero: report the closest of them
         worst = np.lexsort((pairs.distances, ratios))[0]
         i, j = sorted(pairs.index[:, worst].tolist())
         name = pair_name(int(numbers[i]), int(numbers[j]))
@@ -166,8 +167,8 @@ class Domain:
             return ExtrapolationEvent("pair", name, (i, j), distance, limit, message)
         shortest = limit / (1 - DISTANCE_MARGIN)
         message = (
-            f"{where}, the nearest pair {name} of the training set {shortest:.4f} Å "
-            f"({DISTANCE_MARGIN:.0%} less is allowed)"
+            f"{where}; the minimum in the training set for {name} is {shortest:.4f} Å "
+            f"(allowed: {DISTANCE_MARGIN:.0%} less)"
         )
         return ExtrapolationEvent("distance", name, (i, j), distance, limit, message)
 
@@ -191,9 +192,9 @@ class Domain:
             (worst,),
             float(count),
             float(limit),
-            f"atom {worst} ({symbol}) has {count} neighbors within the cutoff, atoms "
-            f"of the training set {low} to {high} ({lowest[worst]:.0f} to "
-            f"{highest[worst]:.0f} are allowed){_nearest(atoms, pairs, worst)}",
+            f"atom {worst} ({symbol}) has {count} neighbors within the cutoff; training"
+            f" set: {low} to {high}, allowed: {lowest[worst]:.0f} to "
+            f"{highest[worst]:.0f}{_nearest(atoms, pairs, worst)}",
         )
 
     def _density_outside(
@@ -213,8 +214,8 @@ class Domain:
             (),
             density,
             low if density < low else high,
-            f"the density is {density:.4f} atoms/Å^3, of the training set "
-            f"{_span(self.density, '.4f')} ({low:.4f} to {high:.4f} is allowed)",
+            f"the density is {density:.4f} atoms/Å^3; training set: "
+            f"{_span(self.density, '.4f')}, allowed: {low:.4f} to {high:.4f}",
         )
 
     def _energy_outside(self, atoms: Atoms, total: float) -> ExtrapolationEvent | None:
@@ -231,9 +232,9 @@ class Domain:
             (),
             energy,
             low if energy < low else high,
-            f"the energy is {energy:.4f} eV per atom beyond the reference energies, "
-            f"of the training set {_span(self.energy, '.4f')} ({low:.4f} to "
-            f"{high:.4f} is allowed)",
+            f"the energy is {energy:.4f} eV per atom relative to reference energies; "
+            f"training set: {_span(self.energy, '.4f')}, allowed: {low:.4f} to "
+            f"{high:.4f}",
         )
 
     def _force_too_large(
@@ -253,8 +254,8 @@ class Domain:
             float(norms[worst]),
             limit,
             f"the force on atom {worst} ({atoms.symbols[worst]}) is "
-            f"{norms[worst]:.4g} eV/Å, the largest of the training set "
-            f"{self.largest_force:.4g} ({limit:.4g} is allowed)"
+            f"{norms[worst]:.4g} eV/Å; maximum in the training set: "
+            f"{self.largest_force:.4g}, allowed: {limit:.4g}"
             f"{_nearest(atoms, pairs, worst)}",
         )
 
@@ -268,7 +269,7 @@ class Domain:
             return None
         scores = self.features.scores(atoms.numbers, features)
         worst = int(scores.argmax())
-        if scores[worst] <= LARGEST_SCORE:
+        if scores[worst] <= MAX_SCORE:
             return None
         symbol = atoms.symbols[worst]
         return ExtrapolationEvent(
@@ -276,17 +277,17 @@ class Domain:
             symbol,
             (worst,),
             float(scores[worst]),
-            LARGEST_SCORE,
+            MAX_SCORE,
             f"atom {worst} ({symbol}) has an extrapolation score of "
-            f"{scores[worst]:.2f}; 1 is the most unusual {symbol} of training "
-            f"({LARGEST_SCORE:g} is allowed){_nearest(atoms, pairs, worst)}",
+            f"{scores[worst]:.2f}; maximum of {symbol} in training: 1, "
+            f"allowed: {MAX_SCORE:g}{_nearest(atoms, pairs, worst)}",
         )
 
 
 def _table_of_pairs(
     distances: Mapping[str, float] | None,
 ) -> Float[np.ndarray, "numbers numbers"]:
-    """Distance that each pair of atomic numbers must keep; none without a table."""
+    """Minimum distance of each pair of atomic numbers; 0 without a table."""
     if distances is None:
         return np.zeros((MAX_ATOMIC_NUMBER + 1, MAX_ATOMIC_NUMBER + 1))
     table = np.full((MAX_ATOMIC_NUMBER + 1, MAX_ATOMIC_NUMBER + 1), np.inf)
@@ -299,7 +300,7 @@ def _table_of_pairs(
 def _table_of_elements(
     neighbors: Mapping[str, tuple[int, int]] | None,
 ) -> Float[np.ndarray, "two numbers"] | None:
-    """Fewest and most neighbors of each atomic number; an unseen one may have any."""
+    """Minimum and maximum number of neighbors by atomic number; unseen: any."""
     if neighbors is None:
         return None
     table = np.array(
@@ -307,13 +308,13 @@ def _table_of_elements(
     )
     for symbol, extremes in neighbors.items():
         if symbol not in atomic_numbers:
-            raise ValueError(f"expected the symbol of an element, got {symbol!r}")
+            raise ValueError(f"expected a chemical symbol, got {symbol!r}")
         table[:, atomic_numbers[symbol]] = widened_neighbors(extremes)
     return table
 
 
 def _nearest(atoms: Atoms, pairs: NeighborList, atom: int) -> str:
-    """Who is around an atom, nearest first."""
+    """Nearest neighbors of an atom, as text."""
     around = np.flatnonzero(pairs.index[1] == atom)
     if not len(around):
         return "; it has no neighbors"
@@ -324,7 +325,7 @@ def _nearest(atoms: Atoms, pairs: NeighborList, atom: int) -> str:
             pairs.index[0][first].tolist(), pairs.distances[first].tolist(), strict=True
         )
     )
-    return f"; its nearest neighbors: atom {', '.join(listed)}"
+    return f"; nearest neighbors: atom {', '.join(listed)}"
 
 
 def _span(extremes: Range, form: str) -> str:

@@ -1,4 +1,4 @@
-"""Events of extrapolation beyond the training set."""
+"""Extrapolation events outside the domain of validity."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,13 +6,13 @@ from typing import Any
 
 @dataclass(frozen=True)
 class ExtrapolationEvent:
-    """One way in which a potential extrapolates."""
+    """One quantity of a structure or prediction outside the domain of validity."""
 
     kind: str
     """``distance``, ``pair``, ``neighbors``, ``density``, ``energy``, ``force``,
     ``features`` or ``spread``."""
     subject: str
-    """Elements concerned, such as ``H-O``, or the whole ``structure``."""
+    """Elements, such as ``H-O``, or the whole ``structure``."""
     atoms: tuple[int, ...]
     """Indices of the atoms; empty for the whole structure."""
     value: float
@@ -23,7 +23,7 @@ class ExtrapolationEvent:
     """Message, with units."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Values of a row of a table."""
+        """Values for a table row."""
         return {
             "kind": self.kind,
             "subject": self.subject,

@@ -1,14 +1,14 @@
 r"""Extrapolation score from learned features of the atomic environment.
 
-The features :math:`f_i` that the last layer computes for atoms of one element form a
-cloud around their mean :math:`\mu_z`. With the covariance :math:`\Sigma` of all atoms
-about the means of their elements, the distance of an atom from the cloud is
+The features :math:`f_i` of the last layer are distributed around their mean
+:math:`\mu_z` over the atoms of each element. With the covariance :math:`\Sigma` of all
+atoms about the means of their elements, the distance of an atom from the mean is
 
 .. math:: d_i = \sqrt{(f_i - \mu_z)^T (\Sigma + \varepsilon)^{-1} (f_i - \mu_z)}
 
-(Mahalanobis' distance with one covariance for all classes, K. Lee et al., NeurIPS 2018,
-arXiv:1807.03888). Its score is this distance over the largest one of the training and
-validation sets. It costs a product of a vector with a matrix for each atom.
+(Mahalanobis distance with one covariance for all classes, K. Lee et al., NeurIPS 2018,
+arXiv:1807.03888). The score is this distance over the largest one in the training and
+validation sets. The cost is one matrix-vector product per atom.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,61 +20,61 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 RIDGE = 1e-4
-"""Epsilon, over the mean variance of a feature: below it a feature is constant, and
-small changes of it mean nothing."""
+"""Regularization, relative to the mean variance of a feature: features with a smaller
+variance are treated as constant."""
 MIN_DISTANCE = 1e-2
-"""Distance that counts as none: of an element whose atoms are all alike."""
+"""Minimum of the largest distance, for elements whose atoms are all equivalent."""
 
 Features = Float[np.ndarray, "atoms channels"]
 Numbers = Int[np.ndarray, " atoms"]
 
 
 @dataclass(frozen=True)
-class FeatureCloud:
-    """The cloud of the training set in the space of features."""
+class FeatureDistribution:
+    """Distribution of the training set in feature space."""
 
     elements: tuple[int, ...]
     """Atomic numbers, in the order of the arrays."""
     means: Float[np.ndarray, "elements channels"]
     """Mean of each element."""
     whitening: Float[np.ndarray, "channels channels"]
-    """Matrix that turns differences from a mean into vectors as long as d."""
+    """Matrix that maps differences from the mean to vectors of length d."""
     largest: Float[np.ndarray, " elements"]
     """Largest distance of each element in training and validation."""
 
     @classmethod
-    def fit(cls, numbers: Numbers, features: Features) -> "FeatureCloud":
-        """Cloud of a training set.
+    def fit(cls, numbers: Numbers, features: Features) -> "FeatureDistribution":
+        """Fit to a training set.
 
         Args:
             numbers: Atomic numbers of its atoms, at least one.
-            features: Of these atoms.
+            features: Features of these atoms.
 
         Raises:
             ValueError: If a feature is not finite, or there is no atom.
         """
         _check_finite(features)
         if not len(numbers):
-            raise ValueError("there is no atom whose features could be learned")
+            raise ValueError("cannot fit features: the training set has no atoms")
         elements, rows = np.unique(numbers, return_inverse=True)
         means = np.array(
             [features[rows == n].mean(axis=0) for n in range(len(elements))]
         )
         centered = features - means[rows]
         values, vectors = np.linalg.eigh(centered.T @ centered / len(features))
-        # where all atoms are alike, the size of the features is the scale
+        # if all atoms are equivalent, the magnitude of the features sets the scale
         size = values.mean() if values.mean() > 0 else np.square(features).mean()
         whitening = (vectors / np.sqrt(values.clip(0) + RIDGE * (size or 1.0))).T
         smallest = np.full(len(elements), MIN_DISTANCE)
         cloud = cls(tuple(elements.tolist()), means, whitening, smallest)
         return cloud.widened(numbers, features)
 
-    def widened(self, numbers: Numbers, features: Features) -> "FeatureCloud":
-        """The same cloud, with these atoms among those that have a score up to one.
+    def widened(self, numbers: Numbers, features: Features) -> "FeatureDistribution":
+        """Copy in which the given atoms have scores of at most 1.
 
         Args:
-            numbers: Atomic numbers; those of other elements are passed over.
-            features: Of these atoms.
+            numbers: Atomic numbers; other elements are skipped.
+            features: Features of these atoms.
 
         Raises:
             ValueError: If a feature is not finite.
@@ -88,11 +88,11 @@ class FeatureCloud:
         return replace(self, largest=largest)
 
     def distances(self, numbers: Numbers, features: Features) -> np.ndarray:
-        """How far atoms are from the mean of their elements.
+        """Mahalanobis distances of atoms from the mean of their element.
 
         Args:
             numbers: Atomic numbers among `elements`.
-            features: Of these atoms.
+            features: Features of these atoms.
         """
         rows = np.searchsorted(self.elements, numbers)
         centered = features - self.means[rows]
@@ -100,18 +100,18 @@ class FeatureCloud:
         return out
 
     def scores(self, numbers: Numbers, features: Features) -> np.ndarray:
-        """Distances over the largest ones of training; above one, it extrapolates.
+        """Distances over the largest ones in training; above 1 is extrapolation.
 
         Args:
             numbers: Atomic numbers among `elements`.
-            features: Of these atoms.
+            features: Features of these atoms.
         """
         rows = np.searchsorted(self.elements, numbers)
         out: np.ndarray = self.distances(numbers, features) / self.largest[rows]
         return out
 
     def to_tensors(self) -> dict[str, Tensor]:
-        """All of it by name, in float64."""
+        """All arrays by name, in float64."""
         return {
             "elements": torch.tensor(self.elements),
             "means": torch.from_numpy(self.means),
@@ -122,16 +122,16 @@ class FeatureCloud:
     @classmethod
     def from_tensors(
         cls, tensors: Mapping[str, Tensor], elements: Sequence[int], channels: int
-    ) -> "FeatureCloud":
+    ) -> "FeatureDistribution":
         """Inverse of `to_tensors`.
 
         Args:
-            tensors: By name.
-            elements: What they must be about.
-            channels: Features of an atom.
+            tensors: Tensors by name.
+            elements: Expected atomic numbers.
+            channels: Expected number of features per atom.
 
         Raises:
-            ValueError: If one is missing, of a wrong shape, or not finite.
+            ValueError: If a tensor is missing, has a wrong shape, or is not finite.
         """
         try:
             found = tuple(tensors["elements"].tolist())
@@ -140,22 +140,22 @@ class FeatureCloud:
                 for name in ("means", "whitening", "largest")
             )
         except KeyError as error:
-            raise ValueError(f"the domain of features lacks {error}") from error
+            raise ValueError(f"the feature domain lacks {error}") from error
         shapes = (means.shape, whitening.shape, largest.shape)
         expected = ((len(found), channels), (channels, channels), (len(found),))
         if shapes != expected:
             raise ValueError(
-                f"the domain of features has the shapes {shapes}, expected {expected}"
+                f"the feature domain has the shapes {shapes}, expected {expected}"
             )
         if found != tuple(elements):
             raise ValueError(
-                f"the domain of features is of the elements {found}, the potential of "
+                f"the feature domain has the elements {found}, the potential has "
                 f"{tuple(elements)}"
             )
         if not all(np.isfinite(a).all() for a in (means, whitening, largest)):
-            raise ValueError("the domain of features holds values that are not finite")
+            raise ValueError("the feature domain contains values that are not finite")
         if not (largest > 0).all():
-            raise ValueError("the domain of features has distances that are no lengths")
+            raise ValueError("the feature domain has distances that are not positive")
         return cls(found, means, whitening, largest)
 
 

@@ -1,1 +1,1 @@
-"""Atoms and the directed edges between them."""
+"""Atomic graphs: atoms and directed edges."""

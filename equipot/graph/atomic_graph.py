@@ -1,4 +1,4 @@
-r"""`AtomicGraph`: atoms and the directed edges between them. A batch is one graph.
+r"""`AtomicGraph`: atoms and directed edges of one structure or a batch.
 
 Edges point from the receiver to an image of the sender,
 
@@ -20,50 +20,50 @@ from equipot.graph.edge_pairs import EdgePairs, find_pairs, join_pairs, single_e
 
 @dataclass(frozen=True)
 class AtomicGraph:
-    """Structures and the pairs of atoms closer than a cutoff.
+    """One or several structures as a graph with edges shorter than a cutoff.
 
-    A single structure and a batch of structures are the same type: a batch is one graph
-    whose parts are not connected. Build one with `equipot.neighbors.build_graph`.
+    A batch of structures is one graph with disconnected components. Use
+    `equipot.neighbors.build_graph` to create a graph.
     """
 
     positions: Float[Tensor, "atoms 3"]
     """Cartesian coordinates in Å."""
     atomic_numbers: Int[Tensor, " atoms"]
-    """Nuclear charges."""
+    """Atomic numbers."""
     cell: Float[Tensor, "graphs 3 3"]
-    """Lattice vectors as rows in Å; rows of free directions carry no meaning."""
+    """Lattice vectors as rows in Å; rows of non-periodic directions are ignored."""
     pbc: Bool[Tensor, "graphs 3"]
-    """Which lattice directions repeat."""
+    """Periodicity along each lattice vector."""
     batch: Int[Tensor, " atoms"]
-    """Structure that every atom belongs to, ascending."""
+    """Index of the structure of each atom, ascending."""
     edge_index: Int[Tensor, "2 edges"]
-    """Senders (row 0) and receivers (row 1); sorted by receiver."""
+    """Senders (row 0) and receivers (row 1), sorted by receiver."""
     edge_shift: Int[Tensor, "edges 3"]
     """Lattice translations S of the senders."""
     cutoff: float
-    """Radius in Å within which the edges are complete; there may be longer ones."""
+    """Radius in Å within which the edges are complete; longer edges may exist."""
 
     @property
     def num_atoms(self) -> int:
-        """Atoms in all structures."""
+        """Number of atoms in all structures."""
         return len(self.positions)
 
     @property
     def num_edges(self) -> int:
-        """Directed edges in all structures."""
+        """Number of directed edges in all structures."""
         return self.edge_index.shape[1]
 
     @property
     def num_graphs(self) -> int:
-        """Structures; one may be without atoms."""
+        """Number of structures; a structure may have no atoms."""
         return len(self.cell)
 
     @cached_property
     def pairs(self) -> EdgePairs:
-        """Edges with their reverses.
+        """Pairs of opposite edges.
 
         Raises:
-            ValueError: If the edges are not those of a graph; see `check_edges`.
+            ValueError: If the edges are invalid; see `check_edges`.
         """
         return check_edges(self)
 
@@ -95,10 +95,10 @@ def edge_vectors(graph: AtomicGraph) -> Float[Tensor, "edges 3"]:
     r"""Vectors :math:`r_j + S \cdot \mathrm{cell} - r_i` from receivers to senders.
 
     Args:
-        graph: Its positions and cells may require gradients.
+        graph: Graph; positions and cell may require gradients.
 
     Returns:
-        One vector per edge in Å, differentiable with respect to positions and cells.
+        One vector per edge in Å, differentiable with respect to positions and cell.
     """
     senders, receivers = graph.edge_index
     shift = graph.edge_shift.to(graph.cell.dtype)
@@ -107,13 +107,13 @@ def edge_vectors(graph: AtomicGraph) -> Float[Tensor, "edges 3"]:
 
 
 def collate(graphs: Sequence[AtomicGraph]) -> AtomicGraph:
-    """Join structures into one graph.
+    """Join structures into a batch.
 
     Args:
-        graphs: At least one graph, all built with the same cutoff.
+        graphs: One or more graphs with equal cutoffs.
 
     Returns:
-        The batch; its structures are in the order of `graphs`.
+        The batch, with structures in the order of `graphs`.
 
     Raises:
         ValueError: If there is no graph or the cutoffs differ.
@@ -123,7 +123,7 @@ def collate(graphs: Sequence[AtomicGraph]) -> AtomicGraph:
     cutoffs = {graph.cutoff for graph in graphs}
     if len(cutoffs) > 1:
         raise ValueError(
-            f"graphs of one batch must have one cutoff, got {sorted(cutoffs)}; "
+            f"graphs of one batch must have equal cutoffs, got {sorted(cutoffs)}; "
             "rebuild them with the cutoff of the model"
         )
     atoms = torch.tensor([0, *(g.num_atoms for g in graphs)]).cumsum(0).tolist()
@@ -146,37 +146,37 @@ def collate(graphs: Sequence[AtomicGraph]) -> AtomicGraph:
 
 
 def check_edges(graph: AtomicGraph) -> EdgePairs:
-    """Check that edges are what every model assumes of them.
+    """Check the invariants of edges that all models rely on.
 
-    That all pairs of atoms within the cutoff are there needs a search for neighbors:
+    Completeness within the cutoff is not checked, since it requires a neighbor search:
     see `equipot.neighbors.check_complete`.
 
     Args:
-        graph: Any graph.
+        graph: Graph to check.
 
     Returns:
-        The pairs of its edges.
+        Pairs of opposite edges.
 
     Raises:
-        ValueError: If an edge names an atom that is not there, joins two structures,
-            has no reverse, is there twice, leads from an atom to itself, or crosses a
-            boundary that is not periodic; if edges are not sorted by receiver, or atoms
-            not by structure, or are of a structure that is not there.
+        ValueError: If an edge has an invalid atom index, connects two structures, has
+            no reverse, is a duplicate or a self-loop, or crosses a non-periodic
+            boundary; if edges are not sorted by receiver, or atoms not by structure; or
+            if a structure index is invalid.
     """
     if graph.num_atoms and bool((graph.batch.diff() < 0).any()):
         raise ValueError("atoms of a graph must be sorted by structure (batch)")
     if graph.num_atoms and (graph.batch[0] < 0 or graph.batch[-1] >= graph.num_graphs):
         raise ValueError(
-            f"atoms are of the structures {int(graph.batch[0])} to "
-            f"{int(graph.batch[-1])} (batch), the graph has {graph.num_graphs}: number "
-            "them from 0"
+            f"structure indices of atoms (batch) range from {int(graph.batch[0])} to "
+            f"{int(graph.batch[-1])}, but the graph has {graph.num_graphs} structures: "
+            "number them from 0"
         )
     if graph.num_edges == 0:
         return single_edges(0, graph.edge_index.device)
     lowest, highest = (int(n) for n in graph.edge_index.aminmax())
     if lowest < 0 or highest >= graph.num_atoms:
         raise ValueError(
-            f"edges name the atoms {lowest} to {highest}, the graph has atoms 0 to "
+            f"atom indices of edges range from {lowest} to {highest}, expected 0 to "
             f"{graph.num_atoms - 1}"
         )
     senders, receivers = graph.edge_index
@@ -184,31 +184,31 @@ def check_edges(graph: AtomicGraph) -> EdgePairs:
     if bool((receivers.diff() < 0).any()):
         raise ValueError(
             "edges must be sorted by receiver (edge_index[1]): sort edge_index and "
-            "edge_shift together, or use from_pyg, which does"
+            "edge_shift together, or use from_pyg, which sorts them"
         )
     if bool((graph.batch[senders] != structure).any()):
-        raise ValueError("an edge joins atoms of two structures of the batch")
+        raise ValueError("an edge connects atoms of two structures of the batch")
     if bool((graph.edge_shift.bool() & ~graph.pbc[structure]).any()):
         raise ValueError(
-            "an edge has a translation along a direction that is not periodic: set pbc "
+            "an edge has a translation along a non-periodic direction: set pbc "
             "and cell, or the translation to zero"
         )
     return find_pairs(graph.edge_index, graph.edge_shift)
 
 
 def partial_graph(graph: AtomicGraph) -> AtomicGraph:
-    """Declare that a graph is a part of another one, cut out of it.
+    """Mark a graph as a subgraph of another one.
 
-    Its edges need not have reverses: the outermost atoms receive nothing. Energies of
-    atoms that the cut does not reach are those of the whole.
+    Its edges need not have reverses: the outermost atoms receive no messages. Atomic
+    energies are exact for atoms whose receptive field is included.
 
     Args:
-        graph: Any graph; its edges are not checked.
+        graph: Graph; its edges are not checked.
     """
     return _with_pairs(graph, single_edges(graph.num_edges, graph.edge_index.device))
 
 
 def _with_pairs(graph: AtomicGraph, pairs: EdgePairs) -> AtomicGraph:
-    """The same graph, which need not look for its pairs."""
+    """Copy of the graph with precomputed pairs of edges."""
     vars(graph)["pairs"] = pairs
     return graph

@@ -1,4 +1,4 @@
-"""Who sends to whom, and the orders of edges in which sums over them are fast."""
+"""Senders and receivers of edges, and sorted orders of edges for fast sums."""
 
 from functools import cached_property
 from typing import NamedTuple, final
@@ -9,10 +9,10 @@ from torch import Tensor
 
 
 class Segments(NamedTuple):
-    """Edges grouped by a node, as in a matrix of compressed sparse rows."""
+    """Edges grouped by node, as in a compressed sparse row matrix."""
 
     order: Int[Tensor, " edges"]
-    """Edges, those of node 0 first; edges of one node keep their order."""
+    """Edges sorted by node; the sort is stable."""
     pointers: Int[Tensor, " nodes_plus_1"]
     """Edges of node n are ``order[pointers[n]:pointers[n + 1]]``."""
 
@@ -22,33 +22,33 @@ class Connectivity:
     """Directed edges between the nodes of a graph.
 
     Args:
-        edge_index: Row 0 holds senders, row 1 the receivers that sums run over.
-        num_nodes: Nodes, with or without edges.
+        edge_index: Senders (row 0) and receivers (row 1); sums run over receivers.
+        num_nodes: Number of nodes, including those without edges.
     """
 
     def __init__(self, edge_index: Int[Tensor, "2 edges"], num_nodes: int) -> None:
-        # Compiled ops read rows; NumPy may have stored the columns one after another.
+        # Compiled operations need contiguous rows
         self.edge_index = edge_index.contiguous()
         self.num_nodes = num_nodes
 
     @property
     def senders(self) -> Int[Tensor, " edges"]:
-        """Node at which each edge starts."""
+        """Sender of each edge."""
         return self.edge_index[0]
 
     @property
     def receivers(self) -> Int[Tensor, " edges"]:
-        """Node at which each edge ends."""
+        """Receiver of each edge."""
         return self.edge_index[1]
 
     @property
     def num_edges(self) -> int:
-        """Directed edges."""
+        """Number of directed edges."""
         return self.edge_index.shape[1]
 
     @cached_property
     def sorted_by_receiver(self) -> bool:
-        """Whether receivers ascend, as in every `AtomicGraph`."""
+        """Whether edges are sorted by receiver, as in every `AtomicGraph`."""
         return bool((self.receivers.diff() >= 0).all())
 
     @cached_property

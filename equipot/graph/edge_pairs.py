@@ -1,4 +1,4 @@
-"""Edges and their reverses: what depends on a length is computed once for both."""
+"""Pairs of opposite edges, which share all functions of the distance."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -13,23 +13,23 @@ from torch import Tensor
 @final
 @dataclass(frozen=True)
 class EdgePairs:
-    """Undirected edges of a graph, each of two directed ones of equal length."""
+    """Undirected edges of a graph, each a pair of opposite directed edges."""
 
     of_edge: Int[Tensor, " edges"]
-    """Pair that each directed edge belongs to."""
+    """Index of the pair of each directed edge."""
     forward: Int[Tensor, " pairs"]
     """One edge of each pair, ascending."""
     backward: Int[Tensor, " pairs"]
-    """The other; the same one where an edge has no reverse."""
+    """The reverse edge; equal to `forward` if an edge has no reverse."""
 
     @property
     def alone(self) -> bool:
-        """Whether each edge is a pair of its own."""
+        """Whether edges are not paired, so that each is a pair by itself."""
         return len(self.forward) == len(self.of_edge)
 
     @property
     def reverse(self) -> Int[Tensor, " edges"]:
-        """The other edge of the pair of each; itself for an edge that is alone."""
+        """Reverse of each edge; the edge itself if edges are not paired."""
         out = torch.empty_like(self.of_edge)
         out[self.forward], out[self.backward] = self.backward, self.forward
         return out
@@ -37,7 +37,7 @@ class EdgePairs:
     def expand(
         self, values: Float[Tensor, "pairs columns"]
     ) -> Float[Tensor, "edges columns"]:
-        """Values of the pair of every edge, differentiable to every order."""
+        """Values of the pair of each edge, differentiable to any order."""
         if self.alone:
             return values
         out: Tensor = _Expand.apply(values, self.of_edge, self.forward, self.backward)
@@ -51,18 +51,18 @@ class EdgePairs:
 def find_pairs(
     edge_index: Int[Tensor, "2 edges"], edge_shift: Int[Tensor, "edges 3"]
 ) -> EdgePairs:
-    """Match every edge with the one that leads back.
+    """Match every edge with its reverse.
 
     Args:
         edge_index: Senders and receivers.
-        edge_shift: Lattice translations S of the senders; the edge back has -S.
+        edge_shift: Lattice translations S of the senders; the reverse edge has -S.
 
     Returns:
-        Pairs of edges.
+        Pairs of opposite edges.
 
     Raises:
-        ValueError: If an edge has no reverse, is there twice, or leads from an atom to
-            itself; names the first such edge.
+        ValueError: If an edge has no reverse, is a duplicate or a self-loop; the
+            message contains the first such edge.
     """
     edges = torch.arange(edge_index.shape[1], device=edge_index.device)
     if len(edges) == 0:
@@ -74,7 +74,7 @@ def find_pairs(
         twice = by_there[1:][sorted_there.diff() == 0]
         raise ValueError(
             f"duplicate edges: {_list(edge_index, edge_shift, twice)}; copies would "
-            "count, too: remove them"
+            "be counted twice: remove them"
         )
     if not torch.equal(sorted_there, back[by_back]):
         alone = (~torch.isin(there, back)).nonzero()[:, 0]
@@ -88,8 +88,8 @@ def find_pairs(
     if bool((reverse == edges).any()):
         loops = (reverse == edges).nonzero()[:, 0]
         raise ValueError(
-            f"self-loops: {_list(edge_index, edge_shift, loops)}; an atom is no "
-            "neighbor of itself, only its images in other cells are: remove them"
+            f"self-loops: {_list(edge_index, edge_shift, loops)}; no atom is its own "
+            "neighbor, only its images in other cells are: remove them"
         )
     forward = (edges < reverse).nonzero()[:, 0]
     backward = reverse[forward]
@@ -99,11 +99,11 @@ def find_pairs(
 
 
 def single_edges(count: int, device: torch.device | None = None) -> EdgePairs:
-    """Edges of which each is a pair of its own.
+    """Edges without pairing: each is a pair by itself.
 
     Args:
         count: Number of edges.
-        device: Of the result.
+        device: Device of the result.
     """
     edges = torch.arange(count, device=device)
     return EdgePairs(edges, edges, edges)
@@ -112,7 +112,7 @@ def single_edges(count: int, device: torch.device | None = None) -> EdgePairs:
 def _edge_numbers(
     edge_index: Int[Tensor, "2 edges"], edge_shift: Int[Tensor, "edges 3"]
 ) -> tuple[Int[Tensor, " edges"], Int[Tensor, " edges"]]:
-    """A number for every edge, and the number that its reverse has."""
+    """Unique number of each edge, and that of its reverse."""
     nodes = int(edge_index.max()) + 1
     width = 2 * int(edge_shift.abs().max()) + 1
     if nodes**2 * width**3 < 2**63:
@@ -122,7 +122,7 @@ def _edge_numbers(
         there = (receivers * nodes + senders) * width**3 + shift
         back = (senders * nodes + receivers) * width**3 + (width**3 - 1 - shift)
         return there, back
-    # Products of so large numbers would overflow: number the rows as they are sorted.
+    # Products would overflow for such large ranges: number the sorted rows instead
     rows = torch.cat([edge_index.T, edge_shift], dim=1)
     reverses = torch.cat([edge_index.flip(0).T, -edge_shift], dim=1)
     numbers = torch.unique(torch.cat([rows, reverses]), dim=0, return_inverse=True)[1]
@@ -135,7 +135,7 @@ def _list(
     edge_shift: Int[Tensor, "edges 3"],
     edges: Int[Tensor, " some"],
 ) -> str:
-    """How many edges, and the first of them."""
+    """Number of edges, and the first of them, as text."""
     first = edges.min()
     sender, receiver = edge_index[:, first].tolist()
     return (
@@ -145,10 +145,10 @@ def _list(
 
 
 def join_pairs(parts: Sequence[EdgePairs]) -> EdgePairs:
-    """Pairs of graphs that follow each other in a batch.
+    """Pairs of the graphs of a batch.
 
     Args:
-        parts: Of the graphs, at least one. If edges of one are single, all are.
+        parts: Pairs of one or more graphs. If one is unpaired, the result is.
     """
     pairs = [0, *accumulate(len(part.forward) for part in parts)]
     edges = [0, *accumulate(len(part.of_edge) for part in parts)]
@@ -162,7 +162,7 @@ def join_pairs(parts: Sequence[EdgePairs]) -> EdgePairs:
 
 
 class _Expand(torch.autograd.Function):
-    """Copies of rows; a gather, whose derivative is a sum without scattering."""
+    """Gather rows; the derivative is a sum of two rows instead of a scatter."""
 
     generate_vmap_rule = True
 

@@ -1,4 +1,4 @@
-"""Sums over the members of a group: edges of an atom, atoms of a structure."""
+"""Sums over the members of groups, such as edges of an atom or atoms of a structure."""
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -9,15 +9,15 @@ def scatter_sum(
     index: Int[Tensor, " members"],
     num_groups: int,
 ) -> Float[Tensor, "groups *shape"]:
-    """Sum `values` over the members that share an index.
+    """Sum `values` over members with the same index.
 
     Args:
         values: One row per member.
-        index: Group of every member, each in ``[0, num_groups)``.
-        num_groups: Rows of the result; a group without members gets zero.
+        index: Group of each member, in ``[0, num_groups)``.
+        num_groups: Number of rows of the result; empty groups are zero.
 
     Returns:
-        The sums, deterministic on a CPU.
+        The sums, deterministic on CPU.
     """
     out = values.new_zeros(num_groups, *values.shape[1:])
     return out.index_add(0, index, values)

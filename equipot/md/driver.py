@@ -49,7 +49,7 @@ from equipot.models.committee import Committee
 from equipot.storage.atomic_file import write_atomically, write_json
 from equipot.storage.frame_file import write_frames
 from equipot.storage.provenance import SECTION, Origin, note_start, stamp
-from equipot.storage.rotation import Generations, StateError
+from equipot.storage.rotation import RotatingCheckpoints, StateError
 from equipot.storage.run_folder import CONFIG, lock_run_directory
 
 KIND = "state of a molecular dynamics run"
@@ -160,7 +160,7 @@ class Simulation:
         self.step = 0
         self.rng = np.random.default_rng(config.seed)
         self.course = RunStatistics(len(atoms))
-        self.states = Generations(output, KIND, VERSION)
+        self.states = RotatingCheckpoints(output, KIND, VERSION)
         self.trajectory_path = output / f"trajectory.{config.record.format}"
         self.log_path = output / "log.csv"
         self.extrapolation_path = output / "extrapolation.csv"

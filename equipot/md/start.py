@@ -12,7 +12,7 @@ from ase.data import atomic_masses, atomic_numbers
 from equipot.config.md import FixedConfig, StructureConfig, VelocitiesConfig
 from equipot.data.reading.frames import read_frame
 from equipot.data.reading.geometry import check_geometry
-from equipot.data.reading.unclear import refuse_unclear
+from equipot.data.reading.unknown_keys import reject_unknown_keys
 from equipot.md.velocities import movable
 
 LABEL_PATTERN = re.compile(
@@ -88,7 +88,7 @@ def read_start(
             f"{config.file} has no frame {config.index}; choose another structure.index"
         )
     check_geometry(found, where)
-    refuse_unclear(found, where)
+    reject_unknown_keys(found, where)
     _check_copies(found, config)
     atoms, notes = _without_labels(found)
     atoms.set_constraint()

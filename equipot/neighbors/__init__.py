@@ -1,4 +1,4 @@
-"""Periodic neighbor lists: every directed pair of atoms closer than a cutoff."""
+"""Periodic neighbor lists: all directed pairs of atoms closer than a cutoff."""
 
 from equipot.neighbors.canonical_list import CanonicalList
 from equipot.neighbors.completeness import IncompleteGraphError, check_complete

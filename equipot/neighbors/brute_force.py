@@ -1,4 +1,4 @@
-"""The reference: compare every atom with every image that could be in reach."""
+"""Brute-force neighbor search, the reference for all other searches."""
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
@@ -18,16 +18,17 @@ def search_brute_force(
     pbc: Bool[np.ndarray, " 3"],
     cutoff: float,
 ) -> Pairs:
-    """Every directed pair closer than the cutoff, self images included.
+    """Find all directed pairs closer than the cutoff, including images of an atom.
 
-    It shares no idea with the other searches: the cell is neither completed nor
-    reduced, and there are no bins. Quadratic in the number of atoms.
+    The implementation is independent of the other searches: the cell is neither
+    completed nor reduced, and there are no bins. The cost is quadratic in the number of
+    atoms.
 
     Args:
         positions: Coordinates in Å.
-        cell: Lattice vectors as rows in Å; those of free directions are not read.
-        pbc: Which directions repeat; their vectors are independent.
-        cutoff: Radius in Å.
+        cell: Lattice vectors as rows in Å; rows of non-periodic directions are ignored.
+        pbc: Periodicity along each lattice vector; periodic ones are independent.
+        cutoff: Cutoff radius in Å.
 
     Returns:
         Pairs, with shifts in terms of the cell.
@@ -37,7 +38,7 @@ def search_brute_force(
     fold = np.zeros((len(positions), 3), dtype=np.int64)
     fold[:, pbc] = np.floor(fractional)
     folded = positions - fold[:, pbc] @ vectors
-    # A translation has to bridge no more than the cutoff and the diagonal of the atoms.
+    # A translation is at most as long as the cutoff plus the extent of the atoms
     inside = (fractional - np.floor(fractional)) @ vectors
     diagonal = float(np.linalg.norm(np.ptp(inside, axis=0)))
     translations = lattice_points(vectors, 1.001 * (cutoff + diagonal))
@@ -63,18 +64,19 @@ def search_brute_force(
 def lattice_points(
     vectors: Float64[np.ndarray, "periodic 3"], radius: float
 ) -> Int64[np.ndarray, "points periodic"]:
-    """Integer coordinates of all lattice points no farther than `radius` from zero.
+    """Integer coordinates of all lattice points within `radius` of the origin.
 
-    With ``vectors = L @ Q``, L lower triangular, the last component of ``n @ L`` holds
-    the last coordinate only, the one before it the last two, and so on. None is larger
-    than the radius, which bounds one coordinate after the other, however flat the cell.
+    With ``vectors = L @ Q`` and L lower triangular, the last component of ``n @ L``
+    depends on the last coordinate only, the one before on the last two, and so on. Each
+    component is at most the radius, which bounds the coordinates one after another for
+    cells of any shape.
 
     Args:
-        vectors: Independent lattice vectors as rows in Å.
-        radius: In Å.
+        vectors: Linearly independent lattice vectors as rows in Å.
+        radius: Radius in Å.
 
     Returns:
-        At least those points, and others up to sqrt(3) times as far.
+        These points, and possibly further ones up to sqrt(3) times as far.
     """
     lower = np.linalg.qr(vectors.T)[1].T
     points = np.zeros((1, len(vectors)), dtype=np.int64)

@@ -1,9 +1,9 @@
-"""Neighbor lists that depend on the structure only, not on when they were searched.
+"""Neighbor list with a skin whose result depends on the current structure only.
 
-A neighbor list with a skin holds longer pairs, in an order that depends on the moment
-of the search. Both change the order of sums, hence the last bits of an energy. Here
-pairs beyond the cutoff are dropped and the others come in one order, so that a restart,
-which searches at another moment, continues bit for bit.
+A neighbor list with a skin contains longer pairs, in an order that depends on when the
+search was done. Both change the order of sums, and thus the last bits of an energy.
+Here, pairs beyond the cutoff are removed and the others are sorted, so that a restarted
+simulation, with a search at another step, continues bit for bit.
 """
 
 from ase import Atoms
@@ -13,11 +13,11 @@ from equipot.neighbors.verlet import VerletList
 
 
 class CanonicalList:
-    """Neighbor list with a skin whose result is a function of the structure.
+    """Neighbor list with a skin and a canonical result.
 
     Args:
-        cutoff: Radius in Å.
-        skin: Excess radius of the search in Å.
+        cutoff: Cutoff radius in Å.
+        skin: Additional search radius in Å.
     """
 
     def __init__(self, cutoff: float, skin: float) -> None:
@@ -26,10 +26,10 @@ class CanonicalList:
         self._sorted: NeighborList | None = None
 
     def __call__(self, atoms: Atoms) -> NeighborList:
-        """Pairs within the cutoff in canonical order, with their distances.
+        """Pairs within the cutoff in canonical order, with distances.
 
         Args:
-            atoms: Positions and cell must be finite.
+            atoms: Structure with finite positions and cell.
         """
         cell = atoms.cell.array
         found = self._verlet(atoms.positions, cell, atoms.pbc)

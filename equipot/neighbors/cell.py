@@ -1,8 +1,8 @@
-"""Restates any search as a search in a compact cell that is periodic in all directions.
+"""Reduce any neighbor search to one in a compact, fully periodic cell.
 
-Cells arrive tilted, flat, or without the rows of directions that do not repeat. After
-`prepare_box` there is one case only: three independent, nearly orthogonal vectors, with
-enough vacuum along free axes that no image there is in reach.
+Input cells may be skewed, flat, or without vectors of non-periodic directions.
+`prepare_box` returns three linearly independent, nearly orthogonal vectors, with enough
+vacuum along non-periodic directions that no image is within the cutoff.
 """
 
 import math
@@ -15,35 +15,35 @@ from equipot.neighbors.reduction import reduce_lattice
 
 Vector = list[float]
 
-SMALLEST_VOLUME = 1e-10
-"""Volume over product of lengths below which vectors count as dependent."""
-COMPACT = 1.5
-"""Product of lengths over volume up to which a cell is left as it is; fcc has 1.41."""
-MOST_IMAGES = 1e7
-"""Images of one atom in reach beyond which the cell or the cutoff must be a mistake."""
-PADDING = 1.01
-"""Vacuum along free axes in units of the cutoff."""
+MIN_RELATIVE_VOLUME = 1e-10
+"""Volume over the product of lengths below which vectors are linearly dependent."""
+MAX_SKEWNESS = 1.5
+"""Product of lengths over volume up to which a cell is not reduced; fcc has 1.41."""
+MAX_IMAGES = 1e7
+"""Number of images of an atom within the cutoff above which the input is an error."""
+VACUUM_FACTOR = 1.01
+"""Vacuum along non-periodic directions in units of the cutoff."""
 
 
 @dataclass(frozen=True)
 class SearchBox:
-    """Atoms in a cell that repeats in all three directions."""
+    """Atoms in a cell that is periodic in all three directions."""
 
     positions: Float64[np.ndarray, "atoms 3"]
-    """Cartesian coordinates in Å; atoms may lie outside of the cell."""
+    """Cartesian coordinates in Å; atoms may be outside of the cell."""
     cell: Float64[np.ndarray, "3 3"]
-    """Independent lattice vectors as rows in Å."""
+    """Linearly independent lattice vectors as rows in Å."""
     inverse: Float64[np.ndarray, "3 3"]
     """Inverse of the cell: ``positions @ inverse`` are fractional coordinates."""
     thickness: list[float]
     """Distances between opposite faces of the cell in Å."""
     transform: Int64[np.ndarray, "3 3"] | None
-    """Lattice vectors in terms of the original ones; None if they are the same."""
+    """Lattice vectors in terms of the input vectors; None if they are unchanged."""
 
     def original_shift(
         self, shift: Int64[np.ndarray, "edges 3"]
     ) -> Int64[np.ndarray, "edges 3"]:
-        """Translations in terms of the lattice vectors that the user gave."""
+        """Translations in terms of the input lattice vectors."""
         return shift if self.transform is None else shift @ self.transform
 
 
@@ -53,25 +53,25 @@ def prepare_box(
     periodic: list[bool],
     cutoff: float,
 ) -> SearchBox:
-    """Compact, fully periodic cell in which a search finds the same pairs.
+    """Compact, fully periodic cell with the same pairs within the cutoff.
 
     Args:
-        positions: At least one atom, in Å.
-        cell: Lattice vectors as rows in Å; those of free directions are not read.
-        periodic: Which of the three directions repeat.
-        cutoff: Radius of the search in Å.
+        positions: Coordinates of one or more atoms in Å.
+        cell: Lattice vectors as rows in Å; rows of non-periodic directions are ignored.
+        periodic: Periodicity along each lattice vector.
+        cutoff: Search radius in Å.
 
     Returns:
         The same atoms in the new cell.
 
     Raises:
-        ValueError: If vectors of periodic directions are dependent, or so short that
-            the cutoff holds millions of images of an atom.
+        ValueError: If periodic lattice vectors are linearly dependent, or so short that
+            millions of images of an atom are within the cutoff.
     """
     rows = complete_rows(cell.tolist(), periodic)
     axes = [k for k in range(3) if periodic[k]]
     transform = None
-    if _volume(rows) * COMPACT < math.prod(math.hypot(*rows[k]) for k in axes):
+    if _volume(rows) * MAX_SKEWNESS < math.prod(math.hypot(*rows[k]) for k in axes):
         transform = np.eye(3, dtype=np.int64)
         block = np.ix_(axes, axes)
         transform[block] = reduce_lattice(cell[axes])
@@ -80,27 +80,27 @@ def prepare_box(
     for k in range(3):
         if not periodic[k]:
             height = positions @ box[k]
-            box[k] *= height.max() - height.min() + PADDING * cutoff
+            box[k] *= height.max() - height.min() + VACUUM_FACTOR * cutoff
     inverse = np.linalg.inv(box)
     thickness = [1 / math.hypot(*dual) for dual in inverse.T.tolist()]
-    _refuse_countless_images([thickness[k] for k in axes], cutoff)
+    _check_number_of_images([thickness[k] for k in axes], cutoff)
     return SearchBox(positions, box, inverse, thickness, transform)
 
 
 def complete_rows(rows: list[Vector], periodic: list[bool]) -> list[Vector]:
-    """Replace the rows of free directions by unit vectors normal to the periodic rows.
+    """Replace vectors of non-periodic directions by unit vectors normal to the others.
 
     Args:
         rows: Lattice vectors in Å.
-        periodic: Which of them repeat; the others are not read.
+        periodic: Periodicity along each; the others are ignored.
 
     Returns:
-        Three independent vectors.
+        Three linearly independent vectors.
 
     Raises:
-        ValueError: If the periodic rows are linearly dependent.
+        ValueError: If periodic vectors are linearly dependent.
     """
-    refuse_dependent_rows(rows, periodic)
+    check_independent_rows(rows, periodic)
     free = [k for k in range(3) if not periodic[k]]
     if len(free) == 3:
         return [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
@@ -116,15 +116,15 @@ def complete_rows(rows: list[Vector], periodic: list[bool]) -> list[Vector]:
     return rows
 
 
-def refuse_dependent_rows(rows: list[Vector], periodic: list[bool]) -> None:
-    """Check that the lattice vectors of periodic directions span a volume.
+def check_independent_rows(rows: list[Vector], periodic: list[bool]) -> None:
+    """Check that periodic lattice vectors are linearly independent.
 
     Args:
         rows: Lattice vectors in Å.
-        periodic: Which of them repeat; the others are not read.
+        periodic: Periodicity along each; the others are ignored.
 
     Raises:
-        ValueError: If one is zero, two are parallel, or three lie in a plane.
+        ValueError: If one is zero, two are parallel, or three are coplanar.
     """
     axes = [k for k in range(3) if periodic[k]]
     length = [math.hypot(*row) for row in rows]
@@ -132,7 +132,7 @@ def refuse_dependent_rows(rows: list[Vector], periodic: list[bool]) -> None:
         if length[k] == 0:
             raise ValueError(
                 f"direction {k} is periodic but lattice vector {k} is zero; "
-                f"give the vector, or set pbc[{k}] to False"
+                f"set the vector, or set pbc[{k}] to False"
             )
     if len(axes) == 2:
         first, second = axes
@@ -141,19 +141,19 @@ def refuse_dependent_rows(rows: list[Vector], periodic: list[bool]) -> None:
         volume = _volume(rows)
     else:
         return
-    if volume <= SMALLEST_VOLUME * math.prod(length[k] for k in axes):
+    if volume <= MIN_RELATIVE_VOLUME * math.prod(length[k] for k in axes):
         names = ", ".join(f"{k} {rows[k]}" for k in axes)
         raise ValueError(
-            "the lattice vectors of periodic directions are linearly dependent: "
-            f"{names}; correct the cell, or set pbc to False where nothing repeats"
+            "periodic lattice vectors are linearly dependent: "
+            f"{names}; correct the cell, or set pbc to False in non-periodic directions"
         )
 
 
-def _refuse_countless_images(thickness: list[float], cutoff: float) -> None:
+def _check_number_of_images(thickness: list[float], cutoff: float) -> None:
     images = math.prod(2 * cutoff / width + 1 for width in thickness)
-    if images > MOST_IMAGES:
+    if images > MAX_IMAGES:
         raise ValueError(
-            f"a cutoff of {cutoff} Å reaches {images:.0e} periodic images of an atom, "
+            f"a cutoff of {cutoff} Å includes {images:.0e} periodic images of an atom, "
             f"as the cell is {min(thickness):.1e} Å thick; check the units of the cell"
         )
 

@@ -1,7 +1,7 @@
-"""Our own linear-scaling search: the second opinion, and the way out where vesin fails.
+"""Linear-scaling cell-list search in NumPy, the alternative to vesin.
 
-Atoms are sorted into bins at least as wide as the cutoff, and the bins around each atom
-are looked up by bisection. No array has the size of the grid, so vacuum costs nothing.
+Atoms are sorted into bins at least as wide as the cutoff, and bins around each atom are
+found by bisection. No array has the size of the grid, so vacuum has no cost.
 """
 
 import math
@@ -19,27 +19,27 @@ from equipot.neighbors.pairs import (
     without_self,
 )
 
-MOST_BINS = 2**20
-"""Bins per axis, so that the number of a bin fits into 63 bits."""
+MAX_BINS = 2**20
+"""Maximum number of bins per axis, so that bin indices fit into 63 bits."""
 MAX_CANDIDATES = 2**20
-"""Pairs that are compared at a time: bounds the memory."""
+"""Maximum number of pairs compared at a time, which limits the memory."""
 RADIUS_MARGIN = 1e-6
-"""Relative excess width of bins, so that rounding of coordinates cannot matter."""
+"""Relative margin of the bin width against rounding of coordinates."""
 
 
 def search_cells(box: SearchBox, cutoff: float) -> Pairs:
-    """Every directed pair closer than the cutoff, self images included.
+    """Find all directed pairs closer than the cutoff, including images of an atom.
 
     Args:
-        box: At least one atom in a fully periodic cell.
-        cutoff: Radius in Å.
+        box: One or more atoms in a fully periodic cell.
+        cutoff: Cutoff radius in Å.
 
     Returns:
         Pairs, with shifts in terms of the original lattice vectors.
     """
     reach = cutoff * (1 + RADIUS_MARGIN)
     bins = np.array(
-        [min(max(1, int(width / reach)), MOST_BINS) for width in box.thickness]
+        [min(max(1, int(width / reach)), MAX_BINS) for width in box.thickness]
     )
     offsets = _offsets(
         [
@@ -77,7 +77,7 @@ def search_cells(box: SearchBox, cutoff: float) -> Pairs:
 
 
 def _offsets(reach: list[int]) -> Int64[np.ndarray, "offsets 3"]:
-    """All integer vectors within `reach` of zero along each axis."""
+    """All integer vectors within `reach` of the origin along each axis."""
     grid = np.meshgrid(*(np.arange(-n, n + 1) for n in reach), indexing="ij")
     return np.stack(grid, axis=-1).reshape(-1, 3)
 
@@ -85,7 +85,7 @@ def _offsets(reach: list[int]) -> Int64[np.ndarray, "offsets 3"]:
 def _number(
     place: Int64[np.ndarray, "places 3"], bins: Int64[np.ndarray, " 3"]
 ) -> Int64[np.ndarray, " places"]:
-    """One number per bin."""
+    """Index of each bin."""
     return (place[:, 0] * bins[1] + place[:, 1]) * bins[2] + place[:, 2]
 
 

@@ -1,4 +1,4 @@
-"""Completeness of the edges of a graph within a cutoff."""
+"""Check the completeness of the edges of a graph."""
 
 import numpy as np
 import torch
@@ -7,29 +7,29 @@ from jaxtyping import Int
 from equipot.graph.atomic_graph import AtomicGraph, check_edges
 from equipot.neighbors.interface import neighbor_list
 
-ROUNDING = 8.0
-"""Rounding errors of the largest coordinate within which a distance is known."""
+ROUNDING_FACTOR = 8.0
+"""Multiple of the rounding error of the largest coordinate that is tolerated."""
 
 
 class IncompleteGraphError(ValueError):
-    """A graph lacks pairs of atoms that are closer than its cutoff."""
+    """A graph lacks edges between atoms closer than its cutoff."""
 
 
 def check_complete(graph: AtomicGraph) -> None:
-    """Search for neighbors again, and compare.
+    """Check the edges of a graph against a new neighbor search.
 
-    A graph with too few edges, such as from a search that stops at a number of
-    neighbors, or with another cutoff than it states, gives energies that look right and
-    are not. This finds it; it costs one neighbor search for each structure.
+    A graph with missing edges, for example from a search with a limited number of
+    neighbors, or with another cutoff than stated, yields plausible but wrong energies.
+    The cost is one neighbor search per structure.
 
     Args:
         graph: One structure or a batch, on any device.
 
     Raises:
-        IncompleteGraphError: If a pair closer than ``graph.cutoff`` is missing; names
-            the first one.
-        ValueError: As `equipot.graph.atomic_graph.check_edges`, or if coordinates are
-            so large that rounding hides which pairs are within the cutoff.
+        IncompleteGraphError: If an edge within ``graph.cutoff`` is missing; the message
+            contains the first one.
+        ValueError: As in `equipot.graph.atomic_graph.check_edges`, or if coordinates
+            are too large to resolve the cutoff.
     """
     check_edges(graph)
     index = graph.edge_index.cpu().numpy()
@@ -40,7 +40,7 @@ def check_complete(graph: AtomicGraph) -> None:
             sender, receiver, *shift = missing[0].tolist()
             where = f" of structure {number}" if graph.num_graphs > 1 else ""
             raise IncompleteGraphError(
-                f"the graph is said to have all pairs of atoms within {graph.cutoff:g} "
+                f"the graph should have all pairs of atoms within {graph.cutoff:g} "
                 f"Å, but {len(missing)} edges{where} are missing, such as atom "
                 f"{sender} to atom {receiver} with translation {shift}. Rebuild it "
                 "with build_graph; check that no limit on the number of neighbors was "
@@ -57,14 +57,14 @@ def _missing(
     positions = graph.positions.detach().double().cpu().numpy()[atoms]
     cell = graph.cell[number].detach().double().cpu().numpy()
     largest = max(np.abs(positions).max(initial=0.0), np.abs(cell).max(initial=0.0))
-    margin = ROUNDING * torch.finfo(graph.positions.dtype).eps * largest
+    margin = ROUNDING_FACTOR * torch.finfo(graph.positions.dtype).eps * largest
     if margin > graph.cutoff / 10:
         raise ValueError(
-            f"coordinates up to {largest:.3g} Å in {graph.positions.dtype} are known "
-            f"to {margin:.3g} Å only, so pairs within {graph.cutoff:g} Å cannot be "
-            "told: move the structure to the origin, or use float64"
+            f"coordinates up to {largest:.3g} Å in {graph.positions.dtype} have a "
+            f"precision of {margin:.3g} Å, which does not resolve a cutoff of "
+            f"{graph.cutoff:g} Å: move the structure to the origin, or use float64"
         )
-    # pairs at the cutoff, which rounding may put on either side, do not count
+    # pairs at the cutoff within rounding are not required
     found = neighbor_list(
         positions, cell, graph.pbc[number].cpu().numpy(), graph.cutoff - margin
     )

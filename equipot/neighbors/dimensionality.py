@@ -1,4 +1,4 @@
-"""Connected parts of a structure, and in how many directions they are periodic."""
+"""Connected components of a structure and the dimensionality of its periodicity."""
 
 import numpy as np
 from jaxtyping import Int
@@ -9,10 +9,10 @@ from scipy.sparse.csgraph import connected_components
 def dimensionality(
     index: Int[np.ndarray, "2 edges"], shift: Int[np.ndarray, "edges 3"], count: int
 ) -> int:
-    """Dimension of the most extended part of a structure that pairs of atoms connect.
+    """Highest dimensionality of a connected component of a structure.
 
     It is 3 for a crystal, 2 for a slab or a sheet, 1 for a wire or a chain, and 0 for
-    molecules; whatever ``pbc`` says, and however much vacuum the cell holds.
+    molecules, independent of ``pbc`` and of the amount of vacuum in the cell.
 
     Args:
         index: Senders and receivers.
@@ -20,14 +20,14 @@ def dimensionality(
         count: Number of atoms.
 
     Returns:
-        The largest number of independent lattice translations that lead, along edges,
-        from an atom to an image of itself.
+        Largest number of linearly independent lattice translations that connect an atom
+        to its own images along edges.
     """
     if not index.shape[1]:
         return 0
     part, cell = connected_parts(index, shift, count)
     senders, receivers = index
-    # An edge that closes a loop leads to an image of the atom that the tree leads to.
+    # An edge that closes a cycle leads to an image of an atom of the spanning tree
     loops = cell[receivers] + shift - cell[senders]
     closed = np.unique(np.column_stack([part[receivers], loops]), axis=0)
     closed = closed[closed[:, 1:].any(axis=1)]
@@ -43,7 +43,7 @@ def dimensionality(
 def connected_parts(
     index: Int[np.ndarray, "2 edges"], shift: Int[np.ndarray, "edges 3"], count: int
 ) -> tuple[Int[np.ndarray, " atoms"], Int[np.ndarray, "atoms 3"]]:
-    """Connected parts of a structure, unwrapped across the periodic boundary.
+    """Connected components of a structure, unwrapped across periodic boundaries.
 
     Args:
         index: Senders and receivers.
@@ -51,9 +51,9 @@ def connected_parts(
         count: Number of atoms.
 
     Returns:
-        The part of each atom, numbered in the order of their first atoms; and the
-        lattice translation that brings the atom next to the rest of its part, found by
-        a breadth-first search from the first atom.
+        The component of each atom, numbered by their first atoms; and the lattice
+        translation that unwraps the atom, found by breadth-first search from the first
+        atom of the component.
     """
     graph = coo_array((np.ones(index.shape[1], bool), tuple(index)), (count, count))
     _, labels = connected_components(graph, directed=False)

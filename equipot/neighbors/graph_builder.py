@@ -1,4 +1,4 @@
-"""Graphs from structures and their neighbor lists."""
+"""Build graphs from structures and neighbor lists."""
 
 import ase
 import numpy as np
@@ -19,23 +19,23 @@ def build_graph(
     backend: str = "auto",
     neighbors: NeighborList | None = None,
 ) -> AtomicGraph:
-    """Graph of one structure.
+    """Build the graph of one structure.
 
     Args:
-        atoms: Any structure; one without atoms or without edges is legal.
+        atoms: Structure; may have no atoms or no edges.
         cutoff: Radius in Å within which the graph has all edges.
-        dtype: Of positions and cell; edges are always found in float64.
-        device: Device of the graph; neighbors are searched on the CPU.
+        dtype: Type of positions and cell; the neighbor search uses float64.
+        device: Device of the graph; the neighbor search runs on the CPU.
         backend: As in `neighbor_list`.
-        neighbors: Pairs found before, as by `VerletList`; None searches. A
-            graph on the CPU shares their memory.
+        neighbors: Existing neighbor list, such as from `VerletList`; None to search. A
+            graph on the CPU shares its memory.
 
     Returns:
-        The graph, with copies of what belongs to `atoms`.
+        The graph, with copies of the data of `atoms`.
 
     Raises:
-        ValueError: As `neighbor_list`, or if `neighbors` is of another number of atoms
-            or of a smaller cutoff.
+        ValueError: As in `neighbor_list`, or if `neighbors` has another number of atoms
+            or a smaller cutoff.
     """
     cell = atoms.cell.array
     if neighbors is None:
@@ -44,13 +44,13 @@ def build_graph(
         )
     elif neighbors.num_atoms != len(atoms):
         raise ValueError(
-            f"the neighbor list is of {neighbors.num_atoms} atoms but the structure "
+            f"the neighbor list has {neighbors.num_atoms} atoms but the structure "
             f"has {len(atoms)}; search again"
         )
     elif neighbors.cutoff < cutoff:
         raise ValueError(
             f"the neighbor list is complete within {neighbors.cutoff} Å only, less "
-            f"than the cutoff of {cutoff} Å; search again with the larger one"
+            f"than the cutoff of {cutoff} Å; search again with the larger cutoff"
         )
     return graph_with_neighbors(
         torch.tensor(atoms.positions, dtype=dtype, device=device),
@@ -70,15 +70,15 @@ def graph_with_neighbors(
     neighbors: NeighborList,
     cutoff: float,
 ) -> AtomicGraph:
-    """Graph of one structure given as tensors, on their device.
+    """Build the graph of one structure from tensors, on their device.
 
     Args:
-        positions: Cartesian coordinates in Å; they may require gradients.
-        atomic_numbers: Nuclear charges.
+        positions: Cartesian coordinates in Å; may require gradients.
+        atomic_numbers: Atomic numbers.
         cell: Lattice vectors as rows in Å.
-        pbc: Which of the three directions repeat.
-        neighbors: Pairs of these atoms, complete within at least the cutoff.
-        cutoff: Radius in Å.
+        pbc: Periodicity along each lattice vector.
+        neighbors: Neighbor list of these atoms, complete within the cutoff.
+        cutoff: Cutoff radius in Å.
     """
     device = positions.device
     return AtomicGraph(

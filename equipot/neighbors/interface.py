@@ -1,4 +1,4 @@
-"""The one interface to all searches: checked input in, sorted directed pairs out."""
+"""Common interface of the neighbor searches, with input checks and sorted output."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -9,13 +9,13 @@ from jaxtyping import Bool, Float64, Int64
 from numpy.typing import ArrayLike
 
 from equipot.neighbors.brute_force import search_brute_force
-from equipot.neighbors.cell import prepare_box, refuse_dependent_rows
+from equipot.neighbors.cell import check_independent_rows, prepare_box
 from equipot.neighbors.cell_search import search_cells
 from equipot.neighbors.pairs import Pairs, concatenate, pair_distances
 from equipot.neighbors.vesin_backend import search_vesin, vesin_is_unsafe
 
-LARGEST_COORDINATE = 1e10
-"""Coordinates in Å beyond which float64 no longer resolves a bond."""
+MAX_COORDINATE = 1e10
+"""Maximum coordinate in Å; larger ones do not resolve a bond in float64."""
 
 Positions = Float64[np.ndarray, "atoms 3"]
 Cell = Float64[np.ndarray, "3 3"]
@@ -26,27 +26,27 @@ Periodic = Bool[np.ndarray, " 3"]
 class NeighborList:
     r"""Directed pairs of atoms closer than a cutoff.
 
-    A pair is an atom i and the image of an atom j at
-    :math:`r_j + S \cdot \mathrm{cell}`. The list is full: with (i, j, S) it holds
-    (j, i, -S). Periodic images of an atom are its neighbors, the atom itself is not.
+    A pair consists of an atom i and the image of an atom j at
+    :math:`r_j + S \cdot \mathrm{cell}`. The list is full: with (i, j, S) it contains
+    (j, i, -S). It contains periodic images of an atom, but not the atom itself.
     """
 
     index: Int64[np.ndarray, "2 edges"]
     """Senders j (row 0) and receivers i (row 1), sorted by receiver."""
     shift: Int64[np.ndarray, "edges 3"]
-    """Lattice translations S of the senders; zero along free directions."""
+    """Lattice translations S of the senders; zero along non-periodic directions."""
     cutoff: float
-    """Radius in Å within which the list is complete; it may hold longer pairs."""
+    """Radius in Å within which the list is complete; longer pairs may be included."""
     num_atoms: int
-    """Atoms that were searched."""
+    """Number of atoms."""
     backend: str
-    """Key in `BACKENDS` of the search that was used; "none" if there were no atoms."""
+    """Key in `BACKENDS` of the search; "none" without atoms."""
     positions: Positions
-    """Cartesian coordinates in Å, of which `distances` are."""
+    """Cartesian coordinates in Å, from which `distances` are computed."""
     cell: Cell
     """Lattice vectors as rows in Å."""
     pbc: Periodic
-    """Which of the three directions repeat."""
+    """Periodicity along each lattice vector."""
 
     @cached_property
     def distances(self) -> Float64[np.ndarray, " edges"]:
@@ -56,18 +56,18 @@ class NeighborList:
         )
 
     def within(self, cutoff: float) -> "NeighborList":
-        """The pairs closer than a distance.
+        """Select the pairs closer than a cutoff.
 
         Args:
-            cutoff: Radius in Å, not larger than that of the list.
+            cutoff: Cutoff radius in Å, at most that of the list.
 
         Raises:
-            ValueError: If the list is not complete within it.
+            ValueError: If the list is not complete within this cutoff.
         """
         if cutoff > self.cutoff:
             raise ValueError(
                 f"the neighbor list is complete within {self.cutoff} Å only, less than "
-                f"{cutoff} Å; search again with the larger one"
+                f"{cutoff} Å; search again with the larger cutoff"
             )
         inside = self.distances < cutoff
         if cutoff == self.cutoff and inside.all():
@@ -83,9 +83,9 @@ class NeighborList:
         )
 
     def canonical(self) -> "NeighborList":
-        """The same pairs sorted by receiver, sender, and translation.
+        """Sort the pairs by receiver, sender, and translation.
 
-        Their order then does not depend on the search, nor on when it was done.
+        The order then does not depend on the search or on when it was done.
         """
         order = np.lexsort((*self.shift.T[::-1], self.index[0], self.index[1]))
         return replace(self, index=self.index[:, order], shift=self.shift[order])
@@ -93,12 +93,12 @@ class NeighborList:
     def measured(
         self, positions: Positions, cell: Cell, pbc: Periodic
     ) -> "NeighborList":
-        """The same pairs with the distances of a structure that has moved.
+        """Copy with the positions and cell of a moved structure.
 
         Args:
-            positions: Cartesian coordinates in Å, of the same atoms.
+            positions: Cartesian coordinates in Å of the same atoms.
             cell: Lattice vectors as rows in Å.
-            pbc: Which of the three directions repeat.
+            pbc: Periodicity along each lattice vector.
         """
         return replace(
             self, positions=positions.copy(), cell=cell.copy(), pbc=pbc.copy()
@@ -108,7 +108,7 @@ class NeighborList:
 def _with_distances(
     neighbors: NeighborList, distances: Float64[np.ndarray, " edges"]
 ) -> NeighborList:
-    """The same list, which need not compute its distances."""
+    """Copy with precomputed distances."""
     vars(neighbors)["distances"] = distances
     return neighbors
 
@@ -124,33 +124,33 @@ def neighbor_list(
     """Find all directed pairs of atoms closer than a cutoff, in any cell.
 
     Args:
-        positions: Cartesian coordinates in Å, shape (atoms, 3); atoms may lie outside
+        positions: Cartesian coordinates in Å, shape (atoms, 3); atoms may be outside
             of the cell.
-        cell: Lattice vectors as rows in Å, shape (3, 3); rows of free directions carry
-            no meaning and may be zero.
-        pbc: Which of the three directions repeat; one boolean stands for all.
-        cutoff: Radius in Å; pairs at exactly this distance are left out.
-        backend: A key of `BACKENDS`, or "auto": vesin, and our own search for the few
-            boxes that vesin cannot take. The result says which one it was.
+        cell: Lattice vectors as rows in Å, shape (3, 3); rows of non-periodic
+            directions are ignored and may be zero.
+        pbc: Periodicity along each lattice vector, or one boolean for all.
+        cutoff: Cutoff radius in Å; pairs at exactly this distance are excluded.
+        backend: A key of `BACKENDS`, or "auto": vesin, or the NumPy search for the few
+            cells that vesin does not support. The result contains the choice.
 
     Returns:
         The pairs, sorted by receiver.
 
     Raises:
         ValueError: If shapes are wrong, numbers are not finite, the cutoff is not
-            positive, vectors of periodic directions are dependent, the backend is
-            unknown, or it was asked for by name and cannot search this structure.
+            positive, periodic lattice vectors are linearly dependent, or the backend is
+            unknown or does not support this structure.
     """
     if backend != "auto" and backend not in BACKENDS:
         raise ValueError(
-            f"unknown backend {backend!r}; choose one of auto, {', '.join(BACKENDS)}"
+            f"unknown backend {backend!r}; use one of auto, {', '.join(BACKENDS)}"
         )
     positions = _check_positions(positions)
     cell = _check_cell(cell)
     pbc = _check_pbc(pbc)
     if not 0 < cutoff < float("inf"):
         raise ValueError(f"cutoff must be a positive finite length in Å, got {cutoff}")
-    refuse_dependent_rows(cell.tolist(), pbc.tolist())
+    check_independent_rows(cell.tolist(), pbc.tolist())
     if len(positions) == 0:
         pairs, backend = concatenate([]), "none"
     elif backend == "auto":
@@ -192,19 +192,19 @@ BACKENDS: dict[str, Callable[[Positions, Cell, Periodic, float], Pairs]] = {
     "cells": _cells,
     "brute_force": search_brute_force,
 }
-"""Searches by name; all find the same pairs."""
+"""Searches by name; all return the same pairs."""
 
 
 def _check_positions(positions: ArrayLike) -> Positions:
     array = np.asarray(positions, dtype=np.float64)
     if array.ndim != 2 or array.shape[1] != 3:
         raise ValueError(f"positions must have shape (atoms, 3), got {array.shape}")
-    # NaN compares false, so this one test also finds what is not finite.
-    if not (np.abs(array) <= LARGEST_COORDINATE).all():
-        atom = int(np.argmin((np.abs(array) <= LARGEST_COORDINATE).all(axis=1)))
+    # NaN compares false, so this test also detects values that are not finite
+    if not (np.abs(array) <= MAX_COORDINATE).all():
+        atom = int(np.argmin((np.abs(array) <= MAX_COORDINATE).all(axis=1)))
         raise ValueError(
             f"the position of atom {atom} is {array[atom].tolist()}; coordinates must "
-            f"be finite and within {LARGEST_COORDINATE:.0e} Å of the origin"
+            f"be finite and within {MAX_COORDINATE:.0e} Å of the origin"
         )
     return np.ascontiguousarray(array)
 
@@ -237,7 +237,7 @@ def _sort_by_receiver(
 ) -> tuple[Int64[np.ndarray, "2 edges"], Int64[np.ndarray, "edges 3"]]:
     key = pairs.receiver
     if num_atoms <= 2**16:
-        key = key.astype(np.uint16)  # numpy sorts short integers by radix
+        key = key.astype(np.uint16)  # NumPy uses radix sort for short integers
     order = np.argsort(key, kind="stable")
     index = np.stack([pairs.sender[order], pairs.receiver[order]])
     return index, np.take(pairs.shift, order, axis=0)  # twice as fast as shift[order]

@@ -1,4 +1,4 @@
-"""Directed pairs of atoms, their distances, and which are closer than a cutoff."""
+"""Directed pairs of atoms and their distances."""
 
 from dataclasses import dataclass
 
@@ -8,12 +8,12 @@ from jaxtyping import Bool, Float64, Int64
 
 @dataclass(frozen=True)
 class Pairs:
-    """Result of a search, in any order."""
+    """Unsorted result of a neighbor search."""
 
     receiver: Int64[np.ndarray, " edges"]
-    """Atoms i that edges start from."""
+    """Atoms i, from which edge vectors start."""
     sender: Int64[np.ndarray, " edges"]
-    """Atoms j whose images edges end at."""
+    """Atoms j, at whose images edge vectors end."""
     shift: Int64[np.ndarray, "edges 3"]
     """Lattice translations S of the senders."""
 
@@ -24,17 +24,17 @@ def closer_than(
     cell: Float64[np.ndarray, "3 3"],
     pairs: Pairs,
 ) -> Bool[np.ndarray, " edges"]:
-    r"""Which pairs have :math:`|r_j - r_i + S \cdot \mathrm{cell}|` below the cutoff.
+    r"""Select pairs with :math:`|r_j - r_i + S \cdot \mathrm{cell}|` below the cutoff.
 
-    Every term changes sign with the direction of the pair and none is fused with
-    another: the answer for (i, j, S) and (j, i, -S) is the same to the last bit. A
-    matrix product would not promise that.
+    All terms are antisymmetric in the direction of the pair and evaluated without
+    fused operations, so the results for (i, j, S) and (j, i, -S) are equal bit for bit.
+    A matrix product does not guarantee this.
 
     Args:
-        cutoff: Radius in Å; a pair at this distance is not closer.
+        cutoff: Cutoff radius in Å; pairs at exactly this distance are excluded.
         positions: Cartesian coordinates in Å.
         cell: Lattice vectors as rows in Å.
-        pairs: Candidates.
+        pairs: Candidate pairs.
 
     Returns:
         One boolean per pair.
@@ -63,7 +63,7 @@ def pair_distances(
     Args:
         positions: Cartesian coordinates in Å.
         cell: Lattice vectors as rows in Å.
-        pbc: Which of the three directions repeat.
+        pbc: Periodicity along each lattice vector.
         index: Senders j and receivers i.
         shift: Lattice translations S of the senders.
     """
@@ -77,17 +77,17 @@ def pair_distances(
 
 
 def without_self(pairs: Pairs) -> Bool[np.ndarray, " edges"]:
-    """False for the pairs (i, i, 0) of an atom with itself, true for all others."""
+    """False for pairs (i, i, 0) of an atom with itself, true for all others."""
     return (pairs.sender != pairs.receiver) | pairs.shift.any(axis=1)
 
 
 def select(pairs: Pairs, keep: Bool[np.ndarray, " edges"]) -> Pairs:
-    """The pairs that `keep` marks."""
+    """Select the pairs for which `keep` is true."""
     return Pairs(pairs.receiver[keep], pairs.sender[keep], pairs.shift[keep])
 
 
 def concatenate(parts: list[Pairs]) -> Pairs:
-    """All pairs of all parts; `parts` may be empty."""
+    """Concatenate pairs; `parts` may be empty."""
     none = np.zeros(0, dtype=np.int64)
     return Pairs(
         np.concatenate([none, *(part.receiver for part in parts)]),

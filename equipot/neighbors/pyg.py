@@ -1,4 +1,4 @@
-"""Graphs from PyTorch Geometric."""
+"""Conversion of graphs from and to PyTorch Geometric."""
 
 from importlib import import_module
 from typing import Any, Final
@@ -24,29 +24,29 @@ OTHER_SHIFTS: Final = (
     "pbc_offsets",
     "pbc_shift",
 )
-"""Names that other packages give to translations of edges."""
+"""Names of edge translations in other packages."""
 
 
 def from_pyg(data: Any, cutoff: float, *, check: bool = True) -> AtomicGraph:
-    """Graph from a `torch_geometric` ``Data`` or ``Batch``.
+    """Convert a `torch_geometric` ``Data`` or ``Batch`` to a graph.
 
     Args:
-        data: Holds ``pos``, ``z``, ``edge_index`` (senders, receivers) and, for
+        data: Object with ``pos``, ``z``, ``edge_index`` (senders, receivers) and, for
             periodic structures, ``cell``, ``pbc`` and integer ``edge_shift``;
             ``batch`` if it is a batch. Edge vectors are
             ``pos[sender] + edge_shift @ cell - pos[receiver]``.
-        cutoff: Radius in Å that its edges were built with.
-        check: Whether to search for neighbors once more and to compare. Edges are
-            incomplete where a search has a limit on neighbors, as
-            ``radius_graph(max_num_neighbors=32)`` has by default.
+        cutoff: Cutoff radius in Å of its edges.
+        check: Check completeness by a new neighbor search. Edges are incomplete if the
+            search had a limited number of neighbors, such as the default
+            ``radius_graph(max_num_neighbors=32)``.
 
     Returns:
-        The same atoms and edges, edges sorted by receiver.
+        The same atoms and edges, sorted by receiver.
 
     Raises:
         IncompleteGraphError: If a pair of atoms within the cutoff is missing.
-        ValueError: If a field is missing or has another shape, or edges have no
-            reverse, are there twice, or are otherwise none; see
+        ValueError: If a field is missing or has a wrong shape, or edges have no
+            reverse, are duplicates, or are otherwise invalid; see
             `equipot.graph.atomic_graph.check_edges`.
     """
     missing = [k for k in ("pos", "z", "edge_index") if getattr(data, k, None) is None]
@@ -66,13 +66,13 @@ def from_pyg(data: Any, cutoff: float, *, check: bool = True) -> AtomicGraph:
     other = [name for name in OTHER_SHIFTS if getattr(data, name, None) is not None]
     if shift is None and other:
         raise ValueError(
-            f"a PyG graph with {other[0]}, but without edge_shift: give the lattice "
-            "translations of the senders, as whole numbers, as edge_shift"
+            f"a PyG graph with {other[0]}, but no edge_shift: set edge_shift to the "
+            "integer lattice translations of the senders"
         )
     if pbc is None and (cell is not None or shift is not None):
         raise ValueError(
-            "a PyG graph with cell or edge_shift needs pbc, which states along which "
-            "lattice vectors it repeats"
+            "a PyG graph with cell or edge_shift needs pbc, the periodicity along the "
+            "lattice vectors"
         )
     pbc = _periods(pbc, num_graphs, positions.device)
     if bool(pbc.any()) and (cell is None or shift is None):
@@ -106,7 +106,7 @@ def from_pyg(data: Any, cutoff: float, *, check: bool = True) -> AtomicGraph:
 
 
 def to_pyg(graph: AtomicGraph) -> Any:
-    """Graph as `torch_geometric` ``Data``; the inverse of `from_pyg`.
+    """Convert a graph to `torch_geometric` ``Data``; the inverse of `from_pyg`.
 
     Args:
         graph: One structure or a batch.
@@ -136,7 +136,7 @@ def to_pyg(graph: AtomicGraph) -> Any:
 
 
 def _whole(name: str, values: Tensor, shape: tuple[int | None, ...]) -> Tensor:
-    """Values of a field, which must be whole numbers, in a given shape."""
+    """Integer values of a field with a given shape."""
     fits = values.ndim == len(shape) and all(
         expected in (None, found)
         for expected, found in zip(shape, values.shape, strict=True)
@@ -148,16 +148,16 @@ def _whole(name: str, values: Tensor, shape: tuple[int | None, ...]) -> Tensor:
         )
     if values.is_floating_point() and not torch.equal(values, values.round()):
         hint = (
-            " of lattice vectors, not lengths in Å: divide by the cell"
+            ", multiples of lattice vectors, not lengths in Å: divide by the cell"
             if name == "edge_shift"
             else ""
         )
-        raise ValueError(f"{name} must hold whole numbers{hint}")
+        raise ValueError(f"{name} must contain integers{hint}")
     return values.long()
 
 
 def _structures(data: Any, num_atoms: int) -> tuple[Tensor, int]:
-    """Structure of each atom, and how many structures there are."""
+    """Structure index of each atom, and number of structures."""
     batch = getattr(data, "batch", None)
     if batch is None:
         batch = torch.zeros(num_atoms, dtype=torch.long, device=data.pos.device)
@@ -168,7 +168,7 @@ def _structures(data: Any, num_atoms: int) -> tuple[Tensor, int]:
 
 
 def _periods(pbc: Any, num_graphs: int, device: torch.device) -> Tensor:
-    """Periodic directions of every structure; three hold for all of them."""
+    """Periodicity of every structure; three values apply to all of them."""
     values = torch.as_tensor(False if pbc is None else pbc, device=device)
     if values.numel() not in (1, 3, 3 * num_graphs):
         raise ValueError(

@@ -1,24 +1,24 @@
-"""Minkowski reduction: the shortest vectors that span a lattice."""
+"""Minkowski reduction: shortest basis of a lattice."""
 
 import itertools
 
 import numpy as np
 from jaxtyping import Float64, Int64
 
-PROGRESS = 1 - 1e-12
-"""A step must shorten a vector by more than rounding does, so that the loop ends."""
+MAX_LENGTH_RATIO = 1 - 1e-12
+"""Maximum ratio of lengths for a step to count, so that rounding cannot loop."""
 
 
 def reduce_lattice(
     vectors: Float64[np.ndarray, "periodic 3"],
 ) -> Int64[np.ndarray, "periodic periodic"]:
-    """Integer matrix that maps lattice vectors to the shortest ones of their lattice.
+    """Integer matrix that maps lattice vectors to a Minkowski-reduced basis.
 
-    The greedy algorithm: sort by length, subtract from each vector the nearest point of
-    the lattice of the shorter ones, and repeat until nothing becomes shorter.
+    Greedy algorithm: sort by length, subtract from each vector the nearest point of the
+    lattice of the shorter ones, and repeat until no vector becomes shorter.
 
     Args:
-        vectors: One to three independent vectors in Å, as rows.
+        vectors: One to three linearly independent vectors in Å, as rows.
 
     Returns:
         Unimodular matrix T; ``T @ vectors`` are the reduced vectors, shortest first.
@@ -35,7 +35,10 @@ def reduce_lattice(
             candidates = _nearest_candidates(transform, vectors, k)
             squared = _squared(candidates @ vectors)
             best = int(squared.argmin())
-            if squared[best] < PROGRESS * _squared(transform[k : k + 1] @ vectors)[0]:
+            if (
+                squared[best]
+                < MAX_LENGTH_RATIO * _squared(transform[k : k + 1] @ vectors)[0]
+            ):
                 transform[k] = candidates[best]
                 improved = True
     return transform
@@ -46,7 +49,7 @@ def _nearest_candidates(
     vectors: Float64[np.ndarray, "periodic 3"],
     k: int,
 ) -> Int64[np.ndarray, "candidates periodic"]:
-    """Row k minus the lattice points of rows 0 to k-1 that may be nearest to it."""
+    """Row k minus candidates for the nearest lattice point of rows 0 to k-1."""
     shorter = transform[:k] @ vectors
     coordinates, *_ = np.linalg.lstsq(shorter.T, transform[k] @ vectors, rcond=None)
     near = np.rint(coordinates).astype(np.int64)

@@ -1,4 +1,4 @@
-"""A neighbor list with a skin, reused for as long as it is certain to be complete."""
+"""Neighbor list with a skin (Verlet list)."""
 
 from dataclasses import dataclass, replace
 
@@ -10,26 +10,26 @@ from equipot.neighbors.interface import NeighborList, neighbor_list
 
 
 class VerletList:
-    r"""Neighbor list of one simulation, rebuilt only when a pair could be missing.
+    r"""Neighbor list of a simulation, rebuilt only when a pair could be missing.
 
     The list is built with cutoff + skin and returned unfiltered: it is complete within
-    the cutoff and holds longer pairs, for which the envelope of a model is zero.
+    the cutoff and contains longer pairs, for which the envelope of a model is zero.
 
-    With :math:`F` the deformation of the cell since the last search and
-    :math:`\delta = r - r_0 F` what an atom moved on top of it, a pair that is closer
-    than the cutoff now was closer than
+    With the deformation :math:`F` of the cell since the last search and displacements
+    :math:`\delta = r - r_0 F` of atoms relative to it, a pair that is closer than the
+    cutoff now was closer than
     :math:`(\mathrm{cutoff} + |\delta_i| + |\delta_j|) / \sigma_\min(F)` then. The list
-    is reused while that cannot exceed cutoff + skin, which is safe for cells of any
-    size. Do not wrap positions between calls: a wrapped atom looks like one that
-    jumped, which is correct but costs a search.
+    is reused while this is at most cutoff + skin, which is valid for cells of any size.
+    Do not wrap positions between calls: a wrapped atom counts as displaced, which is
+    correct but requires a search.
     """
 
     def __init__(self, cutoff: float, skin: float = 0.5, backend: str = "auto") -> None:
-        """Prepare a list; the first call searches.
+        """Initialize; the first call searches.
 
         Args:
             cutoff: Radius in Å within which every returned list is complete.
-            skin: Excess radius of the search in Å; 0 searches whenever anything moves.
+            skin: Additional search radius in Å; 0 searches after every displacement.
             backend: As in `neighbor_list`.
 
         Raises:
@@ -41,24 +41,24 @@ class VerletList:
         self.skin = skin
         self.backend = backend
         self.rebuilds = 0
-        """Searches so far."""
+        """Number of searches."""
         self._last: _Snapshot | None = None
 
     def __call__(
         self, positions: ArrayLike, cell: ArrayLike, pbc: ArrayLike | bool
     ) -> NeighborList:
-        """Pairs of the structure as it is now.
+        """Pairs of the current structure.
 
         Args:
             positions: Cartesian coordinates in Å, shape (atoms, 3).
             cell: Lattice vectors as rows in Å, shape (3, 3).
-            pbc: Which of the three directions repeat; one boolean stands for all.
+            pbc: Periodicity along each lattice vector, or one boolean for all.
 
         Returns:
-            A list that is complete within the cutoff; the same object while reused.
+            List that is complete within the cutoff; the same object while reused.
 
         Raises:
-            ValueError: As `neighbor_list`.
+            ValueError: As in `neighbor_list`.
         """
         current = np.asarray(positions, dtype=np.float64)
         lattice = np.asarray(cell, dtype=np.float64)
@@ -85,7 +85,7 @@ class VerletList:
 
 @dataclass(frozen=True)
 class _Snapshot:
-    """A structure as it was searched."""
+    """Structure of the last search."""
 
     positions: Float64[np.ndarray, "atoms 3"]
     cell: Float64[np.ndarray, "3 3"]
@@ -99,7 +99,7 @@ class _Snapshot:
         cell: Float64[np.ndarray, "..."],
         pbc: Bool[np.ndarray, "..."],
     ) -> bool:
-        """Whether the list certainly holds all pairs closer than the cutoff now."""
+        """Whether the list is certain to contain all pairs closer than the cutoff."""
         if (
             positions.shape != self.positions.shape
             or cell.shape != self.cell.shape
@@ -117,7 +117,7 @@ class _Snapshot:
         moved = np.linalg.norm(positions - expected, axis=1)
         if not np.isfinite(moved).all():
             return False
-        # An atom does not approach its own images by moving.
+        # Displacements do not change distances between an atom and its images
         closing = np.partition(moved, -2)[-2:].sum() if len(moved) > 1 else 0.0
         return bool(smallest_stretch * self.searched - closing >= self.neighbors.cutoff)
 
@@ -125,5 +125,5 @@ class _Snapshot:
 def _deformation(
     before: Float64[np.ndarray, "periodic 3"], after: Float64[np.ndarray, "periodic 3"]
 ) -> Float64[np.ndarray, "3 3"]:
-    """Matrix F with ``before @ F = after``; directions normal to `before` stay."""
+    """Matrix F with ``before @ F = after``; the identity normal to `before`."""
     return np.eye(3) + np.linalg.pinv(before) @ (after - before)

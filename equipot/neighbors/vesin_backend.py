@@ -1,4 +1,4 @@
-"""vesin, guarded against the boxes that make it crash or overflow.
+"""Neighbor search with vesin, excluding cells for which it crashes or overflows.
 
 Source: G. Fraux et al., vesin 0.6.2 (BSD-3), ``lib/src/cpu_cell_list.cpp``.
 """
@@ -11,35 +11,35 @@ import vesin
 from equipot.neighbors.cell import SearchBox
 from equipot.neighbors.pairs import Pairs
 
-MOST_CELLS = 1e5
-"""Cells above which vesin coarsens its grid, and may divide by zero."""
-MOST_INDEX = 2**30
-"""Bound on its 32-bit cell indices."""
-SMALLEST_CUTOFF = 1e-6
-"""It refuses cutoffs up to this one, in Å."""
-SMALLEST_VOLUME = 1e-30
-"""It refuses cells up to this volume, in Å^3."""
-ROUND_DOWN = 1 - 1e-9
-"""Its arithmetic is repeated to rounding only: a count is taken to be the lower one."""
+MAX_CELLS = 1e5
+"""Number of cells above which vesin coarsens its grid and may divide by zero."""
+MAX_INDEX = 2**30
+"""Maximum of its 32-bit cell indices."""
+MIN_CUTOFF = 1e-6
+"""Cutoff in Å up to which vesin raises an error."""
+MIN_VOLUME = 1e-30
+"""Cell volume in Å^3 up to which vesin raises an error."""
+ROUNDING_FACTOR = 1 - 1e-9
+"""Factor that rounds cell counts down, since vesin's rounding is not reproduced."""
 
 
 def search_vesin(box: SearchBox, cutoff: float) -> Pairs:
-    """Every directed pair closer than the cutoff, self images included.
+    """Find all directed pairs closer than the cutoff, including images of an atom.
 
     Args:
-        box: At least one atom in a fully periodic cell.
-        cutoff: Radius in Å.
+        box: One or more atoms in a fully periodic cell.
+        cutoff: Cutoff radius in Å.
 
     Returns:
         Pairs, with shifts in terms of the original lattice vectors.
 
     Raises:
-        ValueError: If vesin would crash or be wrong for this box.
+        ValueError: If vesin would crash or be wrong for this cell.
     """
     if (reason := vesin_is_unsafe(box, cutoff)) is not None:
         raise ValueError(
             f"vesin cannot search this structure: {reason}; "
-            'choose backend="auto" or backend="cells"'
+            'use backend="auto" or backend="cells"'
         )
     search = vesin.NeighborList(cutoff=cutoff, full_list=True, n_threads=1)
     pairs, shift = search.compute(
@@ -47,38 +47,39 @@ def search_vesin(box: SearchBox, cutoff: float) -> Pairs:
         box=box.cell,
         periodic=np.ones(3, dtype=bool),
         quantities="PS",
-        copy=False,  # views of memory that dies with `search`: copied below
+        copy=False,  # views of memory owned by `search`, copied below
     )
     index = pairs.astype(np.int64).T
     return Pairs(index[0], index[1], box.original_shift(shift.astype(np.int64)))
 
 
 def vesin_is_unsafe(box: SearchBox, cutoff: float) -> str | None:
-    """Why vesin would fail on a box, predicted from its source.
+    """Reason why vesin would fail for a cell, predicted from its source code.
 
-    Above 1e5 cells it coarsens its grid, keeping the ratios of the numbers of cells,
-    and on flat boxes truncates one of them to zero: a division by zero that ends the
+    Above 1e5 cells vesin coarsens its grid with constant ratios of cell counts. In flat
+    cells one of them is truncated to zero, and the division by zero terminates the
     process.
 
     Args:
-        box: The fully periodic cell to search.
-        cutoff: Radius in Å.
+        box: Fully periodic cell.
+        cutoff: Cutoff radius in Å.
 
     Returns:
-        The reason, or None if it is safe.
+        The reason, or None if the search is safe.
     """
-    if cutoff <= 1.01 * SMALLEST_CUTOFF:
-        return f"it does not support cutoffs up to {SMALLEST_CUTOFF} Å, got {cutoff} Å"
-    if abs(float(np.linalg.det(box.cell))) <= 1.01 * SMALLEST_VOLUME:
-        return f"it does not support cells up to {SMALLEST_VOLUME} Å^3"
+    if cutoff <= 1.01 * MIN_CUTOFF:
+        return f"it does not support cutoffs up to {MIN_CUTOFF} Å, got {cutoff} Å"
+    if abs(float(np.linalg.det(box.cell))) <= 1.01 * MIN_VOLUME:
+        return f"it does not support cells up to {MIN_VOLUME} Å^3"
     ratios = [width / cutoff for width in box.thickness]
     extent = float(np.abs(box.positions).max()) * 3**0.5
     for width, ratio in zip(box.thickness, ratios, strict=True):
-        if (extent / width + 1) * max(1.0, ratio) > MOST_INDEX:
-            return "an atom is so many cells away that 32-bit indices overflow"
-    # Rounding may give vesin one cell more or less than it gives us: try both.
+        if (extent / width + 1) * max(1.0, ratio) > MAX_INDEX:
+            return "an atom is too many cells away for 32-bit indices"
+    # Rounding may change a count by one: try both values
     choices = [
-        {max(1, int(x * ROUND_DOWN)), max(1, int(x / ROUND_DOWN))} for x in ratios
+        {max(1, int(x * ROUNDING_FACTOR)), max(1, int(x / ROUNDING_FACTOR))}
+        for x in ratios
     ]
     for shape in itertools.product(*choices):
         if not _coarse_grid_has_cells(*shape):
@@ -90,9 +91,9 @@ def vesin_is_unsafe(box: SearchBox, cutoff: float) -> str | None:
 
 
 def _coarse_grid_has_cells(x: int, y: int, z: int) -> bool:
-    if x * y * z <= MOST_CELLS * ROUND_DOWN:
+    if x * y * z <= MAX_CELLS * ROUNDING_FACTOR:
         return True
-    z_coarse = int(ROUND_DOWN * (MOST_CELLS / ((x / y) * (y / z) ** 2)) ** (1 / 3))
-    y_coarse = int(ROUND_DOWN * (y / z) * z_coarse)
-    x_coarse = int(ROUND_DOWN * (x / y) * y_coarse)
+    z_coarse = int(ROUNDING_FACTOR * (MAX_CELLS / ((x / y) * (y / z) ** 2)) ** (1 / 3))
+    y_coarse = int(ROUNDING_FACTOR * (y / z) * z_coarse)
+    x_coarse = int(ROUNDING_FACTOR * (x / y) * y_coarse)
     return min(x_coarse, y_coarse, z_coarse) >= 1

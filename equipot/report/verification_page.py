@@ -14,7 +14,7 @@ from equipot.report.parts.page import Cell, Table, cell, fill, flagged, render
 from equipot.report.parts.svg import SERIES, figure
 from equipot.units import MEV_PER_EV
 from equipot.verify import BackendReport, Check
-from equipot.verify.dimers import CLOSEST, DimerScan
+from equipot.verify.dimers import MIN_SCAN_DISTANCE, DimerScan
 from equipot.verify.dynamics import VERLET_ORDER
 from equipot.verify.meaning import MEANING
 from equipot.verify.potential import Curves
@@ -62,7 +62,7 @@ def verification_page(certificate: ModelReport) -> str:
         checks=_checks(checks, reasons),
         reasons=[_sentence(reason) for reason in reasons],
         dimers=_dimers(curves),
-        closest=CLOSEST,
+        closest=MIN_SCAN_DISTANCE,
         linear=plots.LINEAR_ENERGY,
         smallest_share=SMALLEST_SHARE,
         cutoff=_cutoff(curves),

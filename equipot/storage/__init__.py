@@ -1,1 +1,1 @@
-"""Files that survive a crash: atomic writes, checksums, rotating states."""
+"""File storage: atomic writes, checksums, rotating checkpoints."""

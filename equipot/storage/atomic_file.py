@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and never through a symbolic link."""
+"""Atomic file writes that do not follow symbolic links."""
 
 import errno
 import json
@@ -11,25 +11,25 @@ from pathlib import Path
 from typing import Any
 
 PARTIAL = ".*.partial"
-"""Names of files that are not complete; a process that was killed leaves them."""
+"""Pattern of temporary files; a killed process leaves them behind."""
 
 SYSTEM = ("/dev", "/proc", "/sys")
-"""Folders of devices and of the kernel; /dev/shm is memory that takes files."""
+"""Directories of devices and of the kernel; files in /dev/shm are allowed."""
 
 
 class NotRegularError(OSError):
-    """A place to write to holds a link, a folder, a device or a pipe."""
+    """The path is a link, a directory, a device or a pipe, not a regular file."""
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace a file in one step, after its content has reached the disk.
+    """Replace a file in one step, after the new content has been flushed to disk.
 
-    A symbolic link of that name is replaced; what it leads to stays as it is.
+    A symbolic link at `path` is replaced; its target is unchanged.
 
     Raises:
-        NotRegularError: If the name is that of a folder, a device or a pipe.
-        OSError: If writing fails; names the file, of which the old content is still
-            there.
+        NotRegularError: If `path` is a directory, a device or a pipe.
+        OSError: If writing fails; the message names the file, whose old content is
+            kept.
     """
     check_replaceable(path)
     temporary = unused_name(path)
@@ -44,26 +44,26 @@ def write_atomically(path: Path, content: bytes) -> None:
             temporary.unlink(missing_ok=True)
         sync_folder(path.parent)
     except OSError as error:
-        # A full disk does not say which file it has no room for.
+        # The error for a full disk does not contain the file name
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON, whole or not at all."""
+    """Write JSON atomically."""
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
     write_atomically(path, (text + "\n").encode())
 
 
 def append_whole(path: Path, content: bytes) -> None:
-    """Append a row, a frame or a message in one step, so that readers see all of it.
+    """Append a row, a frame or a message in one step, so that no reader sees a part.
 
     Args:
-        path: File to append to; made if missing.
-        content: What it grows by.
+        path: File; created if missing.
+        content: Bytes to append.
 
     Raises:
         NotRegularError: If the file is a symbolic link or no regular file.
-        OSError: If that fails; names the file, which is as long as it was before.
+        OSError: If writing fails; the message names the file, whose size is restored.
     """
     appending = os.O_WRONLY | os.O_APPEND | os.O_CREAT
     with naming(path), os.fdopen(open_regular(path, appending), "ab", 0) as file:
@@ -78,14 +78,14 @@ def append_whole(path: Path, content: bytes) -> None:
 
 
 def sync_file(path: Path) -> int:
-    """Force all that was written to a file onto the disk; its length in bytes."""
+    """Flush a file to disk and return its size in bytes."""
     with naming(path), path.open("rb") as file:
         os.fsync(file.fileno())
         return os.fstat(file.fileno()).st_size
 
 
 def sync_folder(folder: Path) -> None:
-    """Force new names of files in a folder onto the disk."""
+    """Flush the entries of a directory to disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -94,33 +94,33 @@ def sync_folder(folder: Path) -> None:
 
 
 def create_file(path: Path) -> int:
-    """Make a file that was not there, and open it for writing.
+    """Create a new file and open it for writing.
 
     Returns:
-        Its descriptor.
+        File descriptor.
 
     Raises:
-        FileExistsError: If there is something of that name, a dangling link included.
+        FileExistsError: If the path exists, including a dangling link.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     return os.open(path, flags, 0o666)
 
 
 def open_regular(path: Path, flags: int) -> int:
-    """Open a regular file, and nothing that a link of its name leads to.
+    """Open a regular file without following symbolic links.
 
     Args:
-        path: The file.
-        flags: Of `os.open`, such as ``os.O_RDWR``; the file is never truncated.
+        path: Path of the file.
+        flags: Flags of `os.open`, such as ``os.O_RDWR``; the file is never truncated.
 
     Returns:
-        Its descriptor.
+        File descriptor.
 
     Raises:
-        NotRegularError: If it is a symbolic link, a folder, a device or a pipe.
+        NotRegularError: If it is a symbolic link, a directory, a device or a pipe.
         OSError: If it cannot be opened.
     """
-    # A pipe without a reader would block without O_NONBLOCK, which files ignore.
+    # Without O_NONBLOCK, opening a pipe without a reader would block
     flags = (flags & ~os.O_TRUNC) | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     try:
         descriptor = os.open(path, flags, 0o666)
@@ -135,11 +135,11 @@ def open_regular(path: Path, flags: int) -> int:
 
 
 def check_replaceable(path: Path) -> None:
-    """Refuse a name that a file must not take.
+    """Reject a path that must not be replaced by a file.
 
     Raises:
-        NotRegularError: If it is that of a folder, a device or a pipe, of a link to
-            a device or a pipe, or of what the system keeps in /dev, /proc and /sys.
+        NotRegularError: If it is a directory, a device or a pipe, a link to a device
+            or a pipe, or inside of /dev, /proc or /sys.
     """
     _check_not_of_the_system(path)
     try:
@@ -149,30 +149,30 @@ def check_replaceable(path: Path) -> None:
             replaceable = stat.S_ISREG(present) or stat.S_ISDIR(present)
         else:
             replaceable = stat.S_ISREG(present)
-    except FileNotFoundError:  # nothing there, or a link that leads nowhere
+    except FileNotFoundError:  # missing, or a dangling link
         return
     if not replaceable:
         raise _not_regular(path)
 
 
 def check_can_be_made(path: Path, *, folder: bool) -> None:
-    """Refuse a file or folder that cannot be made, before hours of computing.
+    """Reject a file or directory that cannot be created, before a long computation.
 
     Args:
-        path: It need not exist, and nor need the folders around it.
-        folder: Whether a folder will be made, or a file.
+        path: Path; neither it nor its parent directories need to exist.
+        folder: Whether a directory will be created, or a file.
 
     Raises:
-        OSError: If the nearest folder that exists cannot be written to, or `path` is
-            a file where a folder is wanted, or the other way around.
+        OSError: If the closest existing parent directory is not writable, or `path` is
+            a file instead of a directory, or vice versa.
     """
     _check_not_of_the_system(path)
     if folder and path.is_file():
         raise NotADirectoryError(
-            f"cannot write {path}: it is a file; name a folder, which will be made"
+            f"cannot write {path}: it is a file; name a new directory"
         )
     if not folder and path.is_dir():
-        raise IsADirectoryError(f"cannot write {path}: it is a folder; name a file")
+        raise IsADirectoryError(f"cannot write {path}: it is a directory; name a file")
     around = path.absolute()
     if not around.is_dir():
         around = around.parent
@@ -182,35 +182,33 @@ def check_can_be_made(path: Path, *, folder: bool) -> None:
         raise NotADirectoryError(f"cannot write {path}: {around} is a file")
     if not os.access(around, os.W_OK | os.X_OK):
         read_only = os.statvfs(around).f_flag & os.ST_RDONLY
-        reason = (
-            "is on a read-only file system" if read_only else "cannot be written to"
-        )
+        reason = "is on a read-only file system" if read_only else "is not writable"
         raise PermissionError(
-            f"cannot write {path}: the folder {around} {reason}; name another place"
+            f"cannot write {path}: the directory {around} {reason}; use another"
         )
     if not path.is_dir():
         check_replaceable(path)
 
 
 def unused_name(path: Path) -> Path:
-    """Name for a file on its way to `path`, which nobody can foresee."""
+    """Unpredictable temporary name beside `path`."""
     return path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}.partial")
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those around it, unless they are there.
+    """Create a directory and its parents, if missing.
 
     Raises:
-        OSError: If that fails; names the folder that was asked for.
+        OSError: If that fails; the message names the directory.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         if isinstance(error, FileExistsError | NotADirectoryError):
-            reason = "a part of the path is a file"
+            reason = "a parent is a file"
         raise OSError(
-            error.errno, f"cannot make the folder: {reason}", str(folder)
+            error.errno, f"cannot create the directory: {reason}", str(folder)
         ) from error
 
 
@@ -218,16 +216,16 @@ def _check_not_of_the_system(path: Path) -> None:
     places = (path.absolute(), *path.absolute().parents)
     if any(Path(f) in places for f in SYSTEM) and Path("/dev/shm") not in places:
         raise NotRegularError(
-            f"cannot write {path}: {', '.join(SYSTEM)} hold no files of users; name "
+            f"cannot write {path}: {', '.join(SYSTEM)} are not for user files; choose "
             "another place"
         )
 
 
 def _not_regular(path: Path) -> NotRegularError:
     if path.is_symlink():
-        reason = "a symbolic link, and nothing is written through links: remove it"
+        reason = "a symbolic link, which is not followed: remove it"
     elif path.is_dir():
-        reason = "a folder: remove it"
+        reason = "a directory: remove it"
     else:
         reason = "a device or a pipe"
     return NotRegularError(f"cannot write {path}: it is {reason}, or name another")
@@ -235,7 +233,7 @@ def _not_regular(path: Path) -> NotRegularError:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Name a file or folder in errors of the system that name none, as a full disk."""
+    """Add the path to operating-system errors without one, such as a full disk."""
     try:
         yield
     except OSError as error:

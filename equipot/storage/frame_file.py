@@ -1,4 +1,4 @@
-"""Structures as extended XYZ, written whole or not at all."""
+"""Write structures as extended XYZ atomically."""
 
 from collections.abc import Sequence
 from io import StringIO
@@ -11,10 +11,10 @@ from equipot.storage.atomic_file import write_atomically
 
 
 def extxyz(frames: Atoms | Sequence[Atoms]) -> bytes:
-    """Text of structures with what they carry.
+    """Structures as extended XYZ text, with all their data.
 
     Args:
-        frames: One structure, or several.
+        frames: One or several structures.
     """
     text = StringIO()
     ase.io.write(text, frames, format="extxyz")
@@ -25,6 +25,6 @@ def write_frames(path: Path, frames: Sequence[Atoms]) -> None:
     """Replace a file by structures, in one step.
 
     Raises:
-        OSError: If that fails; names the file, which is then as it was.
+        OSError: If that fails; the message names the file, which is unchanged.
     """
     write_atomically(path, extxyz(frames))

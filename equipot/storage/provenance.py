@@ -1,4 +1,4 @@
-"""Provenance of a result: models and their hashes, version, date, inputs."""
+"""Provenance of results: models and their hashes, version, date, inputs."""
 
 import hashlib
 import json
@@ -18,13 +18,13 @@ VERSION: Final = "equipot_version"
 DATE: Final = "equipot_date"
 SOURCE: Final = "equipot_source_sha256"
 KEYS: Final = (MODEL, SHA256, VERSION, DATE, SOURCE)
-"""Names under which frames of extended XYZ say in ``info`` what made them."""
+"""Keys of the provenance in ``info`` of extended XYZ frames."""
 ENVIRONMENT: Final = "environment.json"
-"""Versions, machine and provenance of every start of a run."""
+"""File with versions, hardware and provenance of every start of a run."""
 ENERGY_SPREAD: Final = "energy_spread"
-"""In ``info``: standard deviation of the energy between members of a committee, eV."""
+"""Key in ``info``: standard deviation of the energy between committee members, eV."""
 FORCES_SPREAD: Final = "forces_spread"
-"""Column: that of the force on each atom, in eV/Å."""
+"""Column: standard deviation of the force on each atom, in eV/Å."""
 SECTION: Final = "provenance"
 """Name of the section of JSON files."""
 
@@ -36,30 +36,30 @@ def utc_now() -> str:
 
 @dataclass(frozen=True)
 class ModelIdentity:
-    """Which potential it was."""
+    """Identity of a potential."""
 
     file: str | None
-    """As it was given; None for a potential in memory, or where it is not known."""
+    """File as passed; None for a potential in memory, or if unknown."""
     sha256: str
-    """Of header and weights of the file, as ``equipot info`` shows it; of the weights
-    of a potential in memory."""
+    """SHA-256 of header and weights of the file, as shown by ``equipot info``; for a
+    potential in memory, of its weights."""
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What made a result, for everyone who finds it later."""
+    """Provenance of a result."""
 
     models: tuple[ModelIdentity, ...] = ()
-    """All members of a committee; none where no potential was involved."""
+    """All members of a committee; empty if no potential was used."""
     inputs: Mapping[str, str] = field(default_factory=dict)
-    """SHA-256 of the files that were read, by name."""
+    """SHA-256 of the input files, by name."""
     version: str = equipot.__version__
-    """Of equipot."""
+    """Version of equipot."""
     date: str = field(default_factory=utc_now)
-    """In UTC, as ISO 8601."""
+    """Date and time in UTC, as ISO 8601."""
 
     def record(self) -> dict[str, Any]:
-        """JSON values: the section ``provenance`` of result files."""
+        """JSON values for the section ``provenance`` of result files."""
         return {
             "equipot_version": self.version,
             "date": self.date,
@@ -70,9 +70,9 @@ class Origin:
         }
 
     def info(self) -> dict[str, str]:
-        """For ``info`` of frames; several values are separated by commas.
+        """Entries for ``info`` of frames; several values are separated by commas.
 
-        Inputs are named where no model is: then they alone made the frame.
+        Inputs are included only if no model was used.
         """
         sources = [] if self.models else list(self.inputs.values())
         return {
@@ -83,14 +83,14 @@ class Origin:
         }
 
     def lasting_info(self) -> dict[str, str]:
-        """For frames of a run that is resumed bit for bit: neither date nor paths."""
+        """Entries for frames of runs that resume bit for bit: no date, no paths."""
         return {
             VERSION: self.version,
             **_joined(SHA256, [m.sha256 for m in self.models]),
         }
 
     def lines(self) -> list[str]:
-        """Sentences for a page or the first lines of a text file."""
+        """Sentences for a report or the header of a text file."""
         models = [
             f"Model{'' if model.file is None else f' {model.file}'}, SHA-256 "
             f"{model.sha256}."
@@ -101,10 +101,10 @@ class Origin:
 
 
 def stamp(info: dict[str, Any], facts: Mapping[str, str]) -> None:
-    """Say in ``info`` of a frame what made it, instead of what made its input.
+    """Replace the provenance in ``info`` of a frame.
 
     Args:
-        info: Changed in place.
+        info: Modified in place.
         facts: `Origin.info`, `Origin.lasting_info`, or nothing.
     """
     for key in KEYS:
@@ -113,7 +113,7 @@ def stamp(info: dict[str, Any], facts: Mapping[str, str]) -> None:
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal; of a folder, of its files in order."""
+    """SHA-256 of a file in hexadecimal; for a directory, of its sorted files."""
     total = hashlib.sha256()
     parts = (
         sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
@@ -126,11 +126,11 @@ def file_sha256(path: Path) -> str:
 
 
 def note_start(folder: Path, origin: Origin | None = None) -> None:
-    """Add a start to ``environment.json`` of a run; no run ends for a damaged note.
+    """Append a start to ``environment.json`` of a run; a damaged file is replaced.
 
     Args:
-        folder: Of the run.
-        origin: Models and inputs, where a run has them when it starts.
+        folder: Run directory.
+        origin: Models and inputs, if known at the start.
     """
     file = folder / ENVIRONMENT
     starts = []
@@ -144,18 +144,18 @@ def note_start(folder: Path, origin: Origin | None = None) -> None:
 
 
 def named_models(hashes: Sequence[str], folder: Path) -> tuple[ModelIdentity, ...]:
-    """Models that frames name by their hashes, with files where a run tells them.
+    """Models of frames by their hashes, with file names if a run recorded them.
 
     Args:
-        hashes: SHA-256 of each.
-        folder: Perhaps of a run, with an ``environment.json``.
+        hashes: SHA-256 of each model.
+        folder: Directory, possibly of a run with an ``environment.json``.
     """
     try:
         starts = json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8"))
         models = [model for start in starts for model in start[SECTION]["models"]]
         files = {str(model["sha256"]): model["file"] for model in models}
     except (OSError, ValueError, KeyError, TypeError):
-        files = {}  # of another program, or moved away: the hash names the model
+        files = {}  # written by another program, or missing: only hashes are known
     return tuple(ModelIdentity(files.get(sha), sha) for sha in hashes)
 
 

@@ -16,22 +16,22 @@ from equipot.storage.tensor_file import (
 
 
 class StateError(ValueError):
-    """A state of a run that is missing, damaged, or not of this run."""
+    """A checkpoint of a run is missing, damaged, or from another run."""
 
 
-class Generations:
-    """States of one run in a folder, newest first.
+class RotatingCheckpoints:
+    """Rotating checkpoints of one run in a directory, newest first.
 
-    ``state.safetensors`` is the newest, ``state.1.safetensors`` the one before, and so
-    on. A file is complete before it gets its name; its checksum tells whether it was
-    damaged later. It is ``state.new.safetensors`` until the others have made room: what
-    a process left there that was killed meanwhile becomes the newest when it is loaded.
+    ``state.safetensors`` is the newest, ``state.1.safetensors`` the previous, and so
+    on. A checkpoint is written as ``state.new.safetensors``, with a checksum that
+    detects later damage, and renamed once the others are rotated. If a process is
+    killed in between, this file is used as the newest checkpoint by `load`.
 
     Args:
-        folder: Where the files are.
-        kind: What the files hold, such as ``"training state"``.
-        version: Of what is in them; no other is read.
-        keep: Number of generations.
+        folder: Directory of the files.
+        kind: Kind of content, such as ``"training state"``.
+        version: Version of the content; other versions are rejected.
+        keep: Number of checkpoints.
     """
 
     def __init__(self, folder: Path, kind: str, version: int, keep: int = 2) -> None:
@@ -45,15 +45,15 @@ class Generations:
         self._damaged: set[Path] = set()
 
     def exist(self) -> bool:
-        """Whether there is any generation."""
+        """Whether there is a checkpoint."""
         return any(path.exists() for path in (self._fresh, *self.paths))
 
     def save(self, record: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-        """Write the newest generation; the oldest is dropped.
+        """Write the newest checkpoint; the oldest is deleted.
 
         Args:
             record: JSON values.
-            tensors: Stored bit for bit.
+            tensors: Tensors, stored bit for bit.
         """
         header = {"version": self.version, "record": record}
         write_tensor_file(self._fresh, self.kind, header, tensors)
@@ -61,7 +61,7 @@ class Generations:
 
     def _make_newest(self) -> None:
         for older, newer in zip(self.paths[:0:-1], self.paths[-2::-1], strict=True):
-            # A damaged one must not take the place of the one that the run came from.
+            # A damaged file must not replace the checkpoint that the run resumed from
             if newer.exists() and newer not in self._damaged:
                 _name_also(newer, older)
         os.replace(self._fresh, self.paths[0])
@@ -71,13 +71,13 @@ class Generations:
     def load(
         self, complain: Callable[[str], None]
     ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """Record and tensors of the newest generation that is intact.
+        """Record and tensors of the newest intact checkpoint.
 
         Args:
-            complain: Called with a message for each one that is not.
+            complain: Called with a message for each damaged or missing checkpoint.
 
         Raises:
-            StateError: If none is, or another version wrote it.
+            StateError: If none is intact, or another version wrote it.
         """
         damage = []
         for path in (self._fresh, *self.paths):
@@ -91,15 +91,15 @@ class Generations:
                 damage.append(str(error))
             else:
                 for message in damage:
-                    complain(f"{message}; going on from the state before it")
+                    complain(f"{message}; using the previous checkpoint")
                 self._check_version(path, header["version"])
                 if path == self._fresh:
                     self._finish_saving()
                 self._fresh.unlink(missing_ok=True)
                 return header["record"], tensors
         raise StateError(
-            f"{self.folder} holds no intact state; start the run anew in another "
-            "folder:\n  " + "\n  ".join(damage)
+            f"{self.folder} contains no intact checkpoint; start a new run in another "
+            "directory:\n  " + "\n  ".join(damage)
         )
 
     def _read(self, path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -109,7 +109,7 @@ class Generations:
         return header, tensors
 
     def _finish_saving(self) -> None:
-        """Do what a process that was killed had left to do."""
+        """Complete the rotation that a killed process started."""
         for path in self.paths:
             try:
                 self._read(path)
@@ -123,15 +123,15 @@ class Generations:
         if version != self.version:
             raise StateError(
                 f"{path} has version {str(version)[:20]}, this equipot resumes version "
-                f"{self.version}; resume with the equipot that started the run"
+                f"{self.version}; resume with the version that started the run"
             )
 
 
 def _name_also(path: Path, name: Path) -> None:
-    """Give a file a second name, so that at no moment it has none."""
+    """Replace `name` by a hard link to `path`, atomically."""
     spare = unused_name(name)
     os.link(path, spare, follow_symlinks=False)
     try:
         os.replace(spare, name)
     finally:
-        spare.unlink(missing_ok=True)  # stays if both were names of one file already
+        spare.unlink(missing_ok=True)  # remains if both names had the same inode

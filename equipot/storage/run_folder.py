@@ -1,4 +1,4 @@
-"""The folder of a run: nobody else's files, and one process at a time."""
+"""Run directories: only one run and one process per directory."""
 
 import fcntl
 import os
@@ -22,7 +22,7 @@ CONFIG = "config.yaml"
 
 
 class RunFolderError(ValueError):
-    """A folder that a run must not be written to."""
+    """The directory cannot be used for this run."""
 
 
 @contextmanager
@@ -64,12 +64,12 @@ def lock_run_directory(folder: Path, *, resume: bool) -> Iterator[None]:
 
 
 def _lock_file(folder: Path) -> IO[bytes]:
-    """The file to lock; neither truncated nor written to."""
+    """Open the lock file without truncating it."""
     return os.fdopen(open_regular(folder / LOCK, os.O_RDWR | os.O_CREAT), "r+b")
 
 
 def _check_writable(folder: Path) -> None:
-    """Tell before hours of computing, not after them; the lock may be open to us."""
+    """Check write access before a long run; the lock file may be writable anyway."""
     probe = unused_name(folder / "probe")
     os.close(create_file(probe))
     probe.unlink()
@@ -79,14 +79,12 @@ def _check_unused(folder: Path) -> None:
     if not folder.exists():
         return
     if not folder.is_dir():
-        raise RunFolderError(
-            f"{folder} is a file; name a folder for the run with --output"
-        )
+        raise RunFolderError(f"{folder} is a file; pass a run directory with --output")
     unfinished = {path.name for path in folder.glob(PARTIAL)}
     names = {path.name for path in folder.iterdir()} - {LOCK} - unfinished
     began = any(name.endswith(".safetensors") for name in names)
     if names and (began or CONFIG not in names):
         raise RunFolderError(
-            f"{folder} is not empty; add --resume to go on with the run in it, or name "
-            "another folder with --output"
+            f"{folder} is not empty; add --resume to continue the run in it, or pass "
+            "another directory with --output"
         )

@@ -1,7 +1,7 @@
-"""Files of tensors with a JSON header: safetensors, checked when read, written whole.
+"""Safetensors files with a JSON header and checksum, written atomically.
 
-All that the package stores of models and runs goes through here. No pickle is involved:
-reading a file cannot run code.
+All models and states are stored in this format. It contains no pickle, so reading a
+file cannot execute code.
 """
 
 import hashlib
@@ -23,24 +23,24 @@ MAX_HEADER_BYTES = 64 * 2**20
 
 
 class TensorFileError(ValueError):
-    """A file is not what it should be: foreign, truncated or altered."""
+    """The file is not a valid tensor file: foreign, truncated or altered."""
 
 
 def write_tensor_file(
     path: Path, kind: str, header: Mapping[str, Any], tensors: Mapping[str, Tensor]
 ) -> str:
-    """Write a file that is either complete or not there.
+    """Write a tensor file atomically.
 
     Args:
-        path: Replaced in one step once all is on the disk.
-        kind: What the file holds, such as ``"potential"``.
+        path: Replaced in one step after the content has been flushed to disk.
+        kind: Kind of content, such as ``"potential"``.
         header: JSON values.
-        tensors: Stored bit for bit.
+        tensors: Tensors, stored bit for bit.
 
     Returns:
-        SHA-256 of header and tensors, in hexadecimal.
+        SHA-256 of header and tensors in hexadecimal.
     """
-    # 0-d tensors keep their shape in safetensors; shared storage would not be saved.
+    # safetensors keeps the shape of 0-d tensors, but rejects shared storage
     plain = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
     text = json.dumps({"kind": kind, **header}, sort_keys=True, allow_nan=False)
     sha256 = digest(plain, text)
@@ -50,11 +50,11 @@ def write_tensor_file(
 
 
 def read_tensor_file(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Read a file that `write_tensor_file` wrote.
+    """Read a file written by `write_tensor_file`.
 
     Returns:
-        header: As written, with ``sha256``.
-        tensors: On the CPU.
+        header: Header, with ``sha256``.
+        tensors: Tensors on the CPU.
 
     Raises:
         FileNotFoundError: If there is no file.
@@ -69,13 +69,13 @@ def read_tensor_file(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, T
         raise TensorFileError(f"{path} is damaged: {_short(error)}") from error
     if digest(tensors, text) != header["sha256"]:
         raise TensorFileError(
-            f"{path} is damaged: it does not match its SHA-256; get a fresh copy"
+            f"{path} is damaged: it does not match its SHA-256; get an intact copy"
         )
     return header, tensors
 
 
 def read_tensor_file_header(path: Path, kind: str) -> dict[str, Any]:
-    """Header of a file, without its tensors.
+    """Read the header of a file without its tensors.
 
     Raises:
         FileNotFoundError: If there is no file.
@@ -87,7 +87,7 @@ def read_tensor_file_header(path: Path, kind: str) -> dict[str, Any]:
             metadata = file.metadata() or {}
     except SafetensorError as error:
         raise TensorFileError(
-            f"{path} is truncated or damaged: {_short(error)}; get a fresh copy"
+            f"{path} is truncated or damaged: {_short(error)}; get an intact copy"
         ) from error
     if HEADER_KEY not in metadata or "sha256" not in metadata:
         raise TensorFileError(
@@ -95,14 +95,14 @@ def read_tensor_file_header(path: Path, kind: str) -> dict[str, Any]:
             f"{HEADER_KEY!r} header"
         )
     try:
-        header = json.loads(metadata[HEADER_KEY], parse_constant=_refuse_constant)
+        header = json.loads(metadata[HEADER_KEY], parse_constant=_reject_constant)
         found = header["kind"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise TensorFileError(
             f"{path} has an unreadable header: {_short(error)}"
         ) from error
     if found != kind:
-        raise TensorFileError(f"{path} holds a {str(found)[:60]}, expected a {kind}")
+        raise TensorFileError(f"{path} contains a {str(found)[:60]}, expected a {kind}")
     return {**header, "sha256": metadata["sha256"]}
 
 
@@ -110,8 +110,8 @@ def digest(tensors: Mapping[str, Tensor], text: str = "") -> str:
     """SHA-256 of names, types, shapes and bits of tensors, in hexadecimal.
 
     Args:
-        tensors: On any device.
-        text: Hashed first.
+        tensors: Tensors on any device.
+        text: Text to hash first.
     """
     total = hashlib.sha256(text.encode())
     for name, tensor in sorted(tensors.items()):
@@ -122,7 +122,7 @@ def digest(tensors: Mapping[str, Tensor], text: str = "") -> str:
 
 
 def _in_order(content: bytes) -> bytes:
-    """The same file, its metadata sorted: safetensors leaves their order to chance."""
+    """Sort the metadata of a file, whose order safetensors does not define."""
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
@@ -132,30 +132,30 @@ def _in_order(content: bytes) -> bytes:
 
 
 def _short(error: Exception) -> str:
-    """Message of a parser, which may quote names of any length."""
+    """Truncated message of a parser, which may quote names of any length."""
     return str(error)[:300]
 
 
-def _refuse_constant(name: str) -> float:
-    """Refuse numbers that `write_tensor_file` does not write."""
-    raise ValueError(f"{name} is no number of JSON")
+def _reject_constant(name: str) -> float:
+    """Reject numbers that `write_tensor_file` does not write."""
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _check_layout(path: Path) -> None:
-    """Refuse what is not safetensors before a parser sees it."""
+    """Check the layout of a safetensors file before it is parsed."""
     if not path.is_file():
-        raise FileNotFoundError(f"no file {located(path)}")
+        raise FileNotFoundError(f"no such file: {located(path)}")
     size = path.stat().st_size
     with path.open("rb") as file:
         start = file.read(9)
     length = int.from_bytes(start[:8], "little")
     if len(start) < 9 or start[8:9] != b"{":
         raise TensorFileError(
-            f"{path} is not a safetensors file (pickled models are not read: they can "
-            "run code)"
+            f"{path} is not a safetensors file (pickled models are rejected: they can "
+            "execute code)"
         )
     if length > min(size - 8, MAX_HEADER_BYTES):
         raise TensorFileError(
-            f"{path} is truncated or damaged: its header claims {length} bytes, the "
+            f"{path} is truncated or damaged: its header declares {length} bytes, the "
             f"file has {size}"
         )

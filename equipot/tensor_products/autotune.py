@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from equipot.storage.user_cache import cache_folder, recall, remember
+from equipot.storage.user_cache import cache_folder, load_cached, store_cached
 from equipot.tensor_products import (
     BACKENDS,
     REFERENCE,
@@ -127,7 +127,7 @@ def choose_backend(problem: Problem) -> Choice:
     problem = problem.bounded()
     skipped = _skipped(problem)
     question = _question(problem, skipped)
-    if (answer := recall(TOPIC, question)) is not None:
+    if (answer := load_cached(TOPIC, question)) is not None:
         choice = _from_answer(answer, set(BACKENDS) - set(skipped))
         if choice is not None:
             for name, reason in choice.excluded.items():
@@ -147,7 +147,7 @@ def choose_backend(problem: Problem) -> Choice:
         spread=_spread(passes),
     )
     if choice.spread <= MAX_RELATIVE_SPREAD:
-        remember(TOPIC, question, asdict(choice))
+        store_cached(TOPIC, question, asdict(choice))
     return choice
 
 

@@ -1,1 +1,1 @@
-"""Fitting a potential to labels: loss, loop, averaging, resumable state, errors."""
+"""Training: loss, loop, weight average, checkpoints."""

@@ -14,7 +14,7 @@ def write_examples(path: Path, examples: Sequence[Example]) -> None:
 
     Args:
         path: File to replace.
-        examples: Each a single structure; absent labels are left out.
+        examples: Single structures; missing labels are omitted.
     """
     write_frames(path, [to_atoms(example) for example in examples])
 

@@ -40,21 +40,21 @@ def build_trainer(
     save_model: Callable[[nn.Module, bool, float], None],
     observers: Sequence[Observer] = (),
 ) -> Trainer:
-    """Trainer of a potential.
+    """Build the trainer of a potential.
 
     Args:
         config: Loss, optimizer, schedule and limits.
-        potential: On the device to compute on.
+        potential: Potential on the device of the run.
         dataset: Training and validation sets.
-        statistics: Of the training set.
+        statistics: Statistics of the training set.
         save_state: Called with each state to save.
         save_model: Called with a potential to save, whether it is the best so far, and
             the number of epochs it was trained for.
         observers: Training callbacks.
 
     Raises:
-        ValueError: If the loss needs absent labels, or a setting needs a validation
-            set and there is none.
+        ValueError: If the loss needs missing labels, or a setting needs a missing
+            validation set.
     """
     training = config.training
     check_direct(config)
@@ -146,28 +146,28 @@ def build_limits(config: TrainingConfig) -> Limits:
 
 
 def check_labels(config: LossConfig, statistics: Statistics) -> None:
-    """Refuse a loss weight on labels that no training structure has.
+    """Reject a loss weight on labels that no training structure has.
 
     Raises:
-        ValueError: If a weighted label is absent.
+        ValueError: If a weighted label is missing.
     """
     for name in ("energy", "forces", "stress"):
         if learned(config, name) and not statistics.label_counts[name]:
             raise ValueError(
                 f"training.loss.{name}.weight is positive, but no training structure "
-                f"has {name}; name its key in data.keys, or set the weight to 0"
+                f"has {name}; set its key in data.keys, or set the weight to 0"
             )
     present = {chemical_symbols[z] for z in statistics.elements}
     if absent := sorted(set(config.forces.elements) - present):
         raise ValueError(
-            f"training.loss.forces.elements names {', '.join(absent)}, which no "
-            "training structure has"
+            f"training.loss.forces.elements contains {', '.join(absent)}, but no "
+            "training structure does"
         )
     for name in HESSIANS:
         if learned(config, name) and not statistics.label_counts.get("hessian", 0):
             raise ValueError(
                 f"training.loss.{name}.weight is positive, but no training structure "
-                "has a Hessian; name the file that holds them in data.hessians, or set "
+                "has a Hessian; set their file in data.hessians, or set "
                 "the weight to 0"
             )
 
@@ -187,7 +187,7 @@ def unused_labels(config: LossConfig, statistics: Statistics) -> list[str]:
 
 
 def check_validation(config: TrainingConfig, dataset: Dataset) -> None:
-    """Refuse settings that need a validation set if there is none.
+    """Reject settings that need a validation set if there is none.
 
     Raises:
         ValueError: If early stopping or the schedule needs one, or it has no label
@@ -199,9 +199,9 @@ def check_validation(config: TrainingConfig, dataset: Dataset) -> None:
             labeled |= set(HESSIANS)
         if not labeled & set(build_loss(config.loss).terms):
             raise ValueError(
-                "the validation set has none of the labels that the loss is made of "
-                f"({', '.join(sorted(build_loss(config.loss).terms))}): choose other "
-                "files for data.valid, or name their keys in data.keys"
+                "the validation set has none of the labels of the loss "
+                f"({', '.join(sorted(build_loss(config.loss).terms))}): set other "
+                "files in data.valid, or their keys in data.keys"
             )
         return
     if config.early_stop is not None:
@@ -211,20 +211,20 @@ def check_validation(config: TrainingConfig, dataset: Dataset) -> None:
 
 
 def check_direct(config: TrainConfig) -> None:
-    """Refuse to train an absent direct head, or to leave a present one untrained.
+    """Reject training of a missing direct head, or a head without training.
 
     Raises:
-        ValueError: If the loss weight and the head contradict each other.
+        ValueError: If the loss weight and the head are inconsistent.
     """
     has_head = config.model.direct_hessian is not None
     if has_head != learned(config.training.loss, "hessian_direct"):
         raise ValueError(
             "training.loss.hessian_direct.weight "
             + (
-                "is 0, but model.direct_hessian asks for a head: it would stay random; "
-                "give it a weight or leave the head out"
+                "is 0, but model.direct_hessian adds a head, which would stay random; "
+                "set a positive weight or remove the head"
                 if has_head
-                else "is positive, but the model has no head for it: add the section "
+                else "is positive, but the model has no direct head: add the section "
                 "model.direct_hessian"
             )
         )

@@ -1,4 +1,4 @@
-"""Third phase of a training run: test the best model, complete its file, verify it."""
+"""Third phase of a training run: evaluate and verify the best model."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from equipot.data.labels import Example
 from equipot.evaluation.metrics import ErrorAccumulator
 from equipot.storage.atomic_file import write_json
 from equipot.system.terminal import Fitted
-from equipot.training.feature_cloud import fit_features
+from equipot.training.feature_distribution import fit_features
 from equipot.training.logs import Journal
 from equipot.training.prepare import Prepared
 from equipot.training.progress import TrainingProgress
@@ -26,9 +26,8 @@ def finish(
 ) -> tuple[dict[str, Any], ModelReport | None]:
     """Test and verify the best model.
 
-    Returns:
-        Errors of the best model by set, and its certificate unless
-        ``training.verify`` is off.
+    Errors of the best model by set, and its verification report unless
+    ``training.verify`` is off.
     """
     errors = evaluate_best_model(prepared, progress)
     journal.show(Fitted(error_table(errors)))
@@ -40,8 +39,8 @@ def evaluate_best_model(
 ) -> dict[str, Any]:
     """Errors of the best model on the validation set and all test sets.
 
-    They are written to ``metrics.json`` and, with the history and the learned features
-    of the training set, to the file of the model.
+    Writes them to ``metrics.json`` and, with the history and the learned features of
+    the training set, to the model file.
     """
     path, dataset = prepared.files.best, prepared.dataset
     training = prepared.config.training
@@ -63,7 +62,7 @@ def evaluate_best_model(
         "steps": progress.step,
         "errors": errors,
     }
-    # Without times, so that equal runs give equal files.
+    # Without times, so that equal runs write equal files
     history = [
         {k: v for k, v in row.items() if k != "seconds"} for row in progress.history
     ]
@@ -100,7 +99,7 @@ def _errors(
 
 
 def _certify(prepared: Prepared, journal: Journal) -> ModelReport | None:
-    """Verify the best model, whose file stays as it is; write ``verification.json``."""
+    """Verify the best model and write ``verification.json``; the model is unchanged."""
     if not prepared.config.training.verify:
         return None
     certificate = verify_model(

@@ -1,4 +1,4 @@
-"""Second phase of a training run: optimize, with states and models saved on the way."""
+"""Second phase of a training run: optimization, with checkpoints and models."""
 
 import threading
 from contextlib import nullcontext
@@ -27,16 +27,17 @@ from equipot.verify.golden import golden_outputs
 
 
 def fit(prepared: Prepared, journal: Journal) -> TrainingProgress:
-    """Train from the start or from the saved state, until an end or a signal.
+    """Train from the start or from a checkpoint, until the end or a signal.
 
     Returns:
-        How far training came; `finished` is None after a signal.
+        Progress of training; `finished` is None after a signal.
 
     Raises:
         BadBatchError: If loss or gradient of a batch are not finite; the batch is
-            written to the run directory.
-        ValueError: If the loss needs labels that are absent, or the state allows no
-            other end of the run.
+            BadBatchError: If loss or gradient of a batch is not finite; the batch is
+                written to the run directory.
+            ValueError: If the loss needs missing labels or the run cannot be changed as
+                configured.
     """
     trainer = _build_trainer(prepared, journal)
     _describe(prepared, journal)
@@ -47,7 +48,7 @@ def fit(prepared: Prepared, journal: Journal) -> TrainingProgress:
     if progress.finished is None:
         journal.say(
             f"interrupted at step {progress.step}; the state is in "
-            f"{prepared.states.paths[0]}; go on with --resume"
+            f"{prepared.states.paths[0]}; continue with --resume"
         )
         return progress
     journal.say(f"training ends: {progress.finished}")
@@ -118,7 +119,7 @@ def _describe(prepared: Prepared, journal: Journal) -> None:
     for name in unused_labels(prepared.config.training.loss, statistics):
         journal.warn(
             f"{statistics.label_counts[name]} training structures have labels of "
-            f"{name}, which are not learned: training.loss.{name}.weight is 0"
+            f"{name}, which are not used: training.loss.{name}.weight is 0"
         )
     if not dataset.valid:
         journal.warn("there is no validation set: the last weights count as the best")
@@ -144,11 +145,11 @@ def _resume(
 
 
 def _restore_best_model(trainer: Trainer, prepared: Prepared, journal: Journal) -> None:
-    """Write the best model of the state where its file is damaged or another one.
+    """Write the best model of the checkpoint if its file is damaged or different.
 
-    A run that was killed may have saved a better model after its last state. It is
-    saved again where the run repeats bit for bit, but not with another number of
-    threads, or under a time budget.
+    A killed run may have saved a better model after its last checkpoint. It is saved
+    again if the run repeats bit for bit, but not with another number of threads, or
+    under a time budget.
     """
     epoch, path = trainer.progress.best_epoch, prepared.files.best
     if epoch is None or not trainer.best:
@@ -156,7 +157,7 @@ def _restore_best_model(trainer: Trainer, prepared: Prepared, journal: Journal) 
     try:
         weights = read_weights(path)
     except (FileNotFoundError, CheckpointError) as error:
-        journal.warn(f"{error}; it is written again from the state")
+        journal.warn(f"{error}; it is rewritten from the checkpoint")
     else:
         if digest(weights) == digest(trainer.best):
             return
@@ -178,7 +179,7 @@ def _optimize(trainer: Trainer, prepared: Prepared) -> TrainingProgress:
         write_examples(bad_batch, error.examples)
         raise BadBatchError(
             f"{error}. Its structures are in {bad_batch}, the last good "
-            f"state is in {prepared.states.paths[0]}. Look for wrong labels or atoms "
+            f"checkpoint is {prepared.states.paths[0]}. Check for wrong labels, atoms "
             "too close, or start a new run with a lower training.optimizer.lr",
             error.examples,
         ) from error

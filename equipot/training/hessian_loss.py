@@ -29,7 +29,7 @@ class HessianVectors:
     - "rows": k rows drawn without replacement, each with weight n/k. Unbiased for
       every penalty.
     - "probes": k vectors of independent signs. Unbiased for squares,
-      :math:`E |D v|^2 = \sum_{ij} D_{ij}^2`, of which it costs k columns instead of n.
+    :math:`E |D v|^2 = \sum_{ij} D_{ij}^2`, at the cost of k columns instead of n.
     - "subspace": the k eigenvectors of H_ref with the lowest eigenvalues; the errors
       are the :math:`k^2` numbers :math:`v_a^T H v_b - \lambda_a \delta_{ab}`.
       Only the reference is diagonalized.

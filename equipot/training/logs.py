@@ -89,7 +89,7 @@ class Journal:
 
 
 class StaleResult(Observer):
-    """Delete a result of an earlier end of the run when training continues.
+    """Delete a result of a previous end of the run when training continues.
 
     Args:
         path: File that would contradict the models of the longer run.
@@ -142,12 +142,12 @@ class TensorBoardLog(Observer):
         """Start an event file; events after the resumed state are invalidated."""
         if self.directory.is_symlink():
             raise NotRegularError(
-                f"cannot write to {self.directory}: it is a symbolic link, and a run "
-                "writes through none: remove it"
+                f"cannot write to {self.directory}: it is a symbolic link, which is "
+                "not followed: remove it"
             )
         make_folder(self.directory)
         earlier = len(list(self.directory.glob("events.out.tfevents.*")))
-        # TensorBoard reads files by name: the count orders starts within one second.
+        # TensorBoard sorts files by name: the count orders starts within one second
         name = f"{int(time.time()):010d}.{earlier:06d}.{socket.gethostname()}"
         self._path = self.directory / f"events.out.tfevents.{name}"
         self._append(Event(file_version="brain.Event:2"))

@@ -102,8 +102,8 @@ class EnergyForcesStressLoss:
     over the :math:`N_k` labels of property k in the batch: energies per atom in eV,
     force components in eV/Å and the nine components of stress in eV/Å^3, so that
     off-diagonal ones count twice and the square is the Frobenius norm, which does not
-    depend on the axes. Labels that are absent (NaN) or have the weight :math:`v = 0`
-    are left out of both sums; other weights, of structures or elements, do not change
+    depend on the axes. Missing labels (NaN) and those of weight :math:`v = 0`
+    are excluded from both sums; other weights, of structures or elements, do not change
     :math:`N_k`, so that their effect does not depend on the rest of the batch. The
     penalty :math:`\ell` is the square, the absolute value, or Huber's. Hessians, in
     eV/Å^2, enter by estimates from Hessian-vector products; see

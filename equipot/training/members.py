@@ -40,8 +40,8 @@ def train_members(
         )
     if not resume and any(folder.exists() for folder in folders):
         raise RunFolderError(
-            f"{directory} holds members already; add --resume to go on with them, or "
-            "name another folder with --output"
+            f"{directory} already contains members; add --resume to continue them, or "
+            "pass another directory with --output"
         )
     results = []
     for n, (folder, there) in enumerate(zip(folders, began, strict=True)):

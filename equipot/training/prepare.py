@@ -1,4 +1,4 @@
-"""First phase of a training run: read, measure and build all that it trains with."""
+"""First phase of a training run: read data and checkpoint, build the potential."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ from equipot.models.build import AUTO, build_potential
 from equipot.models.potential import Potential
 from equipot.models.workload import typical_problem
 from equipot.storage.atomic_file import write_atomically, write_json
-from equipot.storage.rotation import Generations, StateError
+from equipot.storage.rotation import RotatingCheckpoints, StateError
 from equipot.tensor_products.autotune import choose_backend
 from equipot.training.logs import Journal
 from equipot.training.run_directory import RunDirectory
@@ -30,24 +30,24 @@ from equipot.verify.structures import generate_structures
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a training run works with once everything is read, measured and built."""
+    """Everything that a training run needs, before optimization."""
 
     config: TrainConfig
     files: RunDirectory
-    states: Generations
-    """Saved training states."""
+    states: RotatingCheckpoints
+    """Rotating checkpoints."""
     state: State | None
-    """State to resume from; None if the run starts."""
+    """Checkpoint to resume from; None for a new run."""
     dataset: Dataset
     statistics: Statistics
-    """Of the training set, with the warnings about the data."""
+    """Statistics of the training set, with warnings about the data."""
     samples: list[Atoms]
-    """Structures that are stored with the model, to verify it on."""
+    """Structures that are stored with the model, for its verification."""
     device: torch.device
     model: ModelConfig
     """Architecture with the backend of this run, never "auto"."""
     potential: Potential
-    """With initial weights, on the device of the run."""
+    """Potential with initial weights, on the device of the run."""
 
     @property
     def config_tree(self) -> dict[str, Any]:
@@ -58,16 +58,16 @@ class Prepared:
 def prepare(
     config: TrainConfig, files: RunDirectory, journal: Journal, *, resume: bool
 ) -> Prepared:
-    """Read the state and the data, choose the backend, and build the potential.
+    """Read the checkpoint and the data, choose the backend, and build the potential.
 
     Writes configuration, environment and hashes of the data to the run directory.
 
     Raises:
-        ValueError: If state or data do not fit the configuration, or the backend is
-            wrong on this machine.
+        ValueError: If checkpoint or data do not match the configuration, or the backend
+            is wrong on this machine.
     """
     device = resolve_device(config.training.device)
-    states = Generations(files.path, KIND, VERSION, config.training.keep)
+    states = RotatingCheckpoints(files.path, KIND, VERSION, config.training.keep)
     state = _read_state(config, files, states, journal) if resume else None
     write_atomically(files.config, dump_config(config).encode())
     files.note_environment()
@@ -99,17 +99,20 @@ def prepare(
 
 
 def _read_state(
-    config: TrainConfig, files: RunDirectory, states: Generations, journal: Journal
+    config: TrainConfig,
+    files: RunDirectory,
+    states: RotatingCheckpoints,
+    journal: Journal,
 ) -> State | None:
-    """Newest intact state; None if the run was stopped before its first one."""
+    """Newest intact checkpoint; None if the run was stopped before its first one."""
     if not states.exist():
         if files.last.exists():
             raise StateError(
-                f"{files.last} was written after the first state, but "
-                f"{files.path} holds no state: put it back to resume the run, "
+                f"{files.last} was written after the first checkpoint, but "
+                f"{files.path} contains none: restore it to resume the run, "
                 "or start a new one with another --output"
             )
-        journal.warn("the run was stopped before its first state: starting anew")
+        journal.warn("the run was stopped before its first checkpoint: starting again")
         return None
     record, tensors = states.load(journal.warn)
     finished = record["position"]["finished"] is not None
@@ -118,8 +121,8 @@ def _read_state(
     threads = record["threads"]
     if (now := torch.get_num_threads()) != threads:
         journal.warn(
-            f"the run had {threads} threads and has {now} now: results will differ "
-            "in the last digits from those of a run without a stop; set "
+            f"the run had {threads} threads and now has {now}: results will differ "
+            "in the last digits from those of an uninterrupted run; set "
             f"training.num_threads or OMP_NUM_THREADS to {threads}"
         )
     return State(tensors, record)
@@ -147,7 +150,7 @@ def _choose_backend(
     if model.backend != AUTO:
         return model
     if (backend := _recorded_backend(state)) is not None:
-        journal.say(f"backend {backend}, with which the run began")
+        journal.say(f"backend {backend}, as at the start of the run")
     else:
         problem = typical_problem(
             model,
@@ -163,10 +166,10 @@ def _choose_backend(
 
 
 def _recorded_backend(state: State | None) -> str | None:
-    """Backend that a run began with; None if it has not begun."""
+    """Backend at the start of a run; None for a new run."""
     if state is None:
         return None
     record: Mapping[str, Any] = state.record
-    # States of early versions hold the configured one only, which was never auto.
+    # States of early versions contain the configured backend, which was never auto
     backend: str = record.get("backend", record["config"]["model"].get("backend", AUTO))
     return None if backend == AUTO else backend

@@ -24,9 +24,9 @@ class TrainingResult:
     """Outcome of a training run."""
 
     directory: RunDirectory
-    """Its files."""
+    """Files of the run."""
     progress: TrainingProgress
-    """How far training came; `finished` is None if it was interrupted."""
+    """Progress of training; `finished` is None if it was interrupted."""
     errors: dict[str, Any]
     """Errors of the best model by set; empty if training was interrupted."""
     certificate: ModelReport | None = None
@@ -49,11 +49,11 @@ def run_training(
         console: Terminal for messages; standard output by default.
 
     Returns:
-        How far training came, the errors of the best model, and its certificate; a
+        Progress of training, errors of the best model, and its verification report; a
         failed check does not raise.
 
     Raises:
-        ValueError: If the directory, the data or the state do not fit the
+        ValueError: If the directory, the data or the checkpoint do not match the
             configuration, or a loss is not finite.
     """
     check_model(config.model)

@@ -43,5 +43,5 @@ class RunDirectory:
         self.bad_batch = path / "nonfinite_batch.extxyz"
 
     def note_environment(self) -> None:
-        """Append this start to ``environment.json``; a damaged file is no error."""
+        """Append this start to ``environment.json``; a damaged file is replaced."""
         note_start(self.path)

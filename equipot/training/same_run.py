@@ -1,4 +1,4 @@
-"""Checks that a resumed run has the configuration and data that it started with."""
+"""Check that a resumed run has the same configuration and data as before."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from equipot.config.train import TrainConfig
 from equipot.storage.rotation import StateError
 
-FREE: Final[tuple[str, ...]] = (
+CHANGEABLE_KEYS: Final[tuple[str, ...]] = (
     "data.root",
     "training.max_minutes",
     "training.checkpoint_minutes",
@@ -18,31 +18,31 @@ FREE: Final[tuple[str, ...]] = (
     "training.verify",
 )
 """Keys that may change on resume; data files are compared by hash."""
-KEPT: Final = ("model.backend", "auto")
-"""Key and value that are accepted on resume; the run keeps its own backend."""
+KEPT_BACKEND: Final = ("model.backend", "auto")
+"""Key and value accepted on resume; the run keeps its backend."""
 
 
 def check_same_config(
     before: Mapping[str, Any], now: Mapping[str, Any], *, finished: bool = False
 ) -> None:
-    """Refuse to resume with a different configuration.
+    """Reject to resume with a different configuration.
 
     Args:
-        before: Configuration of the run as JSON; keys newer than the run have their
+        before: Configuration of the run as JSON; missing new keys get their
             defaults.
-        now: Configuration of the resume.
+        now: Current configuration.
         finished: Whether the run has ended, so that epochs may be added.
 
-    Raises:
+    StateError: If keys differ; lists them with both values.
         StateError: Names every key that differs, with both values.
     """
     before = _with_new_keys(before)
     planned = before["training"]["schedule"]["kind"] == "cosine" and not finished
-    free = FREE if planned else (*FREE, "training.epochs")
+    free = CHANGEABLE_KEYS if planned else (*CHANGEABLE_KEYS, "training.epochs")
     changes = [
         f"  {key}: {old!r} in the run, {new!r} now"
         for key, old, new in _differences(before, now)
-        if (key, new) != KEPT
+        if (key, new) != KEPT_BACKEND
         and not any(key == name or key.startswith(f"{name}.") for name in free)
     ]
     if changes:
@@ -56,14 +56,14 @@ def check_same_config(
 
 
 def check_same_data(before: Mapping[str, str], now: Mapping[str, str]) -> None:
-    """Refuse to resume with different data.
+    """Reject to resume with different data.
 
     Args:
         before: SHA-256 of every file when the run started.
         now: SHA-256 of every file on resume.
 
     Raises:
-        StateError: Names the files that differ.
+        StateError: If files differ; lists them.
     """
     changed = [file for file in now if before.get(file) != now[file]]
     missing = [file for file in before if file not in now]
@@ -75,7 +75,7 @@ def check_same_data(before: Mapping[str, str], now: Mapping[str, str]) -> None:
 
 
 def _with_new_keys(tree: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Configuration with defaults for keys that it does not have."""
+    """Configuration with defaults for missing keys."""
     try:
         return TrainConfig.model_validate(tree).model_dump(mode="json")
     except ValidationError:

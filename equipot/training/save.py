@@ -5,14 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from equipot.checkpoint.file import save_potential
-from equipot.domain import FeatureCloud
+from equipot.domain import FeatureDistribution
 from equipot.models.potential import Potential
 from equipot.training.prepare import Prepared
 from equipot.verify.golden import GoldenOutputs
 
 
 def provenance(prepared: Prepared, epoch: float) -> dict[str, Any]:
-    """Header entry that says how a model was made.
+    """Header entry with the provenance of a model.
 
     Args:
         prepared: The run.
@@ -34,7 +34,7 @@ def save_model(
     model: Potential,
     extra: Mapping[str, Any],
     *,
-    features: FeatureCloud | None = None,
+    features: FeatureDistribution | None = None,
     golden: GoldenOutputs | None = None,
 ) -> None:
     """Write a model with the statistics and sample structures of its run.

@@ -9,8 +9,8 @@ from typing import Any, final
 
 from torch.optim import Optimizer
 
-WARMUP_SHARE = 0.2
-"""Largest share of warmup in a schedule that was changed during the run."""
+MAX_WARMUP_FRACTION = 0.2
+"""Maximum fraction of warmup in a schedule that was changed during the run."""
 
 
 class Schedule(ABC):
@@ -95,7 +95,7 @@ class Cosine(Schedule):
             end: Epoch at the end.
             now: Current fractional epoch.
         """
-        longest = max(now - self.start, WARMUP_SHARE * (end - self.start))
+        longest = max(now - self.start, MAX_WARMUP_FRACTION * (end - self.start))
         self.warmup_epochs = min(self.warmup_epochs, longest)
         self.end = end
 
@@ -108,7 +108,7 @@ class Cosine(Schedule):
         """
         self.first_factor = self.factor(now)
         self.start = now
-        self.warmup_epochs = min(self.warmup_epochs, WARMUP_SHARE * (end - now))
+        self.warmup_epochs = min(self.warmup_epochs, MAX_WARMUP_FRACTION * (end - now))
         self.end = end
 
     def state_dict(self) -> dict[str, Any]:

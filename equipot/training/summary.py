@@ -10,7 +10,7 @@ from equipot.units import GPA_PER_EV_PER_A3, MEV_PER_EV
 
 
 def error_table(errors: Mapping[str, Mapping[str, Any]]) -> Table:
-    """Errors of a model beside the spread of the labels.
+    """Errors of a model, compared to the standard deviation of the labels.
 
     Args:
         errors: Results of `ErrorAccumulator.compute` by name of the set.
@@ -20,8 +20,8 @@ def error_table(errors: Mapping[str, Mapping[str, Any]]) -> Table:
     """
     table = Table(
         title="Errors of the best model",
-        caption="spread: standard deviation of the labels, less reference energies; "
-        "explained: share of their variance",
+        caption="spread: standard deviation of the labels, minus reference energies; "
+        "explained: fraction of their variance",
         box=SIMPLE_HEAD,
     )
     table.add_column("set", overflow="fold")

@@ -1,4 +1,4 @@
-"""Number of epochs within a time budget, and changes of the end of a run."""
+"""Number of epochs within a time budget, and changes of the length of a run."""
 
 import math
 from typing import Final
@@ -7,12 +7,12 @@ from equipot.training.observer import Limits
 from equipot.training.progress import TrainingProgress
 from equipot.training.schedule import Cosine, Schedule
 
-PLANNED_SHARE: Final = 0.95
-"""Share of a time budget that is planned; the rest is a margin."""
-DECISION_SHARE: Final = 0.2
-"""Share of a time budget after which the plan is made, within the first epoch."""
+PLANNED_FRACTION: Final = 0.95
+"""Fraction of the time budget to plan for; the rest is a margin."""
+DECISION_FRACTION: Final = 0.2
+"""Fraction of the time budget after which to plan, if within the first epoch."""
 MIN_WHOLE_EPOCHS: Final = 20
-"""Number of epochs from which on the plan is rounded to whole epochs."""
+"""Minimum number of epochs for rounding to whole epochs."""
 EPOCH_TOLERANCE: Final = 1e-9
 """Rounding tolerance of a number of epochs."""
 
@@ -28,7 +28,7 @@ def epochs_within(budget: float, spent: float, fractional_epoch: float) -> float
     Returns:
         Number of epochs, at least `fractional_epoch`.
     """
-    allowed = fractional_epoch * PLANNED_SHARE * budget / max(spent, 1e-9)
+    allowed = fractional_epoch * PLANNED_FRACTION * budget / max(spent, 1e-9)
     step = 1 if allowed >= MIN_WHOLE_EPOCHS else 100
     return max(math.floor(step * allowed) / step, fractional_epoch)
 
@@ -38,7 +38,8 @@ def plan_is_due(progress: TrainingProgress, limits: Limits) -> bool:
     if limits.max_seconds is None or progress.budget is not None:
         return False
     return (
-        progress.epoch >= 1 or progress.seconds >= DECISION_SHARE * limits.max_seconds
+        progress.epoch >= 1
+        or progress.seconds >= DECISION_FRACTION * limits.max_seconds
     )
 
 
@@ -73,8 +74,8 @@ def make_plan(
     )
     if not isinstance(schedule, Cosine):
         return (
-            f"{text}the run will be stopped at about epoch {allowed:g}. The schedule "
-            "has no end to be fitted to it; training.schedule.kind: cosine has"
+            f"{text}the run will be stopped at about epoch {allowed:g}. Only "
+            "training.schedule.kind: cosine is adapted to the budget"
         )
     progress.planned = allowed
     schedule.end_at(allowed, fractional_epoch)
@@ -151,16 +152,16 @@ def _check_longer(
 ) -> None:
     if limits.epochs <= fractional_epoch:
         raise ValueError(
-            f"training.epochs is {limits.epochs}, but the run has "
-            f"{fractional_epoch:g} epochs already; ask for more of them"
+            f"training.epochs is {limits.epochs}, but the run already has "
+            f"{fractional_epoch:g} epochs; set a larger number"
         )
     budget = limits.max_seconds
     if (
         budget is not None
-        and progress.seconds >= PLANNED_SHARE * PLANNED_SHARE * budget
+        and progress.seconds >= PLANNED_FRACTION * PLANNED_FRACTION * budget
     ):
         raise ValueError(
-            f"the run has taken {duration(progress.seconds)} of its time budget, "
+            f"the run has used {duration(progress.seconds)} of its time budget, "
             f"{duration(budget)}: there is no time for more epochs; raise "
             "training.max_minutes as well, or set it to null"
         )
@@ -176,7 +177,7 @@ def not_annealed(schedule: Schedule, fractional_epoch: float) -> str | None:
     return (
         f"the time budget ended the run at epoch {fractional_epoch:.4g} of "
         f"{schedule.end:g} with {factor:.0%} of the highest learning rate: the errors "
-        "would be lower at the end of the schedule; go on with --resume and a larger "
+        "would be lower at the end of the schedule; resume with --resume and a larger "
         "training.max_minutes"
     )
 

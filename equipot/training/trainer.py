@@ -62,10 +62,10 @@ class Trainer:
         schedule: Factor on the learning rate.
         loss: Loss function.
         train: Training set.
-        valid: Validation set; if empty, the last weights count as the best.
+        valid: Validation set; if empty, the last weights are used as the best.
         sampler: Batches of every epoch.
         valid_batch_size: Maximum number of structures per validation batch; the
-            sampler's limit of edges applies, too.
+            sampler's limit of edges applies as well.
         gradient_clip: Maximum norm of the gradient.
         limits: Stopping criteria and intervals of validation and saving.
         save_state: Called with each state to save.
@@ -132,7 +132,7 @@ class Trainer:
             Progress of training; `TrainingProgress.finished` is None after a signal.
 
         Raises:
-            BadBatchError: If loss or gradient of a batch are not finite.
+            BadBatchError: If loss or gradient of a batch is not finite.
         """
         self._clock = time.monotonic()
         self.progress.finished = self._end_reason()

@@ -1,7 +1,7 @@
-"""BackendReport of potentials and of tensor-product backends.
+"""Verification of potentials and of tensor-product backends.
 
-Loading a potential under another backend needs a part of this; the package therefore
-depends on potentials and structures, but not on files.
+Loading a potential with another backend uses a part of it, so the package depends on
+potentials and structures, but not on files.
 """
 
 from equipot.verify.backend import BackendMismatchError as BackendMismatchError

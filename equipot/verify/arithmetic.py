@@ -15,7 +15,7 @@ from equipot.models.potential import Potential
 from equipot.neighbors import neighbor_list
 from equipot.tensor_products.agreement import Difference
 from equipot.verify.physics import (
-    SMALLEST_FORCE,
+    MIN_FORCE_SCALE,
     Predicted,
     Quantity,
     described,
@@ -29,37 +29,37 @@ from equipot.verify.quantities import given
 from equipot.verify.result import Check
 
 SINGLE_TOLERANCE = 1e-4
-"""Of the largest force, in float32."""
+"""Relative to the largest force, in float32."""
 SINGLE_REASON = (
-    "of the largest or the typical force, over 1 Å for each atom, per volume, or of "
-    "the largest product; rounding of 1e-7, which layers let grow by 1e3"
+    "relative to the largest or the typical force, over 1 Å per atom, per volume, or "
+    "to the largest product; rounding of 1e-7, amplified by up to 1e3 in layers"
 )
 TOTAL = "total energy"
 TOTAL_TOLERANCE = 5e-6
 TOTAL_FACTOR = 10.0
 TOTAL_REASON = (
-    "of the typical force over 1 Å for each atom; ten times the rounding of the "
-    "network, as references are added in double precision"
+    "relative to the typical force over 1 Å per atom; ten times the rounding of the "
+    "network, since reference energies are added in float64"
 )
 REPETITION_TOLERANCE = 1e-12
-"""Of energies and of the largest force, where sums on a GPU may run in any order."""
+"""Relative tolerance on GPUs, where the order of sums may vary."""
 BRUTE_FORCE_ATOMS = 300
-"""Structures up to this size are searched by brute force, larger ones by cells."""
+"""Maximum number of atoms for brute force; a cell list is used above."""
 
 
 def precision_checks(
     potential: Potential, structures: Sequence[Atoms], *, typical: float = 0.0
 ) -> list[Check]:
-    """Energy, forces, stress and curvature in float32 and in float64.
+    """Compare energy, forces, stress and curvature in float32 and float64.
 
     Args:
-        potential: In any arithmetic.
-        structures: With atoms.
-        typical: Force in eV/Å of atoms that are not on sites of a lattice.
+        potential: Potential in any precision.
+        structures: Structures with atoms.
+        typical: Typical force in eV/Å of atoms off lattice sites.
 
     Returns:
-        A line for each quantity of the network alone, and one for the energy with
-        references and repulsion, which are added in double precision.
+        One check per quantity of the network, and one for the total energy with
+        reference energies and repulsion, which are added in float64.
     """
     network = potential.network_alone()
     found: dict[str, list[Quantity]] = {}
@@ -98,7 +98,7 @@ def precision_checks(
 
 
 def _measured(model: Potential, atoms: Atoms) -> tuple[Predicted, Tensor]:
-    """Predictions, and the product of the Hessian with a random direction."""
+    """Predictions, and the Hessian-vector product with a random direction."""
     forces, positions = differentiable_forces(model, graph_of(model, [atoms]))
     generator = torch.Generator().manual_seed(0)
     direction = torch.randn(positions.shape, generator=generator).double()
@@ -128,7 +128,7 @@ def _rounding(
 
 
 def repetition_check(model: EnergyModel, structures: Sequence[Atoms]) -> Check:
-    """The same call twice, bit for bit; on GPUs to rounding."""
+    """Compare two equal calls bit for bit; to rounding on GPUs."""
     first, second = ([predict(model, atoms) for atoms in structures] for _ in range(2))
     size = largest_force(first)
     quantities = []
@@ -142,18 +142,18 @@ def repetition_check(model: EnergyModel, structures: Sequence[Atoms]) -> Check:
 
 
 def many_calls_check(model: EnergyModel, element: int, calls: int) -> Check:
-    """The same cheap call many times: errors of one call in hundreds.
+    """Repeat a cheap call, to find errors that occur once in hundreds of calls.
 
     Args:
-        model: In float64.
+        model: Model in float64.
         element: Atomic number of the two atoms.
-        calls: How many.
+        calls: Number of calls.
     """
     pair = Atoms([element] * 2, [[0, 0, 0], [0.1, 0.2, 0.6 * model.cutoff]])
     graph = graph_of(model, [pair])
     first = model(graph, {"energy", "forces"}, create_graph=False)
     forces = given(first.forces, "forces")
-    size = max(SMALLEST_FORCE, _largest(forces))
+    size = max(MIN_FORCE_SCALE, _largest(forces))
     energy = max(1.0, _largest(first.energy))
     worst_energy, worst_force = 0.0, 0.0
     for _ in range(calls):
@@ -179,14 +179,14 @@ def _repeated(
         quantities,
         name=name,
         tolerance=0.0 if exact else REPETITION_TOLERANCE,
-        reason="the same bits" if exact else "of its size; sums in any order",
+        reason="bit for bit" if exact else "relative to its size; sums in any order",
     )
 
 
 def neighbor_check(model: EnergyModel, structures: Sequence[Atoms]) -> Check:
     """Compare two neighbor-list algorithms.
 
-    The first is vesin where it is supported; the second is a cell list or brute force.
+    The first is vesin if supported; the second is a cell list or brute force.
     """
     wrong = 0
     found = 0
@@ -202,14 +202,14 @@ def neighbor_check(model: EnergyModel, structures: Sequence[Atoms]) -> Check:
         name="neighbor-list cross-check",
         dtype="float64",
         difference=Difference(float(wrong), float(max(found, 1)), 0.0),
-        reason="pairs that only one of the two searches finds",
+        reason="pairs found by only one of the two searches",
     )
 
 
 def _edges(
     atoms: Atoms, cutoff: float, backend: str
 ) -> tuple[str, set[tuple[int, ...]]]:
-    """Backend, and the pairs that it found."""
+    """Name of the search, and its pairs."""
     found = neighbor_list(
         atoms.positions, atoms.cell.array, atoms.pbc, cutoff, backend=backend
     )

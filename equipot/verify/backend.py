@@ -34,14 +34,14 @@ from equipot.verify.quantities import (
 )
 from equipot.verify.result import BackendReport, Check
 
-SKIN = 0.1
-"""Å beyond the cutoff, so that no pair is missing after atoms were moved."""
+SEARCH_MARGIN = 0.1
+"""Additional search radius in Å, so that no pair is missing for displaced atoms."""
 QUICK_STRUCTURES = 2
 """Number of structures of the check at loading."""
 LARGE_BATCH = "edges in one batch"
 """Location of the comparison on a large batch in a `Check`."""
 MAX_RADIAL_WEIGHTS = 2**28
-"""Radial weights of all layers and edges in the large batch: 1 GiB in float32."""
+"""Maximum number of radial weights in the large batch: 1 GiB in float32."""
 
 
 class BackendMismatchError(ValueError):
@@ -59,9 +59,9 @@ class Expected:
     potential: Potential
     """The network of the potential, without reference energies and repulsion."""
     probes: tuple[Probe, ...]
-    """Structures and directions of evaluation."""
+    """Structures and directions."""
     values: dict[torch.dtype, Values]
-    """In the precision of the potential, and last in float64."""
+    """Results in the precision of the potential, and in float64 (last)."""
     scales: dict[str, float]
     """Magnitude below which a quantity counts as zero."""
 
@@ -73,23 +73,23 @@ def expect(
     directions: int = 2,
     seed: int = 0,
 ) -> Expected:
-    """Evaluate the reference, once for all backends that are compared with it.
+    """Evaluate the reference backend, once for all backends compared with it.
 
-    Energies and their derivatives are those of the network alone: reference energies,
-    shift and repulsion are the same code under every backend, and large enough to hide
-    differences.
+    Energies and their derivatives are those of the network only: reference energies,
+    shift and repulsion are computed by the same code with every backend, and would
+    hide differences by their size.
 
     Args:
-        potential: Is not modified.
+        potential: Potential; not modified.
         structures: Test structures; the stress needs a 3D-periodic one.
         directions: Random directions of derivatives for each structure.
-        seed: Of the directions.
+        seed: Seed of the directions.
 
     Raises:
-        ValueError: If there is no atom, or one of an unknown element.
+        ValueError: If there are no atoms, or unsupported elements.
     """
     if not any(len(atoms) for atoms in structures):
-        raise ValueError("there is no atom to verify on; give structures with atoms")
+        raise ValueError("no atoms to verify on; pass structures with atoms")
     potential = potential.network_alone()
     probes = make_probes(potential, structures, directions, seed)
     dtypes = dict.fromkeys([potential.dtype, torch.float64])
@@ -119,16 +119,16 @@ def verify_backend(
             `QUICK_STRUCTURES` of the structures.
 
     Returns:
-        All checks. An error that the backend raises is a failure.
+        All checks. An error raised by the backend is a failure.
 
     Raises:
         ValueError: If the backend is unknown.
-        UnsupportedSpecError: If the backend cannot compute the product of a layer.
+        UnsupportedSpecError: If the backend does not support the product of a layer.
         BackendUnavailableError: If the backend cannot run here.
     """
     start = time.perf_counter()
     potential, probes = expected.potential, expected.probes
-    # refuses what it cannot compute, at once
+    # raises an error if a product is not supported
     same = is_reference(with_backend(potential, backend))
     checks: list[Check] = []
     error = None
@@ -164,12 +164,11 @@ def check_backend(
 ) -> BackendReport | None:
     """Raise an error if a backend differs from the reference; fast enough for loading.
 
-    Derivatives are not compared with finite differences: those of the reference are
-    tested.
+    Finite differences are skipped: derivatives of the reference are tested.
 
     Args:
-        potential: Is not modified.
-        structures: The smallest two are compared.
+        potential: Potential; not modified.
+        structures: Structures, of which the smallest two are compared.
         backend: Name of the backend (default: that of the potential).
 
     Returns:
@@ -177,7 +176,7 @@ def check_backend(
 
     Raises:
         BackendMismatchError: If a quantity differs by more than rounding.
-        ValueError: As `expect` and `verify_backend`.
+        ValueError: As in `expect` and `verify_backend`.
     """
     backend = potential.backend if backend is None else backend
     if is_reference(with_backend(potential, backend)):
@@ -189,7 +188,7 @@ def check_backend(
     expected = expect(potential, [structures[n] for n in chosen], directions=1)
     report = verify_backend(expected, backend, differences=False)
     if not report.passed:
-        raise BackendMismatchError(_refusal(report), report)
+        raise BackendMismatchError(_mismatch_message(report), report)
     return report
 
 
@@ -197,12 +196,12 @@ def is_passed_record(record: Mapping[str, Any], backend: str) -> bool:
     """Whether a stored record is a passed `BackendReport` of `check_backend`.
 
     Args:
-        record: JSON from a file, not trusted.
+        record: Untrusted JSON from a file.
         backend: Name of the backend.
     """
     try:
         checks = record["checks"]
-        verdict = record["passed"] is True and record["error"] is None
+        passed = record["passed"] is True and record["error"] is None
         names = (record["backend"], record["reference"])
         found = {check["quantity"] for check in checks}
         within = all(
@@ -216,7 +215,7 @@ def is_passed_record(record: Mapping[str, Any], backend: str) -> bool:
         return False
     wanted = {"energy", "forces", "Hessian-vector"}
     right = names == (backend, REFERENCE) and wanted <= found <= set(UNITS)
-    return verdict and right and within and large
+    return passed and right and within and large
 
 
 def make_probes(
@@ -226,7 +225,7 @@ def make_probes(
     generator = torch.Generator().manual_seed(seed)
     probes = []
     for atoms in structures:
-        graph = build_graph(atoms, potential.cutoff + SKIN)
+        graph = build_graph(atoms, potential.cutoff + SEARCH_MARGIN)
         shape = (directions, len(atoms), 3)
         random = torch.randn(shape, generator=generator, dtype=torch.float64)
         units = torch.nn.functional.normalize(random.flatten(1)).view(shape)
@@ -235,14 +234,14 @@ def make_probes(
 
 
 def quick_choice(sizes: Sequence[int], periodic: Sequence[bool]) -> list[int]:
-    """The smallest structures with atoms, including a 3D-periodic one if there is any.
+    """Choose the smallest structures, including a 3D-periodic one if available.
 
     Args:
-        sizes: Atoms of each structure.
-        periodic: Whether each is 3D-periodic.
+        sizes: Number of atoms of each structure.
+        periodic: Whether each structure is 3D-periodic.
 
     Returns:
-        Indices of at most `QUICK_STRUCTURES` of them.
+        Indices of at most `QUICK_STRUCTURES` structures.
     """
     by_size = sorted((n for n, size in enumerate(sizes) if size), key=sizes.__getitem__)
     first = [n for n in by_size if periodic[n]][:1]
@@ -289,23 +288,23 @@ def _repeated(
     probe: Probe,
     copies: int,
 ) -> list[torch.Tensor]:
-    """A quantity of one probe, repeated for its copies; empty if it has none."""
+    """Quantity of one probe, repeated for its copies; empty if not available."""
     having = [p for p in probes if p.periodic or name != "stress"]
     found = [v for v, p in zip(values, having, strict=True) if p is probe]
-    # of atoms or structures, but a Hessian-vector product begins with the direction
+    # the first axis is atoms or structures, but directions for Hessian-vector products
     along = 1 if name == "Hessian-vector" else 0
     return [torch.cat([value] * copies, dim=along) for value in found]
 
 
 def _most_edges(potential: Potential) -> int:
-    """Edges of the large batch, limited by the memory of their radial weights."""
+    """Number of edges of the large batch, limited by memory of the radial weights."""
     channels = max(potential.backbone.channels)
     of_an_edge = channels * sum(spec.num_weights for spec in specs_of(potential))
     return max(min(LARGE_EDGES, MAX_RADIAL_WEIGHTS // max(of_an_edge, 1)), 1)
 
 
 def _unit(potential: Potential) -> float:
-    """A thousandth of the scale of forces, or energies, of the training set."""
+    """One thousandth of the scale of forces, or energies, of the training set."""
     return 1e-3 * abs(potential.scale)
 
 
@@ -349,7 +348,7 @@ def _agreement_checks(
     return checks
 
 
-def _refusal(report: BackendReport) -> str:
+def _mismatch_message(report: BackendReport) -> str:
     found = [str(check) for check in report.failures]
     if report.error is not None:
         found.append(f"it raised {report.error}")

@@ -12,7 +12,7 @@ from equipot.models.differentiable import differentiable_forces
 from equipot.models.energy_model import EnergyModel
 from equipot.models.prediction import Output
 from equipot.verify.physics import (
-    SMALLEST_FORCE,
+    MIN_FORCE_SCALE,
     Quantity,
     described,
     graph_of,
@@ -23,13 +23,13 @@ from equipot.verify.quantities import given
 from equipot.verify.result import Check
 
 PATH = 0.4
-"""Å that an atom moves, on average, along a path."""
+"""Mean displacement of an atom along a path, in Å."""
 PIECES = 12
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(4)
-"""Of Gauss and Legendre, in each piece of a path: exact to eighth order."""
+"""Gauss-Legendre nodes in each piece of a path: exact up to eighth order."""
 WORK_TOLERANCE = 1e-5
 EXPANSION = 2.6
-"""Of a compressed crystal, to which it is expanded: by a factor of 18 in density."""
+"""Linear expansion of a compressed crystal: a factor of 18 in density."""
 EXPANSION_PIECES = 40
 EXPANSION_TOLERANCE = 1e-3
 
@@ -39,15 +39,15 @@ def conservation_checks(
     structures: Sequence[Atoms],
     *,
     seed: int = 0,
-    typical: float = SMALLEST_FORCE,
+    typical: float = MIN_FORCE_SCALE,
 ) -> list[Check]:
-    """Work along paths, and symmetry of second derivatives.
+    """Check the work along paths, and the symmetry of second derivatives.
 
     Args:
-        model: In float64.
-        structures: With atoms.
-        seed: Of paths and directions.
-        typical: Force in eV/Å by which errors are judged at least.
+        model: Model in float64.
+        structures: Structures with atoms.
+        seed: Seed of paths and directions.
+        typical: Lower bound in eV/Å of the force scale of errors.
     """
     rng = np.random.default_rng(seed)
     moving = [atoms for atoms in structures if len(atoms) > 1] or list(structures)
@@ -57,30 +57,30 @@ def conservation_checks(
             name="work along a path",
             tolerance=WORK_TOLERANCE,
             reason=(
-                f"of the work done; {PIECES} pieces of {len(NODES)} points, with kinks "
+                f"relative to work; {PIECES} pieces of {len(NODES)} points, kinks "
                 "in third derivatives where pairs cross the cutoff"
             ),
         ),
         worst(
             [_curl(model, atoms, rng, typical) for atoms in structures],
             name="Hessian symmetry",
-            reason="of the largest product; rounding in second derivatives",
+            reason="relative to the largest product; rounding in second derivatives",
         ),
     ]
 
 
 def expansion_check(
-    model: EnergyModel, crystal: Atoms, *, typical: float = SMALLEST_FORCE
+    model: EnergyModel, crystal: Atoms, *, typical: float = MIN_FORCE_SCALE
 ) -> Check:
-    """Work of the stress while a compressed crystal expands, and the loss of energy.
+    """Compare the work of the stress in an expansion with the change of energy.
 
-    On the way atoms lose most of their neighbors: an energy that jumps at some number
-    of them is found, whatever the number.
+    Atoms lose most of their neighbors during the expansion, so a discontinuity of the
+    energy at any number of neighbors is detected.
 
     Args:
-        model: In float64, with a stress.
-        crystal: Periodic, compressed.
-        typical: Force in eV/Å by which errors are judged at least.
+        model: Model in float64 with stress.
+        crystal: Compressed periodic structure.
+        typical: Lower bound in eV/Å of the force scale of errors.
     """
     ends = np.geomspace(1.0, EXPANSION, EXPANSION_PIECES + 1)
     steps = np.diff(ends)
@@ -112,7 +112,7 @@ def expansion_check(
         name="work along an expansion",
         tolerance=EXPANSION_TOLERANCE,
         reason=(
-            f"of the work done; {EXPANSION_PIECES} pieces of {len(NODES)} points, with "
+            f"relative to work; {EXPANSION_PIECES} pieces of {len(NODES)} points; "
             "kinks in third derivatives where shells of neighbors leave the cutoff"
         ),
     )
@@ -121,7 +121,7 @@ def expansion_check(
 def _work(
     model: EnergyModel, atoms: Atoms, rng: np.random.Generator, typical: float
 ) -> Quantity:
-    """Work of the forces along a straight path, and the loss of energy."""
+    """Work of the forces along a straight path, and the decrease of energy."""
     direction = rng.normal(size=(len(atoms), 3))
     direction *= PATH / np.sqrt((direction**2).sum() / len(atoms))
     inside = (np.arange(PIECES)[:, None] + (1 + NODES) / 2) / PIECES - 0.5
@@ -141,7 +141,7 @@ def _along(
     direction: Float64[np.ndarray, "atoms 3"],
     places: Sequence[float],
 ) -> tuple[Float64[np.ndarray, " places"], Float64[np.ndarray, "places atoms 3"]]:
-    """Energies and forces of a structure moved along a line, neighbors found afresh."""
+    """Energies and forces of a structure displaced along a line."""
     moved = []
     for place in places:
         displaced = atoms.copy()
@@ -159,7 +159,7 @@ def _along(
 def _curl(
     model: EnergyModel, atoms: Atoms, rng: np.random.Generator, typical: float
 ) -> Quantity:
-    """U H v and v H u: their difference is the circulation of the forces."""
+    """Products u H v and v H u; their difference is the circulation of the forces."""
     graph = graph_of(model, [atoms])
     forces, positions = differentiable_forces(model, graph)
     u, v = torch.from_numpy(rng.normal(size=(2, len(atoms), 3))).to(forces.device)

@@ -4,8 +4,8 @@ Fourth-order central differences along a direction u,
 
 .. math:: f'(0) \approx \frac{8 (f(h) - f(-h)) - (f(2h) - f(-2h))}{12 h}
 
-compare forces and stress with energies, and Hessian-vector products with forces, all of
-one potential. Agreement with another backend is not needed for this and does not help.
+compare forces and stress with energies, and Hessian-vector products with forces, of
+one potential. This is independent of the comparison with another backend.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -27,15 +27,15 @@ DIFFERENCES = "finite differences"
 TOLERANCE = 1e-5
 REASON = (
     "over 1e-4 Å of energies and 1e-5 Å of forces, where truncation, rounding, and "
-    "pairs that cross the cutoff stay below 1e-6"
+    "pairs that cross the cutoff contribute less than 1e-6"
 )
 ENERGY_STEP = 1e-4
-"""Å, or strain. Rounding of 1e5 eV contributes 1e-7 eV/Å."""
+"""Step in Å, or strain. Rounding of 1e5 eV contributes 1e-7 eV/Å."""
 FORCE_STEP = 1e-5
-"""Å. Shorter, as third derivatives of the energy jump where a pair enters the cutoff:
-the error of such a pair is proportional to the step."""
+"""Step in Å. It is shorter because third derivatives of the energy are discontinuous
+at the cutoff: the error of a pair that crosses it is proportional to the step."""
 POINTS = (-2.0, -1.0, 1.0, 2.0)
-"""Steps at which a function is evaluated along a direction."""
+"""Steps along a direction at which a function is evaluated."""
 Pair = tuple[Tensor, Tensor]
 """A derivative of the potential, and its finite-difference approximation."""
 Comparison = Callable[[EnergyModel, Probe, Tensor], Pair]
@@ -47,13 +47,13 @@ def consistency_checks(
     """Compare forces, stress and Hessian-vector products with finite differences.
 
     Args:
-        potential: In float64.
+        potential: Potential in float64.
         probes: Structures and directions.
-        unit: Smallest force in eV/Å, or energy in eV, that counts.
+        unit: Lower bound of the scale of forces in eV/Å, or energies in eV.
     """
     values = evaluate(potential, probes)
     floors = smallest_scales(unit, probes)
-    # analytic models need not provide a stress
+    # analytic models may not provide a stress
     periodic = [p for p in probes if p.periodic] if values["stress"] else []
 
     def pairs(compare: Comparison, name: str, of: Sequence[Probe]) -> list[Pair]:
@@ -84,24 +84,24 @@ def consistency_checks(
 def consistency_of_each(
     potential: EnergyModel, probes: Sequence[Probe], unit: float
 ) -> list[Check]:
-    """The same for each structure by itself, and the worst of each quantity.
+    """Compare each structure by itself, and return the worst of each quantity.
 
-    Forces of one structure do not hide errors of another in this way.
+    Large forces of one structure then do not hide errors of another.
 
     Args:
-        potential: In float64.
-        probes: Where to evaluate it.
-        unit: Force in eV/Å, or energy in eV, that each structure is judged by at least.
+        potential: Potential in float64.
+        probes: Structures and directions.
+        unit: Lower bound of the scale of forces in eV/Å, or energies in eV.
     """
     found: dict[str, list[Check]] = {}
     for probe in probes:
         values = potential(probe.graph, {"energy"}, create_graph=False).energies
-        # what is lost of energies as large as those of all electrons
+        # resolution of all-electron energies
         lost = 4 * torch.finfo(torch.float64).eps * float(values.detach().abs().sum())
         floor = max(unit, lost / ENERGY_STEP / TOLERANCE)
         for check in consistency_checks(potential, [probe], floor):
             found.setdefault(check.quantity, []).append(check)
-    # a NaN is the worst of all
+    # NaN ranks as the largest difference
     return [
         max(checks, key=lambda c: (not c.passed, c.difference.relative))
         for checks in found.values()
@@ -109,7 +109,7 @@ def consistency_of_each(
 
 
 def _work(potential: EnergyModel, probe: Probe, forces: Tensor) -> Pair:
-    """Work of the forces per unit of displacement, and the loss of energy."""
+    """Work of the forces per unit displacement, and the decrease of energy."""
     work = (probe.directions * forces).sum((1, 2))
     moves = _steps(probe.directions, ENERGY_STEP)
     energies = [
@@ -120,7 +120,7 @@ def _work(potential: EnergyModel, probe: Probe, forces: Tensor) -> Pair:
 
 
 def _strain_work(potential: EnergyModel, probe: Probe, stress: Tensor) -> Pair:
-    """Work of the stress per volume and unit of strain, and the gain of energy."""
+    """Work of the stress per volume and unit strain, and the increase of energy."""
     generator = torch.Generator().manual_seed(0)
     strain = torch.randn(3, 3, generator=generator, dtype=torch.float64)
     strain = ((strain + strain.mT) / 2).to(stress.device)
@@ -134,7 +134,7 @@ def _strain_work(potential: EnergyModel, probe: Probe, stress: Tensor) -> Pair:
 
 
 def _curvature(potential: EnergyModel, probe: Probe, products: Tensor) -> Pair:
-    """Products with the Hessian, and the loss of force along their directions."""
+    """Hessian-vector products, and the decrease of forces along their directions."""
     moves = _steps(probe.directions, FORCE_STEP)
     forces = [
         given(potential(graph, {"forces"}, create_graph=False).forces, "forces")
@@ -146,7 +146,7 @@ def _curvature(potential: EnergyModel, probe: Probe, products: Tensor) -> Pair:
 def _steps(
     directions: Float64[Tensor, "directions rows 3"], step: float
 ) -> Float64[Tensor, "points rows 3"]:
-    """Each direction at `POINTS`, one after the other."""
+    """Each direction multiplied by `POINTS` and the step."""
     points = torch.tensor(POINTS, dtype=torch.float64, device=directions.device)
     return (step * points[:, None, None] * directions[:, None]).flatten(0, 1)
 
@@ -154,7 +154,7 @@ def _steps(
 def _slopes(
     values: Float64[Tensor, "points *shape"], step: float
 ) -> Float64[Tensor, "directions *shape"]:
-    """Derivatives along each direction, from values at `POINTS`."""
+    """Derivatives along each direction from values at `POINTS`."""
     far_before, before, after, far_after = values.unflatten(
         0, (-1, len(POINTS))
     ).unbind(1)
@@ -164,7 +164,7 @@ def _slopes(
 def _moved(
     graph: AtomicGraph, moves: Float64[Tensor, "points atoms 3"]
 ) -> Iterator[AtomicGraph]:
-    """Copies of a structure after its atoms were moved, in batches."""
+    """Displaced copies of a structure, in batches."""
     for some in moves.split(_together(graph)):
         copies = collate([graph] * len(some))
         yield replace(copies, positions=copies.positions + some.flatten(0, 1))
@@ -173,7 +173,7 @@ def _moved(
 def _strained(
     graph: AtomicGraph, strains: Float64[Tensor, "points 3 3"]
 ) -> Iterator[AtomicGraph]:
-    """Copies of a structure after it was strained, in batches."""
+    """Strained copies of a structure, in batches."""
     for some in strains.split(_together(graph)):
         copies = collate([graph] * len(some))
         yield replace(
@@ -184,5 +184,5 @@ def _strained(
 
 
 def _together(graph: AtomicGraph) -> int:
-    """Copies of a structure that are evaluated in one batch."""
+    """Number of copies of a structure in one batch."""
     return max(1, MAX_EDGES // max(graph.num_edges, 1))

@@ -8,45 +8,45 @@ from jaxtyping import Float64
 
 from equipot.models.energy_model import EnergyModel
 from equipot.tensor_products.agreement import Difference
-from equipot.verify.physics import SMALLEST_FORCE
+from equipot.verify.physics import MIN_FORCE_SCALE
 from equipot.verify.result import Check
 from equipot.verify.scans import Curve, Pair, Scan, pair_label, scan
 
 STEP = 5e-3
-"""Å between the points from which a limit at the cutoff is extrapolated."""
+"""Spacing in Å of the points for extrapolation to the cutoff."""
 POINTS = 5
-"""On each side: extrapolation is exact for polynomials of degree four."""
+"""Number of points per side: exact for polynomials of degree four."""
 TOLERANCE = 1e-4
-WINDOW = 0.1
-"""Of the cutoff, on each side of it, that is shown."""
-SHOWN = 121
-"""Points that are shown."""
+PLOT_HALF_WIDTH = 0.1
+"""Half width of the plot relative to the cutoff."""
+NUM_PLOT_POINTS = 121
+"""Number of points of the plot."""
 
 
 @dataclass(frozen=True)
 class CutoffScan:
-    """A pair on its way through the cutoff, beside a third atom."""
+    """Scan of a pair through the cutoff, next to a third atom."""
 
     pair: Pair
     """Atomic numbers."""
     cutoff: float
-    """In Å."""
+    """Distances in Å."""
     curve: Scan
-    """Around the cutoff."""
+    """Energies and forces around the cutoff."""
     curvatures: Curve
-    """Derivative of the energy's slope in eV/Å^2, by differences of the force."""
+    """Curvature in eV/Å^2, by finite differences of the force."""
 
 
 def smoothness_check(
     model: EnergyModel, pairs: Sequence[Pair]
 ) -> tuple[Check, CutoffScan]:
-    """Jumps of energy, force and curvature where a third atom enters the cutoff.
+    """Check for discontinuities of energy, force and curvature at the cutoff.
 
     Returns:
-        The worst jump of all pairs, and the scan of the pair that has it.
+        The largest discontinuity of all pairs, and the scan of that pair.
     """
     found = [(*_worst_jump(model, pair), pair) for pair in pairs]
-    # a NaN is the worst of all
+    # NaN ranks as the largest difference
     worst, name, unit, pair = max(found, key=lambda f: (not f[0].passed, f[0].relative))
     check = Check(
         quantity=name,
@@ -55,7 +55,7 @@ def smoothness_check(
         dtype="float64",
         difference=worst,
         reason=(
-            "of the largest force on that atom, per Å; limits from both sides are "
+            "relative to the largest force on that atom, per Å; both limits are "
             f"extrapolated from {POINTS} points {STEP:g} Å apart"
         ),
         where=pair_label(pair),
@@ -65,8 +65,8 @@ def smoothness_check(
 
 def scan_cutoff(model: EnergyModel, pair: Pair) -> CutoffScan:
     """Energy, force and curvature of a pair around the cutoff."""
-    reach = WINDOW * model.cutoff
-    distances = model.cutoff + np.linspace(-reach, reach, SHOWN)
+    reach = PLOT_HALF_WIDTH * model.cutoff
+    distances = model.cutoff + np.linspace(-reach, reach, NUM_PLOT_POINTS)
     curve = scan(model, pair, distances, third=True)
     return CutoffScan(
         pair, model.cutoff, curve, -np.gradient(curve.pulls, distances, edge_order=2)
@@ -82,7 +82,7 @@ def _worst_jump(model: EnergyModel, pair: Pair) -> tuple[Difference, str, str]:
         (values[:POINTS], values[POINTS : 2 * POINTS])
         for values in (found.energies, found.pulls)
     )
-    size = max(SMALLEST_FORCE, float(np.abs(found.pulls[2 * POINTS :]).max()))
+    size = max(MIN_FORCE_SCALE, float(np.abs(found.pulls[2 * POINTS :]).max()))
     jumps = [
         ("energy", "eV", _at_cutoff(energies[0]) - _at_cutoff(energies[1])),
         ("force", "eV/Å", _at_cutoff(pulls[0]) - _at_cutoff(pulls[1])),
@@ -101,7 +101,7 @@ def _at_cutoff(values: Curve) -> float:
 
 
 def _slope(values: Curve) -> float:
-    """Their derivative there, away from the cutoff."""
+    """Derivative at the cutoff, in the direction away from it."""
     return float(_polynomial(values)[-2]) / STEP
 
 

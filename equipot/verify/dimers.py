@@ -13,21 +13,21 @@ from equipot.verify.physics import predict_together
 from equipot.verify.result import Check
 from equipot.verify.scans import Curve, Pair, pair_label, scan
 
-CLOSEST = 0.3
+MIN_SCAN_DISTANCE = 0.3
 """Å."""
 NUM_DISTANCES = 60
-"""Between the closest distance at which a pair is used and a short bond."""
+"""Number of points between the shortest allowed distance and a short bond."""
 NUM_CLOSER = 30
-"""Between 0.3 Å and that distance."""
+"""Number of points between 0.3 Å and that distance."""
 NUM_FARTHER = 50
-"""Between a short bond and the cutoff."""
-SHORT_BOND = 0.7
-"""Of the sum of covalent radii: real atoms that are closer repel each other."""
+"""Number of points between a short bond and the cutoff."""
+SHORT_BOND_RATIO = 0.7
+"""Short bond over the sum of covalent radii; closer atoms repel each other."""
 HOLE_TOLERANCE = 0.1
 """eV."""
 
 Limits = Callable[[int, int], float | None]
-"""Distance in Å below which a pair of elements is refused; None if it never is."""
+"""Distance in Å below which calculators reject a pair; None if never."""
 
 
 @dataclass(frozen=True)
@@ -37,32 +37,36 @@ class DimerScan:
     pair: Pair
     """Atomic numbers."""
     distances: Curve
-    """In Å, ascending from 0.3 to the cutoff."""
+    """Distances in Å, ascending from 0.3 to the cutoff."""
     energies: Curve
-    """In eV, relative to the two atoms apart."""
+    """Energies in eV relative to two isolated atoms."""
     limit: float | None
-    """Distance in Å below which the pair is refused where the potential is used."""
+    """Distance in Å below which calculators reject the pair."""
     bond: float
-    """A short bond in Å: closer atoms should repel each other."""
+    """Length in Å of a short bond; closer atoms should repel each other."""
 
     @property
     def used(self) -> tuple[float, float]:
-        """Distances in Å between which there must not be a hole."""
-        last = CLOSEST if self.limit is None else max(self.limit, CLOSEST)
+        """Range of distances in Å that must not contain a hole."""
+        last = (
+            MIN_SCAN_DISTANCE
+            if self.limit is None
+            else max(self.limit, MIN_SCAN_DISTANCE)
+        )
         return last, max(self.bond, last)
 
     @property
     def hole(self) -> tuple[float, float]:
-        """Energy in eV gained where the pair is used, and at which distance in Å."""
+        """Energy in eV gained in the allowed range, and its distance in Å."""
         return self._gain(*self.used)
 
     @property
     def hidden_hole(self) -> tuple[float, float]:
-        """The same where the pair is refused, and closer than a short bond."""
-        return self._gain(CLOSEST, min(self.used[0], self.bond))
+        """The same below the allowed range, for distances shorter than a bond."""
+        return self._gain(MIN_SCAN_DISTANCE, min(self.used[0], self.bond))
 
     def _gain(self, low: float, high: float) -> tuple[float, float]:
-        """Depth of the lowest energy in a range below that at its upper end."""
+        """Depth of the energy minimum of a range relative to its upper end."""
         inside = (self.distances >= low) & (self.distances <= high)
         energies = self.energies[inside]
         lowest = int(np.argmin(energies))
@@ -78,10 +82,9 @@ def scan_dimers(
     """Scan pairs of elements from 0.3 Å to the cutoff.
 
     Args:
-        model: In float64.
+        model: Model in float64.
         pairs: Atomic numbers.
-        closest: Distance in Å below which a pair is refused where the potential is
-            used; none has one if left out.
+        closest: Distance in Å below which calculators reject a pair (default: none).
     """
     elements = sorted({z for pair in pairs for z in pair})
     alone = predict_together(model, [Atoms([z]) for z in elements])
@@ -90,8 +93,8 @@ def scan_dimers(
 
 
 def hole_check(scans: Sequence[DimerScan]) -> Check:
-    """Energy that a pair gains by coming closer than atoms do that are bonded."""
-    # a NaN is the deepest of all
+    """Energy gained by a pair at distances shorter than bonds."""
+    # NaN ranks as the deepest hole
     deepest = max(scans, key=lambda s: (np.isnan(s.hole[0]), s.hole[0]))
     depth, place = deepest.hole
     found = not depth <= 0
@@ -102,8 +105,9 @@ def hole_check(scans: Sequence[DimerScan]) -> Check:
         dtype="float64",
         difference=Difference(depth if found else 0.0, 1.0, HOLE_TOLERANCE),
         reason=(
-            f"absolute; from {SHORT_BOND:g} of a single bond down to "
-            f"{CLOSEST:g} Å, or to where the potential refuses to be used"
+            f"absolute; from {SHORT_BOND_RATIO:g} of a single bond down to "
+            f"{MIN_SCAN_DISTANCE:g} Å, or to the shortest distance that calculators "
+            "accept"
         ),
         where=f"{pair_label(deepest.pair)} at {place:.2f} Å" if found else "",
     )
@@ -112,14 +116,14 @@ def hole_check(scans: Sequence[DimerScan]) -> Check:
 def _scan_dimer(
     model: EnergyModel, pair: Pair, free: dict[int, float], closest: Limits | None
 ) -> DimerScan:
-    bond = SHORT_BOND * float(covalent_radii[pair[0]] + covalent_radii[pair[1]])
+    bond = SHORT_BOND_RATIO * float(covalent_radii[pair[0]] + covalent_radii[pair[1]])
     limit = None if closest is None else closest(*pair)
     last, first = DimerScan(pair, np.zeros(0), np.zeros(0), limit, bond).used
     far = max(first, model.cutoff)
     distances = np.unique(
         np.concatenate(
             [
-                np.linspace(CLOSEST, last, NUM_CLOSER),
+                np.linspace(MIN_SCAN_DISTANCE, last, NUM_CLOSER),
                 np.linspace(last, first, NUM_DISTANCES),
                 np.linspace(first, far, NUM_FARTHER),
             ]

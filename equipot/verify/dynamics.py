@@ -14,57 +14,57 @@ from equipot.verify.quantities import given
 from equipot.verify.result import Check
 
 TIME_STEP = 0.5
-"""fs; the second run has half of it."""
+"""Time step in fs; the second run uses half of it."""
 NUM_STEPS = 20
-"""Of the longer time step."""
+"""Number of steps with the longer time step."""
 MAX_RESOLVED_ERROR = 5e-3
-"""eV per atom; a larger error is no longer that of a short time step."""
+"""Maximum error in eV per atom for which the time step counts as short."""
 REFINEMENTS = 3
-"""Times that the time step is divided by four until the error is resolved, as where
-atoms start on a steep slope."""
+"""Maximum number of times that the time step is divided by four, for trajectories that
+start on a steep slope."""
 TEMPERATURE = 300.0
 """K."""
 VERLET_ORDER = 2.0
-"""Exponent of the time step by which the error of velocity Verlet falls."""
+"""Exponent of the time step in the energy error of velocity Verlet."""
 ORDER_TOLERANCE = 0.4
-SMALLEST_DRIFT = 1e-9
-"""eV per atom; below it is rounding."""
+ROUNDING_DRIFT = 1e-9
+"""Error in eV per atom below which it is rounding."""
 
 
 @dataclass(frozen=True)
 class Drift:
-    """What the total energy does in one trajectory, at two time steps."""
+    """Error of the total energy of one trajectory at two time steps."""
 
     atoms: int
-    """Atoms that move."""
+    """Structure at the start."""
     time_steps: tuple[float, float]
-    """In fs; the second is half of the first."""
+    """Time steps in fs; the second is half of the first."""
     times: tuple[Float64[np.ndarray, " _steps"], ...]
-    """In fs, for each time step."""
+    """Times in fs, for each time step."""
     errors: tuple[Float64[np.ndarray, " _steps"], ...]
-    """Total energy in eV, less that at the start."""
+    """Total energy in eV minus that at the start."""
 
     @property
     def largest(self) -> tuple[float, ...]:
-        """Largest error in eV for each time step; NaN if there is one."""
+        """Largest error in eV for each time step; NaN if any is NaN."""
         return tuple(float(np.abs(e).max()) for e in self.errors)
 
     @property
     def exponent(self) -> float:
-        """Power of the time step that the error is proportional to."""
+        """Exponent of the time step in the error."""
         coarse, fine = self.largest
-        if max(coarse, fine) < SMALLEST_DRIFT * self.atoms:
+        if max(coarse, fine) < ROUNDING_DRIFT * self.atoms:
             return VERLET_ORDER
         return float(np.log2(max(coarse, 1e-300) / max(fine, 1e-300)))
 
 
 def measure_drift(model: EnergyModel, atoms: Atoms, *, seed: int = 0) -> Drift:
-    """Run the same trajectory at two time steps that are short enough.
+    """Run the same trajectory with two time steps, shortened as needed.
 
     Args:
-        model: In float64.
-        atoms: Where it starts.
-        seed: Of the velocities.
+        model: Model in float64.
+        atoms: Structure at the start.
+        seed: Seed of the velocities.
     """
     rng = np.random.default_rng(seed)
     spread = np.sqrt(ase.units.kB * TEMPERATURE / atoms.get_masses()[:, None])
@@ -77,7 +77,7 @@ def measure_drift(model: EnergyModel, atoms: Atoms, *, seed: int = 0) -> Drift:
 
 
 def drift_check(drift: Drift) -> Check:
-    """Whether the error of the energy falls with the square of the time step."""
+    """Check that the energy error decreases with the square of the time step."""
     coarse, fine = drift.largest
     return Check(
         quantity="exponent",
@@ -87,8 +87,8 @@ def drift_check(drift: Drift) -> Check:
         difference=Difference(abs(drift.exponent - VERLET_ORDER), 1.0, ORDER_TOLERANCE),
         reason=(
             f"absolute; velocity Verlet over {drift.times[0][-1]:g} fs at "
-            f"{drift.time_steps[0]:g} and {drift.time_steps[1]:g} fs, whose error is "
-            f"quadratic for short steps: {coarse:.2e} and {fine:.2e} eV"
+            f"{drift.time_steps[0]:g} and {drift.time_steps[1]:g} fs, with an error "
+            f"quadratic in short time steps: {coarse:.2e} and {fine:.2e} eV"
         ),
     )
 

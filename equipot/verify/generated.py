@@ -1,4 +1,4 @@
-"""Test structures of every kind of periodicity, generated within the domain."""
+"""Generate test structures with every kind of periodicity within the domain."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -9,22 +9,22 @@ from ase.build import bulk
 from ase.data import covalent_radii
 
 from equipot.verify.dimers import Limits
-from equipot.verify.structures import MARGIN, MAX_ATOMS, NUM_ATOMS, place_atoms
+from equipot.verify.structures import DISTANCE_FACTOR, MAX_ATOMS, NUM_ATOMS, place_atoms
 
 GRID = 2.0**-32
-"""Å. Positions and cells are multiples of it, so that moving them by powers of two, and
-by vectors of the cell, is exact."""
+"""Grid spacing in Å of positions and cells, so that translations by powers of two and
+by lattice vectors are exact."""
 COMPRESSED_NEIGHBORS = 150.0
-"""Neighbors of an atom in the compressed crystal, three times those of most crystals:
-144 of its atoms have 20,000 edges."""
+"""Number of neighbors per atom in the compressed crystal, three times that of most
+crystals: 144 of its atoms have 20,000 edges."""
 RATTLE = 0.06
-"""Of the distance of neighbors: displacements in the compressed crystal."""
-VACUUM = 1.0
-"""Å by which a box is larger than what keeps images beyond the cutoff."""
+"""Displacements in the compressed crystal relative to the neighbor distance."""
+BOX_MARGIN = 1.0
+"""Margin in Å of a box beyond the size at which images are at the cutoff."""
 CLOSE_IMAGES = 0.6
-"""Of the cutoff: gap between images of a molecule in a box."""
-SHORTEST = 0.8
-"""Of the sum of covalent radii: pairs of a structure without known distances keep it"""
+"""Gap between images of a molecule in a box relative to the cutoff."""
+MIN_PAIR_RATIO = 0.8
+"""Minimum distance over the sum of covalent radii for pairs without a known one."""
 
 
 @dataclass(frozen=True)
@@ -32,24 +32,24 @@ class Generated:
     """One structure of each kind."""
 
     crystal: Atoms
-    """Periodic in three directions, tilted."""
+    """3D-periodic structure in a skewed cell."""
     compressed: Atoms
-    """The same, with `COMPRESSED_NEIGHBORS` neighbors."""
+    """3D-periodic structure with `COMPRESSED_NEIGHBORS` neighbors per atom."""
     slab: Atoms
-    """Periodic in two directions."""
+    """Structure with two periodic directions."""
     wire: Atoms
-    """Periodic in one direction."""
+    """Structure with one periodic direction."""
     cluster: Atoms
     """Free."""
     boxed: Atoms
-    """Isolated atoms in a periodic box, in which images see each other."""
+    """Molecule in a periodic box with images within the cutoff."""
     one_atom: Atoms
-    """One atom in a cell that is thinner than half of the cutoff."""
+    """One atom in a cell thinner than half of the cutoff."""
     left_handed: Atoms
-    """A crystal whose cell has a negative determinant."""
+    """Crystal whose cell has a negative determinant."""
 
     def named(self) -> dict[str, Atoms]:
-        """All of them."""
+        """All structures by name."""
         return {f.name.replace("_", "-"): getattr(self, f.name) for f in fields(self)}
 
 
@@ -62,16 +62,16 @@ def generate(
     crystal: Atoms | None = None,
     seed: int = 0,
 ) -> Generated:
-    """Structures for a potential.
+    """Generate test structures for a potential.
 
     Args:
         elements: Atomic numbers; the first sixteen are used.
-        cutoff: In Å.
-        closest: Distance in Å that pairs keep; of pairs that may come as close as they
-            like, a part of the sum of covalent radii.
-        molecule: Free structure to put into a box in place of a generated one.
-        crystal: Periodic structure to take in place of a generated one.
-        seed: Of all random choices.
+        cutoff: Cutoff radius in Å.
+        closest: Minimum distance in Å of pairs; pairs without one keep a fraction of
+            the sum of covalent radii.
+        molecule: Non-periodic structure for the box (default: generated).
+        crystal: Periodic structure (default: generated).
+        seed: Random seed.
     """
     rng = np.random.default_rng(seed)
     some = tuple(elements[:MAX_ATOMS])
@@ -94,7 +94,7 @@ def generate(
 
 
 def on_grid(atoms: Atoms) -> Atoms:
-    """A copy whose positions and cell are multiples of `GRID`."""
+    """Copy with positions and cell rounded to multiples of `GRID`."""
     rounded = atoms.copy()
     rounded.set_cell(np.round(atoms.cell.array / GRID) * GRID)
     rounded.positions = np.round(atoms.positions / GRID) * GRID
@@ -102,12 +102,12 @@ def on_grid(atoms: Atoms) -> Atoms:
 
 
 def in_a_box(atoms: Atoms, gap: float, cutoff: float) -> Atoms:
-    """Isolated atoms in a periodic box.
+    """Place a molecule in a periodic box.
 
     Args:
-        atoms: Without periodic directions.
-        gap: Between images, over the cutoff; at least 1.1 Å.
-        cutoff: In Å.
+        atoms: Non-periodic structure.
+        gap: Gap between images relative to the cutoff; at least 1.1 Å.
+        cutoff: Cutoff radius in Å.
     """
     boxed = atoms.copy()
     boxed.set_cell(np.diag(np.ptp(atoms.positions, axis=0) + max(gap * cutoff, 1.1)))
@@ -116,15 +116,15 @@ def in_a_box(atoms: Atoms, gap: float, cutoff: float) -> Atoms:
 
 
 def tiled(atoms: Atoms, count: int, cutoff: float) -> Atoms:
-    """At least so many atoms, and at least twice the structure.
+    """Repeat a structure at least twice, and up to a number of atoms.
 
-    Periodic directions are repeated, the one that is thinnest first; what is not
-    periodic is copied on a grid whose places do not see each other.
+    Periodic directions are repeated, the thinnest first; non-periodic structures are
+    copied to grid points beyond the cutoff of each other.
 
     Args:
-        atoms: With atoms.
-        count: Atoms to reach.
-        cutoff: In Å.
+        atoms: Structure with atoms.
+        count: Minimum number of atoms.
+        cutoff: Cutoff radius in Å.
     """
     if not atoms.pbc.any():
         return _copies(atoms, max(2, -(-count // len(atoms))), cutoff)
@@ -136,7 +136,7 @@ def tiled(atoms: Atoms, count: int, cutoff: float) -> Atoms:
 
 
 def _copies(atoms: Atoms, count: int, cutoff: float) -> Atoms:
-    step = np.ceil(np.ptp(atoms.positions, axis=0) + cutoff + VACUUM)
+    step = np.ceil(np.ptp(atoms.positions, axis=0) + cutoff + BOX_MARGIN)
     side = int(np.ceil(count ** (1 / 3)))
     places = np.array(list(np.ndindex(side, side, side))[:count], dtype=float) * step
     together = Atoms(np.tile(atoms.numbers, count))
@@ -153,8 +153,8 @@ def _partly(atoms: Atoms, pbc: tuple[bool, bool, bool]) -> Atoms:
 def _compressed(
     elements: Sequence[int], cutoff: float, rng: np.random.Generator
 ) -> Atoms:
-    """Eight atoms of a face-centered cubic crystal, or more, displaced and strained."""
-    # density is sqrt(2) / spacing^3
+    """Displaced and strained fcc crystal with eight or more atoms."""
+    # the density is sqrt(2) / spacing^3
     spacing = cutoff * (4 / 3 * np.pi * np.sqrt(2) / COMPRESSED_NEIGHBORS) ** (1 / 3)
     perfect = bulk("Ar", "fcc", a=np.sqrt(2) * spacing, cubic=True)
     atoms = perfect.repeat((1, 1, 2 if len(elements) <= NUM_ATOMS else 4))
@@ -175,8 +175,8 @@ def _distances(
     elements: Sequence[int], cutoff: float, closest: Limits | None
 ) -> dict[tuple[int, int], float]:
     def distance(a: int, b: int) -> float:
-        bond = SHORTEST * float(covalent_radii[a] + covalent_radii[b])
+        bond = MIN_PAIR_RATIO * float(covalent_radii[a] + covalent_radii[b])
         limit = None if closest is None else closest(a, b)
-        return MARGIN * max(bond, min(limit or 0.0, 0.95 * cutoff))
+        return DISTANCE_FACTOR * max(bond, min(limit or 0.0, 0.95 * cutoff))
 
     return {(a, b): distance(a, b) for a in elements for b in elements}

@@ -34,33 +34,33 @@ UNITS = {
     "stress": "eV/Å^3",
     "direct Hessian": "eV/Å^2",
 }
-"""Golden quantities; energies are those of atoms, references included."""
-LARGEST_TOLERANCE = 1e-2
-"""Relative difference in float32 that no file can ask for: a model whose rounding
-errors reach a tenth of it is of no use in float32."""
+"""Golden quantities; energies are per atom and include reference energies."""
+MAX_TOLERANCE = 1e-2
+"""Maximum relative tolerance in float32, independent of the file: a model with a tenth
+of it as rounding error is not usable in float32."""
 ENERGY_ROUNDING = 16 * torch.finfo(torch.float64).eps
-"""Rounding of sums of reference energies, relative to the sum."""
+"""Relative rounding error of sums of reference energies."""
 
 MAX_DIMENSIONS = 3
-"""Indices of a golden quantity: structures or atoms, and two of space."""
+"""Maximum number of axes: structures or atoms, and two spatial ones."""
 
 Values = dict[str, Tensor]
-"""Values of some of `UNITS`, of all structures together."""
+"""Values of some of `UNITS`, concatenated over structures."""
 
 
 @dataclass(frozen=True)
 class GoldenOutputs:
-    """What the reference backend computes in float64 for some structures."""
+    """Predictions of the reference backend in float64 for some structures."""
 
     generated: tuple[Atoms, ...]
-    """Structures beside those that the model carries; see `golden_structures`."""
+    """Structures in addition to the samples of the model; see `golden_structures`."""
     values: Values
-    """On the CPU, in float64; ``direct Hessian`` only if there is a head for it."""
+    """Values on the CPU, in float64; ``direct Hessian`` only with a direct head."""
     rounding: dict[str, float]
-    """Largest difference of float32 from float64, in the unit of each quantity."""
+    """Largest difference between float32 and float64, in the unit of each quantity."""
 
     def to_json(self) -> dict[str, Any]:
-        """JSON; numbers are stored exactly, and null stands for one not finite."""
+        """JSON; floats are exact, null replaces values that are not finite."""
         return {
             "generated": [sample_to_json(atoms) for atoms in self.generated],
             "values": {name: _to_list(v) for name, v in self.values.items()},
@@ -75,10 +75,10 @@ class GoldenOutputs:
         """Inverse of `to_json`.
 
         Raises:
-            KeyError: If a part is missing.
-            TypeError: If a part is of a wrong type.
+            KeyError: If a key is missing.
+            TypeError: If a value has a wrong type.
             ValueError: If a quantity is unknown, a shape is wrong, or a structure is
-                damaged.
+                invalid.
         """
         generated = tuple(sample_from_json(sample) for sample in section["generated"])
         values = {name: _to_tensor(v) for name, v in section["values"].items()}
@@ -88,25 +88,25 @@ class GoldenOutputs:
         }
         for found in (values, rounding):
             if set(found) not in (set(UNITS), set(UNITS) - {"direct Hessian"}):
-                raise ValueError(f"golden outputs of {sorted(found)}")
+                raise ValueError(f"unexpected golden outputs: {sorted(found)}")
         if set(values) != set(rounding):
-            raise ValueError("golden outputs and their rounding errors differ in kind")
+            raise ValueError("golden outputs and rounding errors do not match")
         if any(value < 0 for value in rounding.values()):
-            raise ValueError("a rounding error of golden outputs is negative")
+            raise ValueError("a rounding error of the golden outputs is negative")
         return cls(generated, values, rounding)
 
 
 def golden_structures(samples: Sequence[Atoms], statistics: Statistics) -> list[Atoms]:
-    """Structures that samples lack, so that every part of the model shows in a number.
+    """Structures that complete the samples, so that all weights affect a prediction.
 
     Args:
-        samples: That the model carries.
-        statistics: Of its training set.
+        samples: Sample structures of the model.
+        statistics: Statistics of its training set.
 
     Returns:
-        Small random structures with the elements that no sample has in a structure of
-        several atoms, at least one that repeats in three directions, for the stress,
-        and one that repeats in none.
+        Small random structures with the elements that no sample contains together with
+        other atoms, including a 3D-periodic one, for the stress, and a non-periodic
+        one.
     """
     seen = {int(z) for atoms in samples if len(atoms) > 1 for z in atoms.numbers}
     absent = [z for z in statistics.elements if z not in seen]
@@ -129,15 +129,15 @@ def golden_structures(samples: Sequence[Atoms], statistics: Statistics) -> list[
 def golden_outputs(
     potential: Potential, samples: Sequence[Atoms], statistics: Statistics
 ) -> GoldenOutputs:
-    """Outputs that a file stores beside the potential.
+    """Compute the golden outputs of a potential.
 
     Args:
-        potential: Stays as it is, in any mode.
-        samples: That the file carries.
-        statistics: Of the training set.
+        potential: Potential; not modified.
+        samples: Sample structures of the file.
+        statistics: Statistics of the training set.
 
     Returns:
-        What the reference backend computes in float64, where the potential is.
+        Predictions of the reference backend in float64 on the device of the potential.
     """
     generated = golden_structures(samples, statistics)
     structures = [*samples, *generated]
@@ -156,31 +156,31 @@ def golden_outputs(
 def golden_checks(
     potential: Potential, samples: Sequence[Atoms], golden: GoldenOutputs
 ) -> list[Check]:
-    """Compare a potential, as it was loaded, with what it computed when it was saved.
+    """Compare a loaded potential with its golden outputs.
 
     Args:
-        potential: Under any backend, in any arithmetic; it stays as it is.
-        samples: That the file carries.
-        golden: What it stores.
+        potential: Potential with any backend and precision; not modified.
+        samples: Sample structures of the file.
+        golden: Golden outputs of the file.
 
     Returns:
-        A check for each quantity.
+        One check per quantity.
 
     Raises:
-        ValueError: If the numbers are not of these structures and this potential.
+        ValueError: If the golden outputs do not match the structures or the potential.
     """
     structures = [*samples, *golden.generated]
     atoms = sum(map(len, structures))
     stored = len(golden.values["energies"])
     if not atoms or stored != atoms or len(golden.values["energy"]) != len(structures):
         raise ValueError(
-            f"golden outputs are of {len(golden.values['energy'])} structures of "
-            f"{stored} atoms, the file has {len(structures)} of {atoms}"
+            f"golden outputs have {len(golden.values['energy'])} structures with "
+            f"{stored} atoms, the file has {len(structures)} with {atoms}"
         )
     values = _values(potential, structures)
     if set(values) != set(golden.values):
         raise ValueError(
-            f"golden outputs are of {', '.join(golden.values)}; the potential has "
+            f"golden outputs contain {', '.join(golden.values)}; the potential has "
             f"{', '.join(values)}"
         )
     scales = _scales(potential, structures, golden)
@@ -200,7 +200,7 @@ def golden_checks(
 
 
 def _values(potential: Potential, structures: Sequence[Atoms]) -> Values:
-    """All quantities of all structures, in one evaluation, on the CPU in float64."""
+    """All quantities of all structures in one evaluation, on the CPU in float64."""
     graphs = [build_graph(atoms, potential.cutoff) for atoms in structures]
     graph = collate(graphs).to(potential.device)
     outputs: set[Output] = {"energy", "forces", "stress"}
@@ -218,7 +218,7 @@ def _values(potential: Potential, structures: Sequence[Atoms]) -> Values:
 
 
 def _direct_product(potential: Potential, graphs: Sequence[AtomicGraph]) -> Tensor:
-    """What the direct head predicts for the smallest molecule, times a vector."""
+    """Direct Hessian of the smallest molecule, times a vector."""
     free = [g for g in graphs if g.num_edges and not bool(g.pbc.any())]
     graph = min(free or graphs, key=lambda g: g.num_atoms)
     vector = torch.arange(3.0 * graph.num_atoms, dtype=torch.float64).cos()
@@ -229,7 +229,7 @@ def _direct_product(potential: Potential, graphs: Sequence[AtomicGraph]) -> Tens
 def _scales(
     potential: Potential, structures: Sequence[Atoms], golden: GoldenOutputs
 ) -> dict[str, float]:
-    """Size of each quantity: of energies without the references of the elements."""
+    """Scale of each quantity; that of energies excludes reference energies."""
     unit = 1e-3 * abs(potential.scale)
     numbers = [int(z) for atoms in structures for z in atoms.numbers]
     references = torch.tensor(
@@ -256,7 +256,7 @@ def _scales(
 def _difference(
     name: str, values: Tensor, golden: GoldenOutputs, scale: float, dtype: torch.dtype
 ) -> Difference:
-    """Distance from the golden values, with the tolerance of an arithmetic."""
+    """Difference from the golden values, with the tolerance for the precision."""
     stored = golden.values[name]
     if values.shape != stored.shape:
         raise ValueError(
@@ -267,7 +267,7 @@ def _difference(
         tolerance = FLOAT64_TOLERANCE
     else:
         rounding = Difference(golden.rounding[name], scale, 0.0)
-        tolerance = min(rounding_tolerance(rounding, dtype), LARGEST_TOLERANCE)
+        tolerance = min(rounding_tolerance(rounding, dtype), MAX_TOLERANCE)
     if name in ("energy", "energies") and scale > 0:
         tolerance += ENERGY_ROUNDING * float(stored.abs().max()) / scale
     largest = difference([(values, stored)], tolerance).max_abs
@@ -277,17 +277,17 @@ def _difference(
 def _reason(dtype: torch.dtype) -> str:
     if dtype == torch.float64:
         return (
-            "rounding of 1e-16, which layers and derivatives let grow by less than "
-            "1e5, and a margin"
+            "rounding of 1e-16, amplified by less than 1e5 in layers and "
+            "derivatives, and a margin"
         )
     return (
-        f"{ROUNDING_FACTOR:g} times the rounding error of float32 that the reference "
-        f"had when the model was saved, and {LARGEST_TOLERANCE:g} at most"
+        f"{ROUNDING_FACTOR:g} times the rounding error of float32 with the reference "
+        f"backend when the model was saved, and at most {MAX_TOLERANCE:g}"
     )
 
 
 def _to_list(values: Tensor) -> Any:
-    """Nested lists; null for what is not finite."""
+    """Nested lists, with null for values that are not finite."""
     return _without_constants(values.tolist())
 
 
@@ -305,7 +305,7 @@ def _to_tensor(values: Any) -> Tensor:
 def _with_nan(values: Any, depth: int = 0) -> Any:
     if isinstance(values, list):
         if depth >= MAX_DIMENSIONS:
-            raise ValueError(f"golden outputs have at most {MAX_DIMENSIONS} indices")
+            raise ValueError(f"golden outputs must have at most {MAX_DIMENSIONS} axes")
         return [_with_nan(value, depth + 1) for value in values]
     if values is not None and type(values) not in (int, float):
         raise TypeError(f"expected a number, got {str(values)[:40]!r}")

@@ -26,24 +26,24 @@ from equipot.verify.physics import (
 from equipot.verify.result import Check
 
 COPY_DISTANCE = 128.0
-"""Å between copies: beyond every cutoff. A power of two, see `on_grid`."""
+"""Distance in Å between copies, beyond every cutoff; a power of two, see `on_grid`."""
 MAX_TRANSLATION = 1024.0
-"""Å by which structures are moved."""
-MANY_ATOMS = 136
-"""Atoms of what a structure is repeated to."""
+"""Maximum translation in Å."""
+MIN_REPEATED_ATOMS = 136
+"""Minimum number of atoms after repetition of a structure."""
 MAX_IMAGE_SHIFT = 9
-"""Cells by which atoms are moved to other images."""
+"""Maximum number of cells by which atoms are moved to other images."""
 PADDING_FRACTION = 0.25
-"""Of the cutoff by which the graph reaches further than it has to."""
+"""Additional search radius relative to the cutoff."""
 REASON = (
-    "of the largest or the typical force; rounding of 1e-16, which layers and "
-    "derivatives let grow by less than 1e7"
+    "relative to the largest or the typical force; rounding of 1e-16, amplified in "
+    "layers and derivatives by less than 1e7"
 )
 ROUNDING_FACTOR = 30.0
-SMALLEST_TOLERANCE = 1e-12
+MIN_TOLERANCE = 1e-12
 ROUNDING_REASON = (
-    f"of the largest or the typical force; {ROUNDING_FACTOR:g} times the rounding "
-    f"errors that a translation shows, at least {SMALLEST_TOLERANCE:g}: constants "
+    f"relative to the largest or the typical force; {ROUNDING_FACTOR:g} times the "
+    f"rounding errors under translation, at least {MIN_TOLERANCE:g}: constants "
     "rounded to float32 break symmetries by little more"
 )
 EXTENSIVE = "; twice the energy is expected, and the same forces: size extensivity"
@@ -51,15 +51,15 @@ EXTENSIVE = "; twice the energy is expected, and the same forces: size extensivi
 
 @dataclass(frozen=True)
 class Change:
-    """A structure that is the same as another, and how its predictions follow."""
+    """An equivalent structure, and the transformation of its predictions."""
 
     atoms: Atoms
     order: Int64[np.ndarray, " atoms"]
-    """Atom of the original that each atom is."""
+    """Index in the original structure of each atom."""
     turn: Float64[np.ndarray, "3 3"]
-    """Matrix that vectors of the original are turned by."""
+    """Matrix that transforms vectors of the original structure."""
     copies: int = 1
-    """How often the original is contained."""
+    """Number of copies of the original structure."""
 
 
 def invariance_checks(
@@ -69,18 +69,18 @@ def invariance_checks(
     reflections: bool = True,
     seed: int = 0,
     typical: float = 0.0,
-    many: int = MANY_ATOMS,
+    many: int = MIN_REPEATED_ATOMS,
     lightly: bool = False,
 ) -> list[Check]:
-    """Compare predictions for structures and for equivalent representations.
+    """Compare predictions for equivalent representations of structures.
 
     Args:
-        model: In float64.
-        structures: With atoms.
-        reflections: Whether reflections are included.
-        seed: Of rotations, translations and permutations.
-        typical: Force in eV/Å of atoms that are not on sites of a lattice.
-        many: Number of atoms to which structures are repeated.
+        model: Model in float64.
+        structures: Structures with atoms.
+        reflections: Whether to include reflections.
+        seed: Seed of rotations, translations and permutations.
+        typical: Typical force in eV/Å of atoms off lattice sites.
+        many: Minimum number of atoms after repetition.
         lightly: Only rotation, permutation and periodic images.
 
     Returns:
@@ -89,12 +89,12 @@ def invariance_checks(
     rng = np.random.default_rng(seed)
     structures = [on_grid(atoms) for atoms in structures]
     original = [_Original.of(model, atoms, typical) for atoms in structures]
-    changes = {k: v for k, v in CHANGES.items() if reflections or k != MIRROR}
+    changes = {k: v for k, v in CHANGES.items() if reflections or k != REFLECTION}
     if lightly:
-        changes = {name: changes[name] for name in LIGHTLY}
+        changes = {name: changes[name] for name in QUICK_CHANGES}
     checks: list[Check] = []
     for name, change in changes.items():
-        # the first is the translation, which tells how large rounding errors are
+        # the first is the translation, which measures rounding errors
         rounding = checks[0].difference.relative if checks else None
         found = [
             (before, changed)
@@ -118,12 +118,12 @@ def invariance_checks(
 def reflection_difference(
     model: EnergyModel, structures: Sequence[Atoms], *, seed: int = 0
 ) -> float:
-    """Largest change in eV per atom of an energy in the mirror.
+    """Largest energy change in eV per atom under reflections.
 
     Args:
-        model: In float64.
-        structures: With atoms.
-        seed: Of the mirrors.
+        model: Model in float64.
+        structures: Structures with atoms.
+        seed: Seed of the reflections.
     """
     rng = np.random.default_rng(seed)
     return max(
@@ -136,7 +136,7 @@ def reflection_difference(
 
 @dataclass(frozen=True)
 class _Original:
-    """A structure, what is predicted for it, and how large its forces are."""
+    """A structure, its prediction, and the scale of its forces."""
 
     atoms: Atoms
     found: Predicted
@@ -155,7 +155,7 @@ def _translated(atoms: Atoms, rng: np.random.Generator) -> Change:
 
 
 def _far_away(atoms: Atoms, rng: np.random.Generator) -> Change:
-    """Moved by powers of two: the differences of positions stay what they are."""
+    """Translate by powers of two, which keeps differences of positions exact."""
     moved = atoms.copy()
     distances = rng.permutation([COPY_DISTANCE, -MAX_TRANSLATION / 2, MAX_TRANSLATION])
     moved.positions += distances * rng.choice([-1.0, 1.0], 3)
@@ -194,7 +194,7 @@ def _in_other_images(atoms: Atoms, rng: np.random.Generator) -> Change | None:
 
 
 def _in_another_cell(atoms: Atoms, rng: np.random.Generator) -> Change | None:
-    """The same lattice in other vectors: twice a vector is added to the next ones."""
+    """Change the basis of the lattice by adding twice a vector to the next ones."""
     directions = np.flatnonzero(atoms.pbc)
     if len(directions) < 2:
         return None
@@ -208,7 +208,7 @@ def _in_another_cell(atoms: Atoms, rng: np.random.Generator) -> Change | None:
 
 
 def _other_handed(atoms: Atoms, rng: np.random.Generator) -> Change | None:
-    """Two vectors of the cell change places, or one its sign: a negative volume."""
+    """Exchange two lattice vectors or reverse one: the volume becomes negative."""
     if not atoms.pbc.any():
         return None
     changed = atoms.copy()
@@ -224,7 +224,7 @@ def _other_handed(atoms: Atoms, rng: np.random.Generator) -> Change | None:
 
 
 def _repeated(atoms: Atoms, rng: np.random.Generator) -> Change:
-    """A supercell; or, of what is not periodic, two copies far apart."""
+    """Supercell; for non-periodic structures, two distant copies."""
     count = len(atoms)
     if atoms.pbc.any():
         direction = int(rng.choice(np.flatnonzero(atoms.pbc)))
@@ -237,20 +237,20 @@ def _repeated(atoms: Atoms, rng: np.random.Generator) -> Change:
 
 
 def _many(atoms: Atoms, many: int, cutoff: float) -> Change:
-    """A supercell without self-images within the cutoff, or many molecules."""
+    """Supercell without self-images within the cutoff, or many molecules."""
     together = tiled(atoms, many, cutoff)
     copies = len(together) // len(atoms)
     order = np.tile(np.arange(len(atoms)), copies)
     return Change(together, order, np.eye(3), copies=copies)
 
 
-MIRROR = "reflection"
-LIGHTLY = ("translation", "rotation", "permutation", "periodic images")
+REFLECTION = "reflection"
+QUICK_CHANGES = ("translation", "rotation", "permutation", "periodic images")
 CHANGES: dict[str, Callable[[Atoms, np.random.Generator], Change | None]] = {
     "translation": _translated,
     "large translation": _far_away,
     "rotation": _turned,
-    MIRROR: _inverted,
+    REFLECTION: _inverted,
     "permutation": _renumbered,
     "periodic images": _in_other_images,
     "equivalent unit cell": _in_another_cell,
@@ -280,7 +280,7 @@ def _compare(
         )
         quantities += differences_of(after, expected, before.size, change.atoms)
     extensive = any(change.copies > 1 for _, change in found)
-    return _judge(quantities, name, rounding, EXTENSIVE if extensive else "")
+    return _rounding_check(quantities, name, rounding, EXTENSIVE if extensive else "")
 
 
 def _batch_check(
@@ -295,7 +295,7 @@ def _batch_check(
     quantities = []
     for before, after in zip(company, together, strict=True):
         quantities += differences_of(after, before.found, before.size, before.atoms)
-    return _judge(quantities, "batch independence", rounding)
+    return _rounding_check(quantities, "batch independence", rounding)
 
 
 def _padding_check(
@@ -308,10 +308,10 @@ def _padding_check(
     quantities = []
     for before, after in zip(original, together, strict=True):
         quantities += differences_of(after, before.found, before.size, before.atoms)
-    return _judge(quantities, "padding beyond the cutoff", rounding)
+    return _rounding_check(quantities, "padding beyond the cutoff", rounding)
 
 
-def _judge(
+def _rounding_check(
     quantities: Sequence[Quantity],
     name: str,
     rounding: float | None,
@@ -319,7 +319,7 @@ def _judge(
 ) -> Check:
     if rounding is None or not rounding <= TOLERANCE:
         return worst(quantities, name=name, reason=REASON + remark)
-    tolerance = max(SMALLEST_TOLERANCE, ROUNDING_FACTOR * rounding)
+    tolerance = max(MIN_TOLERANCE, ROUNDING_FACTOR * rounding)
     return worst(
         quantities, name=name, reason=ROUNDING_REASON + remark, tolerance=tolerance
     )
@@ -328,14 +328,14 @@ def _judge(
 def differences_of(
     found: Predicted, expected: Predicted, size: float, atoms: Atoms
 ) -> list[Quantity]:
-    """Differences between predictions, and their sizes.
+    """Differences between predictions, with their scales.
 
     Args:
-        found: For the atoms as they are written.
-        expected: For the same atoms in the same order.
-        size: Of forces in eV/Å; energies are compared with it over 1 Å for each atom,
-            stresses with that per volume.
-        atoms: The structure.
+        found: Prediction for the transformed structure.
+        expected: Prediction for the same atoms in the same order.
+        size: Scale of forces in eV/Å; the scale of energies is this times 1 Å per atom,
+            that of stress is this per volume.
+        atoms: Structure.
     """
     where = described(atoms)
     total = size_of_energy(expected.energies, size)

@@ -1,15 +1,15 @@
 r"""Smoothness of energy, forces and curvature inside the cutoff.
 
-Atoms move along straight lines. Between two points of a line that are a short step h
-apart,
+Atoms move along straight lines. Between two points of a line separated by a short step
+h,
 
 .. math:: E_1 - E_0 = -\int F \, dt, \qquad F_1 - F_0 = -\int k \, dt
 
 with the force F and the curvature k along the line. Quadrature of smooth functions is
-exact to rounding. Where a force jumps by J the first misses up to 0.2 J h, where a
-curvature jumps the second does; where a third derivative jumps, as at the cutoff, what
-is missed falls with the square of h. Pieces where anything is missed are refined, and
-what is left is divided by 0.2 h.
+exact to rounding. A discontinuity J of the force causes an error up to 0.2 J h in the
+first equation, one of the curvature in the second; a discontinuity of the third
+derivative, as at the cutoff, causes an error that decreases with the square of h.
+Pieces with an error are refined, and the remaining error is divided by 0.2 h.
 """
 
 from collections.abc import Iterator, Sequence
@@ -37,47 +37,47 @@ from equipot.verify.physics import (
 )
 from equipot.verify.quantities import given
 from equipot.verify.result import Check
-from equipot.verify.scans import THIRD, Pair, pair_label
+from equipot.verify.scans import THIRD_ATOM, Pair, pair_label
 
 STEP = 0.07
-"""Å between points."""
+"""Distance in Å between points."""
 PATH_STEP = 0.025
-"""Å that atoms move on average between points of a path of a whole structure."""
+"""Mean displacement in Å between points of a path of a whole structure."""
 PATH = 0.3
-"""Å of such a path."""
+"""Length in Å of such a path."""
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(4)
-"""Of Gauss and Legendre, in each piece."""
+"""Gauss-Legendre nodes in each piece."""
 NUM_REFINED_PARTS = 16
-"""Parts of a piece where something is missed."""
+"""Number of parts of a refined piece."""
 REFINEMENTS = 2
 QUADRATURE_ERROR_RATIO = 0.2
-"""What quadrature misses of a jump, over the step: 0.17 at most."""
+"""Quadrature error of a discontinuity over the step; at most 0.17."""
 TOLERANCE = 2e-3
 MAX_REFINED_PIECES = 4
-"""Pieces of a line that are refined."""
+"""Maximum number of refined pieces per line."""
 NUM_TRIPLES = 6
-"""Pairs that are looked at with a third atom."""
-STRETCHED = 1.1
-"""Of the sum of covalent radii: distance of atoms that the third one passes."""
-CLOSEST = 0.5
-"""Of the sum of covalent radii: where lines of pairs start that may come that close."""
+"""Number of pairs scanned with a third atom."""
+STRETCHED_BOND_RATIO = 1.1
+"""Distance over the sum of covalent radii of the atoms that the third one passes."""
+MIN_PAIR_RATIO = 0.5
+"""Start of lines of pairs without a minimum distance, over the sum of radii."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """A structure whose atoms move along a line."""
+    """Straight path of a structure."""
 
     atoms: Atoms
-    """Where the parameter is zero."""
+    """Structure at parameter 0."""
     direction: Float64[np.ndarray, "atoms 3"]
-    """Displacement for each unit of the parameter."""
+    """Displacement per unit of the parameter."""
     ends: Float64[np.ndarray, " points"]
-    """Values of the parameter between which there are pieces, ascending."""
+    """Parameters that separate the pieces, ascending."""
     where: str
-    """In words."""
+    """Description of the location."""
 
     def at(self, place: float) -> Atoms:
-        """The structure at a value of the parameter."""
+        """Structure at a value of the parameter."""
         moved = self.atoms.copy()
         moved.positions += place * self.direction
         return moved
@@ -85,7 +85,7 @@ class Line:
 
 @dataclass(frozen=True)
 class _Piece:
-    """Part of a line, and what is missed in it: energy, and force along the line."""
+    """Part of a line, with the quadrature errors of energy and force along the line."""
 
     line: Line
     low: float
@@ -97,7 +97,7 @@ class _Piece:
 
     @property
     def jumps(self) -> tuple[float, float]:
-        """Jumps of force and curvature that explain what is missed."""
+        """Discontinuities of force and curvature that explain the quadrature errors."""
         step = QUADRATURE_ERROR_RATIO * (self.high - self.low)
         return self.energy / step, self.force / step
 
@@ -105,12 +105,12 @@ class _Piece:
 def kink_check(
     model: EnergyModel, lines: Sequence[Line], *, typical: float = 0.0
 ) -> Check:
-    """The largest jump of a force or a curvature on lines.
+    """Largest discontinuity of force or curvature along lines.
 
     Args:
-        model: In float64.
-        lines: Along which atoms move.
-        typical: Force in eV/Å by which jumps are judged at least.
+        model: Model in float64.
+        lines: Paths of the atoms.
+        typical: Lower bound in eV/Å of the force scale.
     """
     pieces = _measure(model, [(line, line.ends) for line in lines])
     for _ in range(REFINEMENTS):
@@ -135,7 +135,7 @@ def kink_check(
         name="smoothness inside the cutoff",
         tolerance=TOLERANCE,
         reason=(
-            "of the largest force along the line, per Å; quadrature error over "
+            "relative to the maximum force along the line, per Å; quadrature over "
             f"{STEP / NUM_REFINED_PARTS**REFINEMENTS:.0e} Å, where third "
             "derivatives may be discontinuous"
         ),
@@ -145,19 +145,19 @@ def kink_check(
 def lines_of_pairs(
     pairs: Sequence[Pair], cutoff: float, closest: Limits | None
 ) -> list[Line]:
-    """Two atoms, two beside a third, and one that passes two others.
+    """Lines of two atoms, two next to a third, and a third that passes two others.
 
     Args:
         pairs: Atomic numbers.
-        cutoff: In Å, where the lines end.
-        closest: Distance in Å where they start.
+        cutoff: Cutoff radius in Å, at which the lines end.
+        closest: Distance in Å at which they start.
     """
     lines = []
     some = set(np.linspace(0, len(pairs) - 1, NUM_TRIPLES).round().astype(int).tolist())
     for n, (a, b) in enumerate(pairs):
         bond = float(covalent_radii[a] + covalent_radii[b])
         limit = None if closest is None else closest(a, b)
-        start = min(CLOSEST * bond if limit is None else limit, 0.9 * cutoff)
+        start = min(MIN_PAIR_RATIO * bond if limit is None else limit, 0.9 * cutoff)
         ends = _ends(start, 0.999 * cutoff, STEP)
         away = np.zeros((3, 3))
         away[1, 2] = 1.0
@@ -165,9 +165,9 @@ def lines_of_pairs(
         lines.append(Line(Atoms([a, b], np.zeros((2, 3))), away[:2], ends, f"{label}"))
         if n not in some:
             continue
-        beside = Atoms([a, b, a], [[0, 0, 0], [0, 0, 0], THIRD])
+        beside = Atoms([a, b, a], [[0, 0, 0], [0, 0, 0], THIRD_ATOM])
         lines.append(Line(beside, away, ends, f"{label} beside a third atom"))
-        apart = STRETCHED * bond
+        apart = STRETCHED_BOND_RATIO * bond
         passed = Atoms([a, b, b], [[0, 0, 0], [apart, 0, 0], [0.0, apart, 0]])
         along = np.zeros((3, 3))
         along[2, 0] = 1.0
@@ -177,11 +177,11 @@ def lines_of_pairs(
 
 
 def lines_of_structures(structures: Sequence[Atoms], seed: int = 0) -> list[Line]:
-    """Random directions in which all atoms move; distances and angles change.
+    """Lines in random directions of all atoms, which change distances and angles.
 
     Args:
-        structures: With more than one atom each.
-        seed: Of the directions.
+        structures: Structures with two or more atoms.
+        seed: Seed of the directions.
     """
     rng = np.random.default_rng(seed)
     lines = []
@@ -194,7 +194,7 @@ def lines_of_structures(structures: Sequence[Atoms], seed: int = 0) -> list[Line
 
 
 def _ends(low: float, high: float, step: float) -> Float64[np.ndarray, " points"]:
-    """Ends of pieces of unequal lengths: none has a round number in its middle."""
+    """Ends of pieces of unequal length, to avoid round numbers in their middle."""
     count = max(2, int(np.ceil((high - low) / step)))
     ends = np.linspace(low, high, count + 1)
     shift = 0.2 * (ends[1] - ends[0]) * np.sin(1.0 + 2.7 * np.arange(count + 1))
@@ -209,7 +209,7 @@ def _fails(piece: _Piece, typical: float) -> bool:
 
 
 def _suspicious(pieces: Sequence[_Piece], typical: float) -> list[_Piece]:
-    """The worst pieces of each line where more is missed than is allowed."""
+    """Pieces of each line with the largest errors above the tolerance."""
     failing = [p for p in pieces if _fails(p, typical)]
     failing.sort(key=lambda p: -max(p.jumps))
     counts: dict[int, int] = {}
@@ -225,7 +225,7 @@ def _measure(
     model: EnergyModel,
     lines: Sequence[tuple[Line, Float64[np.ndarray, " _points"]]],
 ) -> list[_Piece]:
-    """What quadrature misses in each piece of each line."""
+    """Quadrature errors in each piece of each line."""
     places = []
     for line, ends in lines:
         inside = ends[:-1, None] + np.diff(ends)[:, None] * (1 + NODES) / 2
@@ -259,7 +259,7 @@ def _along(
     model: EnergyModel,
     places: Sequence[tuple[Line, Float64[np.ndarray, " _places"]]],
 ) -> Iterator[Float64[np.ndarray, "_places three"]]:
-    """Energy, force and curvature along their lines, for one batch after the other."""
+    """Energy, force and curvature along lines, batch by batch."""
     graphs, directions, edges = [], [], 0
     for line, some in _in_parts(places):
         graphs.append(_graph(model, line, some))
@@ -275,7 +275,7 @@ def _along(
 def _in_parts(
     places: Sequence[tuple[Line, Float64[np.ndarray, " _places"]]],
 ) -> Iterator[tuple[Line, Float64[np.ndarray, " _places"]]]:
-    """The same places, in parts that memory is sure to hold."""
+    """Points split into parts of limited memory."""
     for line, every in places:
         atoms = len(line.atoms)
         size = max(1, MAX_EDGES // (100 * atoms)) if atoms > 3 else len(every)
@@ -286,7 +286,7 @@ def _in_parts(
 def _graph(
     model: EnergyModel, line: Line, places: Float64[np.ndarray, " places"]
 ) -> AtomicGraph:
-    """A structure at each place of a line; clusters need one search for all."""
+    """Batch of the structures at points of a line; clusters share one search."""
     if line.atoms.pbc.any():
         return graph_of(model, [line.at(place) for place in places.tolist()])
     positions = line.atoms.positions + places[:, None, None] * line.direction

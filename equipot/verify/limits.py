@@ -11,11 +11,11 @@ from equipot.verify.result import Check
 from equipot.verify.scans import Pair, pair_label
 
 TOLERANCE = 1e-10
-REASON = "of the energy; rounding of sums, and forces of zero"
+REASON = "relative to the energy; rounding of sums, and zero forces"
 
 
 def separation_check(model: EnergyModel, pairs: Sequence[Pair]) -> Check:
-    """Energy of two atoms beyond the cutoff, and of each alone."""
+    """Compare two atoms beyond the cutoff with isolated atoms."""
     elements = sorted({z for pair in pairs for z in pair})
     structures = [Atoms([z]) for z in elements] + [
         Atoms(pair, [[0, 0, 0], [0, 0, 1.01 * model.cutoff]]) for pair in pairs
@@ -45,7 +45,7 @@ def separation_check(model: EnergyModel, pairs: Sequence[Pair]) -> Check:
 def free_atom_check(
     model: EnergyModel, elements: Sequence[int], reference: Mapping[int, float]
 ) -> Check:
-    """Energies of isolated atoms, and those that the potential states."""
+    """Compare isolated atoms with the reference energies of the potential."""
     found = predict_together(model, [Atoms([z]) for z in elements])
     return _worst_of(
         [
@@ -69,5 +69,5 @@ def free_atom_check(
 
 
 def _worst_of(checks: Sequence[Check]) -> Check:
-    """The check that differs most; a NaN is the worst of all."""
+    """Check with the largest difference; NaN ranks largest."""
     return max(checks, key=lambda c: (not c.passed, c.difference.relative))

@@ -26,11 +26,11 @@ from equipot.verify.subject import abilities, detached
 TOLERANCE = 1e-11
 HESSIAN_TOLERANCE = 1e-9
 REASON = (
-    "of the largest or the typical force, and of the largest feature; the same terms "
-    "in other sums"
+    "relative to the largest or the typical force, and the largest feature; the same "
+    "terms in different sums"
 )
 UNITS = {"energy": "eV", "energies": "eV", "forces": "eV/Å", "stress": "eV/Å^3"}
-WANTED: tuple[tuple[Output, ...], ...] = (
+OUTPUT_COMBINATIONS: tuple[tuple[Output, ...], ...] = (
     ("energy",),
     ("energy", "forces"),
     ("forces",),
@@ -43,18 +43,18 @@ WANTED: tuple[tuple[Output, ...], ...] = (
     ("hessian",),
     ("energy", "forces", "stress", "hessian", "features"),
 )
-"""What is asked for; what a model does not give is left out."""
+"""Requested outputs; those that a model does not support are skipped."""
 
 
 def output_checks(
     model: EnergyModel, structures: Sequence[Atoms], *, typical: float = 0.0
 ) -> list[Check]:
-    """Each output, asked for alone and with others, detached and differentiable.
+    """Compare outputs requested alone and together, detached and differentiable.
 
     Args:
-        model: In float64.
-        structures: Small ones, as Hessians are whole.
-        typical: Force in eV/Å of atoms that are not on sites of a lattice.
+        model: Model in float64.
+        structures: Small structures, as full Hessians are computed.
+        typical: Typical force in eV/Å of atoms off lattice sites.
     """
     same: list[Quantity] = []
     sums: list[Quantity] = []
@@ -79,7 +79,7 @@ def output_checks(
             sums,
             name="sum of atomic energies",
             tolerance=TOLERANCE,
-            reason="of the typical force over 1 Å for each atom; rounding of a sum",
+            reason="relative to the typical force over 1 Å per atom; rounding of a sum",
         ),
     ]
     if hessians:
@@ -88,19 +88,19 @@ def output_checks(
                 hessians,
                 name="Hessian-vector products",
                 tolerance=HESSIAN_TOLERANCE,
-                reason="of the largest element or the typical force; rounding",
+                reason="relative to the largest element or the typical force; rounding",
             )
         )
     return checks
 
 
 def _same(model: EnergyModel, atoms: Atoms, size: float) -> list[Quantity]:
-    """Every output in every combination, compared with the first."""
+    """Every output in every combination, compared with the first one."""
     graph = graph_of(model, [atoms])
     gives = abilities(model)
     known: dict[str, Tensor] = {}
     out = []
-    for wanted in WANTED:
+    for wanted in OUTPUT_COMBINATIONS:
         asked = {name for name in wanted if name in gives}
         if "stress" in asked and not atoms.pbc.all():
             asked.remove("stress")
@@ -119,7 +119,7 @@ def _same(model: EnergyModel, atoms: Atoms, size: float) -> list[Quantity]:
 
 
 def _values(prediction: Prediction, asked: set[Output]) -> dict[str, Tensor]:
-    """What was asked for, and the energies that are always there."""
+    """Requested outputs, and energies, which are always returned."""
     values = detached(prediction)
     return {k: v for k, v in values.items() if k in {"energy", "energies", *asked}}
 
@@ -133,7 +133,7 @@ def _size(name: str, value: Tensor, atoms: Atoms, size: float) -> float:
 
 
 def _hessian(model: EnergyModel, atoms: Atoms, size: float) -> Quantity:
-    """The matrix that is asked for, and derivatives of the forces."""
+    """Compare the requested Hessian with derivatives of the forces."""
     graph = graph_of(model, [atoms])
     (block,) = _blocks(model(graph, {"hessian"}, create_graph=False))
     matrix = block.detach().double().reshape(3 * len(atoms), -1)
@@ -146,7 +146,7 @@ def _hessian(model: EnergyModel, atoms: Atoms, size: float) -> Quantity:
     products = torch.stack(
         [hessian_vector_product(forces, positions, d).double() for d in directions]
     ).flatten(1)
-    # a NaN stays one in a tensor, and not in max() of Python
+    # torch.max propagates NaN, Python's max() does not
     off = torch.cat([directions.flatten(1) @ matrix.mT - products, matrix - matrix.mT])
     largest = max(size, _largest(products))
     return Quantity("hessian", "eV/Å^2", _largest(off), largest, described(atoms))
@@ -156,10 +156,10 @@ def _blocks(prediction: Prediction) -> tuple[Tensor, ...]:
     """Second derivatives of each structure.
 
     Raises:
-        ValueError: If there are none.
+        ValueError: If they are missing.
     """
     if prediction.hessian is None:
-        raise ValueError("the model was asked for hessian and returned none")
+        raise ValueError("the model returned no hessian although it was requested")
     return prediction.hessian
 
 

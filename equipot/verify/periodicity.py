@@ -1,4 +1,4 @@
-"""A structure in a box with vacuum, with and without periodic directions."""
+"""Compare periodic boxes with vacuum and non-periodic directions."""
 
 from collections.abc import Iterator, Sequence
 from itertools import product
@@ -8,25 +8,25 @@ from ase import Atoms
 from jaxtyping import Bool, Float64
 
 from equipot.models.energy_model import EnergyModel
-from equipot.verify.generated import VACUUM, on_grid
+from equipot.verify.generated import BOX_MARGIN, on_grid
 from equipot.verify.invariance import differences_of
 from equipot.verify.physics import predict, size_of_forces, worst
 from equipot.verify.result import Check
 
 TOLERANCE = 1e-11
 CYCLE = (1, 2, 0)
-"""Axes of a structure in another order, by a turn and not by a mirror."""
+"""Cyclic permutation of axes: a rotation, not a reflection."""
 
 
 def vacuum_check(
     model: EnergyModel, structures: Sequence[Atoms], *, typical: float = 0.0
 ) -> Check:
-    """Free directions replaced by periodic ones that lead through vacuum.
+    """Compare non-periodic directions with periodic ones that contain vacuum.
 
     Args:
-        model: In float64.
-        structures: Clusters, wires and slabs; others have no free direction.
-        typical: Force in eV/Å of atoms that are not on sites of a lattice.
+        model: Model in float64.
+        structures: Clusters, wires and slabs; 3D-periodic ones are skipped.
+        typical: Typical force in eV/Å of atoms off lattice sites.
     """
     quantities = []
     for atoms in map(on_grid, structures):
@@ -40,7 +40,7 @@ def vacuum_check(
         quantities,
         name="periodic box with vacuum",
         tolerance=TOLERANCE,
-        reason="of the largest or the typical force; other sums, and rounding of boxes",
+        reason="relative to the largest or typical force; sums and boxes",
     )
 
 
@@ -50,7 +50,7 @@ def _boxes(atoms: Atoms, cutoff: float) -> Iterator[Atoms]:
     free = np.flatnonzero(~atoms.pbc)
     for axis in free:
         extent = float(np.ptp(atoms.positions @ cell[axis]))
-        cell[axis] *= np.ceil(extent + cutoff + VACUUM)
+        cell[axis] *= np.ceil(extent + cutoff + BOX_MARGIN)
     for chosen in product((False, True), repeat=len(free)):
         box = atoms.copy()
         box.set_cell(cell)
@@ -65,9 +65,9 @@ def _boxes(atoms: Atoms, cutoff: float) -> Iterator[Atoms]:
 def _complete(
     cell: Float64[np.ndarray, "3 3"], pbc: Bool[np.ndarray, "3"]
 ) -> Float64[np.ndarray, "3 3"]:
-    """The cell with unit vectors, perpendicular to all others, in free directions."""
+    """Cell with unit vectors normal to the others in non-periodic directions."""
     rows = cell[pbc]
-    # the last rows of V^T span what is perpendicular to all periodic directions
+    # the last rows of V^T span the space normal to all periodic directions
     perpendicular = np.linalg.svd(rows if len(rows) else np.zeros((1, 3)))[2]
     out = cell.copy()
     out[~pbc] = perpendicular[len(rows) :]

@@ -1,4 +1,4 @@
-"""Predictions of a potential for test structures, and scales of their errors."""
+"""Predictions for test structures, and scales of their errors."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -20,41 +20,41 @@ from equipot.verify.result import Check
 from equipot.verify.subject import abilities
 
 TOLERANCE = 1e-9
-"""Relative to the largest force: rounding errors of 1e-16, amplified in layers."""
-SMALLEST_FORCE = 1e-3
-"""eV/Å; smaller ones count as zero, as on the sites of a lattice."""
+"""Relative tolerance of forces: rounding of 1e-16, amplified in layers."""
+MIN_FORCE_SCALE = 1e-3
+"""Forces in eV/Å below which they count as zero, as on lattice sites."""
 ROUNDING = 1e-12
-"""Smallest tolerance of any comparison of energies."""
+"""Minimum relative tolerance of energies."""
 MAX_EDGES = 50_000
-"""Edges in one batch: a few hundred megabytes for a small model."""
+"""Maximum number of edges in one batch: a few hundred MB for a small model."""
 
 
 class Quantity(NamedTuple):
-    """One number of a check."""
+    """One compared quantity of a check."""
 
     name: str
     unit: str
     difference: float
     size: float
-    """Scale of the relative difference, in its unit."""
+    """Scale of the relative difference, in the unit of the quantity."""
     where: str = ""
     """Location, reported for a failure."""
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """Energy, forces, and stress of one structure, in double precision on the CPU."""
+    """Prediction for one structure, in float64 on the CPU."""
 
     energy: Float64[Tensor, ""]
-    """In eV."""
+    """Energy in eV."""
     forces: Float64[Tensor, "atoms 3"]
-    """In eV/Å."""
+    """Forces in eV/Å."""
     stress: Float64[Tensor, "3 3"] | None
-    """In eV/Å^3; None without a volume, and for models without stress."""
+    """Stress in eV/Å^3; None without a volume or for models without stress."""
     energies: Float64[Tensor, " atoms"]
-    """Of each atom, in eV."""
+    """Atomic energies in eV."""
     features: Float64[Tensor, "atoms channels"] | None = None
-    """None for models without features."""
+    """Features of the last layer; None for models without features."""
 
 
 def predict(model: EnergyModel, atoms: Atoms) -> Predicted:
@@ -68,9 +68,9 @@ def predict_together(
     """Predictions for structures in one batch.
 
     Args:
-        model: Any energy model.
-        structures: In one batch.
-        longer: Excess radius of the graph beyond the cutoff in Å.
+        model: Energy model.
+        structures: Structures of the batch.
+        longer: Additional search radius beyond the cutoff in Å.
     """
     graph = graph_of(model, structures, longer)
     outputs: set[Output] = {"energy", "forces"}
@@ -105,9 +105,9 @@ def graph_of(
     """Batch of structures on the device of the model.
 
     Args:
-        model: Defines the cutoff.
-        structures: In one batch.
-        longer: Excess radius beyond the cutoff in Å.
+        model: Model, for its cutoff.
+        structures: Structures of the batch.
+        longer: Additional search radius beyond the cutoff in Å.
     """
     graphs = [build_graph(atoms, model.cutoff + longer) for atoms in structures]
     return collate(graphs).to(model.device)
@@ -121,9 +121,9 @@ def graph_of_clusters(
     """Batch of small clusters of the same elements, by one neighbor search.
 
     Args:
-        model: Defines the cutoff.
-        numbers: Elements of the atoms of every cluster.
-        positions: In Å.
+        model: Model, for its cutoff.
+        numbers: Atomic numbers, the same for all clusters.
+        positions: Positions in Å.
     """
     count, size = positions.shape[:2]
     flat = positions.reshape(-1, 3)
@@ -141,32 +141,32 @@ def graph_of_clusters(
 
 
 def largest_force(predictions: Sequence[Predicted]) -> float:
-    """Largest force in eV/Å, at least `SMALLEST_FORCE`."""
+    """Largest force in eV/Å, at least `MIN_FORCE_SCALE`."""
     sizes = (float(p.forces.abs().max()) for p in predictions if p.forces.numel())
-    return max(SMALLEST_FORCE, *sizes, 0.0)
+    return max(MIN_FORCE_SCALE, *sizes, 0.0)
 
 
 def size_of_forces(prediction: Predicted, atoms: Atoms, typical: float) -> float:
     """Scale in eV/Å of force errors in one structure.
 
     The forces of a perfect crystal vanish by symmetry, as does its stress in
-    equilibrium; rounding errors do not, as they are those of the summed terms.
+    equilibrium; the rounding errors of the summed terms do not.
 
     Args:
-        prediction: Of the structure.
-        atoms: The structure.
-        typical: Force in eV/Å between atoms that are not on sites of a lattice.
+        prediction: Prediction for the structure.
+        atoms: Structure.
+        typical: Typical force in eV/Å of atoms off lattice sites.
 
     Returns:
-        The largest of: forces, stress per density over 1 Å, and the typical force.
+        Maximum of the forces, the stress per density over 1 Å, and the typical force.
     """
-    sizes = [SMALLEST_FORCE, typical]
+    sizes = [MIN_FORCE_SCALE, typical]
     if prediction.forces.numel():
         sizes.append(float(prediction.forces.abs().max()))
     if prediction.stress is not None:
         per_atom = float(prediction.stress.abs().max()) * atoms.get_volume()
         sizes.append(float(per_atom) / len(atoms))
-    return max((size for size in sizes if np.isfinite(size)), default=SMALLEST_FORCE)
+    return max((size for size in sizes if np.isfinite(size)), default=MIN_FORCE_SCALE)
 
 
 def size_of_energy(energies: Float64[Tensor, " atoms"], size: float) -> float:
@@ -176,8 +176,8 @@ def size_of_energy(energies: Float64[Tensor, " atoms"], size: float) -> float:
     rounding error of the sum over atoms is `ROUNDING` relative to it.
 
     Args:
-        energies: Of the atoms.
-        size: Of forces in eV/Å.
+        energies: Atomic energies.
+        size: Scale of forces in eV/Å.
     """
     count = len(energies)
     rounding = (8 + count**0.5) * torch.finfo(torch.float64).eps
@@ -194,13 +194,13 @@ def worst(
     where: str = "",
     dtype: str = "float64",
 ) -> Check:
-    """One check for several quantities: the largest relative difference.
+    """Combine several quantities to one check, with the largest relative difference.
 
     Args:
         quantities: Name, unit, largest difference, and size of each.
-        name: Of the check.
-        reason: Why the tolerance is what it is.
-        tolerance: Largest relative difference that passes.
+        name: Name of the check.
+        reason: Justification of the tolerance.
+        tolerance: Maximum relative difference.
         where: Elements concerned.
         dtype: Precision of the computation.
     """
@@ -210,7 +210,7 @@ def worst(
         difference = Difference(q.difference, q.size, tolerance)
         place = where or ("" if difference.passed else q.where)
         checks.append(Check(q.name, q.unit, name, dtype, difference, reason, place))
-    # a NaN is the worst of all
+    # NaN ranks as the largest difference
     return max(checks, key=lambda c: (not c.passed, c.difference.relative))
 
 

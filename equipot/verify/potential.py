@@ -1,4 +1,4 @@
-"""BackendReport of a potential: all checks, and their report."""
+"""Verification of a potential: all checks, and their report."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -42,22 +42,22 @@ from equipot.verify.kinks import kink_check, lines_of_pairs, lines_of_structures
 from equipot.verify.limits import free_atom_check, separation_check
 from equipot.verify.outputs import output_checks
 from equipot.verify.periodicity import vacuum_check
-from equipot.verify.physics import SMALLEST_FORCE, predict
+from equipot.verify.physics import MIN_FORCE_SCALE, predict
 from equipot.verify.result import Check
 from equipot.verify.scans import Scan, choose_pairs, pair_label
 from equipot.verify.strength import (
+    attraction_outside_domain,
     bond_checks,
     cluster_check,
     compressed_cluster_check,
-    hidden_pulls,
     measure_bonds,
 )
 from equipot.verify.subject import ModelFailureError, Subject
 
 MAX_NAMED_PAIRS = 4
-"""Pairs of elements that a note lists."""
+"""Maximum number of pairs of elements in a note."""
 MAX_FORCE_RATIO = 100.0
-"""A given typical force larger than the measured one by this factor is ignored."""
+"""Maximum ratio of a passed typical force to the measured one."""
 
 
 @dataclass(frozen=True)
@@ -65,16 +65,16 @@ class Level:
     """Extent of a verification."""
 
     calls: int
-    """Repetitions of one small input."""
+    """Number of repetitions of one small input."""
     atoms: int
-    """Number of atoms to which structures are repeated."""
+    """Minimum number of atoms after repetition of structures."""
     full: int
-    """Number of given structures with all checks; the others are rotated, permuted,
+    """Number of given structures with all checks; others are only rotated, permuted,
     and differentiated."""
     crowded: bool
-    """Whether a compressed crystal is included, whose supercell has 20,000 edges."""
+    """Whether to include a compressed crystal, whose supercell has 20,000 edges."""
     kinks: bool
-    """Whether smoothness inside the cutoff is checked."""
+    """Whether to check smoothness inside the cutoff."""
     hessians: int
     """Number of structures whose full Hessian is compared."""
     seeds: int = 1
@@ -93,7 +93,7 @@ class Curves:
     """Data of some checks, for plots."""
 
     dimers: tuple[DimerScan, ...]
-    """Every pair of elements, or a subset."""
+    """All pairs of elements, or a subset."""
     cutoff: CutoffScan
     """The pair with the largest discontinuity at the cutoff."""
     drift: Drift
@@ -113,9 +113,9 @@ class PotentialReport:
     seconds: float
     """Wall time in seconds."""
     curves: Curves
-    """Data behind some of the checks."""
+    """Data of some of the checks, for plots."""
     notes: tuple[str, ...] = ()
-    """What was not checked, and observations that are no failures."""
+    """Checks that were skipped, and observations that are not failures."""
 
     @property
     def passed(self) -> bool:
@@ -155,12 +155,12 @@ def verify_energy_model(
     """Verify any potential-energy surface without assumptions about the model.
 
     Args:
-        model: In float64.
+        model: Model in float64.
         structures: Test structures, used in addition to generated ones.
         elements: Atomic numbers that the model supports.
         reflections: Whether the energy must be invariant under reflections.
         reference_energies: Isolated-atom energies in eV of the model, if it has any.
-        closest: Distance in Å below which calculators refuse a pair.
+        closest: Distance in Å below which calculators reject a pair.
         seed: Random seed.
         typical_force: Root-mean-square force of the training set in eV/Å, the scale of
             rounding errors where forces vanish by symmetry; by default that of
@@ -170,17 +170,17 @@ def verify_energy_model(
         level: ``"quick"``, ``"standard"`` or ``"thorough"``.
 
     Returns:
-        The report. An error that the model raises is a failed check.
+        The report. An error raised by the model is a failed check.
 
     Raises:
-        ValueError: If there is no atom, or no such level.
+        ValueError: If there are no atoms, or the level is unknown.
     """
     start = time.perf_counter()
     if level not in LEVELS:
-        raise ValueError(f"unknown level {level!r}; choose among {', '.join(LEVELS)}")
+        raise ValueError(f"unknown level {level!r}; use one of {', '.join(LEVELS)}")
     given = [atoms for atoms in structures if len(atoms)]
     if not given:
-        raise ValueError("there is no atom to verify on; give structures with atoms")
+        raise ValueError("no atoms to verify on; pass structures with atoms")
     with constant_weights(model):
         inspection = _Inspection(
             subject=Subject(model, elements[0]),
@@ -215,14 +215,14 @@ def verify_potential(
     """Verify a potential in float64, and its float32 precision.
 
     Args:
-        potential: Is not modified.
+        potential: Potential; not modified.
         structures: Test structures.
-        closest: Distance in Å below which calculators refuse a pair.
-        statistics: Of its training set: scale of forces and range of energies.
+        closest: Distance in Å below which calculators reject a pair.
+        statistics: Statistics of its training set: force scale, energy range.
         level: Extent, see `verify_energy_model`.
 
     Raises:
-        ValueError: If there is no atom, or no such level.
+        ValueError: If there are no atoms, or the level is unknown.
     """
     start = time.perf_counter()
     energies = None if statistics is None else statistics.energy_range
@@ -370,7 +370,7 @@ class _Inspection:
         return [check for name, make in groups for check in _attempt(name, make)]
 
     def _outputs(self, made: Generated, typical: float) -> list[Check]:
-        """Independence of requested outputs; Hessians of small structures."""
+        """Independence of requested outputs, with Hessians of small structures."""
         small = [made.cluster, made.crystal, made.slab, made.boxed, made.left_handed]
         small += sorted(self.given, key=len)[: self.level.hessians]
         return output_checks(
@@ -383,15 +383,15 @@ class _Inspection:
         pairs = choose_pairs(self.elements)
         checks: list[Check] = []
         pulls: list[str] = []
-        at_cutoff, dimers, drift = _nothing_seen(pairs, model.cutoff)
+        at_cutoff, dimers, drift = _empty_curves(pairs, model.cutoff)
         try:
-            drift = measure_drift(model, _moving(self.given), seed=self.seed)
+            drift = measure_drift(model, _smallest_cluster(self.given), seed=self.seed)
             checks.append(drift_check(drift))
             smooth, at_cutoff = smoothness_check(model, pairs)
             checks += [smooth, separation_check(model, pairs)]
             dimers = scan_dimers(model, pairs, closest)
             bonds = measure_bonds(model, pairs, closest, self.given, lowest)
-            pulls = hidden_pulls(bonds)
+            pulls = attraction_outside_domain(bonds)
             checks += [
                 hole_check(dimers),
                 compressed_cluster_check(model, dimers, self.elements),
@@ -431,7 +431,7 @@ class _Inspection:
         )
 
     def _typical(self, made: Generated) -> float:
-        """Root mean square of forces in eV/Å where no symmetry makes them vanish."""
+        """Root mean square in eV/Å of forces that do not vanish by symmetry."""
         try:
             forces = torch.cat(
                 [
@@ -440,24 +440,24 @@ class _Inspection:
                 ]
             )
         except ModelFailureError:
-            return SMALLEST_FORCE  # the checks report the failure
+            return MIN_FORCE_SCALE  # the checks report the failure
         measured = float(forces.square().mean().sqrt())
         if not np.isfinite(measured):
-            return SMALLEST_FORCE
+            return MIN_FORCE_SCALE
         given = abs(self.given_force or 0.0)
         used = given if given <= MAX_FORCE_RATIO * measured else 0.0
-        return max(SMALLEST_FORCE, measured, used)
+        return max(MIN_FORCE_SCALE, measured, used)
 
     def notes(
         self, dimers: Sequence[DimerScan], pulls: Sequence[str], level: str
     ) -> tuple[str, ...]:
-        """What was not checked, and observations that are no failures."""
+        """Checks that were skipped, and observations that are not failures."""
         notes = []
         if level == "quick":
             notes.append(
-                "quick level, as after training: no structure of 20,000 edges, no "
-                "check of smoothness inside the cutoff, repeatability over "
-                f"{self.level.calls} calls only; `equipot verify` does the rest"
+                "quick level, as after training: no structure with 20,000 edges, no "
+                "check of smoothness inside the cutoff, repeatability over only "
+                f"{self.level.calls} calls; `equipot verify` runs all checks"
             )
         if not self.reflections:
             notes.append(self._mirror_note())
@@ -489,7 +489,7 @@ class _Inspection:
 
 
 def _attempt(name: str, make: Callable[[], list[Check]]) -> list[Check]:
-    """Checks, or a failed check with the error that the model raised."""
+    """Checks, or a failed check with the error raised by the model."""
     try:
         return make()
     except ModelFailureError as error:
@@ -522,10 +522,10 @@ def _used(check: Check) -> tuple[bool, float]:
     return not check.passed, d.relative / d.tolerance if d.tolerance else d.relative
 
 
-def _nothing_seen(
+def _empty_curves(
     pairs: Sequence[tuple[int, int]], cutoff: float
 ) -> tuple[CutoffScan, tuple[DimerScan, ...], Drift]:
-    """Empty curves of a model that raised an error."""
+    """Empty curves, for a model that raised an error."""
     nothing = np.full(2, np.nan)
     distances = np.array([0.9, 1.1]) * cutoff
     scan = Scan(distances, nothing, nothing)
@@ -533,8 +533,8 @@ def _nothing_seen(
     return CutoffScan(pairs[0], cutoff, scan, nothing), (), drift
 
 
-def _moving(structures: Sequence[Atoms]) -> Atoms:
-    """The smallest structure with more than one atom."""
+def _smallest_cluster(structures: Sequence[Atoms]) -> Atoms:
+    """Smallest structure with two or more atoms."""
     moving = [atoms for atoms in structures if len(atoms) > 1]
     return min(moving, key=len) if moving else structures[0]
 

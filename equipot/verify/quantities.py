@@ -27,13 +27,13 @@ class Probe:
     """One structure and the directions in which it is differentiated."""
 
     graph: AtomicGraph
-    """With edges somewhat beyond the cutoff, so that atoms can move."""
+    """Graph with edges somewhat beyond the cutoff, so that atoms can move."""
     directions: Float64[Tensor, "directions atoms 3"]
-    """Displacements with one unit of length in all."""
+    """Displacement directions, normalized over all atoms."""
 
     @property
     def periodic(self) -> bool:
-        """Whether there is a volume, hence a stress."""
+        """Whether there is a volume, and thus a stress."""
         return bool(self.graph.pbc.all())
 
 
@@ -45,8 +45,8 @@ def evaluate(potential: EnergyModel, probes: Sequence[Probe]) -> Values:
     """Quantities of all structures.
 
     Args:
-        potential: In any mode; weights stay as they are.
-        probes: On the device of the potential.
+        potential: Potential; weights and mode are not modified.
+        probes: Probes on the device of the potential.
     """
     values: Values = {name: [] for name in UNITS}
     for probe in probes:
@@ -56,13 +56,13 @@ def evaluate(potential: EnergyModel, probes: Sequence[Probe]) -> Values:
 
 
 def smallest_scales(unit: float, probes: Sequence[Probe]) -> dict[str, float]:
-    """Size below which a quantity counts as zero, such as forces on lattice sites.
+    """Lower bounds of the scales of quantities, for forces that vanish by symmetry.
 
-    Its rounding errors are judged by this.
+    Rounding errors are relative to these scales.
 
     Args:
-        unit: Smallest force in eV/Å, or energy in eV, that counts.
-        probes: Whose densities are those of the stress.
+        unit: Lower bound of the scale of forces in eV/Å, or energies in eV.
+        probes: Probes, whose densities determine the scale of stress.
     """
     density = max(
         (
@@ -81,13 +81,13 @@ def smallest_scales(unit: float, probes: Sequence[Probe]) -> dict[str, float]:
 
 
 def given(value: Tensor | None, name: str) -> Tensor:
-    """What a model was asked for.
+    """Return a requested output.
 
     Raises:
-        ValueError: If it returned nothing.
+        ValueError: If it is missing.
     """
     if value is None:
-        raise ValueError(f"the model was asked for {name} and returned none")
+        raise ValueError(f"the model returned no {name} although it was requested")
     return value
 
 

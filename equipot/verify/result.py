@@ -25,7 +25,7 @@ class Check:
     reason: str
     """Justification of the tolerance."""
     where: str = ""
-    """Elements, structure or distance of the largest difference, where that matters."""
+    """Elements, structure or distance of the largest difference, if relevant."""
 
     @property
     def passed(self) -> bool:
@@ -33,7 +33,7 @@ class Check:
         return self.difference.passed
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON values; null is a number that is not finite."""
+        """JSON values; null replaces values that are not finite."""
         return {
             "quantity": self.quantity,
             "unit": self.unit,
@@ -62,9 +62,9 @@ class BackendReport:
     """Comparison of a backend with the reference and with finite differences."""
 
     backend: str
-    """Backend of the tensor products."""
+    """Name of the tensor-product backend."""
     reference: str
-    """Backend it was compared with."""
+    """Name of the reference backend."""
     device: str
     """Device of the computation."""
     structures: int
@@ -89,13 +89,13 @@ class BackendReport:
         return tuple(check for check in self.checks if not check.passed)
 
     def __str__(self) -> str:
-        verdict = "agrees" if self.passed else "does not agree"
+        result = "agrees" if self.passed else "does not agree"
         worst = {
             c.dtype: f"{c.difference.relative:.1e} in {c.dtype}"
             for c in sorted(self.checks, key=lambda c: c.difference.relative)
         }
         return (
-            f"backend {self.backend} {verdict} with {self.reference} on "
+            f"backend {self.backend} {result} with {self.reference} on "
             f"{self.structures} structures of {self.atoms} atoms; relative differences "
             f"up to {' and '.join(worst.values())}"
         )

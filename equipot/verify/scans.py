@@ -13,10 +13,10 @@ from equipot.verify.physics import graph_of_clusters
 from equipot.verify.quantities import given
 
 MAX_PAIRS = 36
-"""Pairs of elements that are looked at: all of up to eight elements; of more, each
+"""Maximum number of pairs of elements: all of up to eight elements; otherwise each
 element with itself and some of the others."""
-THIRD = (0.4, 0.3, -1.3)
-"""Å; where a third atom is, behind the first one."""
+THIRD_ATOM = (0.4, 0.3, -1.3)
+"""Position in Å of the third atom, behind the first one."""
 
 Curve = Float64[np.ndarray, " distances"]
 Pair = tuple[int, int]
@@ -28,9 +28,9 @@ class Scan:
     """Pairs of atoms at a series of distances."""
 
     distances: Curve
-    """In Å."""
+    """Distances in Å."""
     energies: Curve
-    """In eV."""
+    """Energies in eV."""
     pulls: Curve
     """Force in eV/Å on the second atom, along the line to it."""
 
@@ -38,19 +38,19 @@ class Scan:
 def scan(
     model: EnergyModel, pair: Pair, distances: Curve, *, third: bool = False
 ) -> Scan:
-    """Two atoms along the z axis.
+    """Scan two atoms along the z axis.
 
     Args:
-        model: In float64.
-        pair: Elements of the two.
-        distances: In Å.
-        third: Whether another atom like the first is behind the first.
+        model: Model in float64.
+        pair: Atomic numbers of the two atoms.
+        distances: Distances in Å.
+        third: Whether to place a third atom, of the first element, behind the first.
     """
     numbers = [*pair, pair[0]] if third else [*pair]
     positions = np.zeros((len(distances), len(numbers), 3))
     positions[:, 1, 2] = distances
     if third:
-        positions[:, 2] = THIRD
+        positions[:, 2] = THIRD_ATOM
     graph = graph_of_clusters(model, numbers, positions)
     prediction = model(graph, {"energy", "forces"}, create_graph=False)
     forces = given(prediction.forces, "forces").double().cpu().numpy()
@@ -62,7 +62,7 @@ def scan(
 
 
 def choose_pairs(elements: Sequence[int]) -> list[Pair]:
-    """Pairs of elements to look at: all of them, or a part that has each element."""
+    """Choose pairs of elements: all of them, or a subset with each element."""
     pairs = list(combinations_with_replacement(elements, 2))
     if len(pairs) <= MAX_PAIRS:
         return pairs

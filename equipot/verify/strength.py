@@ -1,8 +1,8 @@
 """Limits of the binding of pairs and clusters.
 
-Limits are those of the strongest bonds there are. N2 and CO, bound by 10 and 11 eV,
-pull with at most 13 eV/Å; H2 has a stiffness of 36 eV/Å^2, and longer bonds have less.
-A hole in a potential is deep or narrow: its walls are steeper.
+Limits are those of the strongest known bonds. N2 and CO, with bond energies of 10 and
+11 eV, have attractive forces of at most 13 eV/Å; H2 has a stiffness of 36 eV/Å^2, and
+longer bonds have less. A deep or narrow hole of a potential has steeper walls.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,9 +16,9 @@ from jaxtyping import Float64, Int
 from equipot.models.energy_model import EnergyModel
 from equipot.tensor_products.agreement import Difference
 from equipot.verify.dimers import (
-    CLOSEST,
     HOLE_TOLERANCE,
-    SHORT_BOND,
+    MIN_SCAN_DISTANCE,
+    SHORT_BOND_RATIO,
     DimerScan,
     Limits,
 )
@@ -31,44 +31,44 @@ from equipot.verify.result import Check
 from equipot.verify.scans import Curve, Pair, pair_label, scan
 
 STEP = 0.015
-"""Å between points of a pair."""
+"""Distance in Å between points of a pair scan."""
 MAX_ATTRACTION = 15.0
 """eV/Å."""
 MAX_STIFFNESS = 80.0
-"""eV/Å^2, of pairs longer than `LONG_BOND` that are bound."""
-LONG_BOND = 1.15
-"""Of the sum of covalent radii."""
+"""Maximum stiffness in eV/Å^2 of bound pairs longer than `LONG_BOND_RATIO`."""
+LONG_BOND_RATIO = 1.15
+"""Length of a long bond over the sum of covalent radii."""
 MAX_BINDING = 8.0
-"""eV per atom: where a training set has more, all limits grow with it."""
+"""Binding in eV per atom above which all limits are scaled by it."""
 MAX_PAIR_BINDING = 12.0
-"""eV per atom that the bonds of pairs may add up to."""
+"""Maximum sum of pair binding energies in eV per atom."""
 MAX_OVERBINDING = 1.5
-"""eV per atom that clusters may be bound beyond the training set and beyond pairs."""
+"""Maximum binding in eV per atom beyond the training set and beyond pairs."""
 SCALES = np.array([1.0, 1.04, 1.09, 1.15, 1.22, 1.3, 1.4, 1.5, 1.65, 1.8, 2.0])
-"""Of clusters, from the edge of the domain outward."""
-TRIPLES = 48
+"""Scale factors of clusters, from the edge of the domain outward."""
+NUM_TRIPLES = 48
 CLUSTERS = {4: 10, 6: 8, 9: 6, 13: 6}
-"""How many of each size."""
+"""Number of clusters of each size."""
 MAX_COMPRESSED_ELEMENTS = 8
-"""Elements of which clusters are compressed."""
+"""Number of elements with compressed clusters."""
 
 
 @dataclass(frozen=True)
 class Bonds:
-    """Pairs at all distances that the domain allows, and their energies apart."""
+    """Scans of pairs at all allowed distances, and isolated-atom energies."""
 
     curves: dict[Pair, tuple[Curve, Curve, Curve]]
     """Distances in Å, energies in eV relative to isolated atoms, attraction in eV/Å."""
     free: dict[int, float]
-    """Energy in eV of each element."""
+    """Isolated-atom energy in eV of each element."""
     lowest: float
     """Energy in eV per atom of the most strongly bound known structure, or zero."""
     starts: dict[Pair, float]
-    """Distance in Å where the domain of each pair begins, or a short bond."""
+    """Minimum distance in Å of each pair in the domain, or a short bond."""
 
     @property
     def factor(self) -> float:
-        """What limits grow by where known energies are large, as without references."""
+        """Factor on all limits if known energies are large, as without references."""
         return max(1.0, -self.lowest / MAX_BINDING)
 
     def energy(self, pair: Pair, distances: Curve) -> Curve:
@@ -86,16 +86,16 @@ def measure_bonds(
     known: Sequence[Atoms] = (),
     lowest: float | None = None,
 ) -> Bonds:
-    """Energies of pairs from the edge of the domain to the cutoff.
+    """Scan pairs from the edge of the domain to the cutoff.
 
     Args:
-        model: In float64.
+        model: Model in float64.
         pairs: Atomic numbers.
-        closest: Distance in Å below which pairs are refused; below a short bond
-            `hole_check` looks at them.
-        known: Structures whose binding is taken for right.
+        closest: Distance in Å below which pairs are rejected; distances below a short
+            bond are checked by `hole_check`.
+        known: Structures whose binding is assumed to be correct.
         lowest: Energy in eV per atom, relative to isolated atoms, of the most strongly
-            bound structure of the training set, in place of theirs.
+            bound structure of the training set, which replaces that of `known`.
     """
     numbers = {z for atoms in known for z in atoms.numbers.tolist()}
     elements = sorted({z for pair in pairs for z in pair} | numbers)
@@ -103,7 +103,7 @@ def measure_bonds(
     free = {z: float(p.energy) for z, p in zip(elements, alone, strict=True)}
     if lowest is None:
         lowest = min((_per_atom(model, atoms, free) for atoms in known), default=0.0)
-        # what no matter has is a collapse of the model, and no measure of it
+        # energies beyond those of real matter indicate a collapse, and set no scale
         lowest = max(lowest, -MAX_PAIR_BINDING)
     curves = {}
     for pair in pairs:
@@ -118,10 +118,12 @@ def measure_bonds(
 
 
 def bond_checks(bonds: Bonds) -> list[Check]:
-    """The strongest pull of a pair, and the stiffest long bond."""
+    """Check the largest attractive force of pairs, and the stiffness of long bonds."""
     pulls, stiff = [(0.0, "")], [(0.0, "")]
     for pair, (distances, energies, attraction) in bonds.curves.items():
-        bond = LONG_BOND * float(covalent_radii[pair[0]] + covalent_radii[pair[1]])
+        bond = LONG_BOND_RATIO * float(
+            covalent_radii[pair[0]] + covalent_radii[pair[1]]
+        )
         used = distances >= bonds.starts[pair]
         if not used.any():
             continue
@@ -137,14 +139,14 @@ def bond_checks(bonds: Bonds) -> list[Check]:
     ]
 
 
-def hidden_pulls(bonds: Bonds) -> list[str]:
-    """Pairs that pull too strongly where they are refused: place and size in words."""
+def attraction_outside_domain(bonds: Bonds) -> list[str]:
+    """Pairs with too large attractive forces outside the domain, as text."""
     found = []
     for pair, (distances, _, attraction) in bonds.curves.items():
-        refused = distances < bonds.starts[pair]
-        if not refused.any():
+        rejected = distances < bonds.starts[pair]
+        if not rejected.any():
             continue
-        pull, where = _largest(pair, distances[refused], attraction[refused])
+        pull, where = _largest(pair, distances[rejected], attraction[rejected])
         if not pull <= MAX_ATTRACTION * bonds.factor:
             found.append((pull, f"{where} ({pull:.2g} eV/Å)"))
     return [text for _, text in sorted(found, reverse=True)]
@@ -161,11 +163,11 @@ def cluster_check(
     """Overbinding of triples and clusters at the edge of the domain.
 
     Args:
-        model: In float64.
+        model: Model in float64.
         elements: Atomic numbers.
-        closest: Distance in Å below which pairs are refused.
-        bonds: Of the pairs.
-        seed: Of the places of atoms.
+        closest: Distance in Å below which pairs are rejected.
+        bonds: Scans of the pairs.
+        seed: Seed of the positions.
     """
     rng = np.random.default_rng(seed)
     found = []
@@ -191,7 +193,7 @@ def cluster_check(
         ),
         reason=(
             "absolute, per atom; triples and clusters of up to 13 atoms, from the "
-            "shortest distances of the domain to twice of them"
+            "shortest distances of the domain to twice those"
         ),
         where="" if excess <= MAX_OVERBINDING * bonds.factor else where,
     )
@@ -200,17 +202,17 @@ def cluster_check(
 def compressed_cluster_check(
     model: EnergyModel, scans: Sequence[DimerScan], elements: Sequence[int]
 ) -> Check:
-    """Energy that clusters gain by coming closer than short bonds.
+    """Energy gained by clusters at distances shorter than bonds.
 
     Args:
-        model: In float64.
-        scans: Of pairs, with the distances below which they are refused.
+        model: Model in float64.
+        scans: Scans of pairs, with the distances below which they are rejected.
         elements: Atomic numbers.
     """
     ranges = {s.pair[0]: s.used for s in scans if s.pair[0] == s.pair[1]}
     found = [(0.0, "")]
     for element in elements[:MAX_COMPRESSED_ELEMENTS]:
-        low, high = ranges.get(element, (CLOSEST, CLOSEST))
+        low, high = ranges.get(element, (MIN_SCAN_DISTANCE, MIN_SCAN_DISTANCE))
         if low >= high:
             continue
         for shape in _shapes():
@@ -229,16 +231,16 @@ def compressed_cluster_check(
         dtype="float64",
         difference=Difference(gain, 1.0, HOLE_TOLERANCE),
         reason=(
-            f"absolute; three to 13 atoms whose distances shrink from {SHORT_BOND:g} "
-            f"of a single bond to {CLOSEST:g} Å, or to where the potential refuses to "
-            "be used"
+            "absolute; 3 to 13 atoms with distances decreasing from "
+            f"{SHORT_BOND_RATIO:g} of a single bond to {MIN_SCAN_DISTANCE:g} Å, or to "
+            "the shortest that calculators accept"
         ),
         where=where if gain > 0 or np.isnan(gain) else "",
     )
 
 
 def _start(pair: Pair, cutoff: float, closest: Limits | None) -> float:
-    bond = SHORT_BOND * float(covalent_radii[pair[0]] + covalent_radii[pair[1]])
+    bond = SHORT_BOND_RATIO * float(covalent_radii[pair[0]] + covalent_radii[pair[1]])
     limit = None if closest is None else closest(*pair)
     return bond if limit is None else min(max(limit, bond), cutoff)
 
@@ -261,13 +263,13 @@ def _energies(
 
 
 def _largest(pair: Pair, distances: Curve, values: Curve) -> tuple[float, str]:
-    """The largest value, which a NaN is, and where it is."""
+    """Largest value, with NaN ranked largest, and its location."""
     n = int(np.argmax(values))
     return float(values[n]), f"{pair_label(pair)} at {distances[n]:.2f} Å"
 
 
 def _rank(found: tuple[float, str]) -> tuple[bool, float]:
-    """A NaN is the worst of all."""
+    """Sort key that ranks NaN largest."""
     return bool(np.isnan(found[0])), found[0]
 
 
@@ -280,7 +282,7 @@ def _limit(name: str, unit: str, found: tuple[float, str], limit: float) -> Chec
         dtype="float64",
         difference=Difference(value, limit, 1.0),
         reason=(
-            "of what the strongest bonds of two atoms have: N2 and CO pull with 13 "
+            "those of the strongest bonds of two atoms: N2 and CO have forces of 13 "
             "eV/Å, and bonds as long as that of H2 are half as stiff"
         ),
         where="" if value <= limit else where,
@@ -293,8 +295,8 @@ def _clusters(
     closest: Limits | None,
     rng: np.random.Generator,
 ) -> Iterator[Atoms]:
-    """Random clusters, as small as the distances of their pairs allow."""
-    for count, number in {3: TRIPLES, **CLUSTERS}.items():
+    """Random clusters, as small as the minimum distances of pairs allow."""
+    for count, number in {3: NUM_TRIPLES, **CLUSTERS}.items():
         for _ in range(number):
             numbers = rng.choice(np.array(elements), count)
             yield _smallest(numbers, _packed(count, rng), cutoff, closest)
@@ -305,7 +307,7 @@ def _clusters(
 
 
 def _packed(count: int, rng: np.random.Generator) -> Float64[np.ndarray, "atoms 3"]:
-    """Random places that repelled each other for a while."""
+    """Random positions after relaxation with a repulsive potential."""
     places = rng.normal(size=(count, 3))
     for _ in range(60):
         vectors = places[:, None] - places
@@ -317,7 +319,7 @@ def _packed(count: int, rng: np.random.Generator) -> Float64[np.ndarray, "atoms 
 
 
 def _shapes() -> list[Float64[np.ndarray, "atoms 3"]]:
-    """A triangle, a tetrahedron, and twelve atoms around one, of unit distance."""
+    """Triangle, tetrahedron and icosahedron with center, with unit distances."""
     root = np.sqrt(0.5)
     tetrahedron = root * np.array([[0, 0, 0], [1, 1, 0], [1, 0, 1], [0, 1, 1.0]])
     around = [
@@ -345,7 +347,7 @@ def _smallest(
 
 
 def _of_pairs(atoms: Atoms, bonds: Bonds) -> Float64[np.ndarray, " scales"]:
-    """Energy in eV of all pairs that are bound, as if there were no others."""
+    """Sum of the energies in eV of all bound pairs."""
     i, j = np.triu_indices(len(atoms), 1)
     distances = np.linalg.norm(atoms.positions[i] - atoms.positions[j], axis=1)
     total = np.zeros(len(SCALES))

@@ -13,27 +13,27 @@ from equipot.data.statistics import Statistics
 
 NUM_ATOMS = 8
 MAX_ATOMS = 16
-"""Of a potential with many elements; the others are left out."""
-MARGIN = 1.05
-"""Distances over the smallest ones of the training set."""
-GROWTH = 1.1
-"""Factor on the cell's edges if the atoms do not fit."""
+"""Maximum number of atoms; further elements of a potential are omitted."""
+DISTANCE_FACTOR = 1.05
+"""Ratio of distances to the shortest ones of the training set."""
+CELL_GROWTH = 1.1
+"""Factor on the cell lengths if atoms do not fit."""
 ATTEMPTS = 200
-"""Random places tried for an atom before the cell grows."""
+"""Number of random positions tried before the cell is enlarged."""
 
 
 def generate_structures(statistics: Statistics, seed: int = 0) -> list[Atoms]:
-    """Eight to sixteen atoms, in a tilted cell and as a cluster.
+    """Generate a skewed periodic cell and a cluster with 8 to 16 atoms.
 
-    No two are closer than such a pair in the training set; a pair that it lacks keeps
-    the sum of covalent radii.
+    Pairs are not closer than in the training set; for pairs that it lacks, the minimum
+    is the sum of covalent radii.
 
     Args:
-        statistics: Of the training set.
-        seed: Of the random places.
+        statistics: Statistics of the training set.
+        seed: Seed of the random positions.
 
     Returns:
-        A periodic structure and a free one, the same for the same arguments.
+        A periodic and a non-periodic structure, deterministic.
     """
     rng = np.random.default_rng(seed)
     elements = statistics.elements[:MAX_ATOMS]
@@ -49,12 +49,12 @@ def place_atoms(
     closest: dict[tuple[int, int], float],
     rng: np.random.Generator,
 ) -> tuple[Float64[np.ndarray, "3 3"], Float64[np.ndarray, "atoms 3"]]:
-    """A tilted cell as small as random places are found for, and the places.
+    """Smallest skewed cell for which random positions were found, and the positions.
 
     Args:
         numbers: Atomic numbers.
-        closest: Distance in Å that pairs of elements keep.
-        rng: For the places.
+        closest: Minimum distance in Å of pairs of elements.
+        rng: Generator of the positions.
     """
     edge = 1.2 * max(closest.values())
     while True:
@@ -62,7 +62,7 @@ def place_atoms(
         positions = _place(numbers, cell, closest, rng)
         if positions is not None:
             return cell, positions
-        edge *= GROWTH
+        edge *= CELL_GROWTH
 
 
 def _closest(
@@ -70,7 +70,7 @@ def _closest(
 ) -> dict[tuple[int, int], float]:
     pairs = [(a, b) for a in elements for b in elements]
     return {
-        (a, b): MARGIN
+        (a, b): DISTANCE_FACTOR
         * statistics.minimum_distances.get(
             pair_name(a, b), float(covalent_radii[a] + covalent_radii[b])
         )
@@ -84,14 +84,14 @@ def _place(
     closest: dict[tuple[int, int], float],
     rng: np.random.Generator,
 ) -> np.ndarray | None:
-    """Random places that keep all distances, or None if they were not found.
+    """Random positions that satisfy all minimum distances, or None.
 
-    Images of an atom keep its distance from itself as well.
+    Periodic images of an atom are included.
     """
     heights = 1 / np.linalg.norm(np.linalg.inv(cell), axis=0)
     if min(heights) < max(closest.values()):
         return None
-    # Enough images, as no height of the cell is shorter than a distance to be kept.
+    # Enough images, as no height of the cell is below the shortest distance
     images = np.array(list(product((-1, 0, 1), repeat=3))) @ cell
     placed = np.zeros((0, 3))
     for n, z in enumerate(numbers):

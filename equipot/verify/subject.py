@@ -12,7 +12,7 @@ from equipot.models.prediction import Output, Prediction
 from equipot.neighbors import build_graph
 
 OPTIONAL: Final[tuple[Output, ...]] = ("stress", "features", "hessian")
-"""What a few lines around a formula need not give."""
+"""Outputs that a simple analytic model need not support."""
 RAISED = (
     ArithmeticError,
     AssertionError,
@@ -22,18 +22,18 @@ RAISED = (
     TypeError,
     ValueError,
 )
-"""What a broken model may raise: the model fails, and not its verification."""
+"""Errors of a broken model, which fail a check instead of the verification."""
 
 
 class ModelFailureError(Exception):
-    """The model raised an error, or did not give what it gives elsewhere."""
+    """The model raised an error, or omitted an output that it supports."""
 
 
 class Subject:
-    """A model with errors distinguished from those of the caller.
+    """Wrapper of a model that separates its errors from those of the caller.
 
     Args:
-        model: To be verified.
+        model: Model to verify.
         element: Atomic number of a supported element.
     """
 
@@ -48,10 +48,10 @@ class Subject:
     def __call__(
         self, graph: AtomicGraph, outputs: Collection[Output], *, create_graph: bool
     ) -> Prediction:
-        """What the model predicts.
+        """Prediction of the model.
 
         Raises:
-            ModelFailureError: If it raises an error, or leaves something out.
+            ModelFailureError: If it raises an error, or omits an output.
         """
         self.calls += 1
         try:
@@ -64,15 +64,15 @@ class Subject:
         for name in sorted(self.gives & set(outputs)):
             if getattr(found, name) is None:
                 raise ModelFailureError(
-                    f"it was asked for {', '.join(sorted(outputs))} and returned no "
-                    f"{name}, for {graph.num_atoms} atoms"
+                    f"it returned no {name} although {', '.join(sorted(outputs))} were "
+                    f"requested, for {graph.num_atoms} atoms"
                 )
         return found
 
     def _has(self, name: Output, element: int) -> bool:
-        """Whether it gives something for two atoms in a cell; errors mean that it does.
+        """Whether an output is supported for two atoms in a cell; errors count as yes.
 
-        What it raises here it raises again where that is checked.
+        Such errors are raised again where the output is checked.
         """
         edge = 0.7 * self.cutoff
         cell = [edge, 1.1 * edge, 1.2 * edge]
@@ -87,7 +87,7 @@ class Subject:
 
 
 def abilities(model: EnergyModel) -> Collection[Output]:
-    """What a model gives, as far as `Subject` found out; else what each must give."""
+    """Outputs found by `Subject`, or otherwise those that every model supports."""
     return model.gives if isinstance(model, Subject) else ("energy", "forces", "stress")
 
 

@@ -1,4 +1,4 @@
-"""Terminal tables of a verification."""
+"""Terminal tables of verification results."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -15,20 +15,20 @@ from equipot.verify.potential import PotentialReport
 from equipot.verify.result import BackendReport, Check
 
 MAX_LABEL_LENGTH = 33
-"""Characters that the other columns leave of 80."""
+"""Maximum label length for a table of 80 columns."""
 
 
 def backend_tables(
     reports: Sequence[BackendReport], skipped: Mapping[str, str]
 ) -> Iterator[RenderableType]:
-    """Part of the output of `equipot verify` about backends.
+    """Tables and results of backends, for `equipot verify`.
 
     Args:
-        reports: One for each backend.
+        reports: One report per backend.
         skipped: Backends that were not verified, and the reasons.
 
     Yields:
-        A table for each backend, the reasons of all tolerances, and the results.
+        A table per backend, the reasons of all tolerances, and the results.
     """
     for report in reports:
         yield Fitted(backend_table(report))
@@ -43,10 +43,10 @@ def backend_tables(
 
 
 def potential_report(report: PotentialReport) -> Iterator[RenderableType]:
-    """Part of the output of `equipot verify` about the potential.
+    """Table and result of the potential, for `equipot verify`.
 
     Args:
-        report: Of the potential.
+        report: Report of the potential.
 
     Yields:
         A table, an explanation of each failed check, notes, and the result.
@@ -57,8 +57,8 @@ def potential_report(report: PotentialReport) -> Iterator[RenderableType]:
         yield Padding(escape(check.reason), (0, 0, 0, 4))
     for note in report.notes:
         yield f"note: {escape(note)}"
-    verdict = "[green]passed[/]" if report.passed else "[red]FAILED[/]"
-    yield f"potential: {verdict}, {len(report.checks)} checks"
+    result = "[green]passed[/]" if report.passed else "[red]FAILED[/]"
+    yield f"potential: {result}, {len(report.checks)} checks"
 
 
 def potential_table(report: PotentialReport) -> Table:
@@ -86,7 +86,7 @@ def potential_table(report: PotentialReport) -> Table:
 
 
 def _short_label(check: Check, others: Sequence[Check]) -> str:
-    """Label without the location if that is too long; failures print it separately."""
+    """Label without the location if it is too long; failures print it separately."""
     label = check_label(check, others)
     if len(label) <= MAX_LABEL_LENGTH:
         return label
@@ -139,7 +139,7 @@ def _compared_with(check: Check) -> str:
 
 
 def _kind(check: Check) -> str:
-    """Checks of one kind share the justification of their tolerances."""
+    """Key of checks with the same justification of their tolerances."""
     return DIFFERENCES if check.name.endswith(DIFFERENCES) else check.dtype
 
 

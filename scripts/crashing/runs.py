@@ -32,7 +32,7 @@ from equipot.md import driver
 from equipot.md.recorder import EXTRAPOLATION_COLUMNS
 from equipot.md.thermodynamics import COLUMNS
 from equipot.storage.atomic_file import PARTIAL
-from equipot.storage.rotation import Generations
+from equipot.storage.rotation import RotatingCheckpoints
 from equipot.storage.tensor_file import TensorFileError, read_tensor_file
 from equipot.training import logs, state
 
@@ -79,8 +79,8 @@ class Run(ABC):
 
     @property
     @abstractmethod
-    def states(self) -> Generations:
-        """Generations of its state."""
+    def states(self) -> RotatingCheckpoints:
+        """RotatingCheckpoints of its state."""
 
     @abstractmethod
     def harmed(self) -> list[str]:
@@ -126,9 +126,9 @@ class Training(Run):
     command = "train"
 
     @property
-    def states(self) -> Generations:
-        """Generations of its state."""
-        return Generations(self.folder, state.KIND, state.VERSION)
+    def states(self) -> RotatingCheckpoints:
+        """RotatingCheckpoints of its state."""
+        return RotatingCheckpoints(self.folder, state.KIND, state.VERSION)
 
     def share(self, record: dict[str, Any]) -> float:
         """Share of its epochs."""
@@ -183,9 +183,9 @@ class Dynamics(Run):
     command = "md"
 
     @property
-    def states(self) -> Generations:
-        """Generations of its state."""
-        return Generations(self.folder, driver.KIND, driver.VERSION)
+    def states(self) -> RotatingCheckpoints:
+        """RotatingCheckpoints of its state."""
+        return RotatingCheckpoints(self.folder, driver.KIND, driver.VERSION)
 
     def share(self, record: dict[str, Any]) -> float:
         """Share of its steps."""

@@ -8,12 +8,12 @@ import torch
 from ase.build import bulk
 
 from equipot.md.recorder import TRAJECTORY_WRITERS, ThermoLog
-from equipot.storage.rotation import Generations
+from equipot.storage.rotation import RotatingCheckpoints
 
 
 def save_states(folder: Path, kind: str, steps: Sequence[int]) -> None:
     """Load the state of a folder if there is one, and save others after it."""
-    states = Generations(folder, kind, version=1)
+    states = RotatingCheckpoints(folder, kind, version=1)
     if states.exist():
         states.load(print)
     for step in steps:

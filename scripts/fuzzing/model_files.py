@@ -18,9 +18,9 @@ from equipot.config.model import parse_model
 from equipot.data.dataset import make_example
 from equipot.data.reading.labeled import parse_structure
 from equipot.data.statistics import Statistics, compute_statistics
-from equipot.domain import FeatureCloud
+from equipot.domain import FeatureDistribution
 from equipot.models import build_potential
-from equipot.storage.rotation import Generations
+from equipot.storage.rotation import RotatingCheckpoints
 from equipot.storage.tensor_file import digest
 
 STATE_KIND, STATE_VERSION = "training state", 1
@@ -59,7 +59,7 @@ def model_seeds() -> dict[str, tuple[str, bytes]]:
     described = {
         "extra": {"provenance": {"seed": 0, "data": "none"}},
         "samples": [molecule("H2O"), bulk("O", "sc", a=2.0)],
-        "features": FeatureCloud.fit(np.array([1, 1, 1, 8, 8, 8]), values),
+        "features": FeatureDistribution.fit(np.array([1, 1, 1, 8, 8, 8]), values),
     }
     seeds = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -69,7 +69,7 @@ def model_seeds() -> dict[str, tuple[str, bytes]]:
             model = build_potential(config, statistics(), seed=3)
             save_potential(path, model, config, statistics(), **described)
             seeds[name] = (path.name, _sorted(path.read_bytes()))
-        states = Generations(Path(folder), STATE_KIND, STATE_VERSION)
+        states = RotatingCheckpoints(Path(folder), STATE_KIND, STATE_VERSION)
         record = {"step": 3, "config": {"a": [1, 2.5, None]}, "history": [{"epoch": 1}]}
         states.save(record, dict(model.state_dict()))
         seeds["state"] = ("state.safetensors", _sorted(states.paths[0].read_bytes()))

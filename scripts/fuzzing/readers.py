@@ -37,7 +37,7 @@ from equipot.data.reading.labeled import read_structures
 from equipot.data.structure import Structure
 from equipot.md.start import read_structure as read_for_md
 from equipot.neighbors import build_graph
-from equipot.storage.rotation import Generations, StateError
+from equipot.storage.rotation import RotatingCheckpoints, StateError
 from equipot.tensor_products.base import BackendUnavailableError, UnsupportedSpecError
 from fuzzing.archives import STRUCTURES
 from fuzzing.configurations import TRAIN
@@ -45,7 +45,7 @@ from fuzzing.model_files import STATE_KIND, STATE_VERSION
 
 MEMORY_BYTES = 256 << 20
 """Address space that one input may take; no input is larger than 256 KiB."""
-LONGEST_MESSAGE = 5000
+MAX_MESSAGE_LENGTH = 5000
 FORBIDDEN = {
     "os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Popen",
     "pickle.find_class", "socket.connect",
@@ -127,7 +127,9 @@ def _check_refusal(error: Exception, path: Path) -> None:
     named = any(name in message for name in (path.name, str(path.parent), "--set"))
     backend = isinstance(error, BackendUnavailableError | UnsupportedSpecError)
     _require(named or backend, f"the message names no file: {message[:300]}")
-    _require(len(message) <= LONGEST_MESSAGE, f"{len(message)} characters of message")
+    _require(
+        len(message) <= MAX_MESSAGE_LENGTH, f"{len(message)} characters of message"
+    )
     link: BaseException | None = error
     while link is not None:
         _require(not isinstance(link, MemoryError), f"no memory: {message[:300]}")
@@ -192,7 +194,7 @@ def _check_values(tree: Any) -> None:
 
 def _models(path: Path) -> None:
     if path.name.startswith("state"):
-        states = Generations(path.parent, STATE_KIND, STATE_VERSION)
+        states = RotatingCheckpoints(path.parent, STATE_KIND, STATE_VERSION)
         record, tensors = states.load(lambda message: None)
         _require(isinstance(record, dict) and isinstance(tensors, dict), "half a state")
         return

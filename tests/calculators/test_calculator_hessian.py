@@ -62,7 +62,7 @@ def test_the_direct_hessian_is_given_on_request_only(ethanol):
 
 def test_hessian_refusals(ethanol):
     potential = random_potential(lmax=0, num_layers=1)
-    with pytest.raises(ValueError, match="give get_hessian the atoms"):
+    with pytest.raises(ValueError, match="pass atoms to get_hessian"):
         EquipotCalculator(potential).get_hessian()
     close = Atoms("CH", positions=[[0, 0, 0], [0, 0, 0.3]])
     careful = EquipotCalculator(

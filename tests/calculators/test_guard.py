@@ -10,7 +10,7 @@ from ase.build import molecule
 from equipot.calculators import EquipotCalculator, ExtrapolationError
 from equipot.checkpoint.file import load_domain, save_potential
 from equipot.config.model import NequIPConfig
-from equipot.domain import Domain, FeatureCloud
+from equipot.domain import Domain, FeatureDistribution
 from equipot.models import build_potential
 from equipot.neighbors import build_graph
 from tests.potentials import random_potential, statistics_of
@@ -39,7 +39,7 @@ def cloud(small):
         atoms = molecule("CH3CH2OH")
         atoms.rattle(0.02, seed=seed)
         frames.append(atoms)
-    return FeatureCloud.fit(
+    return FeatureDistribution.fit(
         np.concatenate([a.numbers for a in frames]),
         np.concatenate([features_of(small, a) for a in frames]),
     )
@@ -122,7 +122,7 @@ def test_a_domain_of_a_file_is_that_of_its_statistics_and_features(tmp_path):
     statistics.neighbor_ranges["O"] = (2, 3)
     potential = build_potential(config, statistics).eval()
     water = molecule("H2O")
-    cloud = FeatureCloud.fit(water.numbers, features_of(potential, water))
+    cloud = FeatureDistribution.fit(water.numbers, features_of(potential, water))
     path = tmp_path / "model.safetensors"
 
     save_potential(path, potential, config, statistics, features=cloud)

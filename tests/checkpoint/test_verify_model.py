@@ -149,11 +149,11 @@ def test_a_potential_in_memory_brings_no_structures(structures):
         (1, 8, 14), lmax=0, num_layers=1, channels=2, dtype="float32"
     )
 
-    with pytest.raises(ValueError, match="has no structures to verify on"):
+    with pytest.raises(ValueError, match="has no stored structures"):
         verify_model(potential)
-    with pytest.raises(ValueError, match="no atom to verify on"):
+    with pytest.raises(ValueError, match="no atoms to verify on"):
         verify_model(potential, [Atoms()])
-    with pytest.raises(ValueError, match="structure 0 holds Au"):
+    with pytest.raises(ValueError, match="structure 0 contains Au"):
         verify_model(potential, [Atoms("Au")])
 
 

@@ -59,7 +59,7 @@ def test_missing_model_is_one_message(tmp_path):
     result = CliRunner().invoke(app, ["info", str(tmp_path / "no.safetensors")])
 
     assert result.exit_code == 1
-    assert result.stderr.startswith("error: no file")
+    assert result.stderr.startswith("error: no such file")
 
 
 def test_doctor_names_every_backend():

@@ -122,7 +122,7 @@ def test_a_committee_runs_by_its_mean(folder):
     assert summary["mean_max_force_spread_eV_per_A"] == pytest.approx(spread.mean())
     assert "committee    spread of the energy" in result.output
     assert stopped.exit_code == 1
-    assert "the members of the committee differ by" in stopped.output
+    assert "the committee members differ by" in stopped.output
 
 
 def test_the_spread_of_a_committee_is_the_same_after_a_restart(folder):

@@ -82,7 +82,7 @@ def test_a_folder_is_no_file(invoke, tmp_path, command, option):
 
     assert result.exit_code == 1
     assert text == (
-        f"error: cannot write {tmp_path}/folder: it is a folder; name a file"
+        f"error: cannot write {tmp_path}/folder: it is a directory; name a file"
     )
 
 
@@ -94,8 +94,7 @@ def test_a_file_is_no_folder(invoke, tmp_path, command):
 
     assert result.exit_code == 1
     assert text == (
-        f"error: cannot write {tmp_path}/file: it is a file; name a folder, which "
-        "will be made"
+        f"error: cannot write {tmp_path}/file: it is a file; name a new directory"
     )
 
 

@@ -433,7 +433,7 @@ def test_what_a_committee_writes_is_not_taken_for_labels(committee, water, tmp_p
     result = run("data", "check", out)
 
     words = " ".join(result.output.split())
-    assert "but there is energy: say --energy-key energy" in words
+    assert "but there is energy: pass --energy-key energy" in words
     assert "forces_spread" not in words
     assert "equipot_model" not in words
     assert read_structure(str(out)).arrays.keys() == {"numbers", "positions"}

@@ -65,5 +65,5 @@ def test_columns_that_may_hold_atoms_are_not_passed_over(tmp_path):
     atoms.set_array("fixed", np.array([True, False]))
     write(tmp_path / "a.xyz", atoms)
 
-    with pytest.raises(ValueError, match="column fixed is not understood"):
+    with pytest.raises(ValueError, match="column fixed is ambiguous"):
         read_structure(str(tmp_path / "a.xyz"))

@@ -173,7 +173,7 @@ def test_info_tells_what_a_backend_can_do_here(model):
 
     assert info("right")[1].startswith("backend right can compute this model here")
     assert (
-        "spherical_grid cannot compute this model here: a p"
+        "spherical_grid does not support this model here: a p"
         in info("spherical_grid")[1]
     )
     assert info("auto")[1].startswith("backend auto is ")

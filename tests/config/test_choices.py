@@ -68,8 +68,8 @@ def test_no_message_speaks_the_language_of_the_library(load, text, schema):
     [
         (
             "data.valid=null",
-            "--set: data.valid: must be a list of texts; or a number above 0 and below "
-            "1; or a whole number of at least 0, got null",
+            "--set: data.valid: must be a list of strings; or a number above 0 and "
+            "below 1; or an integer of at least 0, got null",
         ),
         ("data.valid=true", "--set: data.valid: give files, a fraction below 1 or a "),
         (
@@ -92,7 +92,7 @@ def test_no_message_speaks_the_language_of_the_library(load, text, schema):
             "'cu' is neither the symbol nor the number of an element; ",
         ),
         ("data.E0s={119: 1}", "'119' is neither the symbol nor the number"),
-        ("data.E0s={Cu: 1, 29: 2}", "the element Cu is given twice"),
+        ("data.E0s={Cu: 1, 29: 2}", "the element Cu occurs twice"),
     ],
 )
 def test_a_key_of_several_forms_is_one_sentence(load, override, message):

@@ -39,7 +39,7 @@ def test_test_files_are_sets_named_by_their_stem():
 
 
 def test_test_files_of_one_name_are_refused():
-    with pytest.raises(ValidationError, match="share names"):
+    with pytest.raises(ValidationError, match="have the same name"):
         DataConfig.model_validate({"train": "a.xyz", "test": ["x/t.xyz", "y/t.xyz"]})
 
 

@@ -126,24 +126,24 @@ EV = ("--energy-unit", "eV", "--length-unit", "Å")
     ("entries", "options", "message"),
     [
         (SHORT, (), "does not state its units"),
-        (SHORT, ("--energy-unit", "eV"), "give --length-unit"),
-        (SHORT, ("--energy-unit", "cal", "--length-unit", "Å"), "unit of energy is"),
-        (SHORT, (*EV, "--forces-unit", "newton"), "unit of forces is"),
-        ({**SHORT, "e_unit": "Ha"}, EV, "says that its unit of energy is Ha"),
+        (SHORT, ("--energy-unit", "eV"), "pass --length-unit"),
+        (SHORT, ("--energy-unit", "cal", "--length-unit", "Å"), "unit of energy 'cal'"),
+        (SHORT, (*EV, "--forces-unit", "newton"), "unknown unit of forces"),
+        ({**SHORT, "e_unit": "Ha"}, EV, "the stated unit of energy is Ha"),
         ({**SHORT, "R": COORDS / 0.529}, EV, "--length-unit"),
         ({**SHORT, "energies": ENERGIES}, EV, "are both energies"),
         ({k: SHORT[k] for k in "zEF"}, EV, "has no positions"),
         ({k: SHORT[k] for k in "Rz"}, EV, "neither energies"),
-        ({**SHORT, "lattice": np.eye(3)}, EV, "holds lattice"),
+        ({**SHORT, "lattice": np.eye(3)}, EV, "contains lattice"),
         ({**SHORT, "z": [8, 1]}, EV, "nuclear charges must have shape"),
         ({**SHORT, "z": [8, 1, 0.5]}, EV, "must be integers"),
-        ({**SHORT, "z": [0, 8, 1]}, EV, "0 stands before other atoms"),
+        ({**SHORT, "z": [0, 8, 1]}, EV, "padding with 0 must follow"),
         ({**SHORT, "E": ENERGIES[:3]}, EV, "energies must have shape"),
         ({**SHORT, "F": FORCES[:, :2]}, EV, "forces must have shape"),
         ({**SHORT, "F": FORCES * np.inf}, EV, "infinite"),
         ({**SHORT, "R": COORDS * np.nan}, EV, "not finite"),
-        ({**SHORT, "z": np.array(["O", "H", "H"])}, EV, "must hold numbers"),
-        ({**SHORT, "z": np.array([object()] * 3)}, EV, "must hold numbers"),
+        ({**SHORT, "z": np.array(["O", "H", "H"])}, EV, "must contain numbers"),
+        ({**SHORT, "z": np.array([object()] * 3)}, EV, "must contain numbers"),
     ],
 )
 def test_what_is_not_clear_is_refused(tmp_path, entries, options, message):
@@ -172,5 +172,5 @@ def test_an_archive_that_announces_too_much_is_refused(tmp_path):
         magic = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little")
         archive.writestr("more.npy", magic + text.encode())
 
-    with pytest.raises(DataError, match="announces 8000000000"):
+    with pytest.raises(DataError, match="declares 8000000000"):
         read_npz_set(tmp_path / "a.npz", Units())

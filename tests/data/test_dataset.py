@@ -101,7 +101,7 @@ def test_a_named_key_that_no_structure_has_lists_those_that_are_there(
     path = write_frames(metals[:4])
 
     with pytest.raises(
-        DataError, match=r"energy = 'E0', which no structure has.*REF_e"
+        DataError, match=r"energy = 'E0', but no structure has it.*REF_e"
     ):
         load_dataset(config(path, energy_key="E0"), cutoff=3.0)
 
@@ -120,7 +120,7 @@ def test_a_file_without_any_label_is_refused(metals, write_frames):
         atoms.info["dft"] = 1.0
     valid = write_frames(bare, "valid.xyz")
 
-    with pytest.raises(DataError, match=r"valid\.xyz: holds no label.*keys are dft"):
+    with pytest.raises(DataError, match=r"valid\.xyz: has no labels.*keys are dft"):
         load_dataset(config(write_frames(metals[:4]), valid=str(valid)), cutoff=3.0)
 
 
@@ -129,7 +129,7 @@ def test_a_test_set_with_an_unknown_element_is_refused(metals, write_frames):
     other.numbers[:] = 79
     test = write_frames([other], "gold.xyz")
 
-    with pytest.raises(DataError, match="holds Au, which no training structure has"):
+    with pytest.raises(DataError, match="contains Au, but no training structure does"):
         load_dataset(config(write_frames(metals[:4]), test=str(test)), cutoff=3.0)
 
 

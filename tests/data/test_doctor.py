@@ -14,7 +14,7 @@ from equipot.cli.data import app
 from equipot.config.data import KeysConfig
 from equipot.data.checks.check import examine
 from equipot.data.checks.facts import gather_facts
-from equipot.data.checks.findings import DoctorReport, to_json
+from equipot.data.checks.findings import DataReport, to_json
 from equipot.data.checks.report_printing import print_report
 from equipot.data.reading.labeled import parse_structure
 from equipot.units import GPA_PER_EV_PER_A3
@@ -22,7 +22,7 @@ from equipot.units import GPA_PER_EV_PER_A3
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 
 
-def found(report: DoctorReport, check: str, severity: str = "error") -> str:
+def found(report: DataReport, check: str, severity: str = "error") -> str:
     """All messages of a check."""
     return "\n".join(
         f.message
@@ -175,7 +175,7 @@ def test_a_structure_in_train_and_test_is_a_leak_however_disguised(
 
     (leak,) = [f for f in report.findings if f.check == "leakage"]
     assert leak.severity == "error"
-    assert leak.message.startswith("1 structure of one file found in another")
+    assert leak.message.startswith("1 structure of one file found in another as well")
     assert leak.sources == (f"{train}#3 = {test}#0",)
 
 
@@ -201,7 +201,7 @@ def test_a_rotated_copy_is_a_warning(metals, write_frames):
 
     report = examine([train, test])
 
-    assert "turned or mirrored" in found(report, "leakage", "warning")
+    assert "rotated or mirrored" in found(report, "leakage", "warning")
 
 
 def test_small_displacements_and_strains_are_not_duplicates(metals, write_frames):
@@ -262,7 +262,7 @@ def test_gradients_in_place_of_forces_are_recognized(metals, write_frames):
 
     report = examine([write_frames(changed(metals, flip))])
 
-    assert "point uphill" in found(report, "forces")
+    assert "the wrong sign" in found(report, "forces")
 
 
 def test_forces_in_another_unit_than_energies_are_recognized(metals, write_frames):
@@ -271,7 +271,7 @@ def test_forces_in_another_unit_than_energies_are_recognized(metals, write_frame
 
     report = examine([write_frames(changed(metals, to_atomic_units))])
 
-    assert "bring energies to eV and forces to eV/Å" in found(report, "units")
+    assert "convert energies to eV and forces to eV/Å" in found(report, "units")
 
 
 def test_energies_per_atom_are_recognized(metals, write_frames):
@@ -330,7 +330,7 @@ def test_labels_under_another_name_are_pointed_out(metals, write_frames):
 
     report = examine([write_frames(changed(metals[:5], rename))])
 
-    assert "say --forces-key dft_forces" in found(report, "keys")
+    assert "pass --forces-key dft_forces" in found(report, "keys")
 
 
 def test_a_virial_is_not_called_a_stress(metals, write_frames):
@@ -339,7 +339,7 @@ def test_a_virial_is_not_called_a_stress(metals, write_frames):
 
     report = examine([write_frames(changed(metals[:5], rename))])
 
-    assert "say --virials-key virial" in found(report, "keys", "warning")
+    assert "pass --virials-key virial" in found(report, "keys", "warning")
 
 
 def test_labels_are_found_in_any_case_and_structures_of_weight_zero_left_out(
@@ -375,7 +375,7 @@ def test_unreadable_frames_are_counted_and_the_rest_examined(metals, write_frame
 
     report = examine([write_frames(frames)])
 
-    assert "#2: REF_energy holds values" in found(report, "reading")
+    assert "#2: REF_energy contains infinite values" in found(report, "reading")
     assert "2 frames are unusable" in found(report, "reading")
     assert report.files[0].structures == 4
 
@@ -391,9 +391,9 @@ def test_partial_labels_outliers_and_close_atoms_are_pointed_out(metals, write_f
 
     assert "energy labels on 19 of 20" in found(report, "labels", "warning")
     outliers = found(report, "outliers", "warning")
-    assert "energies of 1 structure are far" in outliers
+    assert "energies of 1 structure are outliers" in outliers
     assert "forces of up to" in outliers
-    assert "do not add up to zero" in found(report, "net-force", "warning")
+    assert "do not sum to zero" in found(report, "net-force", "warning")
     assert "down to Cu-Cu 0.5 Å" in found(report, "distances")
 
 
@@ -443,7 +443,7 @@ def test_the_report_prints_and_becomes_json(metals, write_frames):
     print_report(report, Console(file=stream, width=120))
     tree = json.loads(to_json(report))
 
-    assert "✓ nothing that would spoil a training" in stream.getvalue()
+    assert "✓ no errors that would degrade a training run" in stream.getvalue()
     assert "train.xyz#0 = train.xyz#10" in stream.getvalue()
     assert tree["passed"] is True
     assert tree["files"][0]["structures"] == 11
@@ -472,7 +472,7 @@ def test_the_command_exits_with_1_if_there_is_an_error(metals, write_frames):
     assert good.exit_code == 0
     assert json.loads(report.read_text(encoding="utf-8"))["passed"]
     assert bad.exit_code == 1
-    assert "would spoil a training" in bad.output
+    assert "would degrade a training run" in bad.output
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs the labeled sets in ../shared")
@@ -494,5 +494,5 @@ def test_labels_of_quantum_chemistry_follow_the_convention(file, words):
 def test_a_file_given_twice_is_refused(metals, write_frames):
     path = write_frames(metals[:4])
 
-    with pytest.raises(ValueError, match="a file is given twice"):
+    with pytest.raises(ValueError, match="a file is listed twice"):
         examine([path, path])

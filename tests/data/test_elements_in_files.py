@@ -101,9 +101,9 @@ OCCUPIED = (*BASIC, "occupancy")
         ("a.cif", cif(["A Si 0 0 0 2"], (*BASIC, "disorder_group")), "group 2"),
         ("a.cif", cif(["A O 0 0 0 2"], (*BASIC, "attached_hydrogens")), "2 hydrogen"),
         ("a.cif", cif(["A X 0 0 0"]), "dummy atom"),
-        ("a.cif", cif(["A Si 0 0 0", "B Ge 0 0 1"]), "shares its place"),
-        ("a.cif", cif(["CA1 0 0 0"], ("label", *BASIC[2:])), "is not clear"),
-        ("a.cif", cif(["Wat1 0 0 0"], ("label", *BASIC[2:])), "is not clear"),
+        ("a.cif", cif(["A Si 0 0 0", "B Ge 0 0 1"]), "has the same position"),
+        ("a.cif", cif(["CA1 0 0 0"], ("label", *BASIC[2:])), "is ambiguous"),
+        ("a.cif", cif(["Wat1 0 0 0"], ("label", *BASIC[2:])), "is ambiguous"),
         ("a.cif", cif(["A CU 0 0 0"]), "not CU"),
         (
             "a.cif",
@@ -112,17 +112,21 @@ OCCUPIED = (*BASIC, "occupancy")
         ),
         ("a.lammpstrj", dump("x y z", ("1 1 1", "1 1 2")), "no column 'element'"),
         ("a.lammpstrj", dump("mass x y z", ("28 1 1 1", "16 1 1 2")), "no column"),
-        ("a.lammpstrj", dump(bounds=""), "which directions repeat"),
+        ("a.lammpstrj", dump(bounds=""), "periodic directions"),
         ("a.lammpstrj", dump(units="ITEM: UNITS\nlj\n"), "units 'lj'"),
         ("a.lammpstrj", dump(rows=("C1 1 1 1", "O 1 1 2")), "C1"),
-        ("a.lammps-data", lammps(""), "types of atoms are no elements"),
-        ("a.lammps-data", lammps("Masses\n\n1 28.0855\n2 15.999\n"), "are no elements"),
+        ("a.lammps-data", lammps(""), "atom types are not elements"),
+        ("a.lammps-data", lammps("Masses\n\n1 28.0855\n2 15.999\n"), "not elements"),
         ("a.lammps-data", lammps("Masses\n\n1 28.1 # Ge\n2 16 # O"), "called Ge"),
-        ("a.lammps-data", lammps("Masses\n\n1 28.1 # SiO\n2 16 # O"), "no element"),
+        ("a.lammps-data", lammps("Masses\n\n1 28.1 # SiO\n2 16 # O"), "not an element"),
         ("a.lammps-data", lammps(units=", units = electron"), "units 'electron'"),
         ("POSCAR", POSCAR.format(title="Si O", names="", counts="1 1"), "VASP 4"),
-        ("POSCAR", POSCAR.format(title="a", names="Si O\n", counts="2"), "2 symbols"),
-        ("POSCAR", POSCAR.format(title="a", names="A B\n", counts="1 1"), "no element"),
+        ("POSCAR", POSCAR.format(title="a", names="Si O\n", counts="2"), "2 element"),
+        (
+            "POSCAR",
+            POSCAR.format(title="a", names="A B\n", counts="1 1"),
+            "not an element",
+        ),
         ("a.pdb", pdb({"el": ""}), "no element in columns 77 and 78"),
         ("a.pdb", pdb({"el": "X"}), "dummy atom"),
         ("a.pdb", pdb({"el": "D"}), "the element D"),
@@ -206,7 +210,7 @@ def test_a_drawing_is_no_structure(tmp_path):
     text[1] = f"{'':20}2D"
     (tmp_path / "a.sdf").write_text("\n".join(text) + "\n")
 
-    with pytest.raises(DataError, match="two dimensions"):
+    with pytest.raises(DataError, match="two-dimensional"):
         read_structures(tmp_path / "a.sdf")
 
 
@@ -242,12 +246,12 @@ CRYST = "CRYST1{0:9.3f}{0:9.3f}{0:9.3f}  90.00  90.00  90.00 {1}\n"
     ("name", "text", "message"),
     [
         ("a.cif", cif(["A Si 0 0 0", "B Si .02 0 0"]), "0.109 Å apart"),
-        ("a.cif", cif(["A Si 0 0 0", "B Ge .02 0 0"]), "shares its place"),
+        ("a.cif", cif(["A Si 0 0 0", "B Ge .02 0 0"]), "has the same position"),
         ("a.cif", cif(["A si 0 0 0"]), "not si"),
         (
             "a.cif",
             with_group(["A Si .333 .667 0"], "'P 63/m m c'"),
-            "all digits",
+            "too few",
         ),
         ("a.cif", with_group(["A Si 0 0 0"], "'F d -3 m'"), "two settings"),
         ("a.cif", with_group(["A Si 0 0 0"], "'R -3 m'"), "two settings"),
@@ -260,8 +264,8 @@ CRYST = "CRYST1{0:9.3f}{0:9.3f}{0:9.3f}  90.00  90.00  90.00 {1}\n"
         ),
         ("POSCAR", POSCAR.format(title="a", names="O D\n", counts="1 1"), "isotopes"),
         ("a.pdb", CRYST.format(20, "P 21 21 21") + pdb({}), "P 21 21 21"),
-        ("coord", "$coord\n0 0 0 si\n$periodic 3\n$end\n", "not repeat"),
-        ("coord", "$coord\n0 0 0 si\n$lattice\n9 0 0\n$end\n", "not repeat"),
+        ("coord", "$coord\n0 0 0 si\n$periodic 3\n$end\n", "not "),
+        ("coord", "$coord\n0 0 0 si\n$lattice\n9 0 0\n$end\n", "not "),
         ("coord", "$coord angs\n0 0 0 si\n$end\n", "in Bohr only"),
         ("coord", "$coord frac\n0 0 0 si\n$end\n", "in Bohr only"),
         ("a.mol", ISO, "isotopes"),

@@ -14,9 +14,12 @@ from typer.testing import CliRunner
 from equipot.cli.data import app
 from equipot.config.data import DataConfig
 from equipot.config.label_units import UnitsConfig
-from equipot.data.atomic_energies import free_atom_energy, sum_of_free_atoms
+from equipot.data.atomic_energies import (
+    all_electron_energy,
+    sum_of_all_electron_energies,
+)
 from equipot.data.checks.check import examine
-from equipot.data.checks.findings import DoctorReport
+from equipot.data.checks.findings import DataReport
 from equipot.data.dataset import load_dataset
 from equipot.data.reading.errors import DataError
 from equipot.data.reading.labeled import read_structures
@@ -28,7 +31,7 @@ KJ = ase.units.mol / ase.units.kJ
 HA, BOHR = ase.units.Hartree, ase.units.Bohr
 
 
-def found(report: DoctorReport, *checks: str) -> str:
+def found(report: DataReport, *checks: str) -> str:
     """All errors of some checks."""
     return "\n".join(
         f.message
@@ -37,7 +40,7 @@ def found(report: DoctorReport, *checks: str) -> str:
     )
 
 
-def told(report: DoctorReport) -> str:
+def told(report: DataReport) -> str:
     return "\n".join(f.message for f in report.findings)
 
 
@@ -78,7 +81,7 @@ def scaled(
         ({"energy": KCAL}, "energies in kcal/mol with forces in eV/Å"),
         ({"forces": 2.0}, "times the work of the forces"),
         ({"forces": 0.5}, "times the work of the forces"),
-        ({"forces": -1.0}, "the forces point uphill"),
+        ({"forces": -1.0}, "the forces have the wrong sign"),
     ],
 )
 def test_wrong_units_of_all_labels_are_errors(
@@ -96,8 +99,8 @@ def test_right_units_are_confirmed(name, request, write_frames):
     report = examine([write_frames(request.getfixturevalue(name))])
 
     assert report.passed
-    assert "forces are in eV/Å as far as" in told(report)
-    assert "energies belong to the forces" in told(report)
+    assert "forces are consistent with eV/Å" in told(report)
+    assert "energies and forces are consistent" in told(report)
 
 
 def test_a_stress_of_half_the_size_is_an_error(metals, write_frames):
@@ -128,7 +131,7 @@ def test_a_shift_of_half_of_the_energies_is_found(name, request, write_frames):
 
     report = examine([write_frames(frames)])
 
-    assert "are shifted by 30 eV against near frames" in found(report, "energies")
+    assert "are shifted by 30 eV relative to near frames" in found(report, "energies")
 
 
 def test_nothing_is_derived_from_forces_that_were_set_to_zero(metals, write_frames):
@@ -138,7 +141,7 @@ def test_nothing_is_derived_from_forces_that_were_set_to_zero(metals, write_fram
     report = examine([write_frames(spoilt(metals, fix))])
 
     assert "Their true forces are needed" in found(report, "zero-forces")
-    assert "not judged (undecided)" in told(report)
+    assert "skipped (undecided)" in told(report)
     assert "seems to be" not in told(report)
 
 
@@ -169,7 +172,7 @@ def water(count: int, shift: float = -9.5) -> list[Atoms]:
     frames = [molecule("H2O") for _ in range(count)]
     for atoms in frames:
         atoms.positions += rng.normal(scale=0.03, size=(3, 3))
-        energy = sum_of_free_atoms(atoms.numbers.tolist()) + shift
+        energy = sum_of_all_electron_energies(atoms.numbers.tolist()) + shift
         atoms.info["REF_energy"] = energy + rng.normal(scale=0.1)
     return frames
 
@@ -184,10 +187,10 @@ def energies(frames: list[Atoms], factor: float) -> list[Atoms]:
 @pytest.mark.parametrize(
     ("factor", "words"),
     [
-        (1 / HA, "total energies of all electrons in Ha"),
-        (KCAL, "total energies of all electrons in kcal/mol"),
-        (2.0, "lower than those of all electrons"),
-        (0.99, "are not those of their elements"),
+        (1 / HA, "all-electron total energies in Ha"),
+        (KCAL, "all-electron total energies in kcal/mol"),
+        (2.0, "lower than all-electron energies"),
+        (0.99, "do not match their elements"),
     ],
 )
 def test_all_electron_energies_tell_their_unit_without_forces(
@@ -198,14 +201,14 @@ def test_all_electron_energies_tell_their_unit_without_forces(
     assert words in found(report, "units", "energies")
     clean = examine([write_frames(water(20))])
     assert clean.passed
-    assert "those of all electrons of these elements, in eV" in told(clean)
+    assert "all-electron energies of these elements, in eV" in told(clean)
 
 
 def test_energies_of_free_atoms():
     """Hydrogen exactly; Ne against Hartree-Fock (-128.547 Ha) less correlation."""
-    assert free_atom_energy(1) == pytest.approx(-13.6057, abs=1e-4)
-    assert free_atom_energy(10) / HA == pytest.approx(-128.547, rel=0.004)
-    assert free_atom_energy(36) / HA == pytest.approx(-2752.05, rel=0.02)
+    assert all_electron_energy(1) == pytest.approx(-13.6057, abs=1e-4)
+    assert all_electron_energy(10) / HA == pytest.approx(-128.547, rel=0.004)
+    assert all_electron_energy(36) / HA == pytest.approx(-2752.05, rel=0.02)
 
 
 def atom(symbol: str, energy: float, **info) -> Atoms:
@@ -217,15 +220,15 @@ def test_energies_that_no_free_atoms_are_bound_by_are_errors(metals, write_frame
 
     report = examine([write_frames([*metals, *atoms])])
 
-    assert "eV per atom beyond isolated atoms" in found(report, "references")
+    assert "eV per atom relative to isolated atoms" in found(report, "references")
 
 
 def test_so_are_atomization_energies_beside_total_ones(write_frames):
     frames = water(20)
     for atoms in frames:
-        atoms.info["REF_energy"] -= sum_of_free_atoms(atoms.numbers.tolist())
+        atoms.info["REF_energy"] -= sum_of_all_electron_energies(atoms.numbers.tolist())
     free = [
-        atom("HO"[n], free_atom_energy(z), config_type="IsolatedAtom")
+        atom("HO"[n], all_electron_energy(z), config_type="IsolatedAtom")
         for n, z in enumerate((1, 8))
     ]
 
@@ -304,7 +307,7 @@ def test_without_energies_it_is_said_that_they_mean_nothing(metals, write_frames
 
     sets = dataset(write_frames(spoilt(metals, drop)))
 
-    assert "mean nothing" in str(compute_statistics(sets.train).warnings)
+    assert "only their differences" in str(compute_statistics(sets.train).warnings)
 
 
 @pytest.mark.parametrize("given", [{29: 0.5, 47: 1.0}, "{29: 0.5, 47: 1.0}"])
@@ -345,7 +348,7 @@ def test_sizes_of_units():
 
 
 def test_units_must_be_known_and_complete():
-    with pytest.raises(ValidationError, match="state forces as well"):
+    with pytest.raises(ValidationError, match="set it as well"):
         UnitsConfig(energy="Ha")
     with pytest.raises(ValidationError):
         UnitsConfig(forces="N")
@@ -354,7 +357,7 @@ def test_units_must_be_known_and_complete():
 def test_stress_in_a_unit_that_was_not_stated_is_refused(metals, write_frames):
     units = UnitsConfig(energy="Ha", forces="Ha/bohr")
 
-    with pytest.raises(DataError, match="state stress as well"):
+    with pytest.raises(DataError, match="set it as well"):
         read_structures(write_frames(metals), units=units)
 
 

@@ -87,7 +87,7 @@ def test_another_key_or_none_can_hold_the_weight(metals, write_frames):
     assert ignored() == [False, False]
     assert ignored(weight="weight") == [True, False]
     assert ignored(weight=None) == [False, False]
-    with pytest.raises(DataError, match="names weight = 'w'"):
+    with pytest.raises(DataError, match="sets weight = 'w'"):
         load(path, keys={"weight": "w"})
 
 
@@ -102,7 +102,7 @@ def test_groups_have_weights(metals, write_frames):
     assert [e.config_type for e in dataset.train] == ["b", "c", "b", "c"]
     _, labels = collate_examples(dataset.train)
     assert labels.weight("energy").tolist() == [2.5, 1, 2.5, 1]
-    with pytest.raises(DataError, match="names d, which is the config_type of no"):
+    with pytest.raises(DataError, match="contains d, but no structure has"):
         load(path, weights={"d": 1})
     with pytest.raises(DataError, match="no training structure has a positive weight"):
         load(path, weights=dict.fromkeys("abc", 0))

@@ -236,19 +236,19 @@ def isolated_pair(atoms):
     ("change", "message"),
     [
         (nan_position, "#1: the position of atom 3 is not finite"),
-        (infinite_energy, "#1: REF_energy holds values that are infinite"),
-        (infinite_force, "#1: REF_forces holds values that are infinite"),
+        (infinite_energy, "#1: REF_energy contains infinite values"),
+        (infinite_force, "#1: REF_forces contains infinite values"),
         (nan_stress_component, "#1: REF_stress is nan in some components"),
-        (mask_of_forces, "#1: the column force_mask is not understood: write nan"),
-        (other_unit, "#1: energy_unit='Hartree', but labels are read in eV"),
-        (negative_weight, "#1: config_weight must be a number that is not negative"),
-        (word_weight, "#1: config_weight must hold numbers, got 'high'"),
+        (mask_of_forces, "#1: the column force_mask is not supported: write nan"),
+        (other_unit, "#1: energy_unit='Hartree', but labels must be in eV"),
+        (negative_weight, "#1: config_weight must be a nonnegative number"),
+        (word_weight, "#1: config_weight must contain numbers, got 'high'"),
         (species_zero, "#1, line 19: atom 1 is 'X', a dummy atom"),
-        (flat_cell, "#1: repeats along 3 lattice vectors"),
+        (flat_cell, "#1: 3 periodic lattice vectors"),
         (two_energies, "#1: REF_energy must be one number"),
-        (logical_energy, "#1: REF_energy must hold numbers, got 'True'"),
+        (logical_energy, "#1: REF_energy must contain numbers, got 'True'"),
         (nan_cell, "#1: the cell is not finite"),
-        (word_energy, "#1: REF_energy must hold numbers, got 'unknown'"),
+        (word_energy, "#1: REF_energy must contain numbers, got 'unknown'"),
         (flat_forces, r"#1: REF_forces must have shape \(16, 3\)"),
         (skew_stress, "#1: REF_stress is not symmetric"),
         (four_stresses, "#1: REF_stress must be 3x3, 9 numbers, or 6"),
@@ -273,11 +273,11 @@ def test_nonsense_is_refused_with_file_frame_and_key(
     ("content", "message"),
     [
         ("two\n\nH 0 0 0\n", "#0, line 1: expected a number of atoms, got 'two'"),
-        ("1\n\nH 0 0 0\n2\n\nH 0 0 0\n", "#1, line 4: announces 2 atoms, got 1"),
+        ("1\n\nH 0 0 0\n2\n\nH 0 0 0\n", "#1, line 4: declares 2 atoms, got 1"),
         ("1\n\nH 0 0\n", "#0, line 1: plain XYZ needs 4 columns, atom 0 has 3"),
-        ("1\n\nQq 0 0 0\n", "#0, line 1: atom 0 is 'Qq', which is no element"),
+        ("1\n\nQq 0 0 0\n", "#0, line 1: atom 0 is 'Qq', which is not an element"),
         ("", "is empty"),
-        ("\n \n", "holds no structure"),
+        ("\n \n", "contains no structure"),
     ],
 )
 def test_errors_of_frames_name_the_line(tmp_path, content, message):
@@ -301,7 +301,7 @@ def test_a_structure_without_atoms_is_refused():
 
 
 def test_a_folder_is_refused(tmp_path):
-    with pytest.raises(DataError, match="is a folder, expected a file"):
+    with pytest.raises(DataError, match="is a directory, expected a file"):
         read_structures(tmp_path)
 
 
@@ -322,7 +322,7 @@ def test_an_unknown_format_is_named(tmp_path):
     path = tmp_path / "data.abc"
     path.write_text("what is this\n")
 
-    with pytest.raises(DataError, match="ASE reads no format 'abc'"):
+    with pytest.raises(DataError, match="ASE has no reader for format 'abc'"):
         read_structures(path)
 
 

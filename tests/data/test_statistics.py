@@ -71,9 +71,9 @@ def test_isolated_atoms_come_before_a_fit():
 @pytest.mark.parametrize(
     ("choice", "isolated", "message"),
     [
-        ("auto", {1: -13.0}, "IsolatedAtom rows give no reference energy for O"),
+        ("auto", {1: -13.0}, "IsolatedAtom rows have no reference energy for O"),
         ("isolated_atoms", {}, "no reference energy for H, O"),
-        ({"H": -13.0}, {}, "of the config give no reference energy for O"),
+        ({"H": -13.0}, {}, "of the config have no reference energy for O"),
         ({"H": 1, "Oh": 2}, {}, "'Oh' is not an element"),
     ],
 )

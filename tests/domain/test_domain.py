@@ -3,7 +3,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, diamond100
 
-from equipot.domain import Domain, FeatureCloud
+from equipot.domain import Domain, FeatureDistribution
 from equipot.neighbors import neighbor_list
 from tests.potentials import statistics_of
 
@@ -52,7 +52,7 @@ def test_a_distance_may_be_five_percent_shorter(distance, outside):
         assert found[0].value == pytest.approx(0.949)
         assert found[0].limit == pytest.approx(0.95)
         assert "atoms 0 (O) and 1 (H) are 0.9490 Å apart" in found[0].message
-        assert "1.0000 Å (5% less is allowed)" in found[0].message
+        assert "1.0000 Å (allowed: 5% less)" in found[0].message
 
 
 def test_a_pair_that_was_never_near_may_not_come_within_the_cutoff():
@@ -184,13 +184,13 @@ def test_a_force_may_be_twice_the_largest(silicon):
     forces[5, 1] = -6.1
     (found,) = of_prediction(domain, silicon, forces=forces)
     assert (found.kind, found.atoms) == ("force", (5,))
-    assert "6.1 eV/Å, the largest of the training set 3 (6 is allowed)" in found.message
+    assert "6.1 eV/Å; maximum in the training set: 3, allowed: 6" in found.message
 
 
 def test_unusual_features_are_named_with_their_atom(silicon):
     rng = np.random.default_rng(0)
     known = rng.normal(size=(50, 3))
-    domain = Domain(features=FeatureCloud.fit(np.full(50, 14), known))
+    domain = Domain(features=FeatureDistribution.fit(np.full(50, 14), known))
     features = np.zeros((8, 3))
 
     assert of_prediction(domain, silicon, features=features) == []
@@ -215,7 +215,7 @@ def test_domain_of_statistics_holds_all_that_they_know():
     ("unknown", "message"),
     [
         ({"minimum_distances": {"HO": 1.0}}, "a pair like 'H-O', got 'HO'"),
-        ({"neighbors": {"Xy": (1, 2)}}, "the symbol of an element, got 'Xy'"),
+        ({"neighbors": {"Xy": (1, 2)}}, "a chemical symbol, got 'Xy'"),
     ],
 )
 def test_wrong_names_are_refused(unknown, message):

@@ -98,7 +98,7 @@ def test_unknown_elements_name_the_structure():
     potential = random_potential((1, 6), num_layers=1, lmax=0)
     examples = [labeled(water(), source="test.xyz#12")]
 
-    with pytest.raises(ValueError, match=r"test\.xyz#12 holds O; .* only H, C"):
+    with pytest.raises(ValueError, match=r"test\.xyz#12 contains O; .* only H, C"):
         evaluate(potential, examples)
 
 

@@ -12,7 +12,7 @@ from fuzzing.model_files import model_seeds, pack, sign, unpack
 
 import equipot.checkpoint.file
 from equipot.checkpoint.file import CheckpointError, load_potential, read_header
-from equipot.storage.rotation import Generations, StateError
+from equipot.storage.rotation import RotatingCheckpoints, StateError
 from equipot.storage.tensor_file import write_tensor_file
 
 
@@ -259,7 +259,7 @@ def test_deep_headers_are_refused(path, nested):
 
 @pytest.mark.parametrize("header", [{}, {"version": 1}, {"version": 1, "record": 3}])
 def test_states_without_version_or_record_are_refused(header, tmp_path):
-    states = Generations(tmp_path, "training state", 1)
+    states = RotatingCheckpoints(tmp_path, "training state", 1)
     write_tensor_file(states.paths[0], "training state", header, {})
 
     with pytest.raises(StateError, match="no version or no record"):

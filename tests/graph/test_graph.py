@@ -107,7 +107,9 @@ def test_batches_of_batches_are_batches():
 def test_graphs_of_different_cutoffs_do_not_mix():
     water = molecule("H2O")
 
-    with pytest.raises(ValueError, match=r"must have one cutoff, got \[3\.0, 4\.0\]"):
+    with pytest.raises(
+        ValueError, match=r"must have equal cutoffs, got \[3\.0, 4\.0\]"
+    ):
         collate([build_graph(water, 4.0), build_graph(water, 3.0)])
 
 
@@ -218,9 +220,9 @@ def _without_pbc(data):
         (_one_direction, "edges without a reverse: 6"),
         (_twice, "duplicate edges"),
         (_self_loop, "self-loops: 1"),
-        (_unknown_atom, "edges name the atoms 1 to 2, the graph has atoms 0 to 1"),
-        (_open_direction, "translation along a direction that is not periodic"),
-        (_in_angstrom, "whole numbers of lattice vectors"),
+        (_unknown_atom, "edges range from 1 to 2, expected 0 to 1"),
+        (_open_direction, "translation along a non-periodic direction"),
+        (_in_angstrom, "multiples of lattice vectors"),
         (_without_pbc, "needs pbc"),
     ],
 )
@@ -278,7 +280,7 @@ def test_graphs_in_float32_are_complete_up_to_rounding():
 def test_edges_between_structures_and_unsorted_ones_are_refused():
     batch = collate([build_graph(molecule("H2O"), CUTOFF) for _ in range(2)])
 
-    with pytest.raises(ValueError, match="joins atoms of two structures"):
+    with pytest.raises(ValueError, match="connects atoms of two structures"):
         check_edges(
             replace(
                 batch,
@@ -347,7 +349,7 @@ def test_pyg_fields_of_other_kinds_are_read_if_they_mean_the_same():
 @pytest.mark.parametrize(
     ("field", "change", "message"),
     [
-        ("z", lambda z: z + 0.5, "z must hold whole numbers"),
+        ("z", lambda z: z + 0.5, "z must contain integers"),
         ("z", lambda z: z[:-1], r"z must have shape \("),
         ("z", lambda z: z[:, None], r"z must have shape \("),
         ("edge_index", lambda index: index.T, r"edge_index must have shape \(2, edges"),
@@ -372,7 +374,7 @@ def test_translations_of_edges_under_other_names_are_not_dropped(name):
     setattr(data, name, data.edge_shift)
     del data.edge_shift, data.cell, data.pbc
 
-    with pytest.raises(ValueError, match="as edge_shift"):
+    with pytest.raises(ValueError, match="set edge_shift"):
         from_pyg(data, CUTOFF, check=False)
 
 

@@ -199,7 +199,10 @@ def test_files_that_are_no_structures_or_could_run_code_are_refused(tmp_path):
     (tmp_path / "table.csv").write_text("step,energy\n1,2\n")
     (tmp_path / "old.traj").write_bytes(pickle.dumps([1]))
 
-    for name, message in (("table.csv", "convert it"), ("old.traj", "run any code")):
+    for name, message in (
+        ("table.csv", "convert it"),
+        ("old.traj", "execute any code"),
+    ):
         with pytest.raises(ValueError, match=message):
             read_structure(StructureConfig(file=tmp_path / name))
 

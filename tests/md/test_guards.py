@@ -132,7 +132,7 @@ def test_a_run_that_leaves_the_domain_stops_and_says_where(tmp_path):
 
     expected = (
         r"(?s)stopped at step \d+: outside the domain: atoms 0 \(Cu\) and 1 \(Cu\) "
-        r"are 1\.[78]\d\d\d Å apart, the nearest pair Cu-Cu of the training set "
+        r"are 1\.[78]\d\d\d Å apart; the minimum in the training set for Cu-Cu is "
         r"2\.0000 Å.*the trajectory up to this step is kept"
     )
     with pytest.raises(MDStoppedError, match=expected):

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from equipot.md.driver import KIND, VERSION
-from equipot.storage.rotation import Generations, StateError
+from equipot.storage.rotation import RotatingCheckpoints, StateError
 from equipot.storage.run_folder import RunFolderError
 from tests.md.md_runs import ENSEMBLES, network, run, run_quietly
 
@@ -71,7 +71,7 @@ def _assert_same(first, second) -> None:
 
 
 def _newest_state(folder):
-    return Generations(folder, KIND, VERSION).load(pytest.fail)
+    return RotatingCheckpoints(folder, KIND, VERSION).load(pytest.fail)
 
 
 def test_damaged_state_gives_way_to_the_one_before(tmp_path):
@@ -85,7 +85,7 @@ def test_damaged_state_gives_way_to_the_one_before(tmp_path):
     run("copper", "bussi", pieces, resume=True, console=Console(file=output))
 
     assert "damaged" in output.getvalue()
-    assert "going on from the state before it" in output.getvalue()
+    assert "using the previous checkpoint" in output.getvalue()
     _assert_same(whole, pieces)
 
 
@@ -158,7 +158,7 @@ def test_refuses_to_overwrite_a_run(tmp_path):
 
 def test_a_run_killed_before_its_first_state_starts_anew(tmp_path, monkeypatch):
     run("copper", "nve", tmp_path / "whole")
-    monkeypatch.setattr(Generations, "save", _interrupt)
+    monkeypatch.setattr(RotatingCheckpoints, "save", _interrupt)
     with pytest.raises(KeyboardInterrupt):
         run("copper", "nve", tmp_path / "pieces")
     monkeypatch.undo()

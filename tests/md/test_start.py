@@ -81,7 +81,7 @@ def test_copies_with_velocities_of_the_file_are_refused():
 
 
 def test_a_temperature_of_velocities_of_the_file_is_refused():
-    with pytest.raises(ValidationError, match="leave one of them out"):
+    with pytest.raises(ValidationError, match="remove one of them"):
         VelocitiesConfig(source="file", temperature=300.0)
 
 

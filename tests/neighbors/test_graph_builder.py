@@ -94,7 +94,7 @@ def test_pairs_of_another_search_are_refused():
         ValueError, match=r"complete within 4\.0 Å only, less than .* 5\.0"
     ):
         build_graph(atoms, 5.0, neighbors=found)
-    with pytest.raises(ValueError, match="list is of 1 atoms but the structure has 2"):
+    with pytest.raises(ValueError, match="list has 1 atoms but the structure has 2"):
         build_graph(atoms * (2, 1, 1), 4.0, neighbors=found)
 
 

@@ -79,7 +79,7 @@ def test_shapes_are_checked():
 
 
 def test_unknown_backend_is_refused_with_the_choice():
-    with pytest.raises(ValueError, match="'kdtree'; choose one of auto, vesin, cells"):
+    with pytest.raises(ValueError, match="'kdtree'; use one of auto, vesin, cells"):
         neighbor_list(POSITIONS, CELL, True, 4.0, backend="kdtree")
 
 

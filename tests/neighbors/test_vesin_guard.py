@@ -13,7 +13,7 @@ CRASHES = ["flat-vacuum", "two-far-molecules"]
 
 @pytest.mark.parametrize("name", CRASHES)
 def test_vesin_by_name_refuses_a_grid_that_would_crash_it(name):
-    with pytest.raises(ValueError, match='would crash it; choose backend="auto"'):
+    with pytest.raises(ValueError, match='would crash it; use backend="auto"'):
         neighbor_list(*NASTY[name], backend="vesin")
 
 
@@ -42,7 +42,7 @@ def test_auto_takes_vesin_elsewhere():
     [
         ([[0, 0, 0]], 5.0, 1e-6, "it does not support cutoffs"),
         ([[0, 0, 0]], 1e-11, 1e-5, "it does not support cells"),
-        ([[9e9, 0, 0]], 1.0, 2.0, "32-bit indices overflow"),
+        ([[9e9, 0, 0]], 1.0, 2.0, "too many cells away"),
     ],
 )
 def test_limits_of_its_numbers_are_known(positions, side, cutoff, reason):

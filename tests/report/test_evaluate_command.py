@@ -130,7 +130,7 @@ def test_unknown_elements_name_file_and_frame(model, data):
     result = run(model, data)
 
     assert result.exit_code == 1
-    assert "test.xyz#3 holds Xe" in result.output
+    assert "test.xyz#3 contains Xe" in result.output
     assert "supports only H, O, Si" in result.output
 
 
@@ -153,7 +153,7 @@ def test_a_model_that_is_not_there_is_an_error(tmp_path, data):
     result = run(tmp_path / "none.safetensors", data)
 
     assert result.exit_code == 1
-    assert "no file" in result.output
+    assert "no such file" in result.output
 
 
 @pytest.fixture

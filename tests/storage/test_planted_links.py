@@ -21,7 +21,7 @@ from equipot.storage.atomic_file import (
     write_json,
 )
 from equipot.storage.frame_file import write_frames
-from equipot.storage.rotation import Generations
+from equipot.storage.rotation import RotatingCheckpoints
 from equipot.storage.run_folder import LOCK, lock_run_directory
 from equipot.training.run import run_training
 from tests.md.md_runs import run as run_dynamics
@@ -125,7 +125,7 @@ def test_names_of_files_that_are_not_complete_cannot_be_foreseen(tmp_path):
 def test_no_state_is_written_through_a_link(tmp_path, treasure):
     folder = tmp_path / "run"
     folder.mkdir()
-    states = Generations(folder, "state of a test", 1)
+    states = RotatingCheckpoints(folder, "state of a test", 1)
     for name in ("state.safetensors", "state.1.safetensors", "state.new.safetensors"):
         (folder / name).symlink_to(treasure)
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from equipot.storage.rotation import Generations, StateError
+from equipot.storage.rotation import RotatingCheckpoints, StateError
 from equipot.storage.tensor_file import write_tensor_file
 
 KIND = "state of a test"
@@ -12,7 +12,7 @@ KIND = "state of a test"
 @pytest.fixture
 def states(tmp_path):
     """Three states saved, of which two are kept."""
-    states = Generations(tmp_path, KIND, version=1, keep=2)
+    states = RotatingCheckpoints(tmp_path, KIND, version=1, keep=2)
     for step in (1, 2, 3):
         weight = torch.full((3,), float(step), dtype=torch.float64)
         states.save({"step": step}, {"weight": weight, "step": torch.tensor(step)})
@@ -62,7 +62,7 @@ def test_damaged_state_is_passed_over_loudly(states, harm, message):
     assert record == {"step": 2}
     assert len(messages) == 1
     assert message in messages[0]
-    assert "going on from the state before it" in messages[0]
+    assert "using the previous checkpoint" in messages[0]
 
 
 @pytest.mark.parametrize("harm", [lambda path: None, truncate, lambda p: p.unlink()])
@@ -97,7 +97,7 @@ def test_no_intact_state_is_an_error(states):
     for path in states.paths:
         truncate(path)
 
-    with pytest.raises(StateError, match=r"(?s)no intact state.*damaged.*damaged"):
+    with pytest.raises(StateError, match=r"(?s)no intact checkpoint.*damaged.*damaged"):
         states.load(lambda _: None)
 
 

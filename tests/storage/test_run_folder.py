@@ -72,7 +72,7 @@ def test_a_file_cannot_be_the_folder(tmp_path):
     (tmp_path / "run").touch()
 
     with (
-        pytest.raises(RunFolderError, match="is a file; name a folder"),
+        pytest.raises(RunFolderError, match="is a file; pass a run directory"),
         lock_run_directory(tmp_path / "run", resume=False),
     ):
         pass

@@ -82,7 +82,7 @@ def test_pickle_is_refused_and_not_run(tmp_path):
     path = tmp_path / "model.safetensors"
     path.write_bytes(pickle.dumps(Bomb()))
 
-    with pytest.raises(TensorFileError, match="pickled models are not read"):
+    with pytest.raises(TensorFileError, match="pickled models are rejected"):
         read_tensor_file(path, "potential")
     assert not (tmp_path / "exploded").exists()
 
@@ -91,7 +91,9 @@ def test_header_that_claims_more_than_the_file_is_refused(tmp_path):
     path = tmp_path / "bomb.safetensors"
     path.write_bytes(struct.pack("<Q", 2**60) + b"{" + b" " * 100)
 
-    with pytest.raises(TensorFileError, match="its header claims 1152921504606846976"):
+    with pytest.raises(
+        TensorFileError, match="its header declares 1152921504606846976"
+    ):
         read_tensor_file(path, "potential")
 
 
@@ -104,12 +106,14 @@ def test_safetensors_of_others_are_refused(tmp_path):
 
 
 def test_other_kind_is_refused(path):
-    with pytest.raises(TensorFileError, match="holds a potential, expected a training"):
+    with pytest.raises(
+        TensorFileError, match="contains a potential, expected a training"
+    ):
         read_tensor_file_header(path, "training state")
 
 
 def test_missing_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no file"):
+    with pytest.raises(FileNotFoundError, match="no such file"):
         read_tensor_file(tmp_path / "nothing", "potential")
 
 

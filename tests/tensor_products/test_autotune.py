@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from equipot.storage.user_cache import remember
+from equipot.storage.user_cache import store_cached
 from equipot.tensor_products import ClebschGordan, TensorProductSpec, autotune, trial
 from equipot.tensor_products.autotune import BackendExcludedWarning, choose_backend
 from equipot.tensor_products.trial import Problem
@@ -271,7 +271,7 @@ def test_without_a_place_to_remember_it_chooses_all_the_same(
         choice = choose_backend(PROBLEM)
 
     assert choice.backend == "fast"
-    assert "it is not remembered" in caplog.text
+    assert "it is not cached" in caplog.text
 
 
 def test_measuring_leaves_random_numbers_alone(install):
@@ -387,7 +387,7 @@ def test_a_poisoned_choice_is_measured_anew(install, folder, poison, caplog):
     choose_backend(PROBLEM)
     (file,) = folder.iterdir()
     entry = json.loads(file.read_text())
-    remember("autotune", entry["question"], {**entry["answer"], **poison})
+    store_cached("autotune", entry["question"], {**entry["answer"], **poison})
 
     with caplog.at_level(logging.WARNING, "equipot"):
         choice = choose_backend(PROBLEM)

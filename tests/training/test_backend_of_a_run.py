@@ -10,7 +10,7 @@ import equipot.training.prepare
 from equipot.checkpoint.file import load_potential, read_header, read_samples
 from equipot.config.load import load_config
 from equipot.config.train import TrainConfig
-from equipot.storage.rotation import Generations, StateError
+from equipot.storage.rotation import RotatingCheckpoints, StateError
 from equipot.storage.tensor_file import read_tensor_file
 from equipot.tensor_products import BACKENDS
 from equipot.training.run import run_training
@@ -106,7 +106,7 @@ def test_a_resume_keeps_the_backend_that_the_run_began_with(train, choose, monke
     )
 
     assert len(asked) == count
-    assert "backend fused, with which the run began" in printed
+    assert "backend fused, as at the start of the run" in printed
     assert read_header(resumed.best)["backend_used"] == "fused"
     one, other = (
         load_potential(files.last, backend="clebsch_gordan").state_dict()
@@ -123,7 +123,7 @@ def test_a_run_with_a_backend_of_its_own_keeps_it_under_the_default(train, monke
 
     resumed, printed = train(AUTO, constant, "training.epochs=2", resume=True)
 
-    assert "backend fused, with which the run began" in printed
+    assert "backend fused, as at the start of the run" in printed
     assert read_header(resumed.best)["backend_used"] == "fused"
     with pytest.raises(StateError, match=r"model\.backend: 'auto' in the run, 'so2'"):
         train("model.backend=so2", constant, "training.epochs=2", resume=True)
@@ -143,7 +143,7 @@ def test_states_of_earlier_versions_resume(train, tmp_path):
     state = files.path / "state.safetensors"
     header, tensors = read_tensor_file(state, "training state")
     header["record"].pop("backend")
-    Generations(files.path, "training state", header["version"]).save(
+    RotatingCheckpoints(files.path, "training state", header["version"]).save(
         header["record"], tensors
     )
 

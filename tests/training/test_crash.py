@@ -114,7 +114,7 @@ def test_kills_signals_and_a_torn_state_do_not_change_the_end(start, tmp_path):
     assert 0 < first < second < 6 * EPOCHS
     assert process.returncode == 130
     assert f"interrupted at step {second}" in polite
-    assert "go on with --resume" in polite
-    assert "going on from the state before it" in output
+    assert "continue with --resume" in polite
+    assert "using the previous checkpoint" in output
     assert len(rows_of(run)) == EPOCHS
     assert_same_end(run, reference)

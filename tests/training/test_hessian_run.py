@@ -214,11 +214,11 @@ def test_files_without_a_head_are_read_as_before(tree):
     [
         (
             lambda t: t["training"]["loss"].pop("hessian_direct"),
-            r"hessian_direct\.weight is 0, but model\.direct_hessian asks for a head",
+            r"hessian_direct\.weight is 0, but model\.direct_hessian adds a head",
         ),
         (
             lambda t: t["model"].pop("direct_hessian"),
-            "is positive, but the model has no head for it",
+            "is positive, but the model has no direct head",
         ),
         (
             lambda t: t["data"].pop("hessians"),
@@ -226,7 +226,7 @@ def test_files_without_a_head_are_read_as_before(tree):
         ),
         (
             lambda t: t["training"]["loss"]["hessian"].update(kind="mae"),
-            "mode probes estimates the mean square only, got kind 'mae'",
+            "mode probes estimates the mean square only, kind is 'mae'",
         ),
     ],
     ids=["untrained_head", "no_head", "no_labels", "biased"],
@@ -247,7 +247,7 @@ def test_hessians_that_are_not_learned_are_reported(tree, tmp_path):
     result = run_training(TrainConfig.model_validate(tree), tmp_path / "run")
 
     log = result.directory.log.read_text()
-    assert "4 training structures have labels of hessian, which are not learned" in log
+    assert "4 training structures have labels of hessian, which are not used" in log
 
 
 def test_one_file_of_hessians_belongs_to_one_of_structures(folder):

@@ -9,13 +9,13 @@ from crashing.runs import Training
 from crashing.writers import save_states
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from equipot.storage.rotation import Generations
+from equipot.storage.rotation import RotatingCheckpoints
 from equipot.training.logs import TensorBoardLog
 from equipot.training.observer import Limits
 from equipot.training.progress import TrainingProgress
 
 KIND = "state of a test"
-BEFORE_IT = "going on from the state before it"
+BEFORE_IT = "using the previous checkpoint"
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_no_moment_of_saving_is_without_an_intact_state(save, tmp_path, damaged)
         killed = save(number, [3, 4])
 
         warnings = []
-        record, tensors = Generations(folder, KIND, 1).load(warnings.append)
+        record, tensors = RotatingCheckpoints(folder, KIND, 1).load(warnings.append)
 
         assert record["step"] in ((1, 3, 4) if damaged else (2, 3, 4))
         assert tensors["weight"].tolist() == [float(record["step"])] * 40
@@ -85,7 +85,7 @@ def test_a_torn_state_and_a_torn_model_give_way(crash_server, undisturbed, tmp_p
 
     assert resumed.code == 0, resumed.text
     assert BEFORE_IT in resumed.text
-    assert "written again from the state" in resumed.text
+    assert "rewritten from the checkpoint" in resumed.text
     assert run.differences(undisturbed) == []
 
 
@@ -98,7 +98,7 @@ def test_the_best_model_of_a_finished_run_is_kept_in_its_state(
 
     resumed = run.go(crash_server)
 
-    assert "no file" in resumed.text
+    assert "no such file" in resumed.text
     assert run.differences(undisturbed) == []
 
 
@@ -126,4 +126,4 @@ def test_a_run_whose_states_are_gone_is_not_started_over(
     ended = run.go(crash_server)
 
     assert ended.code == 1
-    assert "holds no state: put it back" in ended.text
+    assert "contains none: restore it" in ended.text

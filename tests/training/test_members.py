@@ -49,7 +49,7 @@ def test_members_are_runs_that_differ_in_their_seed_alone(train, tmp_path):
 
     again, told = train("--members", "2")
     assert again.exit_code == 1
-    assert "holds members already; add --resume" in told
+    assert "already contains members; add --resume" in told
 
 
 def test_a_committee_is_resumed_and_enlarged(train, tmp_path):

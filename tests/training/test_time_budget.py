@@ -119,7 +119,7 @@ def test_a_constant_learning_rate_is_told_that_it_has_no_end():
     text = make_plan(progress, Constant(), Limits(100, max_seconds=60.0), 1.0)
 
     assert "stopped at about epoch 9.5" in text
-    assert "training.schedule.kind: cosine has" in text
+    assert "training.schedule.kind: cosine is adapted" in text
     assert progress.planned is None
     assert progress.budget == 60
 
@@ -210,8 +210,8 @@ def test_the_same_limits_change_nothing():
 @pytest.mark.parametrize(
     ("now", "message"),
     [
-        (limits(10), r"training.epochs is 10, but the run has 10 epochs already"),
-        (limits(5), r"training.epochs is 5, but the run has 10 epochs already"),
+        (limits(10), r"training.epochs is 10, but the run already has 10 epochs"),
+        (limits(5), r"training.epochs is 5, but the run already has 10 epochs"),
         (limits(20, 1), r"no time for more epochs; raise training.max_minutes as well"),
     ],
 )
@@ -320,4 +320,4 @@ def test_the_command_says_what_hinders_a_longer_run(train, tmp_path, write_confi
     )
 
     assert result.exit_code == 1
-    assert "the run has 2 epochs already; ask for more" in result.output
+    assert "the run already has 2 epochs; set a larger" in result.output

@@ -159,7 +159,7 @@ def test_molecules_alone_have_no_stress_to_compare(small, ethanol):
 
 
 def test_without_atoms_there_is_nothing_to_verify(small):
-    with pytest.raises(ValueError, match="there is no atom to verify on"):
+    with pytest.raises(ValueError, match="no atoms to verify on"):
         expect(small, [Atoms()])
 
 

@@ -21,13 +21,13 @@ from equipot.checkpoint.file import (
 )
 from equipot.checkpoint.verification import verify_model
 from equipot.config.model import parse_model
-from equipot.domain import FeatureCloud
+from equipot.domain import FeatureDistribution
 from equipot.models import build_potential
 from equipot.models.build import unsupported
 from equipot.models.products import specs_of
 from equipot.neighbors import build_graph
 from equipot.storage.tensor_file import read_tensor_file, write_tensor_file
-from equipot.storage.user_cache import cache_folder, remember
+from equipot.storage.user_cache import cache_folder, store_cached
 from equipot.tensor_products import BACKENDS, unavailable
 from equipot.verify import BackendMismatchError, check_backend
 from equipot.verify.golden import GoldenOutputs, golden_outputs, golden_structures
@@ -57,7 +57,7 @@ def path(tmp_path, monkeypatch, structures):
     potential = build_potential(CONFIG, STATISTICS, seed=2)
     numbers = np.repeat(STATISTICS.elements, 2)
     values = np.random.default_rng(0).normal(size=(len(numbers), CONFIG.channels))
-    cloud = FeatureCloud.fit(numbers, values)
+    cloud = FeatureDistribution.fit(numbers, values)
     save_potential(
         path, potential, CONFIG, STATISTICS, samples=structures, features=cloud
     )
@@ -141,7 +141,7 @@ def test_an_edit_that_changes_predictions_is_refused_with_numbers(path, change, 
         )
         assert "golden outputs: " in told
     else:
-        assert "it describes" in told  # another number of weights
+        assert "architecture of the header" in told  # another number of weights
 
 
 @pytest.mark.parametrize("change", UNSEEN)
@@ -241,21 +241,21 @@ def deep(header, tensors):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (of_domain, "domain.features is now another one"),
-        (without_golden, "has no golden outputs, which every file of format 5 has"),
-        (golden_null, "has no golden outputs, which every file of format 5 has"),
-        (downgraded, "has golden outputs, which its format version does not have"),
-        (without_samples, "golden outputs are of 3 structures of 19 atoms, the file"),
+        (of_domain, "domain.features is now different"),
+        (without_golden, "has no golden outputs, but format 5 requires"),
+        (golden_null, "has no golden outputs, but format 5 requires"),
+        (downgraded, "has golden outputs, although its format version has none"),
+        (without_samples, "golden outputs have 3 structures with 19 atoms, the file"),
         (moved_sample, "golden outputs: forces .* differs by"),
-        (without_generated, "golden outputs are of 3 structures of 19 atoms, the file"),
+        (without_generated, "golden outputs have 3 structures with 19 atoms, the file"),
         (golden_energy, r"golden outputs: energy \(float32\) differs by 1.00e-01"),
         (golden_not_a_number, "golden outputs: forces .* differs by nan"),
-        (fewer_quantities, "golden outputs are of energies, energy, forces, stress; "),
-        (no_quantities, r"golden outputs: ValueError: golden outputs of \[\]"),
+        (fewer_quantities, "golden outputs contain energies, energy, forces, stress; "),
+        (no_quantities, r"golden outputs: ValueError: unexpected golden outputs: \[\]"),
         (lenient, "golden outputs: energies .* differs by 1.00e"),
         (without_seals, "sealed must map keys to hashes"),
         (text_for_numbers, "golden outputs: TypeError: expected a number, got 'many'"),
-        (deep, "golden outputs have at most 3 indices"),
+        (deep, "golden outputs must have at most 3 axes"),
     ],
 )
 def test_an_edit_of_what_it_is_compared_with_is_refused(path, change, told):
@@ -291,7 +291,7 @@ def test_other_code_is_refused_with_numbers_every_time(path, monkeypatch):
     )
 
     for _ in range(2):
-        with pytest.raises(GoldenOutputError, match="or the code that computes it was"):
+        with pytest.raises(GoldenOutputError, match="file or the code was edited"):
             load_potential(path, device="cpu")
     with pytest.raises(GoldenOutputError):
         EquipotCalculator(path)
@@ -389,7 +389,7 @@ def test_a_poisoned_verdict_is_found_out_anew(path, monkeypatch, poison):
     (file,) = (cache_folder() / "verified").iterdir()
     entry = json.loads(file.read_text())
     poison(entry["answer"])
-    remember("verified", entry["question"], entry["answer"])  # with its new hash
+    store_cached("verified", entry["question"], entry["answer"])  # with its new hash
     asked = []
     check = equipot.checkpoint.file.check_backend
 

@@ -352,7 +352,7 @@ def test_a_certificate_says_how_much_a_mirror_changes():
 
 
 def test_unknown_levels_are_refused(right):
-    with pytest.raises(ValueError, match="choose among quick, standard, thorough"):
+    with pytest.raises(ValueError, match="use one of quick, standard, thorough"):
         verify_energy_model(right, [molecule("H2O")], (1, 8), level="deep")
 
 

@@ -240,7 +240,7 @@ def test_constants_in_single_precision_are_found(structures):
 def test_nothing_is_certified_without_atoms():
     potential = random_potential(lmax=0, num_layers=1)
 
-    with pytest.raises(ValueError, match="no atom to verify on"):
+    with pytest.raises(ValueError, match="no atoms to verify on"):
         verify_energy_model(potential, [Atoms()], potential.elements)
 
 

@@ -1,4 +1,4 @@
-"""Examines labeled files for what would silently spoil a training."""
+"""Lint labeled files: find errors that would silently degrade a training run."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,15 +13,15 @@ from equipot.data.checks.duplicates import check_duplicates
 from equipot.data.checks.energy_checks import check_energies
 from equipot.data.checks.facts import Facts, gather_facts
 from equipot.data.checks.findings import (
-    DoctorReport,
+    DataReport,
     FileSummary,
     Finding,
     counted,
-    some,
+    first_sources,
     sort_findings,
 )
 from equipot.data.checks.force_checks import check_forces, check_stress_values
-from equipot.data.checks.label_judgment import check_stated_units, judge_labels
+from equipot.data.checks.label_checks import check_labels, check_stated_units
 from equipot.data.checks.presence import check_presence
 from equipot.data.dataset import free_atom_energies
 from equipot.data.pairs import overall_minimum, parse_pair
@@ -35,10 +35,10 @@ from equipot.data.structure import Structure
 from equipot.data.total_energies import check_binding
 from equipot.units import GPA_PER_EV_PER_A3
 
-TOO_CLOSE = 0.35
-"""Fraction of the covalent distance below which two atoms are an error."""
-CLOSE = 0.55
-"""Fraction of the covalent distance below which a warning is due."""
+ERROR_DISTANCE_RATIO = 0.35
+"""Distance over the sum of covalent radii below which two atoms are an error."""
+WARNING_DISTANCE_RATIO = 0.55
+"""Distance over the sum of covalent radii below which two atoms are a warning."""
 
 
 def examine(
@@ -48,34 +48,35 @@ def examine(
     units: UnitsConfig | None = None,
     pooled: bool = False,
     progress: Callable[[str], None] | None = None,
-) -> DoctorReport:
-    """Examine files with labeled structures.
+) -> DataReport:
+    """Lint files with labeled structures.
 
-    Bad content raises nothing: what cannot be read is a finding.
+    Content that cannot be read is reported as a finding, not raised.
 
     Args:
-        paths: Files in any format of ASE but pickles.
+        paths: Files in any format supported by ASE, except pickles.
         keys: Names of the labels.
-        units: Units of the files; those of the package by default.
-        pooled: The files are parts of one set; a structure in two of them is no leak.
+        units: Units of the files (default: eV and Å).
+        pooled: The files are parts of one data set, so a structure that occurs in two
+            files is not reported as leakage.
         progress: Called with a message before each step.
 
     Returns:
-        Facts of each file, shortest distances, and findings.
+        Summary of each file, shortest distances, and findings.
 
     Raises:
-        ValueError: If a file is given twice.
+        ValueError: If a file is listed twice.
     """
     if len({Path(p).resolve() for p in paths}) < len(paths):
-        raise ValueError("a file is given twice; each would be a duplicate of itself")
+        raise ValueError("a file is listed twice; its structures would be duplicates")
     keys, units = keys or KeysConfig(), units or UnitsConfig()
-    say = progress or (lambda _: None)
+    report_progress = progress or (lambda _: None)
     available: Counter[str] = Counter()
     findings: list[Finding] = []
     files: list[list[Structure]] = []
     facts: list[Facts] = []
     for n, path in enumerate(paths):
-        say(f"reading {path}")
+        report_progress(f"reading {path}")
         structures, unreadable = _read(Path(path), keys, units, available)
         findings.extend(unreadable)
         files.append(structures)
@@ -86,7 +87,7 @@ def examine(
     references = _read_references(isolated, free, findings)
     findings.extend(_check_isolated(references, len(isolated), facts))
     if facts:
-        say("comparing labels and structures")
+        report_progress("comparing labels and structures")
         findings.extend(check_presence(facts, keys, available))
         findings.extend(check_energies(facts, references))
         findings.extend(check_binding(facts, references))
@@ -94,10 +95,10 @@ def examine(
         findings.extend(check_stress_values(facts))
         findings.extend(_check_distances(facts))
         findings.extend(check_duplicates(facts, pooled=pooled))
-        say("fitting a pair potential to the forces")
-        found = list(judge_labels(facts, keys))
+        report_progress("fitting a pair potential to the forces")
+        found = list(check_labels(facts, keys))
         findings.extend([*found, *check_stated_units(found, units)])
-    return DoctorReport(
+    return DataReport(
         files=tuple(
             _summary(str(path), files[n], [f for f in facts if f.file == n])
             for n, path in enumerate(paths)
@@ -111,7 +112,7 @@ def examine(
 def _read(
     path: Path, keys: KeysConfig, units: UnitsConfig, available: Counter[str]
 ) -> tuple[list[Structure], list[Finding]]:
-    """Structures of a file, and one finding for all frames that make no sense."""
+    """Structures of a file, and one finding that covers all unusable frames."""
     structures: list[Structure] = []
     errors: list[DataError] = []
     frames = iterate_sources(path)
@@ -137,14 +138,14 @@ def _read(
     more = "" if len(errors) == 1 else f"; {len(errors)} frames are unusable"
     sources = [str(e).split(": ")[0] for e in errors[1:]]
     return structures, [
-        Finding("error", "reading", f"{errors[0]}{more}", some(sources))
+        Finding("error", "reading", f"{errors[0]}{more}", first_sources(sources))
     ]
 
 
 def _read_references(
     isolated: Sequence[Structure], free: Sequence[Facts], findings: list[Finding]
 ) -> dict[int, float]:
-    """Energies of isolated atoms, marked or not; what contradicts is a finding."""
+    """Reference energies of isolated atoms; contradictions are findings."""
     apart = [f.structure for f in free]
     single = [s for s in apart if len(s.atoms) == 1]
     if single:
@@ -153,8 +154,8 @@ def _read_references(
                 "info",
                 "references",
                 f"{counted(len(single), 'single atom')} without neighbors, not marked "
-                "as IsolatedAtom, fix reference energies and are not learned from",
-                some([s.source for s in single]),
+                "as IsolatedAtom, set reference energies and are not used for training",
+                first_sources([s.source for s in single]),
             )
         )
     try:
@@ -182,8 +183,8 @@ def _check_isolated(
 
 def _check_distances(facts: Sequence[Facts]) -> Iterator[Finding]:
     for severity, low, high, remark in (
-        ("error", 0.0, TOO_CLOSE, "is an atom written twice, or a length not in Å?"),
-        ("warning", TOO_CLOSE, CLOSE, "are they meant?"),
+        ("error", 0.0, ERROR_DISTANCE_RATIO, "duplicated atom, or lengths not in Å?"),
+        ("warning", ERROR_DISTANCE_RATIO, WARNING_DISTANCE_RATIO, "is this intended?"),
     ):
         close = sorted(
             (f for f in facts if low <= f.closeness < high), key=lambda f: f.closeness
@@ -195,7 +196,7 @@ def _check_distances(facts: Sequence[Facts]) -> Iterator[Finding]:
                 "distances",
                 f"atoms of {counted(len(close), 'structure')} are very close (down to "
                 f"{pair[0]} {pair[1]:.3g} Å): {remark}",
-                some([f.source for f in close]),
+                first_sources([f.source for f in close]),
             )
 
 

@@ -12,33 +12,33 @@ from equipot.data.checks.facts import Facts
 from equipot.data.checks.findings import Finding
 from equipot.data.checks.pair_model import PairModel
 
-MIN_FRAMES = 12
-"""Structures that a verdict needs."""
-BETTER = 0.3
-"""Minimum improvement of the explained variance by an alternative."""
-OPPOSITE = -0.3
-"""Correlation of energies below which the forces must have the other sign."""
-SCALE = 8.0
-"""Factor between energies and forces that a pair potential cannot be wrong by."""
+MIN_STRUCTURES = 12
+"""Minimum number of structures."""
+MIN_EXPLAINED_GAIN = 0.3
+"""Minimum increase of the explained variance for an alternative to be reported."""
+MAX_WRONG_SIGN_CORRELATION = -0.3
+"""Correlation of energies below which the sign of the forces is wrong."""
+MAX_ENERGY_FORCE_RATIO = 8.0
+"""Ratio of energies to forces beyond the error of a fitted pair potential."""
 
 
 def check_consistency(
     model: PairModel, facts: Sequence[Facts], *, by_pairs: bool = True
 ) -> Iterator[Finding]:
-    """Findings about labels that do not belong together.
+    """Findings about inconsistent labels.
 
     Args:
         model: Pair potential fitted to the forces.
         facts: All structures in the order of their files.
-        by_pairs: Whether to judge sign and scale of the forces, too, for want of
-            anything better.
+        by_pairs: Also check sign and scale of the forces against the pair potential,
+            for data sets without near frames.
 
     Yields:
-        Columns or rows of forces in another order, labels of a neighboring frame,
-        forces of the wrong sign, energies and forces in different units.
+        Permuted columns or rows of forces, labels shifted by one frame, wrong sign of
+        the forces, different units of energies and forces.
     """
     best = max(model.alternatives, key=lambda name: model.alternatives[name])
-    if model.alternatives[best] > model.explained + BETTER:
+    if model.alternatives[best] > model.explained + MIN_EXPLAINED_GAIN:
         yield Finding(
             "error",
             "forces",
@@ -59,7 +59,7 @@ def _check_energies(
         for n, f in enumerate(model.facts)
         if np.isfinite(f.energy) and common[f.composition] > 2
     ]
-    if len(members) < MIN_FRAMES or model.explained < 0.5:
+    if len(members) < MIN_STRUCTURES or model.explained < 0.5:
         return
     chosen = [model.facts[n] for n in members]
     predicted = model.energy[members]
@@ -75,14 +75,17 @@ def _check_energies(
             and f.composition == m.composition
             and np.isfinite(m.energy)
         ]
-        if len(same) < MIN_FRAMES:
+        if len(same) < MIN_STRUCTURES:
             continue
         shifted = _correlation(
             [chosen[n] for n in same],
             np.array([moved[n].energy for n in same]),
             predicted[same],
         )
-        if shifted > correlation + BETTER and shifted > 3 / len(same) ** 0.5:
+        if (
+            shifted > correlation + MIN_EXPLAINED_GAIN
+            and shifted > 3 / len(same) ** 0.5
+        ):
             yield Finding(
                 "error",
                 "energies",
@@ -93,14 +96,15 @@ def _check_energies(
             return
     if not by_pairs:
         return
-    if correlation < min(OPPOSITE, -5 / len(members) ** 0.5):
+    if correlation < min(MAX_WRONG_SIGN_CORRELATION, -5 / len(members) ** 0.5):
         yield Finding(
             "error",
             "forces",
-            "the forces point uphill (correlation of energies with what the forces "
-            f"imply: {correlation:.2f}); they seem to be gradients: change their sign",
+            "the forces have the wrong sign (correlation of energies with those "
+            f"implied by the forces: {correlation:.2f}); they seem to be gradients: "
+            "change their sign",
         )
-    elif correlation > max(-OPPOSITE, 5 / len(members) ** 0.5):
+    elif correlation > max(-MAX_WRONG_SIGN_CORRELATION, 5 / len(members) ** 0.5):
         yield from _check_scale(chosen, energy, predicted, correlation)
 
 
@@ -108,10 +112,10 @@ def _check_scale(
     facts: Sequence[Facts], energy: ndarray, predicted: ndarray, correlation: float
 ) -> Iterator[Finding]:
     ratio = _spread(facts, energy) / _spread(facts, predicted)
-    if 1 / SCALE < ratio < SCALE:
+    if 1 / MAX_ENERGY_FORCE_RATIO < ratio < MAX_ENERGY_FORCE_RATIO:
         return
     size = float(np.mean([f.num_atoms for f in facts]))
-    per_atom = 1 / SCALE < ratio * size < SCALE
+    per_atom = 1 / MAX_ENERGY_FORCE_RATIO < ratio * size < MAX_ENERGY_FORCE_RATIO
     remedy = (
         "are the energies per atom? They must be those of the whole structure"
         if per_atom
@@ -128,7 +132,7 @@ def _check_scale(
 def _residual(
     facts: Sequence[Facts], energy: Float[ndarray, " structures"]
 ) -> Float[ndarray, " structures"]:
-    """Energy per atom in eV, less its mean over structures of the same composition."""
+    """Energy per atom in eV minus its mean over structures of equal composition."""
     groups: dict[tuple[int, ...], list[int]] = {}
     for n, f in enumerate(facts):
         groups.setdefault(f.composition, []).append(n)
@@ -151,6 +155,6 @@ def _correlation(facts: Sequence[Facts], a: ndarray, b: ndarray) -> float:
 
 
 def _range(values: ndarray) -> tuple[float, float]:
-    """Bounds that keep a few outliers from deciding."""
+    """Bounds of the values that are robust against a few outliers."""
     bound = 5 * float(np.median(np.abs(values))) + 1e-12
     return -bound, bound

@@ -1,4 +1,4 @@
-"""Structures that occur twice, in one file or in two."""
+"""Find duplicate structures within a file and between files."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -7,25 +7,25 @@ import numpy as np
 from ase.geometry import find_mic
 
 from equipot.data.checks.facts import Facts
-from equipot.data.checks.findings import Finding, Severity, counted, some
+from equipot.data.checks.findings import Finding, Severity, counted, first_sources
 
-TOLERANCE = 5e-4
-"""Difference of fingerprints up to which structures are the same."""
-TURNED = 1e-4
-"""Difference of orientations above which one is turned."""
-CONTRADICTION = 1e-3
-"""Difference in eV/atom above which energies of one structure contradict each other."""
+FINGERPRINT_TOLERANCE = 5e-4
+"""Maximum difference between the fingerprints of equal structures."""
+ORIENTATION_TOLERANCE = 1e-4
+"""Difference of orientations above which a duplicate counts as rotated."""
+MAX_ENERGY_DIFFERENCE = 1e-3
+"""Energy difference in eV/atom above which duplicates contradict each other."""
 
 
 def find_duplicates(facts: Sequence[Facts]) -> list[tuple[Facts, Facts]]:
-    """Pairs of structures that are equal but for place, orientation and order of atoms.
+    """Pairs of structures equal up to translation, rotation and order of atoms.
 
     Args:
         facts: Structures to compare.
 
     Returns:
-        Each pair once, the earlier structure first. A structure that occurs n times is
-        in n - 1 pairs, all with its first occurrence.
+        Each pair once, the earlier structure first. A structure that occurs n times
+        yields n - 1 pairs, each with its first occurrence.
     """
     groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for n, f in enumerate(facts):
@@ -38,14 +38,14 @@ def find_duplicates(facts: Sequence[Facts]) -> list[tuple[Facts, Facts]]:
 
 
 def check_duplicates(facts: Sequence[Facts], *, pooled: bool) -> Iterator[Finding]:
-    """Findings about structures that occur twice.
+    """Findings about duplicate structures.
 
     Args:
         facts: Structures of all files.
-        pooled: Whether the files are parts of one set, so that no test leaks.
+        pooled: The files are parts of one data set, so duplicates are no leakage.
 
     Yields:
-        Leakage between files, repetition inside a file, contradicting labels.
+        Leakage between files, repetition within a file, contradicting labels.
     """
     pairs = find_duplicates(facts)
     across = [(a, b) for a, b in pairs if a.file != b.file]
@@ -56,7 +56,7 @@ def check_duplicates(facts: Sequence[Facts], *, pooled: bool) -> Iterator[Findin
             "leakage",
             copies,
             "of one file found in another as well: errors on such a test set "
-            "say nothing; remove them from one (or say --pooled if the files are one "
+            "are too low; remove them from one (or pass --pooled if the files are one "
             "set)",
         )
     if copies and pooled:
@@ -66,8 +66,8 @@ def check_duplicates(facts: Sequence[Facts], *, pooled: bool) -> Iterator[Findin
             "warning",
             "leakage",
             turned,
-            "of one file found in another as well, turned or mirrored "
-            "(strained crystals often are): to a potential they are the same",
+            "of one file found in another as well, rotated or mirrored "
+            "(common for strained crystals); the potential does not distinguish them",
         )
     if inside := [(a, b) for a, b in pairs if a.file == b.file]:
         number = sum(_same_orientation(*p) for p in inside)
@@ -75,11 +75,11 @@ def check_duplicates(facts: Sequence[Facts], *, pooled: bool) -> Iterator[Findin
             "warning" if number else "info",
             "repetition",
             inside,
-            f"found again in the same file ({number} as they are, the others "
-            "turned or mirrored): they weigh more, and a random split puts them on "
-            "both sides",
+            f"found again in the same file ({number} identically oriented, the others "
+            "rotated or mirrored): they have a larger weight, and a random split puts "
+            "them on both sides",
         )
-    contradicting = [p for p in pairs if _disagreement(*p) > CONTRADICTION]
+    contradicting = [p for p in pairs if _disagreement(*p) > MAX_ENERGY_DIFFERENCE]
     if contradicting:
         worst = max(_disagreement(*p) for p in contradicting)
         yield _finding(
@@ -96,12 +96,15 @@ def _finding(
 ) -> Finding:
     sources = [f"{a.source} = {b.source}" for a, b in pairs]
     return Finding(
-        severity, check, f"{counted(len(pairs), 'structure')} {text}", some(sources)
+        severity,
+        check,
+        f"{counted(len(pairs), 'structure')} {text}",
+        first_sources(sources),
     )
 
 
 def _literal(a: Facts, b: Facts) -> bool:
-    """Whether atoms are in the same order and place, up to a translation."""
+    """Whether atoms have the same order and positions, up to a translation."""
     first, second = a.structure.atoms, b.structure.atoms
     if not np.array_equal(first.numbers, second.numbers):
         return False
@@ -113,16 +116,18 @@ def _literal(a: Facts, b: Facts) -> bool:
 
 
 def _same_forces(a: Facts, b: Facts) -> bool:
-    """Whether the sizes of the forces are the same, or unknown.
+    """Whether the magnitudes of the forces agree, or are not available.
 
-    Fingerprints cannot tell all orderings on an ideal lattice apart; forces do.
+    Fingerprints do not distinguish all orderings on an ideal lattice; forces do.
     """
     first, second = (np.sort(np.linalg.norm(f.forces, axis=1)) for f in (a, b))
     return not np.abs(first - second).max() > 0.02 * (1 + first.max())
 
 
 def _same_orientation(a: Facts, b: Facts) -> bool:
-    return _literal(a, b) or bool(np.abs(a.orientation - b.orientation).max() < TURNED)
+    return _literal(a, b) or bool(
+        np.abs(a.orientation - b.orientation).max() < ORIENTATION_TOLERANCE
+    )
 
 
 def _disagreement(a: Facts, b: Facts) -> float:
@@ -131,20 +136,24 @@ def _disagreement(a: Facts, b: Facts) -> float:
 
 
 def _pairs_within(facts: Sequence[Facts], members: list[int]) -> list[tuple[int, int]]:
-    """Equal structures among those of one composition.
+    """Pairs of equal structures among those of one composition.
 
-    They are sorted by the mean of their fingerprints, so that only neighbors in this
-    order are compared.
+    Structures are sorted by the mean of their fingerprints, so that only neighbors
+    in this order are compared.
     """
     prints = np.stack([facts[n].fingerprint for n in members])
     line = prints.mean(axis=1)
     order = np.argsort(line, kind="stable")
-    last = np.searchsorted(line[order], line[order] + TOLERANCE, side="right")
+    last = np.searchsorted(
+        line[order], line[order] + FINGERPRINT_TOLERANCE, side="right"
+    )
     first_of = list(range(len(members)))
     for k, end in enumerate(last.tolist()):
         a = order[k]
         near = order[k + 1 : end]
-        same = near[np.abs(prints[near] - prints[a]).max(axis=1) < TOLERANCE]
+        same = near[
+            np.abs(prints[near] - prints[a]).max(axis=1) < FINGERPRINT_TOLERANCE
+        ]
         for b in same.tolist():
             root = min(first_of[a], first_of[b], int(a), b)
             first_of[a] = first_of[b] = root

@@ -1,4 +1,4 @@
-"""Energies that are constant, of low precision, far off, or leave references open."""
+"""Constant, low-precision and outlying energies; rank of the reference energies."""
 
 from collections.abc import Collection, Iterator, Sequence
 
@@ -8,25 +8,25 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from equipot.data.checks.facts import Facts
-from equipot.data.checks.findings import Finding, counted, some
+from equipot.data.checks.findings import Finding, counted, first_sources
 from equipot.data.references import (
     ReferenceEnergies,
     composition_matrix,
     fit_reference_energies,
 )
 
-SPREADS = 15.0
-"""Spreads from the median at which an energy per atom is an outlier."""
+MAX_SPREADS = 15.0
+"""Number of spreads from the median beyond which an energy is an outlier."""
 
 
 def check_energies(
     facts: Sequence[Facts], isolated: Collection[int] = ()
 ) -> Iterator[Finding]:
-    """Findings about energies: constant, of low precision, outlying, undetermined.
+    """Findings about constant, low-precision and outlying energies, and references.
 
     Args:
         facts: Structures of all files.
-        isolated: Atomic numbers whose energy rows of isolated atoms give.
+        isolated: Atomic numbers with a reference energy of an isolated atom.
 
     Yields:
         The findings.
@@ -61,7 +61,7 @@ def check_energies(
 
 
 def _references(fitted: ReferenceEnergies, isolated: Collection[int]) -> Finding:
-    """Where the energies of the elements will come from, and what a fit would know."""
+    """Source of the reference energies, and the rank of the fit to compositions."""
     number = len(fitted.energies)
     if set(isolated) >= set(fitted.energies):
         text = (
@@ -78,7 +78,7 @@ def _references(fitted: ReferenceEnergies, isolated: Collection[int]) -> Finding
 def _robust_residual(
     counts: Float[ndarray, "structures elements"], energy: Float[ndarray, " structures"]
 ) -> Float[ndarray, " structures"]:
-    """Energy per atom less that of the elements, fitted again without the worst."""
+    """Energy per atom minus reference energies, refitted without the worst outliers."""
     size = counts.sum(axis=1)
     fractions, per_atom = counts / size[:, None], energy / size
     keep = np.ones(len(energy), dtype=bool)
@@ -95,13 +95,13 @@ def _energy_outliers(
 ) -> Iterator[Finding]:
     distance = np.abs(residual - np.median(residual))
     spread = 1.4826 * float(np.median(distance)) + 1e-3
-    bad = np.flatnonzero(distance > SPREADS * spread)
+    bad = np.flatnonzero(distance > MAX_SPREADS * spread)
     if len(bad):
         worst = bad[np.argsort(-distance[bad])]
         yield Finding(
             "warning",
             "outliers",
-            f"the energies of {counted(len(bad), 'structure')} are far from the others "
+            f"the energies of {counted(len(bad), 'structure')} are outliers "
             f"(up to {distance[worst[0]]:.3g} eV/atom; the spread is {spread:.2g})",
-            some([facts[n].source for n in worst]),
+            first_sources([facts[n].source for n in worst]),
         )

@@ -1,13 +1,13 @@
-r"""Whether energies belong to the structures that they are listed with.
+r"""Check whether each energy belongs to the structure of the same frame.
 
-Energies are fitted to sums over pairs of atoms by ridge regression, those of each frame
-and those of its neighbors in the file. Every structure is predicted from the others:
-with the hat matrix H of the fit the residual of a left-out one is
+Energies are fitted to sums over pairs of atoms by ridge regression: the energies of
+each frame, and those of its neighbors in the file. Each structure is predicted from
+the others; with the hat matrix H of the fit, the leave-one-out residual is
 
 .. math:: r_i = \frac{y_i - (H y)_i}{1 - H_{ii}}.
 
-Forces are not needed for this: it sees a shifted column of energies also where pairs
-explain the forces badly, or where the energies that they imply vary little.
+Forces are not needed, so the check also detects a shifted column of energies where
+a pair potential fits the forces poorly or implies almost constant energies.
 """
 
 from collections import Counter
@@ -21,28 +21,29 @@ from equipot.data.checks.facts import Facts
 from equipot.data.checks.findings import Finding
 from equipot.data.checks.pair_model import PairModel
 
-MIN_FRAMES = 20
-"""Structures that a verdict needs."""
-EXPLAINED = 0.3
-"""Share of the variance that the right energies must be predicted by."""
-VERDICTS = ((0.7, 3.0), (0.4, 2.0))
-"""Either is enough: squared residuals with the energies of a neighbor over those with
-the own ones, and standard deviations by which more structures than half prefer them."""
+MIN_STRUCTURES = 20
+"""Minimum number of structures."""
+MIN_EXPLAINED_VARIANCE = 0.3
+"""Minimum explained variance of the correctly assigned energies."""
+THRESHOLDS = ((0.7, 3.0), (0.4, 2.0))
+"""Pairs of thresholds, each sufficient: maximum ratio of the squared residuals with
+the energies of the neighbor to those with the energies of the frame itself, and minimum
+number of standard deviations by which more than half of the structures prefer them."""
 RIDGES = 10.0 ** np.arange(-5, 2)
-"""Over the largest eigenvalue of the features."""
-FREE = 0.05
-"""Least share of a residual that must be left to be trusted, 1 - H_ii."""
+"""Regularization relative to the largest eigenvalue of the features."""
+MIN_RESIDUAL_FRACTION = 0.05
+"""Minimum of 1 - H_ii for a residual to be used."""
 
 
 def check_energy_order(model: PairModel, facts: Sequence[Facts]) -> Iterator[Finding]:
     """Findings about energies that fit the structure of a neighboring frame better.
 
     Args:
-        model: Holds what energies of pairs are linear in.
+        model: Pair potential, whose energy features are used.
         facts: All structures in the order of their files.
 
     Yields:
-        An error if they do.
+        An error if there are such energies.
     """
     position = {f.source: n for n, f in enumerate(facts)}
     for step, name in ((1, "next"), (-1, "previous")):
@@ -54,10 +55,10 @@ def check_energy_order(model: PairModel, facts: Sequence[Facts]) -> Iterator[Fin
             and f.composition == other.composition
             and np.isfinite([f.energy, other.energy]).all()
         ]
-        # a mean is fitted for each composition: it needs more than one
+        # a mean is fitted for each composition, so it needs more than one structure
         common = Counter(model.facts[n].composition for n in members)
         members = [n for n in members if common[model.facts[n].composition] > 2]
-        if len(members) < MIN_FRAMES:
+        if len(members) < MIN_STRUCTURES:
             continue
         chosen = [model.facts[n] for n in members]
         own, moved = (
@@ -71,8 +72,8 @@ def check_energy_order(model: PairModel, facts: Sequence[Facts]) -> Iterator[Fin
         ratio = float((moved[0] ** 2).sum() / ((own[0] ** 2).sum() + 1e-300))
         wins = float((np.abs(moved[0]) < np.abs(own[0])).mean() - 0.5)
         deviations = 2 * wins * len(members) ** 0.5
-        if explained[1] > EXPLAINED and any(
-            ratio < most and deviations > least for most, least in VERDICTS
+        if explained[1] > MIN_EXPLAINED_VARIANCE and any(
+            ratio < most and deviations > least for most, least in THRESHOLDS
         ):
             yield Finding(
                 "error",
@@ -90,9 +91,9 @@ def _left_out(
     features: Float[ndarray, "structures columns"],
     energy: Float[ndarray, " structures"],
 ) -> tuple[Float[ndarray, " structures"], Float[ndarray, " structures"]]:
-    """Residuals of structures that are predicted from the others, and energies.
+    """Leave-one-out residuals and energies.
 
-    Both per atom, less the means over structures of the same composition.
+    Both per atom, minus the means over structures of equal composition.
     """
     size = np.array([f.num_atoms for f in facts])
     groups: dict[tuple[int, ...], list[int]] = {}
@@ -111,7 +112,7 @@ def _left_out(
     for ridge in RIDGES * (values.max() + 1e-300):
         hat = (vectors * (values / (values + ridge))) @ vectors.T
         left = 1 - np.diag(hat) - share
-        if left.min() > FREE:
+        if left.min() > MIN_RESIDUAL_FRACTION:
             residual = (y - hat @ y) / left
             best = min(best, residual, key=lambda r: float((r**2).sum()))
     return best, y

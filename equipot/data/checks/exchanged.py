@@ -1,4 +1,4 @@
-"""Elements that stand in each other's place, in all structures or in a few."""
+"""Exchanged chemical elements, in all structures or in a few."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -11,29 +11,29 @@ from jaxtyping import Bool
 from numpy import ndarray
 
 from equipot.data.checks.facts import Facts
-from equipot.data.checks.findings import Finding, counted, some
+from equipot.data.checks.findings import Finding, counted, first_sources
 
-MOST_BONDS: Final = {1: 1, 6: 4, 7: 4, 8: 2, 9: 1}
-"""Covalent bonds that H, C, N, O and F form at most, ions left aside."""
+MAX_BONDS: Final = {1: 1, 6: 4, 7: 4, 8: 2, 9: 1}
+"""Maximum number of covalent bonds of H, C, N, O and F in neutral molecules."""
 ORGANIC: Final = frozenset({1, 6, 7, 8, 9, 15, 16, 17, 35})
-"""Elements whose bonds to each other are covalent and single in number."""
-TRIPLE = 0.9
-"""Distance over the sum of covalent radii below which a carbon may have one bond, as in
-CO and its like."""
-UNBOUND = 1.6
-"""The same beyond which a hydrogen has none."""
-FEWEST_ODD = 4
-"""Atoms with odd bonds that spoil a structure."""
-SPOILT = 0.4
-"""Share of the atoms of a structure with odd bonds that spoils it."""
-OFTEN = 0.25
-"""Share of the atoms of an element that cannot all be ions or in transition."""
-MIN_ATOMS = 10
-"""Structures with the usual elements that a rare one is compared with."""
-RARE = 0.1
-"""Share of structures up to which they are exceptions."""
-MOST_ELEMENTS = 12
-"""Elements up to which every exchange of two is tried."""
+"""Elements that form single covalent bonds in organic molecules."""
+MAX_SINGLE_BOND_RATIO_CARBON = 0.9
+"""Distance over the sum of covalent radii below which a carbon atom with one bond is
+accepted, as in CO."""
+MAX_BOND_RATIO_HYDROGEN = 1.6
+"""Distance over the sum of covalent radii above which hydrogen has no bond."""
+MIN_ODD_ATOMS = 4
+"""Minimum number of atoms with unusual bonds for a structure to be reported."""
+MIN_ODD_FRACTION = 0.4
+"""Minimum fraction of atoms with unusual bonds for a structure to be reported."""
+MAX_ODD_ELEMENT_FRACTION = 0.25
+"""Fraction of the atoms of an element that ions or transition states do not reach."""
+MIN_STRUCTURES = 10
+"""Minimum number of structures with the common elements to compare with."""
+MAX_EXCEPTION_FRACTION = 0.1
+"""Maximum fraction of structures that count as exceptions."""
+MAX_ELEMENTS = 12
+"""Maximum number of elements for which all pairwise exchanges are tried."""
 
 
 def check_exchanged(facts: Sequence[Facts]) -> Iterator[Finding]:
@@ -44,37 +44,37 @@ def check_exchanged(facts: Sequence[Facts]) -> Iterator[Finding]:
 
     Yields:
         Errors for elements with more or fewer bonds than they form, and for a few
-        structures that are as the others after an exchange of two elements.
+        structures that equal the others after an exchange of two elements.
     """
     yield from _odd_bonds(facts)
     yield from _exceptions(facts)
 
 
 def _odd_bonds(facts: Sequence[Facts]) -> Iterator[Finding]:
-    """Findings about bonds that organic molecules do not have, overall or in some."""
+    """Findings about bonds that organic molecules do not have, overall or in a few."""
     total: Counter[int] = Counter()
-    beyond: Counter[int] = Counter()
-    lonely: Counter[int] = Counter()
+    excess: Counter[int] = Counter()
+    missing: Counter[int] = Counter()
     affected: list[Facts] = []
     for f in facts:
         if f.num_atoms < 3 or not set(f.numbers.tolist()) <= ORGANIC:
             continue
         odd = 0
-        for z, most in MOST_BONDS.items():
+        for z, most in MAX_BONDS.items():
             of_z = f.numbers == z
             too_many = int((f.bonds[of_z] > most).sum())
-            too_few = int((of_z & _lonely(f, z)).sum())
+            too_few = int((of_z & _with_missing_bonds(f, z)).sum())
             total[z] += int(of_z.sum())
-            beyond[z] += too_many
-            lonely[z] += too_few
+            excess[z] += too_many
+            missing[z] += too_few
             odd += too_many + too_few
-        if odd >= FEWEST_ODD and odd > SPOILT * f.num_atoms:
+        if odd >= MIN_ODD_ATOMS and odd > MIN_ODD_FRACTION * f.num_atoms:
             affected.append(f)
     often = [
         f"{found[z]} of {total[z]} {chemical_symbols[z]} have {words}"
-        for found, words in ((beyond, "too many"), (lonely, "too few"))
-        for z in MOST_BONDS
-        if total[z] and found[z] > OFTEN * total[z]
+        for found, words in ((excess, "too many"), (missing, "too few"))
+        for z in MAX_BONDS
+        if total[z] and found[z] > MAX_ODD_ELEMENT_FRACTION * total[z]
     ]
     if often:
         yield Finding(
@@ -89,16 +89,16 @@ def _odd_bonds(facts: Sequence[Facts]) -> Iterator[Finding]:
             "elements",
             f"most atoms of {counted(len(affected), 'structure')} have more or fewer "
             "bonds than their elements form: are elements exchanged?",
-            some([f.source for f in affected]),
+            first_sources([f.source for f in affected]),
         )
 
 
-def _lonely(f: Facts, z: int) -> Bool[ndarray, " atoms"]:
-    """Atoms with fewer bonds than hydrogen and carbon have."""
+def _with_missing_bonds(f: Facts, z: int) -> Bool[ndarray, " atoms"]:
+    """Atoms of hydrogen or carbon with fewer bonds than these elements have."""
     if z == 1:
-        return np.asarray(f.nearest > UNBOUND)
+        return np.asarray(f.nearest > MAX_BOND_RATIO_HYDROGEN)
     if z == 6:
-        return np.asarray((f.bonds < 2) & (f.nearest > TRIPLE))
+        return np.asarray((f.bonds < 2) & (f.nearest > MAX_SINGLE_BOND_RATIO_CARBON))
     return np.zeros(f.num_atoms, dtype=bool)
 
 
@@ -106,14 +106,14 @@ def _exceptions(facts: Sequence[Facts]) -> Iterator[Finding]:
     orders = Counter(tuple(f.numbers.tolist()) for f in facts)
     found: list[Facts] = []
     pairs: Counter[str] = Counter()
-    usual = [numbers for numbers, count in orders.items() if count >= MIN_ATOMS]
+    usual = [numbers for numbers, count in orders.items() if count >= MIN_STRUCTURES]
     for numbers in usual:
         elements = sorted(set(numbers))
-        if not 2 <= len(elements) <= MOST_ELEMENTS:
+        if not 2 <= len(elements) <= MAX_ELEMENTS:
             continue
         for a, b in combinations(elements, 2):
             other = _exchange(numbers, a, b)
-            if not 0 < orders[other] <= RARE * orders[numbers]:
+            if not 0 < orders[other] <= MAX_EXCEPTION_FRACTION * orders[numbers]:
                 continue
             found.extend(f for f in facts if tuple(f.numbers.tolist()) == other)
             pairs[f"{chemical_symbols[a]} and {chemical_symbols[b]}"] += 1
@@ -121,10 +121,10 @@ def _exceptions(facts: Sequence[Facts]) -> Iterator[Finding]:
         yield Finding(
             "error",
             "elements",
-            f"{counted(len(found), 'structure')} would hold the same atoms in the same "
-            f"order as the others if {', '.join(pairs)} were exchanged: is a column "
+            f"{counted(len(found), 'structure')} would have the same atoms in the same "
+            f"order as the others if {', '.join(pairs)} were exchanged: is the column "
             "of elements wrong?",
-            some([f.source for f in found]),
+            first_sources([f.source for f in found]),
         )
 
 

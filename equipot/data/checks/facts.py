@@ -1,4 +1,4 @@
-"""Per-structure summary used by the checks, in place of graphs."""
+"""Per-structure summary used by the checks instead of graphs."""
 
 import math
 from dataclasses import dataclass
@@ -15,25 +15,26 @@ from equipot.graph.atomic_graph import AtomicGraph, edge_vectors
 from equipot.neighbors import build_graph
 
 CUTOFF = 5.0
-"""Radius in Å of the pairs that are looked at."""
+"""Cutoff radius in Å of pairs in structures with periodic directions."""
 MOLECULE_CUTOFF = 25.0
-"""The same for structures that do not repeat."""
-LARGEST_MOLECULE = 400
-"""Atoms up to which all pairs of a molecule are looked at."""
-BONDED = 1.25
+"""Cutoff radius in Å of pairs in non-periodic structures."""
+MAX_MOLECULE_ATOMS = 400
+"""Maximum number of atoms of a molecule for which all pairs are computed."""
+MAX_BOND_RATIO = 1.25
 """Distance over the sum of covalent radii up to which two atoms count as bonded."""
-ASYMMETRY = 0.02
-"""Size of the sum of weighted unit vectors above which nothing makes a force vanish."""
+MIN_ASYMMETRY = 0.02
+"""Magnitude of the mean weighted unit vector above which symmetry does not make the
+force on an atom vanish."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """One structure, its labels as arrays, and what its geometry says."""
+    """One structure, its labels as arrays, and geometric quantities."""
 
     structure: Structure
     """Structure with labels."""
     file: int
-    """Position of its file among those examined."""
+    """Index of its file."""
     energy: float
     """Energy in eV, or NaN."""
     forces: Float[ndarray, "atoms 3"]
@@ -43,24 +44,24 @@ class Facts:
     volume: float
     """Volume in Å^3; 0 for a structure that is not 3D-periodic."""
     fingerprint: Float[ndarray, " numbers"]
-    """Numbers of `equipot.data.checks.fingerprint`, and the size of the cell."""
+    """Invariants of `equipot.data.checks.fingerprint`, and the size of the cell."""
     orientation: Float[ndarray, "3 3"]
-    """Differs between a structure and the same one rotated."""
+    """Orientation tensor; differs between a structure and a rotated copy."""
     minimum_distances: dict[str, float]
     """Shortest distance in Å of each pair of elements."""
     closeness: float
     """Shortest distance as a fraction of the sum of covalent radii."""
     nearest: Float[ndarray, " atoms"]
-    """Distance of each atom to its nearest neighbor, as a fraction of the sum of the
-    covalent radii; infinite if there is none."""
+    """Distance of each atom to its nearest neighbor over the sum of the covalent radii;
+    infinite if there is none."""
     bonds: Int[ndarray, " atoms"]
-    """Neighbors of each atom within `BONDED` times the sum of the covalent radii."""
+    """Number of neighbors within `MAX_BOND_RATIO` times the sum of covalent radii."""
     unexplained_zeros: int
-    """Atoms with a force of exactly zero that no symmetry makes vanish."""
+    """Number of atoms with a force of exactly zero that no symmetry requires."""
 
     @property
     def free(self) -> bool:
-        """Whether no atom has a neighbor: the energy is that of isolated atoms."""
+        """Whether no atom has a neighbor (the energy is a sum of isolated atoms)."""
         return bool(np.isinf(self.nearest).all())
 
     @property
@@ -70,7 +71,7 @@ class Facts:
 
     @property
     def num_atoms(self) -> int:
-        """Atoms of the structure."""
+        """Number of atoms."""
         return len(self.structure.atoms)
 
     @property
@@ -85,14 +86,14 @@ class Facts:
 
 
 def gather_facts(structure: Structure, file: int) -> Facts:
-    """Look at a structure.
+    """Summarize a structure.
 
     Args:
         structure: Structure with labels.
-        file: Position of its file among those examined.
+        file: Index of its file.
 
     Returns:
-        Its facts.
+        The summary.
     """
     atoms, labels = structure.atoms, structure.labels
     graph = build_graph(atoms, CUTOFF)
@@ -102,8 +103,8 @@ def gather_facts(structure: Structure, file: int) -> Facts:
     radii = covalent_radii[ends].sum(axis=0)
     nearest = np.full(len(atoms), math.inf)
     np.minimum.at(nearest, graph.edge_index.numpy()[1], distance / radii)
-    bonded = graph.edge_index.numpy()[1][distance < BONDED * radii]
-    around, edges, radius = _surroundings(structure, graph, vectors)
+    bonded = graph.edge_index.numpy()[1][distance < MAX_BOND_RATIO * radii]
+    around, edges, radius = _edges_for_fingerprint(structure, graph, vectors)
     volume = float(atoms.get_volume()) if atoms.pbc.all() else 0.0
     return Facts(
         structure=structure,
@@ -126,15 +127,15 @@ def gather_facts(structure: Structure, file: int) -> Facts:
     )
 
 
-def _surroundings(
+def _edges_for_fingerprint(
     structure: Structure, graph: AtomicGraph, vectors: ndarray
 ) -> tuple[ndarray, ndarray, float]:
-    """Edge vectors, edges and radius to recognize a structure by.
+    """Edge vectors, edges and cutoff radius used to fingerprint a structure.
 
-    For a molecule all pairs: parts of it may be farther apart than `CUTOFF`.
+    All pairs of a molecule, since fragments may be farther apart than `CUTOFF`.
     """
     atoms = structure.atoms
-    if atoms.pbc.any() or len(atoms) > LARGEST_MOLECULE:
+    if atoms.pbc.any() or len(atoms) > MAX_MOLECULE_ATOMS:
         return vectors, graph.edge_index.numpy(), CUTOFF
     edges = np.stack(np.nonzero(~np.eye(len(atoms), dtype=bool)))
     pairs = atoms.positions[edges[0]] - atoms.positions[edges[1]]
@@ -144,10 +145,10 @@ def _surroundings(
 def _unexplained_zeros(
     forces: ndarray, graph: AtomicGraph, vectors: ndarray, distance: ndarray
 ) -> int:
-    """Atoms with a force of exactly zero although their surroundings are lopsided.
+    """Number of atoms with a force of exactly zero in an asymmetric environment.
 
-    The sum of unit vectors to the neighbors, weighted by distance, vanishes by symmetry
-    where the force does; elements are left out, which only makes fewer atoms count.
+    The sum of weighted unit vectors to the neighbors vanishes by symmetry where the
+    force does. Elements are ignored, which can only reduce the number of atoms.
     """
     zero = (forces == 0).all(axis=1)
     if not zero.any() or len(distance) == 0:
@@ -155,4 +156,4 @@ def _unexplained_zeros(
     weight = np.exp(-distance) * (1 - (distance / CUTOFF) ** 2) ** 2
     pull = np.zeros_like(forces)
     np.add.at(pull, graph.edge_index[1].numpy(), vectors * (weight / distance)[:, None])
-    return int((zero & (np.linalg.norm(pull, axis=1) > ASYMMETRY)).sum())
+    return int((zero & (np.linalg.norm(pull, axis=1) > MIN_ASYMMETRY)).sum())

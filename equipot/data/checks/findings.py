@@ -1,4 +1,4 @@
-"""Result of linting a data set: facts of each file, and findings."""
+"""Result of linting a data set: summary of each file, and findings."""
 
 import json
 from collections.abc import Sequence
@@ -13,34 +13,34 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that a user should know."""
+    """One result of a check."""
 
     severity: Severity
-    """Error: would silently spoil a training; warning: look at it."""
+    """``error``: would silently degrade a training run; ``warning``: needs a review."""
     check: str
     """Name of the check."""
     message: str
-    """What was found, and what to do."""
+    """What was found, and how to fix it."""
     sources: tuple[str, ...] = ()
-    """Frames it was found in, such as ``train.xyz#12``; the first few."""
+    """Frames with the finding, such as ``train.xyz#12``; only the first few."""
 
 
 @dataclass(frozen=True)
 class FileSummary:
-    """Facts of one file."""
+    """Summary of one file."""
 
     path: str
-    """Path as it was given."""
+    """Path as passed."""
     structures: int
-    """Structures that could be read, without isolated atoms."""
+    """Number of readable structures, without isolated atoms."""
     isolated: int
-    """Reference rows of isolated atoms."""
+    """Number of reference rows of isolated atoms."""
     atoms: tuple[int, int]
     """Smallest and largest number of atoms of a structure."""
     elements: tuple[str, ...]
-    """Symbols, by atomic number."""
+    """Symbols, sorted by atomic number."""
     labels: dict[str, int]
-    """Structures with energy, with forces, with stress."""
+    """Number of structures with energy, with forces, and with stress."""
     energy_per_atom: tuple[float, float] | None
     """Lowest and highest energy per atom in eV."""
     force_rms: float | None
@@ -50,38 +50,38 @@ class FileSummary:
     pressure: tuple[float, float] | None
     """Lowest and highest pressure in GPa, if the stress is in eV/Å^3."""
     config_types: dict[str, int]
-    """Structures of each group."""
+    """Number of structures in each group."""
 
 
 @dataclass(frozen=True)
-class DoctorReport:
-    """Result of examining files."""
+class DataReport:
+    """Result of linting files."""
 
     files: tuple[FileSummary, ...]
-    """Facts of each file."""
+    """Summary of each file."""
     minimum_distances: dict[str, float]
     """Shortest distance in Å of each pair of elements, such as ``"H-O"``."""
     findings: tuple[Finding, ...]
     """Findings, errors first."""
     units: dict[str, str] = field(default_factory=dict)
-    """Units of the files that were stated and converted, by label."""
+    """Stated units of the files that were converted, by label."""
 
     @property
     def passed(self) -> bool:
-        """Whether there is no error."""
+        """Whether there are no errors."""
         return not any(f.severity == "error" for f in self.findings)
 
 
 def sort_findings(findings: Sequence[Finding]) -> tuple[Finding, ...]:
-    """Findings with errors first, otherwise in their order."""
+    """Findings with errors first, otherwise in their original order."""
     return tuple(sorted(findings, key=lambda f: SEVERITIES.index(f.severity)))
 
 
-def to_json(report: DoctorReport, origin: Origin | None = None) -> str:
-    """A report as JSON, with the verdict.
+def to_json(report: DataReport, origin: Origin | None = None) -> str:
+    """Serialize a report to JSON, with whether it passed.
 
     Args:
-        report: What was found.
+        report: Result of `equipot.data.checks.check.examine`.
         origin: Version, date and files.
     """
     made = {} if origin is None else {SECTION: origin.record()}
@@ -89,10 +89,10 @@ def to_json(report: DoctorReport, origin: Origin | None = None) -> str:
 
 
 def counted(number: int, noun: str) -> str:
-    """Number and noun, in the plural where it belongs: ``"2 structures"``."""
+    """Number and noun, plural where needed: ``"2 structures"``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def some(sources: Sequence[str], most: int = 3) -> tuple[str, ...]:
-    """The first few sources, for a finding."""
+def first_sources(sources: Sequence[str], most: int = 3) -> tuple[str, ...]:
+    """Return the first few sources, for a finding."""
     return tuple(sources[:most])

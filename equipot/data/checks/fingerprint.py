@@ -1,4 +1,4 @@
-"""Numbers that equal structures share, whatever the order of atoms and the place."""
+"""Fingerprints of structures, invariant to translation, rotation and permutation."""
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -15,22 +15,22 @@ def fingerprint(
     numbers: Int[ndarray, " atoms"],
     cutoff: float,
 ) -> Float[ndarray, " numbers"]:
-    """Smooth histograms of distances, and a number for each atom, sorted.
+    """Smooth histograms of distances, and one sorted invariant per atom.
 
-    The histogram of the neighbors of an atom, weighted by their elements, is projected
-    on a fixed direction; then the numbers of the neighbors are mixed in. Invariant to
-    translations, rotations, reflections and permutations, and continuous: moving atoms
-    by 1e-5 Å changes it by some 1e-4. Different orderings of elements on one ideal
-    lattice may share it.
+    The histogram of the neighbors of each atom, weighted by their elements, is
+    projected on a fixed direction; then the values of the neighbors are mixed in.
+    Invariant to translations, rotations, reflections and permutations, and
+    continuous: displacing atoms by 1e-5 Å changes it by about 1e-4. Different
+    orderings of elements on one ideal lattice may have equal fingerprints.
 
     Args:
         vectors: Edge vectors in Å.
         edge_index: Senders and receivers.
         numbers: Atomic numbers.
-        cutoff: Radius in Å of the edges, towards which they fade out.
+        cutoff: Radius in Å at which the weights of edges go to zero.
 
     Returns:
-        The numbers, to be compared between structures of one composition.
+        Fingerprint, comparable between structures of equal composition.
     """
     senders, receivers = edge_index
     distance = np.linalg.norm(vectors, axis=1)
@@ -51,14 +51,14 @@ def fingerprint(
 def orientation(
     vectors: Float[ndarray, "edges 3"], cutoff: float
 ) -> Float[ndarray, "3 3"]:
-    """Mean of the direction of edges times itself: tells rotated copies from true ones.
+    """Mean outer product of edge directions; distinguishes rotated copies.
 
     Args:
         vectors: Edge vectors in Å.
-        cutoff: Radius in Å of the edges, towards which they fade out.
+        cutoff: Radius in Å at which the weights of edges go to zero.
 
     Returns:
-        A symmetric matrix; zero without edges.
+        Symmetric matrix; zero without edges.
     """
     distance = np.linalg.norm(vectors, axis=1)
     fade = (1 - np.minimum(distance / cutoff, 1.0) ** 2) ** 2
@@ -69,5 +69,5 @@ def orientation(
 def _sum_over_edges(
     values: Float[ndarray, " edges"], receivers: Int[ndarray, " edges"], num_atoms: int
 ) -> Float[ndarray, " atoms"]:
-    # Without edges NumPy counts in integers, whatever the weights
+    # np.bincount returns integers for empty input, even with weights
     return np.bincount(receivers, weights=values, minlength=num_atoms).astype(float)

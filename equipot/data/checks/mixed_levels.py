@@ -1,43 +1,43 @@
-"""Frames with different zeros of energy: functional, charge or spin mixed."""
+"""Frames with shifted energies: mixed functional, charge, spin or settings."""
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from equipot.data.checks.facts import Facts
-from equipot.data.checks.findings import Finding, some
+from equipot.data.checks.findings import Finding, first_sources
 from equipot.data.checks.work import Work, residual
 
 MIN_FRAMES = 20
-"""Steps between near frames that a verdict needs."""
+"""Minimum number of steps between near frames."""
 MIN_GAP_RATIO = 2.5
-"""Factor between two residuals with next to nothing in between."""
+"""Minimum ratio of shifted to normal residuals."""
 MAX_FRACTION_BETWEEN = 0.03
-"""Share of the steps that may be in between."""
-MIN_SHIFT_EV = 0.08
-"""Share of the steps that must be above."""
-MIN_SPREAD_EV = 5e-3
-"""Shift in eV that is looked for."""
-LONGEST_STEP = 1.2
-"""Length in Å of steps that the forces explain."""
-LONGER = 1.3
-"""Factor by which steps with the shift may be longer than the others."""
-ALIKE = 0.2
-"""Relative spread of the residuals of steps with the shift."""
+"""Maximum fraction of steps with residuals between the two groups."""
+MIN_SHIFTED_FRACTION = 0.08
+"""Minimum fraction of steps with the shift."""
+MIN_SHIFT_EV = 5e-3
+"""Minimum shift in eV."""
+MAX_STEP_LENGTH = 1.2
+"""Maximum length in Å of steps for which the work of the forces is accurate."""
+MAX_LENGTH_RATIO = 1.3
+"""Maximum ratio of the median length of steps with the shift to that of others."""
+MAX_RELATIVE_SPREAD = 0.2
+"""Maximum relative spread of the residuals of steps with the shift."""
 
 
 def check_mixed_levels(work: Work, facts: Sequence[Facts]) -> Iterator[Finding]:
     """Findings about frames whose energies are shifted by a constant.
 
     Args:
-        work: Of steps between near frames.
-        facts: Frames that the steps are between.
+        work: Energies and work of the steps between near frames.
+        facts: Frames that the steps connect.
 
     Yields:
-        An error if what the forces leave of the differences of energy is either small
-        or one constant; else what is undecided.
+        An error if the energy differences minus the work of the forces are all either
+        small or close to one constant; otherwise an info with the detection limit.
     """
-    near = work.size < LONGEST_STEP
+    near = work.size < MAX_STEP_LENGTH
     left, length = residual(work)[near], work.size[near]
     start, end = work.start[near], work.end[near]
     atoms = np.array([facts[n].num_atoms for n in start])
@@ -46,18 +46,18 @@ def check_mixed_levels(work: Work, facts: Sequence[Facts]) -> Iterator[Finding]:
         shift = _shift(np.sort(np.abs(per_size)))
         if shift is None:
             continue
-        # Longer steps leave more unexplained: the shifted ones may not be the longer
+        # Residuals grow with the step length: steps with the shift must not be longer
         odd = np.abs(per_size) > shift / 2
-        if np.median(length[odd]) > LONGER * np.median(length[~odd]):
+        if np.median(length[odd]) > MAX_LENGTH_RATIO * np.median(length[~odd]):
             continue
-        frames = _odd_frames(start, end, per_size, shift, len(facts))
+        frames = _shifted_frames(start, end, per_size, shift, len(facts))
         yield Finding(
             "error",
             "energies",
             f"the energies of about {len(frames)} of {len(facts)} frames are shifted "
-            f"by {shift:.3g} {unit} against near frames, which the forces do not "
-            "explain: functional, charge, spin or settings are mixed",
-            some([facts[n].source for n in frames]),
+            f"by {shift:.3g} {unit} relative to near frames, which the forces do not "
+            "explain: mixed functional, charge, spin or settings",
+            first_sources([facts[n].source for n in frames]),
         )
         return
     if len(left) < MIN_FRAMES:
@@ -68,32 +68,39 @@ def check_mixed_levels(work: Work, facts: Sequence[Facts]) -> Iterator[Finding]:
     yield Finding(
         "info",
         "zero-of-energy",
-        f"undecided whether energies and forces hide smaller shifts of the zero: {why}",
+        f"undecided whether energies of some frames are shifted by less: {why}",
     )
 
 
 def _shift(sizes: np.ndarray) -> float | None:
-    """The constant, if sizes (ascending) are either small or about equal to it."""
+    """Constant shift, if residuals (ascending) are either small or close to it."""
     total = len(sizes)
     if total < MIN_FRAMES:
         return None
-    for n in range(total // 5, int(total * (1 - MIN_SHIFT_EV)) + 1):
+    for n in range(total // 5, int(total * (1 - MIN_SHIFTED_FRACTION)) + 1):
         low = sizes[n - 1]
         end = int(np.searchsorted(sizes, MIN_GAP_RATIO * low + 1e-9))
         above = sizes[end:]
-        if end - n > MAX_FRACTION_BETWEEN * total or len(above) < MIN_SHIFT_EV * total:
+        if (
+            end - n > MAX_FRACTION_BETWEEN * total
+            or len(above) < MIN_SHIFTED_FRACTION * total
+        ):
             continue
         middle = float(np.median(above))
         spread = float(np.median(np.abs(above - middle)))
-        if middle > MIN_SPREAD_EV and spread < ALIKE * middle and middle > 3 * low:
+        if (
+            middle > MIN_SHIFT_EV
+            and spread < MAX_RELATIVE_SPREAD * middle
+            and middle > 3 * low
+        ):
             return middle
     return None
 
 
-def _odd_frames(
+def _shifted_frames(
     start: np.ndarray, end: np.ndarray, left: np.ndarray, shift: float, number: int
 ) -> list[int]:
-    """Frames of the rarer kind, followed along the steps."""
+    """Frames in the minority, found by following the shifts along the steps."""
     kind = np.zeros(number)
     edges: list[list[tuple[int, float]]] = [[] for _ in range(number)]
     for a, b, r in zip(start.tolist(), end.tolist(), left.tolist(), strict=True):

@@ -1,4 +1,4 @@
-"""Frames that hold the same atoms in almost the same places, and the steps between."""
+"""Near frames: frames with the same atoms in almost the same positions."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -10,38 +10,38 @@ from numpy import ndarray
 
 from equipot.data.checks.facts import Facts
 
-NEAREST = 3
-"""Partners of each frame."""
-MOST_DISTANCES = 3000
-"""Distances that molecules are compared by."""
+NUM_NEIGHBORS = 3
+"""Number of neighbors of each frame."""
+MAX_DISTANCES = 3000
+"""Maximum number of distances for the comparison of molecules."""
 STRAIN_LENGTH = 3.0
-"""Length in Å that turns a strain into a displacement."""
+"""Length in Å by which a strain is multiplied to compare it with a displacement."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """From one frame to another one with the same atoms in the same order."""
+    """Step between two frames with the same atoms in the same order."""
 
     start: int
-    """Position of the first frame among those compared."""
+    """Index of the first frame."""
     end: int
-    """Position of the second."""
+    """Index of the second frame."""
     displacement: Float[ndarray, "atoms 3"]
-    """Displacements in Å, with what the cell and a rotation do to all atoms removed."""
+    """Displacements in Å without cell deformation, translation and rotation."""
     strain: Float[ndarray, "3 3"]
     """Symmetric strain of the cell."""
     rotation: Float[ndarray, "3 3"]
-    """Turns vectors of the second frame (rows) to the first."""
+    """Rotation of vectors (rows) of the second frame to the first."""
 
     @property
     def size(self) -> float:
-        """Root mean square displacement in Å, strain included."""
+        """Root mean square displacement in Å, including the strain."""
         moved = float((self.displacement**2).sum(axis=1).mean())
         return float(np.sqrt(moved + (STRAIN_LENGTH * np.abs(self.strain).max()) ** 2))
 
 
 def group_frames(facts: Sequence[Facts]) -> list[list[int]]:
-    """Positions of frames with the same atoms in the same order, two or more."""
+    """Indices of frames, by group of two or more with the same atoms in one order."""
     groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for n, f in enumerate(facts):
         periodic = f.structure.atoms.pbc.astype(int).tolist()
@@ -50,11 +50,11 @@ def group_frames(facts: Sequence[Facts]) -> list[list[int]]:
 
 
 def near_steps(facts: Sequence[Facts]) -> Iterator[Step]:
-    """Steps from each frame to those that are nearest to it.
+    """Steps from each frame to its nearest frames.
 
     Args:
-        facts: Frames to compare; those that repeat in one or two directions are passed
-            over.
+        facts: Frames to compare; frames with one or two periodic directions are
+            skipped.
 
     Yields:
         Each step once.
@@ -70,7 +70,7 @@ def near_steps(facts: Sequence[Facts]) -> Iterator[Step]:
 
 
 def _nearest(facts: Sequence[Facts]) -> list[tuple[int, int]]:
-    """Pairs of frames, each once, by distances of atoms or displacements in a cell."""
+    """Nearest pairs of frames, each once, by interatomic distances or displacements."""
     atoms = facts[0].structure.atoms
     if atoms.pbc.all():
         steps = [_in_cells(facts[0], f, 0, n) for n, f in enumerate(facts)]
@@ -78,7 +78,7 @@ def _nearest(facts: Sequence[Facts]) -> list[tuple[int, int]]:
         rows = [np.append(s.displacement, s.strain * scale) for s in steps]
     else:
         i, j = np.triu_indices(len(atoms), 1)
-        every = max(1, len(i) // MOST_DISTANCES)
+        every = max(1, len(i) // MAX_DISTANCES)
         i, j = i[::every], j[::every]
         places = [f.structure.atoms.positions for f in facts]
         rows = [np.linalg.norm(p[i] - p[j], axis=1) for p in places]
@@ -87,7 +87,7 @@ def _nearest(facts: Sequence[Facts]) -> list[tuple[int, int]]:
     distance = square[:, None] + square[None] - 2 * x @ x.T
     np.fill_diagonal(distance, np.inf)
     partners = np.argsort(distance, axis=1, kind="stable")[
-        :, : min(NEAREST, len(x) - 1)
+        :, : min(NUM_NEIGHBORS, len(x) - 1)
     ]
     return sorted(
         {(min(n, m), max(n, m)) for n, row in enumerate(partners.tolist()) for m in row}

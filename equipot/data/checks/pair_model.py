@@ -1,8 +1,8 @@
-r"""A pair potential fitted to forces: a second opinion on energies and stress.
+r"""Pair potential fitted to the forces, to check energies and stress.
 
 Energies, forces and virials of a pair potential :math:`\sum_k c_k \phi_k(r)` are
 linear in the same coefficients. Fitted to the forces, it predicts energies and stress
-up to what pairs cannot describe, which is enough to tell a sign, a unit, the order of
+with limited accuracy, which suffices to detect a wrong sign, a wrong unit, permuted
 components, or labels of another frame.
 """
 
@@ -22,49 +22,49 @@ from equipot.graph.atomic_graph import AtomicGraph, edge_vectors
 from equipot.neighbors import build_graph
 
 CUTOFF = 6.0
-"""Range in Å of the pair potential."""
-FUNCTIONS = 14
-"""Radial functions of each pair."""
-MOST_COLUMNS = 420
-"""Coefficients above which pairs of elements share functions."""
-MOST_EDGES = 1_500_000
-"""Edges that are looked at, at most."""
-MOST_STRUCTURES = 400
-"""Structures that are looked at, at most."""
+"""Cutoff radius in Å of the pair potential."""
+NUM_FUNCTIONS = 14
+"""Number of radial functions per pair of elements."""
+MAX_COLUMNS = 420
+"""Number of coefficients above which pairs of elements share radial functions."""
+MAX_EDGES = 1_500_000
+"""Maximum number of edges."""
+MAX_STRUCTURES = 400
+"""Maximum number of structures."""
 RIDGE = 1e-6
 ORDERS = tuple(permutations(range(3)))
 
 
 @dataclass(frozen=True)
 class PairModel:
-    """What the fitted pair potential says of the structures it was fitted to."""
+    """Predictions of the pair potential on the structures of the fit."""
 
     facts: list[Facts]
-    """Structures, in their order."""
+    """Structures of the fit, in order."""
     energy: Float[np.ndarray, " structures"]
-    """Energies in eV that belong to the forces, up to one constant per element."""
+    """Predicted energies in eV, up to one constant per element."""
     features: Float[np.ndarray, "structures columns"]
-    """What energies of pairs are linear in, with whatever coefficients."""
+    """Derivatives of the energies with respect to the coefficients."""
     stress: Float[np.ndarray, "structures 3 3"]
-    """Stress in eV/Å^3 that belongs to the forces; NaN without a volume."""
+    """Predicted stress in eV/Å^3; NaN without a volume."""
     forces: list[Float[np.ndarray, "atoms 3"]]
-    """Forces of the fit in eV/Å."""
+    """Predicted forces in eV/Å."""
     explained: float
-    """Fraction of the square of the forces that the fit explains."""
+    """Fraction of the variance of the forces that the fit explains."""
     alternatives: dict[str, float]
-    """The same if the forces were others: columns swapped, those of the next atom, or
-    of the next frame."""
+    """The same for corrected forces, by kind of mistake: swapped columns, forces of the
+    neighboring atom or frame."""
 
 
 def fit_pair_model(facts: Sequence[Facts]) -> PairModel | None:
     """Fit a pair potential to forces.
 
     Args:
-        facts: Structures, some with forces.
+        facts: Structures, of which some have forces.
 
     Returns:
-        The model of (a part of) the structures with forces, or None if there are fewer
-        than 4 or their forces vanish.
+        Pair potential fitted to (a subset of) the structures with forces, or None if
+        there are fewer than 4 or all forces vanish.
     """
     chosen = _choose(
         [f for f in facts if f.num_atoms > 1 and np.isfinite(f.forces).all()]
@@ -112,7 +112,7 @@ def fit_pair_model(facts: Sequence[Facts]) -> PairModel | None:
 
 
 def _alternative_forces(facts: Sequence[Facts]) -> dict[str, dict[str, np.ndarray]]:
-    """By name of the mistake and source: the forces that would then be right."""
+    """Corrected forces by source, for each kind of mistake."""
     names = "xyz"
     found = {
         f"the columns of the forces are {' '.join(names[k] for k in order)}": {
@@ -136,27 +136,27 @@ def _alternative_forces(facts: Sequence[Facts]) -> dict[str, dict[str, np.ndarra
 
 
 def _choose(facts: list[Facts]) -> list[Facts]:
-    """A part of the structures that is not too large, always the same."""
+    """Deterministic subset of limited size."""
     order = np.random.default_rng(0).permutation(len(facts)).tolist()
     chosen, edges = [], 0.0
-    for n in order[:MOST_STRUCTURES]:
+    for n in order[:MAX_STRUCTURES]:
         density = facts[n].num_atoms / facts[n].volume if facts[n].volume else 0.05
         edges += facts[n].num_atoms * density * 4 / 3 * math.pi * CUTOFF**3
         chosen.append(n)
-        if edges > MOST_EDGES:
+        if edges > MAX_EDGES:
             break
     return [facts[n] for n in sorted(chosen)]
 
 
 class _Basis:
-    """Radial functions of each pair of elements, or of all pairs with a few weights."""
+    """Radial functions per pair of elements, or shared ones with a few weights."""
 
     def __init__(self, graphs: Sequence[AtomicGraph]) -> None:
         pairs = torch.cat([_pair_codes(g) for g in graphs]).unique()
-        self.shared = len(pairs) * FUNCTIONS > MOST_COLUMNS
+        self.shared = len(pairs) * NUM_FUNCTIONS > MAX_COLUMNS
         self.pairs = pairs
         self.kinds = 6 if self.shared else len(pairs)
-        self.columns = self.kinds * FUNCTIONS
+        self.columns = self.kinds * NUM_FUNCTIONS
 
     def design(
         self, graph: AtomicGraph
@@ -174,7 +174,7 @@ class _Basis:
         for weight in self._weights(graph).T:
             e = weight.nonzero().squeeze(1)
             edge = weight[e, None] * slope[e]
-            force = edge.new_zeros(graph.num_atoms, 3, FUNCTIONS)
+            force = edge.new_zeros(graph.num_atoms, 3, NUM_FUNCTIONS)
             force.index_add_(
                 0, graph.edge_index[1, e], unit[e, :, None] * edge[:, None]
             )
@@ -190,9 +190,9 @@ class _Basis:
     def _radial(
         self, graph: AtomicGraph, r: Float[Tensor, " edges"]
     ) -> tuple[Float[Tensor, "edges functions"], Float[Tensor, "edges functions"]]:
-        """Gaussians of the distance in units of the covalent one, and derivatives."""
+        """Gaussians of the distance over the sum of covalent radii, and derivatives."""
         radii = torch.from_numpy(covalent_radii)[_ends(graph)].sum(dim=0)
-        centers = torch.linspace(0.6, 2.8, FUNCTIONS, dtype=torch.float64)
+        centers = torch.linspace(0.6, 2.8, NUM_FUNCTIONS, dtype=torch.float64)
         width = float(centers[1] - centers[0])
         x = ((r / radii)[:, None] - centers) / width
         s = (r / CUTOFF)[:, None]
@@ -224,7 +224,7 @@ def _pair_codes(graph: AtomicGraph) -> Int[Tensor, " edges"]:
 
 
 def _column_of_table(z: Int[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
-    """Column 1 to 18 of the periodic table; lanthanides and actinides count as 3."""
+    """Group (1 to 18) of the periodic table; 3 for lanthanides and actinides."""
     columns = [0]
     for length in (2, 8, 8, 18, 18, 32, 32):
         for k in range(1, length + 1):

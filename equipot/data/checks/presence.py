@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from equipot.config.data import KeysConfig
 from equipot.data.checks.facts import Facts
-from equipot.data.checks.findings import Finding, some
+from equipot.data.checks.findings import Finding, first_sources
 from equipot.data.reading.labeled import WEIGHT_KEYS
 
 LOOKS_LIKE = {
@@ -18,15 +18,15 @@ LOOKS_LIKE = {
 def check_presence(
     facts: Sequence[Facts], keys: KeysConfig, available: Counter[str]
 ) -> Iterator[Finding]:
-    """Findings about labels that are absent, rare, or there under another name.
+    """Findings about labels that are absent, rare, or stored under another key.
 
     Args:
         facts: Structures of all files.
         keys: Names of the labels.
-        available: Names in the files and how many frames have them.
+        available: Keys in the files, and number of frames with each.
 
     Yields:
-        Errors for names that are not in the files, for labels under another name.
+        Errors for keys that are not in the files, and for labels under another key.
     """
     used = {keys.energy, keys.forces, keys.stress, keys.virials, keys.config_type}
     if keys.weight is not None:
@@ -45,22 +45,20 @@ def check_presence(
             "info",
             "labels",
             f"{sum(map(_without_force, partly))} atoms in {len(partly)} structures "
-            "have no force label (nan) and do not count",
-            some([f.source for f in partly]),
+            "have no force label (nan) and are not used",
+            first_sources([f.source for f in partly]),
         )
     if not any(f.structure.has for f in facts):
         yield Finding("error", "labels", f"no label at all; keys: {_names(available)}")
     unused = sorted(k for k in available if k not in used)
     if unused:
-        yield Finding(
-            "info", "keys", f"present, but not used: {', '.join(unused[:20])}"
-        )
+        yield Finding("info", "keys", f"present, but unused: {', '.join(unused[:20])}")
 
 
 def _check_label(
     facts: Sequence[Facts], label: str, key: str | None, others: list[str]
 ) -> Iterator[Finding]:
-    """Findings about one label; `others` are keys that could be meant."""
+    """Findings about one label; `others` are similar keys."""
     count = sum(label in f.structure.has for f in facts)
     if count == 0 and others:
         option = "virials" if "virial" in others[0].lower() else label
@@ -68,7 +66,7 @@ def _check_label(
             "warning" if label == "stress" else "error",
             "keys",
             f"no frame has {label} under {key!r}, but there is {', '.join(others)}: "
-            f"say --{option}-key {others[0]}",
+            f"pass --{option}-key {others[0]}",
         )
     elif count == 0 and label != "stress":
         yield Finding("warning", "labels", f"there are no {label} labels")
@@ -78,7 +76,7 @@ def _check_label(
             "labels",
             f"{label} labels on {count} of {len(facts)} structures; the others lack "
             "them",
-            some([f.source for f in facts if label not in f.structure.has]),
+            first_sources([f.source for f in facts if label not in f.structure.has]),
         )
 
 

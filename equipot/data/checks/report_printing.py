@@ -1,4 +1,4 @@
-"""A report of the examination for the terminal."""
+"""Print the report of a data check in the terminal."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,24 +8,24 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from equipot.data.checks.findings import DoctorReport, FileSummary, Severity, counted
+from equipot.data.checks.findings import DataReport, FileSummary, Severity, counted
 
 STYLES: dict[Severity, tuple[str, str]] = {
     "error": ("✗", "bold red"),
     "warning": ("!", "yellow"),
     "info": ("·", "dim"),
 }
-MOST_PAIRS = 12
+MAX_PAIRS_SHOWN = 12
 GAP = " · "
 INDENT = (0, 0, 0, 2)
 
 
-def print_report(report: DoctorReport, console: Console) -> None:
-    """Print facts of the files, shortest distances, findings and the verdict.
+def print_report(report: DataReport, console: Console) -> None:
+    """Print file summaries, shortest distances, findings, and whether the check passed.
 
     Args:
-        report: What `equipot.data.checks.check.examine` returned.
-        console: Where to print.
+        report: Result of `equipot.data.checks.check.examine`.
+        console: Console to print to.
     """
     for file in report.files:
         for line in _describe(file):
@@ -51,7 +51,7 @@ def print_report(report: DoctorReport, console: Console) -> None:
 
 
 def _describe(f: FileSummary) -> Iterator[RenderableType]:
-    """Lines that say what a file holds; they do not need a wide terminal."""
+    """Lines that summarize a file; they fit a narrow terminal."""
     yield Text(Path(f.path).name, style="bold")
     isolated = f" + {counted(f.isolated, 'isolated atom')}" if f.isolated else ""
     facts = [f"{counted(f.structures, 'structure')}{isolated}"]
@@ -66,7 +66,7 @@ def _describe(f: FileSummary) -> Iterator[RenderableType]:
 
 
 def _labels(f: FileSummary) -> Iterator[Text]:
-    """Ranges of energy, forces and stress, and where they are missing."""
+    """Ranges of energy, forces and stress, and how many structures have them."""
     values = {
         "energy": f.energy_per_atom
         and f"energy {_range(*f.energy_per_atom, '.2f')} eV/atom",
@@ -85,26 +85,26 @@ def _range(low: float | int, high: float | int, form: str) -> str:
     return first if first == last else f"{first} … {last}"
 
 
-def _distances(report: DoctorReport) -> str:
+def _distances(report: DataReport) -> str:
     pairs = sorted(report.minimum_distances.items(), key=lambda p: p[1])
     shown = "  ".join(
-        f"{pair}\N{NO-BREAK SPACE}{d:.2f}" for pair, d in pairs[:MOST_PAIRS]
+        f"{pair}\N{NO-BREAK SPACE}{d:.2f}" for pair, d in pairs[:MAX_PAIRS_SHOWN]
     )
-    rest = len(pairs) - MOST_PAIRS
+    rest = len(pairs) - MAX_PAIRS_SHOWN
     return shown + (f"  [dim]and {rest} pairs more[/]" if rest > 0 else "")
 
 
 def _short(source: str) -> str:
-    """Sources without the folders that they are in."""
+    """Source without the directories of its files."""
     return " = ".join(Path(part).name for part in source.split(" = "))
 
 
-def _verdict(report: DoctorReport) -> Text:
+def _verdict(report: DataReport) -> Text:
     errors = sum(f.severity == "error" for f in report.findings)
     warnings = sum(f.severity == "warning" for f in report.findings)
     counts = f"errors: {errors}, warnings: {warnings}"
     if errors:
-        return Text(f"\n✗ would spoil a training: {counts}", style="bold red")
+        return Text(f"\n✗ would degrade a training run: {counts}", style="bold red")
     return Text(
-        f"\n✓ nothing that would spoil a training: {counts}", style="bold green"
+        f"\n✓ no errors that would degrade a training run: {counts}", style="bold green"
     )

@@ -1,8 +1,8 @@
-r"""How stiff bonds are, by how their forces change with their lengths.
+r"""Stiffness of bonds, from changes of forces with bond lengths.
 
-The pull :math:`(F_i - F_j) \cdot u / 2` of a bond, u from atom i to atom j, grows with
-its length by its stiffness. Times the square of the length this is of the order of the
-energies of chemistry, 5 to 150 eV, whatever the method that the labels come from.
+The tension :math:`(F_i - F_j) \cdot u / 2` of a bond, with the unit vector u from atom
+i to atom j, increases with its length by its stiffness. Stiffness times the squared
+length is 5 to 150 eV for chemical bonds, independent of the level of theory.
 """
 
 from collections import defaultdict
@@ -16,32 +16,32 @@ from numpy import ndarray
 
 from equipot.data.checks.facts import Facts
 from equipot.data.checks.near_frames import Step
-from equipot.data.chemistry import NOBLE, expected_stiffness
+from equipot.data.chemistry import NOBLE_GASES, expected_stiffness
 from equipot.data.pairs import pair_name
 from equipot.graph.atomic_graph import edge_vectors
 from equipot.neighbors import build_graph
 
-BONDED = 1.35
+MAX_BOND_RATIO = 1.35
 """Distance over the sum of covalent radii up to which two atoms count as bonded."""
-NEXT = 1.15
-"""Distance over that of the nearest neighbor up to which it is no second neighbor."""
+MAX_NEIGHBOR_RATIO = 1.15
+"""Distance over that of the nearest neighbor up to which a neighbor is bonded."""
 CUTOFF = 5.0
-"""Radius in Å within which bonds are looked for."""
-MOST_STEPS = 150
-"""Steps between frames that are looked at."""
-LONGEST_STEP = 0.6
-"""Root mean square displacement in Å of a step that bonds survive."""
-LARGEST_CHANGE = 0.25
-"""Relative change of the length of a bond that it survives."""
+"""Cutoff radius in Å for bonds."""
+MAX_STEPS = 150
+"""Maximum number of steps between frames."""
+MAX_DISPLACEMENT = 0.6
+"""Maximum root mean square displacement in Å of a step."""
+MAX_RELATIVE_CHANGE = 0.25
+"""Maximum relative change of the length of a bond."""
 MIN_BONDS = 12
-"""Changes of length that a stiffness needs."""
-CORRELATED = 0.5
-"""Correlation of pull and length that a stiffness needs."""
+"""Minimum number of changes of bond length."""
+MIN_CORRELATION = 0.5
+"""Minimum correlation of tension and length."""
 
 
 @dataclass(frozen=True)
 class Stiffness:
-    """Stiffness of the bonds of two elements."""
+    """Stiffness of the bonds between two elements."""
 
     pair: str
     """Elements, such as ``"H-O"``."""
@@ -50,25 +50,27 @@ class Stiffness:
     value: float
     """Stiffness in eV/Å^2."""
     ratio: float
-    """Stiffness over what chemistry expects, right within a factor of 2.5."""
+    """Measured over expected stiffness; the expectation has an error factor of 2.5."""
     change: float
     """Root mean square change of length in Å."""
     number: int
-    """Changes of length that it was measured on."""
+    """Number of changes of length."""
 
 
 def measure_stiffness(facts: Sequence[Facts], steps: Sequence[Step]) -> list[Stiffness]:
-    """Stiffness of bonds, one for each pair of elements that has some.
+    """Measure the stiffness of bonds for each pair of elements.
 
     Args:
         facts: Frames with forces.
-        steps: Between near ones of them.
+        steps: Steps between near frames.
 
     Returns:
-        What these say; empty if no two frames are near.
+        Results for pairs of elements with enough data; empty without near frames.
     """
-    usable = sorted((s for s in steps if s.size < LONGEST_STEP), key=lambda s: s.start)
-    usable = usable[:: max(1, len(usable) // MOST_STEPS)]
+    usable = sorted(
+        (s for s in steps if s.size < MAX_DISPLACEMENT), key=lambda s: s.start
+    )
+    usable = usable[:: max(1, len(usable) // MAX_STEPS)]
     rows: dict[tuple[int, int], list[ndarray]] = defaultdict(list)
     for step in usable:
         _measure(facts[step.start], facts[step.end], step, rows)
@@ -78,7 +80,7 @@ def measure_stiffness(facts: Sequence[Facts], steps: Sequence[Step]) -> list[Sti
         if len(length) < MIN_BONDS:
             continue
         xy, xx, yy = (float((p * q).sum()) for p, q in _products(change, pull))
-        if xx < 1e-12 or abs(xy) < CORRELATED * np.sqrt(xx * yy):
+        if xx < 1e-12 or abs(xy) < MIN_CORRELATION * np.sqrt(xx * yy):
             continue
         mean = float(length.mean())
         ratio = xy / xx * mean**2 / expected_stiffness(z1, z2)
@@ -95,7 +97,7 @@ def _products(x: ndarray, y: ndarray) -> list[tuple[ndarray, ndarray]]:
 def _measure(
     a: Facts, b: Facts, step: Step, rows: dict[tuple[int, int], list[ndarray]]
 ) -> None:
-    """Add length, change of length and change of pull of each bond of a step."""
+    """Append length, change of length and change of tension of each bond of a step."""
     i, j, vectors = _bonds(a)
     if not len(i):
         return
@@ -105,7 +107,7 @@ def _measure(
     change = after - before
     pull = _pull(a.forces, i, j, vectors / before[:, None])
     pull_after = _pull(b.forces @ step.rotation, i, j, moved / after[:, None])
-    whole = np.abs(change) < LARGEST_CHANGE * before
+    whole = np.abs(change) < MAX_RELATIVE_CHANGE * before
     table = np.stack([before, change, pull_after - pull])
     ends = np.sort(a.numbers[[i, j]], axis=0)
     for z1, z2 in {tuple(pair) for pair in ends.T.tolist()}:
@@ -118,7 +120,7 @@ def _pull(forces: ndarray, i: ndarray, j: ndarray, unit: ndarray) -> ndarray:
 
 
 def _bonds(f: Facts) -> tuple[ndarray, ndarray, Float[ndarray, "bonds 3"]]:
-    """Ends of bonds to nearest neighbors, and the vectors from first to second."""
+    """Atoms of the bonds to nearest neighbors, and vectors from first to second."""
     graph = build_graph(f.structure.atoms, CUTOFF)
     j, i = graph.edge_index.numpy()
     vectors = edge_vectors(graph).numpy()
@@ -126,7 +128,7 @@ def _bonds(f: Facts) -> tuple[ndarray, ndarray, Float[ndarray, "bonds 3"]]:
     nearest = np.full(f.num_atoms, np.inf)
     np.minimum.at(nearest, i, length)
     radii = covalent_radii[f.numbers[[i, j]]].sum(axis=0)
-    noble = np.isin(f.numbers[[i, j]], list(NOBLE)).any(axis=0)
-    near = length < NEXT * np.maximum(nearest[i], nearest[j])
-    bonded = near & (length < BONDED * radii) & (i < j) & ~noble
+    noble = np.isin(f.numbers[[i, j]], list(NOBLE_GASES)).any(axis=0)
+    near = length < MAX_NEIGHBOR_RATIO * np.maximum(nearest[i], nearest[j])
+    bonded = near & (length < MAX_BOND_RATIO * radii) & (i < j) & ~noble
     return i[bonded], j[bonded], vectors[bonded]

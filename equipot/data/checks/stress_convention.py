@@ -1,4 +1,4 @@
-"""Sign, unit and order of stress labels, judged by a fit of pairs to the forces."""
+"""Sign, unit and component order of stress labels, inferred from fitted pair forces."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,30 +12,30 @@ from equipot.data.checks.pair_model import ORDERS, PairModel
 from equipot.data.checks.work import Ratio
 from equipot.units import GPA_PER_EV_PER_A3
 
-MIN_FRAMES = 8
-"""Structures that a verdict needs."""
+MIN_STRUCTURES = 8
+"""Minimum number of structures."""
 MIN_SHEAR_CORRELATION = 0.75
-"""Correlation of shear components that a verdict needs."""
+"""Minimum correlation of shear components."""
 MIN_PRESSURE_CORRELATION = 0.85
-"""Correlation of pressures that a verdict needs."""
+"""Minimum correlation of pressures."""
 MIN_CORRELATION_GAIN = 0.2
-"""How much better another order of components must correlate."""
+"""Minimum gain of correlation for another order of components."""
 MIN_GROUP_CORRELATION = 0.85
-"""The same in one of several groups, where chance has more tries."""
+"""Minimum correlation for a single group, which is more subject to chance."""
 MAX_PAIR_MODEL_RATIO = 5.0
-"""Factor from eV/Å^3 that a pair potential may be wrong by."""
+"""Maximum error factor of the stress of the pair potential."""
 MAX_LOG_UNIT_ERROR = 0.7
-"""Logarithm of the factor within which another unit is recognized."""
+"""Maximum error of the logarithm of the factor for a unit to be identified."""
 MIN_LOG_UNIT_DIFFERENCE = 0.4
-"""Difference of these logarithms up to which two units are both possible."""
+"""Minimum difference of these errors for one of two units to be excluded."""
 MIN_WORK_RATIO = 1.33
-"""Factor from the work that energies show that a stress cannot have."""
-SCALED_PAIRS = 1.5
-"""Factor from the pair potential that it cannot have where pairs describe it well."""
+"""Ratio of energy differences to the work of the stress that is an error."""
+MAX_PRECISE_RATIO = 1.5
+"""Ratio of the stress to that of an accurate pair potential that is an error."""
 MIN_PRECISE_CORRELATION = 0.97
-"""Correlation with the pair potential that this needs."""
+"""Minimum correlation with the pair potential for it to count as accurate."""
 MIN_EXPLAINED_FORCES = 0.9
-"""Share of the forces that the pair potential must explain for it."""
+"""Minimum explained variance of the forces for it to count as accurate."""
 UNITS = {
     "eV/Å^3": 1.0,
     "GPa": GPA_PER_EV_PER_A3,
@@ -51,31 +51,31 @@ SHEAR = ("yz", "xz", "xy")
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What stress labels seem to be."""
+class StressConvention:
+    """Convention that stress labels seem to follow."""
 
     sign: int
     """1 if positive in tension, -1 if positive in compression."""
     factor: float
     """Labels as a multiple of the stress in eV/Å^3, without the sign."""
     unit: str | None
-    """Unit that explains the factor, or several; None if no known one does."""
+    """Unit or units that match the factor; None if no known unit does."""
     order: tuple[int, ...] | None
-    """Shear component that stands where yz, xz, xy should; None if undecided."""
+    """Shear components found in place of yz, xz, xy; None if undecided."""
     correlation: float
     """Correlation with the pair potential, between 0 and 1."""
 
     @property
     def wrong(self) -> bool:
-        """Whether labels follow another convention, as far as was decided."""
+        """Whether labels follow another convention, in what was decided."""
         return (
             self.sign < 0
             or self.unit not in {None, "eV/Å^3"}
             or self.order not in {None, (0, 1, 2)}
         )
 
-    def repeats(self, other: "Verdict") -> bool:
-        """Whether it says nothing that the other does not say."""
+    def repeats(self, other: "StressConvention") -> bool:
+        """Whether this convention adds nothing to another one."""
         return (
             self.sign == other.sign
             and (self.unit == "eV/Å^3") == (other.unit == "eV/Å^3")
@@ -83,7 +83,7 @@ class Verdict:
         )
 
     def describe(self) -> str:
-        """The verdict in words."""
+        """Description in words."""
         sign = "positive in tension" if self.sign > 0 else "positive in compression"
         unit = self.unit or f"in an unknown unit ({self.factor:.3g} per eV/Å^3)"
         order = (
@@ -94,39 +94,39 @@ class Verdict:
         return f"{sign}, {unit}, {order} (correlation {self.correlation:.2f})"
 
 
-def judge_stress(
+def infer_stress_convention(
     predicted: Float[ndarray, "structures 3 3"],
     labels: Float[ndarray, "structures 3 3"],
     volume: Float[ndarray, " structures"],
-) -> Verdict | None:
-    """Compare labels with what a pair potential predicts from the forces.
+) -> StressConvention | None:
+    """Infer the convention of stress labels from the stress of a pair potential.
 
     Args:
         predicted: Stress of the pair potential in eV/Å^3, positive in tension.
-        labels: Stress labels in whatever convention.
+        labels: Stress labels in any convention.
         volume: Volumes in Å^3.
 
     Returns:
-        The verdict, or None if the correlation is too weak for one.
+        Convention, or None if the correlation is too weak.
     """
-    if len(labels) < MIN_FRAMES:
+    if len(labels) < MIN_STRUCTURES:
         return None
-    by_shear = _judge_shear(_shear(predicted), _shear(labels), volume)
-    return by_shear or _judge_pressure(predicted, labels, volume)
+    from_shear = _infer_from_shear(_shear(predicted), _shear(labels), volume)
+    return from_shear or _infer_from_pressure(predicted, labels, volume)
 
 
-def _judge_shear(
+def _infer_from_shear(
     predicted: Float[ndarray, "structures 3"],
     labels: Float[ndarray, "structures 3"],
     volume: Float[ndarray, " structures"],
-) -> Verdict | None:
-    """Verdict by shear components, which tell their order as well."""
+) -> StressConvention | None:
+    """Infer the convention, with the component order, from shear components."""
     straight = ORDERS[0]
     by_order = {o: _correlation(labels, predicted[:, o]) for o in ORDERS}
     best = max(ORDERS, key=lambda o: abs(by_order[o]))
     if (
         abs(by_order[best]) < MIN_SHEAR_CORRELATION
-        or _effective_number(labels) < MIN_FRAMES
+        or _effective_number(labels) < MIN_STRUCTURES
     ):
         return None
     if abs(by_order[best]) - abs(by_order[straight]) < MIN_CORRELATION_GAIN:
@@ -135,30 +135,34 @@ def _judge_shear(
     decided = best != straight or abs(by_order[best]) - runner_up > MIN_CORRELATION_GAIN
     factor, unit = _unit(labels, predicted[:, best], volume)
     sign = 1 if by_order[best] > 0 else -1
-    return Verdict(sign, factor, unit, best if decided else None, abs(by_order[best]))
+    return StressConvention(
+        sign, factor, unit, best if decided else None, abs(by_order[best])
+    )
 
 
-def _judge_pressure(
+def _infer_from_pressure(
     predicted: Float[ndarray, "structures 3 3"],
     labels: Float[ndarray, "structures 3 3"],
     volume: Float[ndarray, " structures"],
-) -> Verdict | None:
-    """Verdict by differences of pressure, for want of shear."""
+) -> StressConvention | None:
+    """Infer the convention from pressure differences, if shear is insufficient."""
     expected = np.trace(predicted, axis1=1, axis2=2) / 3
     given = np.trace(labels, axis1=1, axis2=2) / 3
     expected, given = expected - expected.mean(), given - given.mean()
     correlation = _correlation(given, expected)
     if (
         abs(correlation) < MIN_PRESSURE_CORRELATION
-        or _effective_number(given) < MIN_FRAMES / 2
+        or _effective_number(given) < MIN_STRUCTURES / 2
     ):
         return None
     factor, unit = _unit(given, expected, volume)
-    return Verdict(1 if correlation > 0 else -1, factor, unit, None, abs(correlation))
+    return StressConvention(
+        1 if correlation > 0 else -1, factor, unit, None, abs(correlation)
+    )
 
 
 def _effective_number(values: ndarray) -> float:
-    """How many values carry the sum of squares: 1 if a single one does."""
+    """Effective number of values in the sum of squares: 1 if a single one dominates."""
     squares = values.reshape(-1) ** 2
     return float(squares.sum() ** 2 / ((squares**2).sum() + 1e-300))
 
@@ -166,17 +170,17 @@ def _effective_number(values: ndarray) -> float:
 def check_stress(
     model: PairModel, key: str, ratio: Ratio, odd: Sequence[int] = ()
 ) -> Iterator[Finding]:
-    """Findings about the convention of stress labels, over all and in each group.
+    """Findings about the convention of stress labels, for all frames and each group.
 
     Args:
         model: Pair potential fitted to the forces.
-        key: Name of the labels, for messages.
-        ratio: Energies, less the work of the forces, over the work of the stress.
-        odd: Positions of frames that are left aside.
+        key: Key of the labels, for messages.
+        ratio: Energies minus the work of the forces, over the work of the stress.
+        odd: Indices of frames to exclude.
 
     Yields:
-        An error if labels follow another convention or are scaled, otherwise what was
-        seen.
+        An error if labels follow another convention or are scaled, otherwise an info
+        with the convention.
     """
     usable = [
         n
@@ -196,35 +200,36 @@ def check_stress(
 def _check_scale(
     model: PairModel, key: str, usable: Sequence[int], ratio: Ratio
 ) -> Iterator[Finding]:
-    """Findings about the size of the stress, by its work or by the pair potential."""
+    """Findings about the scale of the stress, by its work or by the pair potential."""
     if ratio.trusted:
         low, high = sorted((abs(ratio.low), abs(ratio.high)))
         seen = (
-            f"where cells change, energies differ by {ratio.value:.3g} times the work "
+            "between frames with different cells, energy differences are "
+            f"{ratio.value:.3g} times the work "
             f"of {key} (correlation {ratio.correlation:.2f})"
         )
         if ratio.value < 0 or low > MIN_WORK_RATIO or high < 1 / MIN_WORK_RATIO:
             yield Finding(
                 "error",
                 "stress-scale",
-                f"{seen}: expected 1; is it scaled, of the other sign, a virial, or in "
+                f"{seen}: expected 1; is it scaled, of opposite sign, a virial, or in "
                 "another unit than eV/Å^3?",
             )
         else:
             yield Finding("info", "stress-scale", seen)
         return
-    verdict = _judge(model, usable)
-    known = verdict is not None and (
-        verdict.correlation > MIN_PRECISE_CORRELATION
+    convention = _infer(model, usable)
+    known = convention is not None and (
+        convention.correlation > MIN_PRECISE_CORRELATION
         and model.explained > MIN_EXPLAINED_FORCES
     )
-    if verdict is None:
+    if convention is None:
         return
-    if known and not 1 / SCALED_PAIRS < verdict.factor < SCALED_PAIRS:
+    if known and not 1 / MAX_PRECISE_RATIO < convention.factor < MAX_PRECISE_RATIO:
         yield Finding(
             "error",
             "stress-scale",
-            f"{key} is {verdict.factor:.2g} times what a pair potential says, which "
+            f"{key} is {convention.factor:.2g} times that of a pair potential, which "
             f"explains {model.explained:.0%} of the forces: is it scaled?",
         )
     elif not known:
@@ -232,58 +237,57 @@ def _check_scale(
             "info",
             "stress-scale",
             f"undecided whether {key} is scaled by less than a factor of "
-            f"{MAX_PAIR_MODEL_RATIO:g}: no "
-            "near frames with different cells, and pairs of atoms do not describe the "
-            "forces well enough",
+            f"{MAX_PAIR_MODEL_RATIO:g}: there are no near frames with different cells, "
+            "and a pair potential is not accurate enough",
         )
 
 
 def _check_convention(
     model: PairModel, key: str, usable: Sequence[int]
 ) -> Iterator[Finding]:
-    verdict = _judge(model, usable)
-    if verdict is None:
+    convention = _infer(model, usable)
+    if convention is None:
         yield Finding(
             "info",
             "stress-convention",
-            f"sign, unit and order of {key} undecided: the forces say too little about "
-            "the stress of these structures; check a compressed crystal by hand",
+            f"sign, unit and order of {key} undecided: the forces determine the stress "
+            "of these structures too poorly; check a compressed crystal by hand",
         )
     else:
-        yield _finding(verdict, key, "")
+        yield _finding(convention, key, "")
     groups: dict[str, list[int]] = {}
     for n in usable:
         groups.setdefault(model.facts[n].structure.config_type, []).append(n)
     if len(groups) < 2:
         return
     for name, members in sorted(groups.items()):
-        own = _judge(model, members)
+        own = _infer(model, members)
         if own is None or own.correlation < MIN_GROUP_CORRELATION or own.order is None:
             continue
-        if own.wrong and (verdict is None or not own.repeats(verdict)):
+        if own.wrong and (convention is None or not own.repeats(convention)):
             yield _finding(own, key, f" in the group {name!r}")
 
 
-def _judge(model: PairModel, members: Sequence[int]) -> Verdict | None:
-    return judge_stress(
+def _infer(model: PairModel, members: Sequence[int]) -> StressConvention | None:
+    return infer_stress_convention(
         model.stress[list(members)],
         np.stack([model.facts[n].stress for n in members]),
         np.array([model.facts[n].volume for n in members]),
     )
 
 
-def _finding(verdict: Verdict, key: str, where: str) -> Finding:
-    if not verdict.wrong:
+def _finding(convention: StressConvention, key: str, where: str) -> Finding:
+    if not convention.wrong:
         return Finding(
-            "info" if verdict.unit is not None else "warning",
+            "info" if convention.unit is not None else "warning",
             "stress-convention",
-            f"{key}{where} is {verdict.describe()}",
+            f"{key}{where} is {convention.describe()}",
         )
     return Finding(
         "error",
         "stress-convention",
-        f"{key}{where} seems to be {verdict.describe()}; expected positive in tension, "
-        "eV/Å^3, order xx yy zz yz xz xy: convert it",
+        f"{key}{where} seems to be {convention.describe()}; expected positive in "
+        "tension, eV/Å^3, order xx yy zz yz xz xy: convert it",
     )
 
 
@@ -292,7 +296,7 @@ def _shear(stress: Float[ndarray, "structures 3 3"]) -> Float[ndarray, "structur
 
 
 def _correlation(a: ndarray, b: ndarray) -> float:
-    """Correlation about zero; 0 if one of the two vanishes."""
+    """Correlation without subtraction of means; 0 if one of the two vanishes."""
     norm = np.sqrt((a**2).sum() * (b**2).sum())
     return float((a * b).sum() / norm) if norm > 0 else 0.0
 

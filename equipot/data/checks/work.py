@@ -1,12 +1,13 @@
-r"""Differences of energy between near frames, and the work that the labels say.
+r"""Energy differences between near frames, and the work of forces and stress.
 
 Between two frames the energy changes by the work of the forces and of the stress,
 
 .. math:: \Delta E = -\tfrac12 \sum_i (F_i^a + F_i^b) \cdot \Delta r_i
           + \tfrac12 (V_a \sigma_a + V_b \sigma_b) : \Delta\varepsilon + O(\Delta^3).
 
-The error of this trapezoidal rule is known for the fitted pair potential and is
-corrected, where that helps. Steps weigh by the inverse of their error, Δ^-6 in squares.
+The error of this trapezoidal rule is computed for the fitted pair potential and
+subtracted where that improves the agreement. Steps are weighted by the inverse of their
+error, Δ^-6 in squares.
 """
 
 from collections.abc import Sequence
@@ -19,55 +20,55 @@ from numpy import ndarray
 from equipot.data.checks.near_frames import Step
 from equipot.data.checks.pair_model import PairModel
 
-FEWEST = 8.0
-"""Effective number of steps that a verdict needs."""
-UNSTRAINED = 1e-5
-"""Strain up to which the stress does no work."""
-TRUSTED = 0.9
-"""Correlation that tells a factor of 1.5."""
-LEAST_SHARE = 0.02
-"""Share of the squares of the energies that cells must leave to the forces."""
-CLEAR = 0.5
-"""Correlation that tells a sign, and factors far outside of the bracket."""
+MIN_STEPS = 8.0
+"""Minimum effective number of steps."""
+MAX_NEGLIGIBLE_STRAIN = 1e-5
+"""Strain below which the work of the stress is neglected."""
+PRECISE_CORRELATION = 0.9
+"""Minimum correlation to detect a factor of 1.5."""
+MIN_REMAINING_FRACTION = 0.02
+"""Minimum fraction of the squared energies that cell changes do not explain."""
+SIGN_CORRELATION = 0.5
+"""Minimum correlation to detect the sign, and factors far outside the bounds."""
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times a work the difference of energy is."""
+    """Ratio of energy differences to work."""
 
     low: float
-    """Regression of the energies on the work."""
+    """Slope of the regression of energies on work."""
     high: float
-    """Inverse regression of the work on the energies."""
+    """Inverse slope of the regression of work on energies."""
     correlation: float
-    """Between the two, about zero."""
+    """Correlation of both without subtraction of means."""
     number: float
     """Effective number of steps."""
 
     @property
     def value(self) -> float:
-        """Geometric mean of the two regressions, with their sign."""
+        """Signed geometric mean of the two slopes."""
         return float(np.sign(self.low) * np.sqrt(abs(self.low * self.high)))
 
     @property
     def clear(self) -> bool:
-        """Whether it tells a sign and a unit."""
-        return self.number >= FEWEST and abs(self.correlation) >= CLEAR
+        """Whether it determines the sign and the unit."""
+        return self.number >= MIN_STEPS and abs(self.correlation) >= SIGN_CORRELATION
 
     @property
     def trusted(self) -> bool:
-        """Whether it tells a factor of 1.5."""
-        return self.number >= FEWEST and abs(self.correlation) >= TRUSTED
+        """Whether it detects a factor of 1.5."""
+        return self.number >= MIN_STEPS and abs(self.correlation) >= PRECISE_CORRELATION
 
 
 @dataclass(frozen=True)
 class Work:
-    """Energies and works of the steps between near frames."""
+    """Energies and work of the steps between near frames."""
 
     start: Int[ndarray, " steps"]
-    """First frame of each, in the order of `PairModel.facts`."""
+    """Index of the first frame in `PairModel.facts`."""
     end: Int[ndarray, " steps"]
-    """Second frame."""
+    """Index of the second frame."""
     size: Float[ndarray, " steps"]
     """Length of the step in Å."""
     strained: Bool[ndarray, " steps"]
@@ -75,11 +76,11 @@ class Work:
     energy: Float[ndarray, " steps"]
     """Difference of the energy labels in eV."""
     by_forces: Float[ndarray, " steps"]
-    """Work of the forces in eV; in strained steps without that of the stress."""
+    """Work of the forces in eV; without the work of the stress in strained steps."""
     correction: Float[ndarray, " steps"]
-    """What the trapezoidal rule misses of a pair potential, in eV."""
+    """Error of the trapezoidal rule for the pair potential, in eV."""
     by_stress: Float[ndarray, " steps"]
-    """Work of the stress labels in eV; NaN without."""
+    """Work of the stress labels in eV; NaN without labels."""
     by_pairs: Float[ndarray, " steps"]
     """Work of the stress of the pair potential in eV."""
     expansion: Float[ndarray, " steps"]
@@ -87,14 +88,14 @@ class Work:
 
 
 def measure_work(model: PairModel, steps: Sequence[Step]) -> Work:
-    """Compare near frames.
+    """Compute energy differences and work between near frames.
 
     Args:
-        model: Pair potential, with the frames that it was fitted to.
-        steps: Between these frames.
+        model: Pair potential, with the frames of its fit.
+        steps: Steps between these frames.
 
     Returns:
-        Work of those steps whose ends have energies; possibly none.
+        Work of the steps whose frames have energies; may be empty.
     """
     facts = model.facts
     steps = [
@@ -112,7 +113,9 @@ def measure_work(model: PairModel, steps: Sequence[Step]) -> Work:
         start=start,
         end=end,
         size=np.array([s.size for s in steps]),
-        strained=np.array([np.abs(s.strain).max() > UNSTRAINED for s in steps], bool),
+        strained=np.array(
+            [np.abs(s.strain).max() > MAX_NEGLIGIBLE_STRAIN for s in steps], bool
+        ),
         energy=energies[end] - energies[start],
         by_forces=_work(steps, [f.forces for f in facts]),
         correction=model.energy[end] - model.energy[start] - pairs - stretch,
@@ -123,13 +126,13 @@ def measure_work(model: PairModel, steps: Sequence[Step]) -> Work:
 
 
 def ratio_to_forces(work: Work) -> Ratio:
-    """Energies over the work of the forces, between frames of one cell if that does.
+    """Ratio of energies to the work of the forces, from unstrained steps if possible.
 
-    Without enough of them, what is proportional to the work of the stress is taken out
-    of both, whatever its sign and unit.
+    Without enough of those, contributions proportional to the work of the stress,
+    of any sign and unit, are projected out of both.
     """
     found = _best(work, ~work.strained, [])
-    if found.number >= FEWEST:
+    if found.number >= MIN_STEPS:
         return found
     every = np.ones(len(work.size), dtype=bool)
     if np.isfinite(work.by_stress).all():
@@ -140,17 +143,17 @@ def ratio_to_forces(work: Work) -> Ratio:
 
 
 def ratio_to_stress(work: Work) -> Ratio:
-    """Energies, less the work of the forces, over the work of the stress."""
+    """Ratio of energies minus the work of the forces to the work of the stress."""
     chosen = work.strained & np.isfinite(work.by_stress)
     found = []
     for correction in (np.zeros_like(work.size), work.correction):
         left = work.energy - work.by_forces - correction
         found.append(_ratio(left, work.by_stress, work.size, chosen))
-    return max(found, key=lambda r: (r.number >= FEWEST, abs(r.correlation)))
+    return max(found, key=lambda r: (r.number >= MIN_STEPS, abs(r.correlation)))
 
 
 def residual(work: Work) -> Float[ndarray, " steps"]:
-    """Differences of energy that the labels do not explain, by the better rule."""
+    """Energy differences minus work, by the more accurate of the two rules."""
     known = np.where(work.strained, work.by_stress, 0.0)
     known = np.where(np.isfinite(known), known, work.by_pairs)
     plain = work.energy - work.by_forces - known
@@ -162,12 +165,12 @@ def residual(work: Work) -> Float[ndarray, " steps"]:
 def _best(
     work: Work, chosen: Bool[ndarray, " steps"], nuisance: Sequence[ndarray]
 ) -> Ratio:
-    """The better correlated of the rules with and without the correction."""
+    """Ratio with the higher correlation, with or without the correction."""
     found = [
         _ratio(work.energy, work.by_forces + correction, work.size, chosen, nuisance)
         for correction in (np.zeros_like(work.size), work.correction)
     ]
-    return max(found, key=lambda r: (r.number >= FEWEST, abs(r.correlation)))
+    return max(found, key=lambda r: (r.number >= MIN_STEPS, abs(r.correlation)))
 
 
 def _ratio(
@@ -189,7 +192,7 @@ def _ratio(
         fitted = columns @ np.linalg.pinv(columns)
         before = float((weight * y * y).sum())
         x, y = (v - (fitted @ (v * root)) / root for v in (x, y))
-        if float((weight * y * y).sum()) < LEAST_SHARE * before:
+        if float((weight * y * y).sum()) < MIN_REMAINING_FRACTION * before:
             return Ratio(0.0, 0.0, 0.0, 0.0)
     xx, yy, xy = (float((weight * p).sum()) for p in (x * x, y * y, x * y))
     if min(xx, yy, abs(xy)) <= 1e-18:

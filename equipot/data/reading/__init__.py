@@ -1,1 +1,1 @@
-"""Structures and labels from files, each format read or refused."""
+"""Read structures and labels from files; reject invalid content."""

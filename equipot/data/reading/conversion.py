@@ -1,4 +1,4 @@
-"""Sets of molecules in NumPy archives, such as rMD17, as extended XYZ in eV and Å."""
+"""Convert sets of molecules in NumPy archives, such as rMD17, to eV and Å."""
 
 import math
 import re
@@ -13,7 +13,10 @@ from ase import Atoms, units
 from ase.data import covalent_radii
 from jaxtyping import Float, Int
 
-from equipot.data.reading.declared_sizes import LARGEST_RATIO, MAX_UNCHECKED_BYTES
+from equipot.data.reading.declared_sizes import (
+    MAX_DECOMPRESSION_RATIO,
+    MAX_UNCHECKED_BYTES,
+)
 from equipot.data.reading.errors import DataError
 from equipot.data.reading.geometry import check_geometry
 from equipot.data.reading.npz_file import header, members, opened
@@ -45,7 +48,7 @@ ROLES: Final = {
     "counts": ("n",),
     "indices": ("old_indices",),
 }
-"""Names of entries in lower case."""
+"""Accepted names of entries, in lower case."""
 CELLS: Final = ("lattice", "cell", "cells", "box", "pbc")
 RMD17: Final = {
     "nuclear_charges",
@@ -61,22 +64,22 @@ RMD17: Final = {
 Source: A. S. Christensen and O. A. von Lilienfeld, Mach. Learn.: Sci. Technol. 1,
 045018 (2020), doi 10.1088/2632-2153/abba6f; the description of its files, doi
 10.6084/m9.figshare.12672038."""
-NEAREST: Final = (0.55, 1.45)
-"""Range of the median distance to the nearest atom, over the sum of covalent radii."""
-LOOKED_AT: Final = 50
-"""Structures whose distances are looked at."""
+NEAREST_NEIGHBOR_RANGE: Final = (0.55, 1.45)
+"""Range of the median nearest-neighbor distance over the sum of covalent radii."""
+NUM_STRUCTURES_CHECKED: Final = 50
+"""Number of structures used to check distances."""
 
 
 @dataclass(frozen=True)
 class Units:
-    """Units of a set; None for what is not said."""
+    """Units of a set; None if unknown."""
 
     energy: str | None = None
-    """Such as ``kcal/mol``."""
+    """Unit of energy, such as ``kcal/mol``."""
     length: str | None = None
-    """Such as ``bohr``."""
+    """Unit of length, such as ``bohr``."""
     forces: str | None = None
-    """Such as ``Ha/bohr``; energy over length if left out."""
+    """Unit of forces, such as ``Ha/bohr``; energy over length by default."""
 
 
 @dataclass(frozen=True)
@@ -84,13 +87,13 @@ class ConvertedSet:
     """Structures of an archive, with labels in eV and eV/Å."""
 
     frames: list[Atoms]
-    """With ``REF_energy``, ``REF_forces``, and ``old_index`` if the archive has it."""
+    """Structures with ``REF_energy``, ``REF_forces``, and ``old_index`` if present."""
     units: Units
-    """What the archive is in."""
+    """Units of the archive."""
     units_source: str
-    """How that is known."""
+    """Source of the units."""
     left_out: list[str]
-    """Entries that were not converted."""
+    """Names of entries that were not converted."""
 
 
 def read_npz_set(
@@ -103,16 +106,16 @@ def read_npz_set(
             ``nuclear_charges``), and energies (``E``, ``energies``) or forces (``F``,
             ``forces``); nuclear charges of one molecule, or of every structure, filled
             up with zeros.
-        given: Units; those that are left out must be told by the file (``e_unit``,
-            ``r_unit``) or by the layout, which is known for rMD17.
-        chosen: Numbers of the structures, from 0, in the order to keep them in; all by
-            default.
+        given: Units; those left out must be stated in the file (``e_unit``,
+            ``r_unit``) or follow from its layout, as for rMD17.
+        chosen: Indices of the structures to convert, from 0, in the order of the
+            output (default: all).
 
     Returns:
         The structures.
 
     Raises:
-        DataError: If the units are not known, or the file does not make sense.
+        DataError: If the units are unknown, or the file is invalid.
     """
     with opened(path) as archive:
         entries = members(archive, path)
@@ -136,13 +139,13 @@ def read_npz_set(
 
 
 def check_lengths(converted: ConvertedSet, path: Path) -> None:
-    """Refuse structures whose atoms are as far apart as no bonds are.
+    """Reject structures whose nearest-neighbor distances are no bond lengths.
 
     Raises:
-        DataError: If the nearest atoms are.
+        DataError: If the median distance is out of range.
     """
     ratios = []
-    step = max(1, len(converted.frames) // LOOKED_AT)
+    step = max(1, len(converted.frames) // NUM_STRUCTURES_CHECKED)
     for atoms in converted.frames[::step]:
         if len(atoms) < 2:
             continue
@@ -153,16 +156,16 @@ def check_lengths(converted: ConvertedSet, path: Path) -> None:
     if not ratios:
         return
     median = float(np.median(np.concatenate(ratios)))
-    if not NEAREST[0] < median < NEAREST[1]:
+    if not NEAREST_NEIGHBOR_RANGE[0] < median < NEAREST_NEIGHBOR_RANGE[1]:
         raise DataError(
-            f"{path}: nearest atoms would be {median:.2f} times the sum of their "
-            f"covalent radii apart; is their length in {converted.units.length}? Say "
+            f"{path}: the median nearest-neighbor distance would be {median:.2f} times "
+            f"the sum of covalent radii; are lengths in {converted.units.length}? Pass "
             "--length-unit"
         )
 
 
 def _roles(path: Path, names: Sequence[str]) -> dict[str, str]:
-    """Entry of every role; refuses what is missing, twice there, or periodic."""
+    """Entry of every role; rejects missing, ambiguous and periodic data."""
     roles: dict[str, str] = {}
     for role, spellings in ROLES.items():
         found = [name for name in names if name.lower() in spellings]
@@ -177,36 +180,36 @@ def _roles(path: Path, names: Sequence[str]) -> dict[str, str]:
         if role not in roles:
             raise DataError(
                 f"{path}: has no {role}: looked for {', '.join(ROLES[role])} in any "
-                f"case; it holds {shown}"
+                f"case; it contains {shown}"
             )
     if not {"energies", "forces"} & set(roles):
         raise DataError(
             f"{path}: has neither energies ({', '.join(ROLES['energies'])}) nor forces "
-            f"({', '.join(ROLES['forces'])}); it holds {shown}"
+            f"({', '.join(ROLES['forces'])}); it contains {shown}"
         )
     if cells := [name for name in names if name.lower() in CELLS]:
         raise DataError(
-            f"{path}: holds {cells[0]}, but only sets without periodic cells are "
-            "converted; write extxyz where it comes from"
+            f"{path}: contains {cells[0]}, but only non-periodic structures are "
+            "converted; write extxyz with the program that made the file"
         )
     return roles
 
 
 def _check_size(archive: ZipFile, entries: Mapping[str, ZipInfo], path: Path) -> None:
-    """Refuse archives that announce more than they can hold."""
-    largest = max(MAX_UNCHECKED_BYTES, LARGEST_RATIO * path.stat().st_size)
+    """Reject archives that declare more data than they can contain."""
+    largest = max(MAX_UNCHECKED_BYTES, MAX_DECOMPRESSION_RATIO * path.stat().st_size)
     declared = 0
     for member in entries.values():
         shape, dtype = header(archive, member)
         declared += math.prod(shape) * dtype.itemsize
     if declared > largest:
-        raise DataError(f"{path}: announces {declared} bytes of arrays")
+        raise DataError(f"{path}: declares {declared} bytes of arrays")
 
 
 def _array(archive: ZipFile, member: ZipInfo, name: str) -> np.ndarray:
     _, dtype = header(archive, member)
     if dtype.hasobject or dtype.kind not in "fiu" or dtype.itemsize > 16:
-        raise DataError(f"{name}: must hold numbers, got {str(dtype)[:60]}")
+        raise DataError(f"{name}: must contain numbers, got {str(dtype)[:60]}")
     with archive.open(member) as file:
         return np.lib.format.read_array(file, allow_pickle=False)
 
@@ -224,35 +227,35 @@ def _text(archive: ZipFile, member: ZipInfo) -> str:
 def _units(
     archive: ZipFile, entries: Mapping[str, ZipInfo], path: Path, given: Units
 ) -> tuple[Units, str]:
-    """Units, and how they are known."""
-    told = {
+    """Units and their source."""
+    stated = {
         kind: _text(archive, entries[name])
         for kind, name in (("energy", "e_unit"), ("length", "r_unit"))
         if name in entries
     }
-    for kind, value in told.items():
-        said = getattr(given, kind)
-        if said is not None and _plain(said) != _plain(value):
+    for kind, value in stated.items():
+        passed = getattr(given, kind)
+        if passed is not None and _plain(passed) != _plain(value):
             raise DataError(
-                f"{path}: says that its unit of {kind} is {value}, but --{kind}-unit "
-                f"is {said}"
+                f"{path}: the stated unit of {kind} is {value}, but --{kind}-unit "
+                f"is {passed}"
             )
     layout = dict.fromkeys(("energy", "length"), "")
     if set(entries) >= RMD17 - {"old_energies", "old_forces"}:
         layout = {"energy": "kcal/mol", "length": "Å"}
-    energy = given.energy or told.get("energy") or layout["energy"]
-    length = given.length or told.get("length") or layout["length"]
+    energy = given.energy or stated.get("energy") or layout["energy"]
+    length = given.length or stated.get("length") or layout["length"]
     if not energy or not length:
         missing = "--energy-unit" if not energy else "--length-unit"
         raise DataError(
-            f"{path}: does not state its units, and its layout is not one that tells "
-            f"them: give {missing}, such as "
-            f"{'kcal/mol' if not energy else 'Å'}, as the description of the set has it"
+            f"{path}: does not state its units, and they do not follow from its "
+            f"layout: pass {missing}, such as "
+            f"{'kcal/mol' if not energy else 'Å'}, see the description of the set"
         )
     forces = given.forces or f"{energy}/{length}"
     if given.energy and given.length:
         source = "as given"
-    elif told:
+    elif stated:
         source = "as stated in the file"
     else:
         source = "as in all files of rMD17"
@@ -271,7 +274,7 @@ def _factors(used: Units, path: Path) -> dict[str, float]:
     ):
         if unit not in table:
             raise DataError(
-                f"{path}: the unit of {name} is {getattr(used, name)!r}; known are "
+                f"{path}: unknown unit of {name} {getattr(used, name)!r}; supported: "
                 f"{', '.join(ENERGIES)} and {', '.join(LENGTHS)}, and for forces two "
                 "of them, such as Ha/bohr"
             )
@@ -289,7 +292,7 @@ def _plain(unit: str) -> str:
 def _numbers_of_frames(
     arrays: Mapping[str, Any], path: Path
 ) -> list[Int[np.ndarray, "_"]]:
-    """Nuclear charges of every structure, without those that only fill up."""
+    """Atomic numbers of every structure, without padding."""
     positions, numbers = arrays["positions"], arrays["numbers"]
     if positions.ndim != 3 or positions.shape[2] != 3:
         raise DataError(
@@ -307,11 +310,11 @@ def _numbers_of_frames(
     table = np.broadcast_to(numbers, (frames, size)).astype(int)
     counts = (table > 0).sum(axis=1)
     if not all((row[:n] > 0).all() for row, n in zip(table, counts, strict=True)):
-        raise DataError(f"{path}: a nuclear charge of 0 stands before other atoms")
+        raise DataError(f"{path}: padding with 0 must follow the nuclear charges")
     if not counts.all():
         raise DataError(f"{path}: structure {int(counts.argmin())} has no atoms")
     if "counts" in arrays and not np.array_equal(arrays["counts"].reshape(-1), counts):
-        raise DataError(f"{path}: numbers of atoms do not fit the nuclear charges")
+        raise DataError(f"{path}: numbers of atoms do not match the nuclear charges")
     return [row[:n] for row, n in zip(table, counts, strict=True)]
 
 
@@ -328,7 +331,7 @@ def _check_shapes(arrays: Mapping[str, Any], frames: int, path: Path) -> None:
             )
     for role in ("energies", "forces"):
         if role in arrays and np.isinf(arrays[role]).any():
-            raise DataError(f"{path}: {role} hold values that are infinite")
+            raise DataError(f"{path}: {role} contain infinite values")
 
 
 def _chosen(chosen: Sequence[int] | None, frames: int, path: Path) -> Sequence[int]:
@@ -338,8 +341,8 @@ def _chosen(chosen: Sequence[int] | None, frames: int, path: Path) -> Sequence[i
     if wrong or len(set(chosen)) < len(chosen) or not chosen:
         what = f"{wrong[0]}" if wrong else "a number twice, or none"
         raise DataError(
-            f"{path}: has the structures 0 to {frames - 1}, the list of those to keep "
-            f"has {what}"
+            f"{path}: has structures 0 to {frames - 1}, but the list of structures to "
+            f"convert has {what}"
         )
     return chosen
 

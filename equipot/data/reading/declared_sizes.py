@@ -1,6 +1,6 @@
-"""Declared sizes are compared with the file size before a parser allocates memory.
+"""Compare declared sizes with the file size before a parser allocates memory.
 
-Readers of ASE believe a file that says that it holds a billion atoms.
+The readers of ASE allocate whatever size a file declares.
 """
 
 import json
@@ -17,29 +17,29 @@ from ase.io.formats import get_compression, open_with_compression
 
 from equipot.data.reading.errors import DataError
 
-LARGEST_RATIO = 250
-"""Size after decompression over size before beyond which a file is a trap; text of
-structures that repeat themselves reaches 100."""
+MAX_DECOMPRESSION_RATIO = 250
+"""Decompression ratio above which a file is rejected; repetitive text of structures
+reaches 100."""
 MAX_UNCHECKED_BYTES = 64 * 2**20
-"""Bytes after decompression that are always fine."""
+"""Bytes after decompression that are accepted with any ratio."""
 INTEGER = re.compile(r"[-+]?[\d_]+")
-LONGEST_LINE = 2**22
-"""Bytes of a line beyond which a text is not one of structures."""
+MAX_LINE_LENGTH = 2**22
+"""Maximum number of bytes per line of text formats."""
 ANY_LENGTH = {"aselmdb", "cjson", "db", "extxyz", "json", "nomad-json", "traj"}
-"""Formats that are not lines of text, or whose reader bounds them itself."""
+"""Formats that are not text lines, or whose readers limit the lines themselves."""
 NUMERIC = re.compile(r"bool_?|u?int(8|16|32|64)|float(16|32|64)|complex(64|128)")
 
 
-def refuse_impossible_sizes(path: Path, format_name: str) -> None:
-    """Refuse a file that declares more than it can hold.
+def check_declared_sizes(path: Path, format_name: str) -> None:
+    """Reject a file that declares more data than it can contain.
 
     Args:
-        path: File of structures.
-        format_name: Its format in ASE.
+        path: File with structures.
+        format_name: Its ASE format.
 
     Raises:
         DataError: If it does.
-        Exception: Whatever broken contents lead to.
+        Exception: Any error of a parser on invalid content.
     """
     size = _decompressed_size(path)
     if format_name not in ANY_LENGTH:
@@ -58,23 +58,23 @@ def refuse_impossible_sizes(path: Path, format_name: str) -> None:
 
 
 def _check_lines(path: Path) -> None:
-    """Refuse lines that a parser would take minutes for."""
+    """Reject lines that a parser would need minutes for."""
     length = 0
     with open_with_compression(str(path), "rb") as file:
         while piece := file.read(2**20):
             first, *others = piece.split(b"\n")
             lengths = [length + len(first), *map(len, others)]
-            if max(lengths) > LONGEST_LINE:
-                raise DataError(f"a line has more than {LONGEST_LINE} bytes")
+            if max(lengths) > MAX_LINE_LENGTH:
+                raise DataError(f"a line has more than {MAX_LINE_LENGTH} bytes")
             length = lengths[-1]
 
 
 def check_json_arrays(text: str) -> Any:
-    """Content of JSON whose arrays, as ASE writes them, are as long as declared.
+    """Parse JSON and check the declared lengths of arrays as written by ASE.
 
     Raises:
-        DataError: If one declares another number of entries than it has.
-        ValueError: If it is not JSON.
+        DataError: If the number of entries of an array is not the declared one.
+        ValueError: If the text is not JSON.
     """
     return json.loads(text, object_hook=_check_json_array)
 
@@ -99,24 +99,24 @@ def _entries(shape: Any) -> int:
 
 
 def _decompressed_size(path: Path) -> int:
-    """Bytes of a file after decompression, which stops where it becomes a trap."""
+    """Size of a file after decompression; stops at the maximum ratio."""
     stored = path.stat().st_size
     if get_compression(str(path))[1] is None:
         return stored
-    size, largest = 0, max(MAX_UNCHECKED_BYTES, LARGEST_RATIO * stored)
+    size, largest = 0, max(MAX_UNCHECKED_BYTES, MAX_DECOMPRESSION_RATIO * stored)
     with open_with_compression(str(path), "rb") as file:
         while piece := file.read(2**20):
             size += len(piece)
             if size > largest:
                 raise DataError(
                     f"{stored} bytes become more than {largest} when decompressed; "
-                    "decompress it first if that is right"
+                    "if this is intended, decompress the file first"
                 )
     return size
 
 
 def _check_trajectory(file: IO[bytes], size: int) -> None:
-    """Check the directory of a file of ASE's Ulm format, and of its arrays.
+    """Check the directory of an ASE Ulm file, and the sizes of its arrays.
 
     Source:
         Layout: documentation of `ase.io.ulm`.
@@ -128,11 +128,11 @@ def _check_trajectory(file: IO[bytes], size: int) -> None:
     file.seek(start)
     offsets = np.frombuffer(file.read(8 * frames), "<i8").tolist()
     if sorted(set(offsets)) != offsets:
-        raise DataError("its frames are not one after another")
+        raise DataError("its frames are not in sequence")
     declared = 0
     for offset in offsets:
         if not 0 <= offset <= size - 8:
-            raise DataError(f"a frame begins at {offset} of {size} bytes")
+            raise DataError(f"a frame begins at byte {offset} of {size}")
         file.seek(offset)
         (length,) = struct.unpack("<q", file.read(8))
         if not 0 <= length <= size - offset - 8:
@@ -144,7 +144,7 @@ def _check_trajectory(file: IO[bytes], size: int) -> None:
 
 
 def _array_bytes(tree: Any, size: int) -> Iterator[int]:
-    """Sizes of all arrays that the text of a frame refers to."""
+    """Sizes of all arrays referenced by the header of a frame."""
     if not isinstance(tree, dict):
         return
     for name, value in tree.items():
@@ -167,16 +167,16 @@ def _array_bytes(tree: Any, size: int) -> Iterator[int]:
 
 
 def _integers(words: list[str]) -> Iterator[int]:
-    """Integers among words; the sign is left out, as a parser may do."""
+    """Integers among words; signs are dropped, as parsers may drop them."""
     for word in words:
         digits = word.lstrip("+-")
         if digits.replace("_", "").isdecimal():
-            # no file has more bytes than a number of 19 digits
+            # a number of 19 digits exceeds every file size
             yield int(digits) if len(digits) < 20 else 10**20
 
 
 def _cube(lines: list[str]) -> Iterator[int]:
-    """Atoms, and points of the grid along each axis."""
+    """Numbers of atoms and of grid points along each axis."""
     heads = [line.split()[:1] for line in lines[2:6]]
     counts = list(_integers([word for head in heads for word in head]))
     yield from counts
@@ -198,7 +198,7 @@ def _lammps(lines: list[str]) -> Iterator[int]:
 
 
 def _vasp(lines: list[str]) -> Iterator[int]:
-    """Counts of elements, and counts that names such as ``H999999`` hide."""
+    """Numbers of atoms per element, and numbers within names such as ``H999999``."""
     for number, line in enumerate(lines):
         words = line.split()
         if number > 1 or (number == 1 and not line.strip().startswith("-")):
@@ -238,4 +238,4 @@ COUNTS: dict[str, Callable[[list[str]], Iterator[int]]] = {
     "vasp-out": _outcar,
     "vasp-xdatcar": _vasp,
 }
-"""Formats of text whose readers believe a number of atoms, and where it stands."""
+"""Text formats whose readers trust a declared number of atoms, and its parser."""

@@ -1,7 +1,7 @@
-"""Refuses files that do not say which elements they hold, or hold parts of atoms.
+"""Reject files with missing elements or fractional occupancies.
 
-Readers of ASE guess elements from masses, from numbers of types, from names of atoms,
-or from a comment, and take the most frequent element of a site that several share.
+The readers of ASE guess elements from masses, type numbers, atom names or comments, and
+assign the most frequent element to a site shared by several.
 """
 
 import re
@@ -20,28 +20,32 @@ from ase.spacegroup import Spacegroup
 from ase.spacegroup.spacegroup import SpacegroupNotFoundError
 from jaxtyping import Int
 
-from equipot.data.reading.chemical_symbols import ISOTOPES, SAME_MASS, read_symbols
+from equipot.data.reading.chemical_symbols import (
+    ISOTOPE_MASS_TOLERANCE,
+    ISOTOPES,
+    read_symbols,
+)
 from equipot.data.reading.errors import DataError
 
-ATOM_NAMES: Final = "it names atoms, but not their elements"
+ATOM_NAMES: Final = "it contains atom names, but not their elements"
 NO_ELEMENTS: Final = {
-    "gpumd": "it numbers types of atoms, but does not name elements",
+    "gpumd": "it contains type numbers, but no elements",
     "gromacs": ATOM_NAMES,
     "gromos": ATOM_NAMES,
 }
-"""Formats in which elements cannot be said, and what they say instead."""
+"""Formats without elements, and what they contain instead."""
 UNITS: Final = ("metal", "real")
-"""Units of LAMMPS in which lengths are in Å."""
-COINCIDENT: Final = 0.3
+"""LAMMPS unit styles with lengths in Å."""
+MIN_DISTANCE: Final = 0.3
 """Distance in Å below which two atoms share a site."""
-FULL: Final = 1e-3
-"""Difference from 1 up to which an occupancy is that of a site that is always taken."""
-OTHER_MASS: Final = 0.5
-"""Difference in u beyond which a mass is that of an isotope or of another element."""
-FARTHEST_ISOTOPE: Final = 6.0
-"""Difference in u up to which a mass may be that of an isotope."""
+OCCUPANCY_TOLERANCE: Final = 1e-3
+"""Tolerance within which an occupancy is 1."""
+ELEMENT_MASS_TOLERANCE: Final = 0.5
+"""Difference in u above which a mass is that of an isotope or of another element."""
+MAX_ISOTOPE_SHIFT: Final = 6.0
+"""Maximum difference in u between the masses of an isotope and of its element."""
 ALWAYS_PERIODIC: Final = ("eon", "sys")
-"""Formats of programs whose cells always repeat, which the readers do not say."""
+"""Formats with periodic cells whose ASE readers do not set ``pbc``."""
 FIRST_ORTHORHOMBIC: Final = 16
 SETTING_TAG: Final = "_symmetry_space_group_setting"
 SYMMETRY_TAGS: Final = (
@@ -49,23 +53,23 @@ SYMMETRY_TAGS: Final = (
     "_space_group_symop.operation_xyz",
     "_symmetry_equiv_pos_as_xyz",
 )
-DEUTERON: Final = 2.01355
-"""Mass in u that the reader of CIF files takes for deuterium."""
+CIF_DEUTERIUM_MASS: Final = 2.01355
+"""Mass in u that ASE's CIF reader assigns to deuterium."""
 
 
 def reader_options(path: Path, format_name: str) -> dict[str, Any]:
-    """Check that a file names its elements, and tell its reader what it needs.
+    """Check that a file specifies its elements, and return options for its reader.
 
     Args:
-        path: File of structures.
-        format_name: Its format in ASE.
+        path: File with structures.
+        format_name: Its ASE format.
 
     Returns:
-        Arguments for the reader of the format.
+        Arguments for the ASE reader of the format.
 
     Raises:
-        DataError: If elements would be guessed, or sites are not fully occupied.
-        Exception: Whatever broken contents lead to.
+        DataError: If elements would be guessed, or sites are partially occupied.
+        Exception: Any error of a parser on invalid content.
     """
     if format_name == "cif":
         with open_with_compression(str(path), "rb") as file:
@@ -80,10 +84,10 @@ def reader_options(path: Path, format_name: str) -> dict[str, Any]:
 
 
 def is_lammps_data(path: Path) -> bool:
-    """Whether a file of any name begins as data files of LAMMPS do.
+    """Whether a file of any name begins like a LAMMPS data file.
 
     Args:
-        path: File that exists.
+        path: Existing file.
     """
     with open_with_compression(str(path), "rb") as file:
         head = file.read(2**12).decode("latin-1")
@@ -95,22 +99,22 @@ def is_lammps_data(path: Path) -> bool:
 
 
 def check_frame(atoms: Atoms, format_name: str) -> Atoms:
-    """Refuse parts of atoms, and leave out what has no unit.
+    """Reject partially occupied sites, and drop results without a unit.
 
     Args:
-        atoms: As the reader of the format gives them; changed in place.
-        format_name: Its format in ASE.
+        atoms: Structure from the ASE reader, modified in place.
+        format_name: Its ASE format.
 
     Returns:
-        The atoms, deuterium with the mass of its atom.
+        The structure, with the atomic mass of deuterium.
 
     Raises:
-        DataError: If a site is not fully occupied, or an atom has a label and no
-            element.
+        DataError: If a site is partially occupied, or an atom has a label instead of
+            an element.
     """
     if format_name.startswith("lammps"):
-        # velocities and forces are in units that the file need not tell, and the
-        # energy that the reader adds is none
+        # velocities and forces may be in unknown units, and the energy added by the
+        # reader is meaningless
         atoms.calc = None
         atoms.arrays.pop("momenta", None)
     _check_occupancies(atoms)
@@ -129,14 +133,14 @@ def check_frame(atoms: Atoms, format_name: str) -> Atoms:
         _check_distances(atoms)
     masses = atoms.arrays.get("masses")
     if format_name == "cif" and masses is not None:
-        masses[(atoms.numbers == 1) & (masses == DEUTERON)] = ISOTOPES["D"]
+        masses[(atoms.numbers == 1) & (masses == CIF_DEUTERIUM_MASS)] = ISOTOPES["D"]
     return atoms
 
 
 def _check_occupancies(atoms: Atoms) -> None:
-    """Refuse sites that are shared, or empty in a part of all cells."""
+    """Reject sites that are shared or partially occupied."""
     advice = (
-        "; make an ordered structure of it, with one atom on each occupied site, and "
+        "; make an ordered structure with one atom on each occupied site, and "
         "remove the occupancies"
     )
     for name, values in atoms.arrays.items():
@@ -144,9 +148,9 @@ def _check_occupancies(atoms: Atoms) -> None:
             continue
         numbers = np.asarray(values, dtype=np.float64)
         if not numbers.any():
-            continue  # programs that do not know occupancies write zeros
-        if (np.abs(numbers - 1) > FULL).any():
-            n = int(np.flatnonzero(np.abs(numbers - 1) > FULL)[0])
+            continue  # programs without support for occupancies write zeros
+        if (np.abs(numbers - 1) > OCCUPANCY_TOLERANCE).any():
+            n = int(np.flatnonzero(np.abs(numbers - 1) > OCCUPANCY_TOLERANCE)[0])
             raise DataError(f"atom {n} has the occupancy {numbers[n]:g}{advice}")
     sites = atoms.info.get("occupancy")
     if isinstance(sites, dict):
@@ -159,11 +163,11 @@ def _check_occupancies(atoms: Atoms) -> None:
 
 
 def _is_full(share: Any) -> bool:
-    return share in (".", "?") or abs(float(share) - 1) <= FULL
+    return share in (".", "?") or abs(float(share) - 1) <= OCCUPANCY_TOLERANCE
 
 
 def _without_placeholder(atoms: Atoms) -> None:
-    """Remove the cell of 1 Å or 0 that PDB files of structures without a cell have."""
+    """Remove the placeholder cell of 1 Å or 0 of PDB files without a cell."""
     lengths = atoms.cell.lengths()
     if np.allclose(lengths, 1) or np.allclose(lengths, 0):
         atoms.pbc = False
@@ -171,35 +175,35 @@ def _without_placeholder(atoms: Atoms) -> None:
 
 
 def _check_distances(atoms: Atoms) -> None:
-    """Refuse images of a site that nearly coincide."""
-    first, second, distances = neighbor_list("ijd", atoms, COINCIDENT)
+    """Reject images of a site that almost coincide."""
+    first, second, distances = neighbor_list("ijd", atoms, MIN_DISTANCE)
     if len(first):
         n = int(np.argmin(distances))
         i, j = int(first[n]), int(second[n])
         raise DataError(
             f"{atoms.symbols[i]} and {atoms.symbols[j]} are {distances[n]:.3f} Å "
-            "apart: a site is there twice, or near a special position, which takes all "
+            "apart: either a duplicated site, or a special position with too few "
             "digits (0.333333, not 0.333); correct the coordinates"
         )
 
 
 def _check_case(block: Any) -> None:
-    """Refuse symbols that make the reader fail."""
+    """Reject symbols with which the reader fails."""
     for symbol in _column(block, "_atom_site_type_symbol"):
         if str(symbol)[:1].islower():
             raise DataError(f"write symbols such as Cu, not {str(symbol)[:20]}")
 
 
 def _check_cif(block: Any) -> None:
-    """Refuse disorder, and elements that the reader would take from a label."""
+    """Reject disorder, and elements that the reader would infer from a label."""
     symbols = _column(block, "_atom_site_type_symbol")
     labels = _column(block, "_atom_site_label") or symbols
     for n, share in enumerate(_column(block, "_atom_site_occupancy")):
         text = re.sub(r"\(.*\)", "", str(share))
-        if text not in (".", "?", "") and abs(float(text) - 1) > FULL:
+        if text not in (".", "?", "") and abs(float(text) - 1) > OCCUPANCY_TOLERANCE:
             raise DataError(
                 f"site {labels[n]} has the occupancy {share}: the structure is "
-                "disordered; make an ordered one of it, with one atom on each "
+                "disordered; make an ordered structure with one atom on each "
                 "occupied site and occupancies of 1"
             )
     for n, group in enumerate(_column(block, "_atom_site_disorder_group")):
@@ -210,7 +214,7 @@ def _check_cif(block: Any) -> None:
             )
     for n, flag in enumerate(_column(block, "_atom_site_calc_flag")):
         if str(flag) == "dum":
-            raise DataError(f"site {labels[n]} is a dummy; remove it")
+            raise DataError(f"site {labels[n]} is a dummy atom; remove it")
     for n, count in enumerate(_column(block, "_atom_site_attached_hydrogens")):
         if str(count) not in (".", "?", "", "0"):
             raise DataError(
@@ -227,7 +231,7 @@ def _check_cif(block: Any) -> None:
 
 
 def _check_origin(block: Any) -> None:
-    """Refuse a space group of two origins if nothing says which one it is."""
+    """Reject a space group with two origins if the file does not specify one."""
     if any(tag in block for tag in (*SYMMETRY_TAGS, SETTING_TAG)):
         return
     group = block.get_spacegroup(subtrans_included=True)
@@ -235,12 +239,12 @@ def _check_origin(block: Any) -> None:
         hexagonal = np.allclose(block.get_cell().angles(), [90, 90, 120], atol=0.01)
         certain = hexagonal == (group.setting == 1)
     else:
-        # monoclinic cells show which of their axes is the unique one
+        # monoclinic cells determine their unique axis
         certain = group.no < FIRST_ORTHORHOMBIC or not _has_two_settings(group.no)
     if not certain:
         raise DataError(
             f"the space group {group.symbol} has two settings, and the file does not "
-            "say which: add its symmetry operations (_space_group_symop_operation_xyz)"
+            "specify it: add the symmetry operations (_space_group_symop_operation_xyz)"
         )
 
 
@@ -253,7 +257,7 @@ def _has_two_settings(number: int) -> bool:
 
 
 def _check_shared_sites(block: Any, numbers: Int[np.ndarray, " sites"]) -> None:
-    """Refuse two elements at one place; the reader would keep one of them."""
+    """Reject two elements at one position, of which the reader would keep one."""
     kind, coordinates = block._get_site_coordinates()
     cell = block.get_cell()
     if kind != "scaled" or cell.rank < 3 or len(set(numbers.tolist())) < 2:
@@ -266,11 +270,11 @@ def _check_shared_sites(block: Any, numbers: Int[np.ndarray, " sites"]) -> None:
         for image in images:
             step = seen - image
             distances = np.linalg.norm((step - step.round()) @ cell.array, axis=1)
-            if (distances < COINCIDENT).any():
+            if (distances < MIN_DISTANCE).any():
                 raise DataError(
-                    f"{chemical_symbols[element]} shares its place at "
-                    f"{image.round(4).tolist()} with another element; make an ordered "
-                    "structure of it, with one atom on each site"
+                    f"{chemical_symbols[element]} has the same position "
+                    f"{image.round(4).tolist()} as another element; make an ordered "
+                    "structure with one atom on each site"
                 )
         seen = np.concatenate([seen, images])
 
@@ -281,14 +285,14 @@ def _cif_symbol(symbol: Any, typed: bool) -> str:
     found = re.fullmatch(pattern, str(symbol).strip())
     if found is None or (not typed and len(str(symbol)) == 1 and symbol in "DT"):
         raise DataError(
-            f"the element of site {str(symbol)[:20]!r} is not clear; give "
+            f"the element of site {str(symbol)[:20]!r} is ambiguous; give "
             "_atom_site_type_symbol, such as Cu"
         )
     return found[1].capitalize()
 
 
 def _check_formula(block: Any, present: set[int]) -> None:
-    """Refuse a structure that lacks elements of its formula."""
+    """Reject a structure without the elements of its formula."""
     formula = block.get("_chemical_formula_sum")
     if not isinstance(formula, str):
         return
@@ -323,7 +327,7 @@ def _lammps_dump(lines: Sequence[str]) -> dict[str, Any]:
             atoms.add((known["element"], known.get("mass", "")))
         if words[:2] == ["ITEM:", "ATOMS"] and "element" not in words:
             raise DataError(
-                "the dump has no column 'element', and types are no elements; write "
+                "the dump has no column 'element', and types are not elements; write "
                 "it with 'dump custom ... element' and 'dump_modify ... element', or "
                 "convert it to extxyz"
             )
@@ -332,8 +336,8 @@ def _lammps_dump(lines: Sequence[str]) -> dict[str, Any]:
             for word in words[3:]
         ):
             raise DataError(
-                "'ITEM: BOX BOUNDS' does not say which directions repeat, such as pp "
-                "pp ff; add it"
+                "'ITEM: BOX BOUNDS' does not specify periodic directions, such as pp "
+                "pp ff; add them"
             )
         if words[:2] == ["ITEM:", "UNITS"]:
             _check_units(following.strip())
@@ -343,28 +347,30 @@ def _lammps_dump(lines: Sequence[str]) -> dict[str, Any]:
 
 
 def _check_element(symbol: str, mass: str) -> None:
-    """Refuse symbols that a reader of ASE does not know, and masses that it drops."""
+    """Reject symbols that an ASE reader does not support, and masses that it drops."""
     numbers, isotopes = read_symbols([symbol])
     expected = chemical_symbols[numbers[0]]
     if isotopes is not None:
         raise DataError(
-            f"the element {symbol} is read from extxyz and CIF only; convert the file"
+            f"the element {symbol} is supported in extxyz and CIF only; convert it"
         )
     if symbol != expected:
         raise DataError(f"the element is written {symbol}; write {expected}")
     try:
-        different = abs(float(mass) - atomic_masses[numbers[0]]) > OTHER_MASS
+        different = (
+            abs(float(mass) - atomic_masses[numbers[0]]) > ELEMENT_MASS_TOLERANCE
+        )
     except ValueError:
-        return  # there is none
+        return  # no mass
     if different:
         raise DataError(
-            f"{symbol} has the mass {mass[:20]} u, which is not read; convert the file "
-            "to extxyz with a column masses:R:1"
+            f"{symbol} has the mass {mass[:20]} u, which the reader drops; convert "
+            "the file to extxyz with a column masses:R:1"
         )
 
 
 def _espresso(lines: Sequence[str]) -> dict[str, Any]:
-    """Masses of species are not read, so they must be those of the elements."""
+    """Masses of species are dropped by the reader, so they must be the defaults."""
     inside = False
     for line in lines:
         words = line.split("!")[0].split()
@@ -380,16 +386,16 @@ def _espresso(lines: Sequence[str]) -> dict[str, Any]:
 
 
 def _may_be_isotope(symbol: str, mass: str) -> bool:
-    """Whether a mass is near that of an element; many inputs say 1 for all of them."""
+    """Whether a mass is near that of an element; many inputs use 1 for all of them."""
     try:
         expected = atomic_masses[chemical_symbols.index(symbol)]
-        return bool(abs(float(mass) - expected) < FARTHEST_ISOTOPE)
+        return bool(abs(float(mass) - expected) < MAX_ISOTOPE_SHIFT)
     except ValueError:
         return False
 
 
 def _turbomole(lines: Sequence[str]) -> dict[str, Any]:
-    """Only molecules in Bohr are read."""
+    """Reject everything but molecules in bohr."""
     for line in lines:
         words = line.lower().split()
         if words[:1] == ["$coord"] and set(words[1:]) & {"frac", "angs"}:
@@ -399,8 +405,8 @@ def _turbomole(lines: Sequence[str]) -> dict[str, Any]:
             )
         if words and words[0] in ("$periodic", "$cell", "$lattice"):
             raise DataError(
-                f"{line.strip()[:40]!r} is not read, so the structure would not "
-                "repeat; convert the file to extxyz"
+                f"{line.strip()[:40]!r} is not supported, so the structure would not "
+                "be periodic; convert the file to extxyz"
             )
     return {}
 
@@ -411,14 +417,14 @@ def _lammps_data(lines: Sequence[str]) -> dict[str, Any]:
     labels, masses = _lammps_types(lines)
     if not labels:
         raise DataError(
-            "types of atoms are no elements; write the element of each type as a "
-            "comment in the section Masses, such as '1 28.0855 # Si', or as label in "
+            "atom types are not elements; write the element of each type as a "
+            "comment in the section Masses, such as '1 28.0855 # Si', or as a label in "
             "the section Atom Type Labels, or convert the file to extxyz"
         )
     numbers, isotopes = read_symbols(list(labels.values()))
     expected = atomic_masses[numbers] if isotopes is None else isotopes
     for (kind, symbol), mass in zip(labels.items(), expected, strict=True):
-        if kind in masses and abs(masses[kind] - mass) > 10 * SAME_MASS:
+        if kind in masses and abs(masses[kind] - mass) > 10 * ISOTOPE_MASS_TOLERANCE:
             raise DataError(
                 f"type {kind} is called {symbol}, but has the mass {masses[kind]:g} u; "
                 "correct one of them"
@@ -427,7 +433,7 @@ def _lammps_data(lines: Sequence[str]) -> dict[str, Any]:
 
 
 def _lammps_types(lines: Sequence[str]) -> tuple[dict[int, str], dict[int, float]]:
-    """Elements and masses of the types; no elements unless all are named."""
+    """Elements and masses of the atom types; no elements unless all are specified."""
     labels: dict[int, str] = {}
     comments: dict[int, str] = {}
     masses: dict[int, float] = {}
@@ -452,31 +458,31 @@ def _lammps_types(lines: Sequence[str]) -> tuple[dict[int, str], dict[int, float
 def _check_units(units: str) -> None:
     if units not in UNITS:
         raise DataError(
-            f"is in units {units[:20]!r} of LAMMPS; positions are read in Å, which are "
-            f"those of {' and '.join(UNITS)}: convert the file to extxyz"
+            f"has LAMMPS units {units[:20]!r}; positions must be in Å, as in the units "
+            f"{' and '.join(UNITS)}: convert the file to extxyz"
         )
 
 
 def _vasp(lines: Sequence[str]) -> dict[str, Any]:
-    """Names of elements must stand above their numbers, one for each."""
+    """Reject files without a line of element symbols above the numbers of atoms."""
     if len(lines) < 7:
-        return {}  # the reader says what is missing
+        return {}  # the reader reports what is missing
     names, counts = lines[5].split(), lines[6].split("!")[0].split()
     if names and re.match(r"[-+\d]", names[0]):
         raise DataError(
-            "there is no line with the symbols of elements above their numbers (as in "
-            "files of VASP 4), so they would be guessed; add it"
+            "there is no line with element symbols above the numbers of atoms (as in "
+            "files of VASP 4), so elements would be guessed; add it"
         )
     if len(names) != len(counts):
         raise DataError(
-            f"there are {len(names)} symbols of elements ({' '.join(names)[:60]}) and "
+            f"there are {len(names)} element symbols ({' '.join(names)[:60]}) and "
             f"{len(counts)} numbers of atoms ({' '.join(counts)[:60]}); correct them"
         )
     _, isotopes = read_symbols([re.split("[_/]", name)[0] for name in names])
     if isotopes is not None:
         raise DataError(
-            "isotopes of hydrogen are read from extxyz and CIF only; write H and give "
-            "masses there, or convert the file"
+            "isotopes of hydrogen are supported in extxyz and CIF only; write H and "
+            "the masses, or convert the file"
         )
     return {}
 
@@ -491,13 +497,13 @@ def _pdb(lines: Sequence[str]) -> dict[str, Any]:
             if not symbols[-1]:
                 raise DataError(
                     f"atom {len(symbols) - 1} has no element in columns 77 and 78, and "
-                    f"names such as {line[12:16].strip()!r} do not tell it; add it"
+                    f"names such as {line[12:16].strip()!r} do not determine it; add it"
                 )
     if symbols:
         read_symbols(symbols)
         if isotopes := ISOTOPES.keys() & set(symbols):
             raise DataError(
-                f"the element {min(isotopes)} is read from extxyz and CIF only; "
+                f"the element {min(isotopes)} is supported in extxyz and CIF only; "
                 "convert the file"
             )
     groups = {line[55:66].strip() for line in lines if line.startswith("CRYST1")}
@@ -516,11 +522,11 @@ def _pdb(lines: Sequence[str]) -> dict[str, Any]:
 
 def _mol(lines: Sequence[str]) -> dict[str, Any]:
     if any(line[20:22] == "2D" for line in lines[1:2]):
-        raise DataError("holds a drawing in two dimensions, not a structure")
+        raise DataError("contains a two-dimensional drawing, not a structure")
     if any(line.startswith("M  ISO") for line in lines):
         raise DataError(
-            "names isotopes (M  ISO), which are not read; convert it to extxyz with a "
-            "column masses:R:1"
+            "contains isotopes (M  ISO), which are not read; convert it to extxyz with "
+            "a column masses:R:1"
         )
     return {}
 
@@ -535,4 +541,4 @@ CHECKS: Final[dict[str, Callable[[Sequence[str]], dict[str, Any]]]] = {
     "turbomole": _turbomole,
     "vasp": _vasp,
 }
-"""Formats whose readers guess, and what is checked before they do."""
+"""Formats whose readers guess elements, and the check of each."""

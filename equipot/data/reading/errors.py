@@ -1,5 +1,5 @@
-"""The one error of files and labels."""
+"""Exception for invalid files and labels."""
 
 
 class DataError(ValueError):
-    """Files or labels that cannot be used; the message names file, frame and key."""
+    """Invalid file or label; the message names the file, the frame and the key."""

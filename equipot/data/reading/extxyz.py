@@ -1,4 +1,4 @@
-"""Frames of extended XYZ and plain XYZ, in all dialects that agree on their meaning."""
+"""Read extended XYZ and plain XYZ files in all common dialects."""
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -19,18 +19,18 @@ from jaxtyping import Float, Shaped
 from equipot.data.reading.chemical_symbols import read_symbols, set_isotopes
 from equipot.data.reading.errors import DataError
 from equipot.data.reading.extxyz_columns import read_columns
-from equipot.data.reading.extxyz_header import LONGEST_LINE, parse_header
+from equipot.data.reading.extxyz_header import MAX_LINE_LENGTH, parse_header
 
 PER_ATOM: Final = {"forces", "charges", "magmoms", "energies", "stresses"}
-"""Results of a calculation that are columns; all other results are keys."""
+"""Per-atom calculation results, stored as columns; all other results are keys."""
 MASS_UNITS: Final = {"eV fs^2/Å^2 (QUIP)": 103.6426957, "electron masses": 1822.888486}
-"""One u in other units of mass."""
-UNLIKELY_MASS: Final = 30.0
-"""Factor between the masses of a file and those of the elements that tells a unit."""
+"""Value of 1 u in other units of mass."""
+MIN_UNIT_RATIO: Final = 30.0
+"""Ratio of masses to those of the elements that indicates another unit."""
 
 
 def extxyz_frames(path: Path) -> Iterator[Atoms]:
-    """Frames of a file; what ASE knows as results of a calculation is in a calculator.
+    """Frames of a file, with calculation results in a calculator, as in ASE.
 
     Args:
         path: File, which may be compressed.
@@ -39,10 +39,10 @@ def extxyz_frames(path: Path) -> Iterator[Atoms]:
         One structure per frame.
 
     Raises:
-        DataError: At a frame that is broken or not understood; the message names the
-            file, the frame and its first line.
+        DataError: If a frame is invalid or ambiguous; the message has the file, the
+            frame and its line.
     """
-    # comments may be in any encoding; what is read is ASCII
+    # comments may have any encoding; everything else is ASCII
     with (
         open_with_compression(str(path), "rb") as binary,
         TextIOWrapper(binary, encoding="utf-8-sig", errors="replace") as file,
@@ -58,7 +58,7 @@ def extxyz_frames(path: Path) -> Iterator[Atoms]:
                 yield _frame(list(_block(file.readline, num_atoms)))
             except DataError as error:
                 raise DataError(f"{where}: {error}") from error
-            except Exception as error:  # ASE leaks any type
+            except Exception as error:  # ASE raises any type
                 kind = type(error).__name__
                 raise DataError(
                     f"{where}: is not extxyz: {kind}: {str(error)[:500]}"
@@ -68,23 +68,23 @@ def extxyz_frames(path: Path) -> Iterator[Atoms]:
 
 
 def _line(readline: Callable[[int], str]) -> str:
-    """Next line, which may not be of any length."""
-    line = readline(LONGEST_LINE + 1)
-    if len(line) > LONGEST_LINE:
+    """Next line, of limited length."""
+    line = readline(MAX_LINE_LENGTH + 1)
+    if len(line) > MAX_LINE_LENGTH:
         raise DataError(
-            f"a line has more than {LONGEST_LINE} characters: is this extended XYZ?"
+            f"a line has more than {MAX_LINE_LENGTH} characters: is this extended XYZ?"
         )
     return line
 
 
 def _count(header: str) -> int:
-    """Number of atoms that the first line of a frame announces."""
+    """Number of atoms in the first line of a frame."""
     word = header.strip()
     digits = word.removeprefix("+").removeprefix("-")
     if not (digits.isascii() and digits.isdecimal()) or len(digits) > 40:
         raise DataError(f"expected a number of atoms, got {word[:60]!r}")
     if int(word) < 1:
-        raise DataError(f"announces {int(word)} atoms")
+        raise DataError(f"declares {int(word)} atoms")
     return int(word)
 
 
@@ -96,7 +96,7 @@ def _block(readline: Callable[[int], str], num_atoms: int) -> Iterator[str]:
         found += 1
         yield line
     if found < num_atoms:
-        raise DataError(f"announces {num_atoms} atoms, got {max(found, 0)}")
+        raise DataError(f"declares {num_atoms} atoms, got {max(found, 0)}")
 
 
 def _frame(block: Sequence[str]) -> Atoms:
@@ -139,7 +139,7 @@ def _elements(
 def _set_masses(atoms: Atoms, masses: Float[np.ndarray, " atoms"]) -> None:
     with np.errstate(all="ignore"):
         ratio = np.median(masses / atomic_masses[np.clip(atoms.numbers, 0, 118)])
-    if UNLIKELY_MASS < ratio < np.inf or 0 < ratio < 1 / UNLIKELY_MASS:
+    if MIN_UNIT_RATIO < ratio < np.inf or 0 < ratio < 1 / MIN_UNIT_RATIO:
         near = [n for n, u in MASS_UNITS.items() if u / 2 < ratio < 2 * u]
         advice = f", not {near[0]}" if near else ""
         raise DataError(
@@ -161,7 +161,7 @@ def _fix(atoms: Atoms, fixed: Shaped[np.ndarray, "..."]) -> None:
 
 
 def _distribute(atoms: Atoms, arrays: dict[str, Any]) -> None:
-    """Put columns and keys where ASE has them."""
+    """Move columns and keys to where ASE stores them."""
     results = {}
     for name, value in arrays.items():
         if name in PER_ATOM:
@@ -176,7 +176,7 @@ def _distribute(atoms: Atoms, arrays: dict[str, Any]) -> None:
 
 
 def _voigt(value: Any) -> Any:
-    """Nine numbers of a symmetric stress as six, in ASE's order."""
+    """Convert nine numbers of a symmetric stress to six, in ASE's order."""
     array = np.asarray(value)
     if array.size != 9 or array.dtype.kind not in "fi":
         return value

@@ -1,4 +1,4 @@
-"""Columns of extended XYZ: found by name, in any order and any case."""
+"""Columns of extended XYZ, found by name, in any order and any case."""
 
 import re
 from collections.abc import Sequence
@@ -9,8 +9,8 @@ import numpy as np
 from equipot.data.reading.errors import DataError
 from equipot.data.reading.extxyz_header import logical, reals
 
-MOST_COLUMNS: Final = 1000
-"""Names of columns beyond which a file is refused."""
+MAX_COLUMNS: Final = 1000
+"""Maximum number of columns."""
 PLAIN: Final = "species:S:1:pos:R:3"
 """Columns of plain XYZ."""
 
@@ -46,7 +46,7 @@ ROLES: Final = {
     "occ": "occupancy",
     "site_occupancy": "occupancy",
 }
-"""What names of columns, in lower case, mean in ASE; others are kept as they are."""
+"""ASE names of columns, by name in lower case; other names are kept."""
 SHAPES: Final = {
     "positions": ("RI", {3}),
     "symbols": ("S", {1}),
@@ -61,35 +61,35 @@ SHAPES: Final = {
     "move_mask": ("LI", {1, 3}),
     "occupancy": ("RI", {1}),
 }
-"""Types and numbers of columns that each of these may have."""
+"""Allowed types and numbers of columns."""
 
 
 class Column(NamedTuple):
-    """One entry of the list of columns."""
+    """One entry of ``Properties``."""
 
     name: str
     role: str
     """Name in ASE."""
     kind: str
-    """R, I, S or L."""
+    """Type: R, I, S or L."""
     width: int
 
 
 def read_columns(properties: str | None, rows: Sequence[str]) -> dict[str, Any]:
-    """Values of all atoms by name.
+    """Values of all atoms by column name.
 
     Args:
         properties: List of columns, or None for plain XYZ, where further columns are
-            not read.
-        rows: One per atom.
+            ignored.
+        rows: One line per atom.
 
     Returns:
-        Arrays with one entry per atom; names are those of ASE where it has one. Symbols
-        are a list of text.
+        Arrays with one entry per atom, under ASE's names where they exist. Symbols
+        are a list of strings.
 
     Raises:
-        DataError: If the list is wrong, does not fit the rows or lacks elements or
-            positions, two columns say different things, or a value has another type.
+        DataError: If the list is invalid, does not match the rows or lacks elements or
+            positions, two columns contradict each other, or a value has another type.
     """
     columns = _parse(PLAIN if properties is None else properties)
     width = sum(column.width for column in columns)
@@ -97,7 +97,7 @@ def read_columns(properties: str | None, rows: Sequence[str]) -> dict[str, Any]:
     for number, words in enumerate(split):
         if len(words) < width or (len(words) > width and properties is not None):
             announced = (
-                "plain XYZ needs" if properties is None else "Properties announce"
+                "plain XYZ needs" if properties is None else "Properties declare"
             )
             raise DataError(
                 f"{announced} {width} columns, atom {number} has {len(words)}"
@@ -119,11 +119,11 @@ def read_columns(properties: str | None, rows: Sequence[str]) -> dict[str, Any]:
 
 
 def _parse(properties: str) -> list[Column]:
-    """Entries of a list of columns."""
+    """Parse the entries of ``Properties``."""
     fields = properties.strip().rstrip(":").split(":")
     counts = fields[2::3]
     wrong = DataError(f"Properties={properties[:200]} is not NAME:TYPE:COLUMNS:...")
-    if len(fields) % 3 or len(counts) > MOST_COLUMNS:
+    if len(fields) % 3 or len(counts) > MAX_COLUMNS:
         raise wrong
     if not all(re.fullmatch("[0-9]{1,9}", n) and int(n) for n in counts):
         raise wrong
@@ -138,13 +138,13 @@ def _parse(properties: str) -> list[Column]:
     roles = {column.role for column in columns}
     if "positions" not in roles:
         raise DataError(
-            f"Properties={properties[:200]} has no positions: name three columns of "
-            "Cartesian coordinates in Å pos:R:3"
+            f"Properties={properties[:200]} has no positions: add three columns of "
+            "Cartesian coordinates in Å, pos:R:3"
         )
     if not roles & {"symbols", "numbers"}:
         raise DataError(
-            f"Properties={properties[:200]} has no elements: name a column of chemical "
-            "symbols species:S:1, or of atomic numbers Z:I:1"
+            f"Properties={properties[:200]} has no elements: add a column of chemical "
+            "symbols, species:S:1, or of atomic numbers, Z:I:1"
         )
     return columns
 
@@ -158,7 +158,7 @@ def _column(name: str, kind: str, count: int) -> Column:
         kinds, counts = SHAPES[role]
         if kind not in kinds or count not in counts:
             raise DataError(
-                f"Properties name {name}:{kind}:{count}, but {role} need type "
+                f"Properties contain {name}:{kind}:{count}, but {role} need type "
                 f"{' or '.join(kinds)} and {' or '.join(map(str, sorted(counts)))} "
                 "columns"
             )

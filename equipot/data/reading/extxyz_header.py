@@ -1,7 +1,7 @@
-"""The second line of an extended XYZ frame: what it says of cell, columns and labels.
+"""Parse the second line of an extended XYZ frame: cell, columns and other keys.
 
-Programs differ in how they spell keys and logical values. Every spelling of theirs is
-read; what is left over and could change the structure is an error.
+Programs differ in the spelling of keys and logical values. All of their spellings are
+supported; unknown entries that could change the structure are errors.
 
 Source:
     Specification of extended XYZ, https://github.com/libAtoms/extxyz; the dialects of
@@ -21,11 +21,11 @@ from jaxtyping import Float, Shaped
 
 from equipot.data.reading.errors import DataError
 
-LONGEST_LINE: Final = 2**24
-"""Characters of a line beyond which a file is refused; dense Hessians of 250 atoms,
-written as text, are shorter."""
-MOST_KEYS: Final = 10_000
-"""Keys of a line beyond which a file is refused."""
+MAX_LINE_LENGTH: Final = 2**24
+"""Maximum number of characters per line; dense Hessians of 250 atoms as text are
+shorter."""
+MAX_KEYS: Final = 10_000
+"""Maximum number of keys per line."""
 
 TRUE: Final = {"t", "true", ".true.", "1"}
 FALSE: Final = {"f", "false", ".false.", "0"}
@@ -39,7 +39,7 @@ INFO_LOGICALS: Final = {
     "false": False,
     "FALSE": False,
 }
-"""Words that are logical values under any key, as in ASE."""
+"""Logical values under any key, as in ASE."""
 
 NUMBER: Final = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][-+]?\d+)?"
 INTEGER: Final = re.compile(r"[-+]?\d+")
@@ -61,33 +61,33 @@ PERIODS: Final = re.compile(
     r"|boundar\w*|bcs?|dim\w*|dir\w*|axes|axis|along|in|type)?|periodicity\w*"
     r"|boundar(?:y|ies)(?:conditions?|types?)?|bcs?)"
 )
-"""Names, without signs, of keys that may say along what a structure repeats."""
+"""Names, without separators, of keys that may specify periodic directions."""
 APERIODIC: Final = re.compile(r"(?:is)?(?:non|not|a)periodic")
-"""Names of keys that may say the opposite."""
+"""Names, without separators, of keys that may specify non-periodic structures."""
 LENGTHS: Final = ({"a", "b", "c"}, {"lx", "ly", "lz"})
-"""Keys that together may be meant for a cell."""
+"""Keys that may specify a cell together."""
 CELL_NAMES: Final = re.compile(
     r"latt|cell|box|cryst|^vec(?:tors?|s)?[abcxyz123]?$|^abc$|^hmat"
 )
-"""Parts of names of keys that may be meant for a cell."""
+"""Parts of key names that may specify a cell."""
 OTHER_CELL: Final = re.compile(
     r"super|forc|grad|stress|strain|veloc|moment|virial|mass|orig|init|ref|prim|conv"
     r"|recip|inv|target|mismatch|repe|num|count|^n|shift|offset|scal|matmul|transf"
     r"|dipole|label|index|grid|mesh|kpoint"
 )
-"""Parts of names that say that a value is of a cell, or another cell."""
+"""Parts of key names that specify a property of a cell, or another cell."""
 LENGTH_UNIT: Final = re.compile(
     r"(?:length|pos|position|positions|distance|coord|coords|coordinate|coordinates"
     r"|cell|lattice|xyz|geometry)?units?(?:system|style)?"
     r"|units?(?:of|for)?(?:length|lengths|pos|position|positions|distance|distances"
     r"|coord|coords|coordinate|coordinates|cell|lattice|xyz|geometry)"
 )
-"""Names, without signs, of keys that may say the unit of positions."""
+"""Names, without separators, of keys that may specify the unit of positions."""
 BOHR_FLAGS: Final = {"bohr", "inbohr", "atomicunits", "au", "isbohr", "usebohr"}
 FRACTIONAL: Final = re.compile(
     r"fractional|frac|direct|scaled|reduced|crystal|relative", re.IGNORECASE
 )
-"""Values of keys on coordinates that are not Cartesian."""
+"""Values of keys that indicate fractional coordinates."""
 FRACTIONAL_FLAGS: Final = {"fractional", "isfractional"}
 FOREIGN_UNITS: Final = re.compile(
     r"\b(?:bohrs?|a0|a\.?u\.?|atomic(?:[ _]units?)?|hartrees?|ha|eh|ry|rydbergs?"
@@ -107,51 +107,51 @@ BOHR_IN_TEXT: Final = re.compile(
     r"|\bunits?\s*(?:[:=]|are)?\s*(?:atomic|(?-i:a\.u|A\.U|au|AU|nm|pm))\b",
     re.IGNORECASE,
 )
-"""Comments that speak of other units of positions."""
+"""Comments that mention other units of positions."""
 
 
 class Value(NamedTuple):
-    """Text of a value, without the signs that enclose it."""
+    """Text of a value, without quotes or brackets."""
 
     text: str
     opening: str
-    """Sign that encloses it: a quote, a bracket, or nothing."""
+    """Opening quote or bracket, or empty."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """What the second line of a frame says."""
+    """Content of the second line of a frame."""
 
     cell: Float[np.ndarray, "3 3"] | None
     """Lattice vectors as rows, in Å; None if there are none."""
     pbc: tuple[bool, bool, bool]
-    """Whether the structure repeats along each lattice vector."""
+    """Whether the structure is periodic along each lattice vector."""
     properties: str | None
     """List of columns, ``NAME:TYPE:NUMBER:...``; None for plain XYZ."""
     info: dict[str, Any]
-    """All other keys, as numbers, arrays, logical values or text."""
+    """All other keys, as numbers, arrays, logical values or strings."""
 
 
 def parse_header(line: str) -> Header:
-    """Read the second line of a frame.
+    """Parse the second line of a frame.
 
-    Keys are found in any case; a line without any is a comment.
+    Keys are matched in any case; a line without keys is a comment.
 
     Args:
-        line: The line.
+        line: Second line.
 
     Returns:
-        What it says; the structure repeats along all lattice vectors where there are
-        some and ``pbc`` is left out.
+        Its content; without ``pbc``, the structure is periodic along all lattice
+        vectors.
 
     Raises:
-        DataError: If a part of it is not understood that may change the structure, or
-            one key has two values.
+        DataError: If an unknown entry may change the structure, or a key has two
+            values.
     """
     line = line.strip()
-    if len(line) > LONGEST_LINE:
+    if len(line) > MAX_LINE_LENGTH:
         raise DataError(
-            f"the second line has more than {LONGEST_LINE} characters; keep large "
+            f"the second line has more than {MAX_LINE_LENGTH} characters; store large "
             "arrays in other files"
         )
     pairs = list(_pairs(line))
@@ -175,7 +175,7 @@ def parse_header(line: str) -> Header:
     for lengths in LENGTHS:
         if cell is None and strict and lengths <= names:
             raise DataError(
-                f"{', '.join(sorted(lengths))} are not understood: if they are the "
+                f"{', '.join(sorted(lengths))} are ambiguous: if they are the "
                 'cell, write Lattice="ax ay az bx by bz cx cy cz" in Å'
             )
     info = {k: v.text if k.lower() == "uid" else convert(v) for k, v in others.items()}
@@ -186,7 +186,7 @@ def logical(word: str) -> bool:
     """Logical value of a word: T, true, .TRUE., 1, and their opposites, in any case.
 
     Raises:
-        ValueError: If it is none.
+        ValueError: If the word is not a logical value.
     """
     lowered = word.lower()
     if lowered in TRUE or lowered in FALSE:
@@ -195,13 +195,13 @@ def logical(word: str) -> bool:
 
 
 def reals(words: Iterable[str]) -> Float[np.ndarray, " n"]:
-    """Numbers of words; an exponent may be written with D, as in Fortran.
+    """Convert words to numbers; exponents may be written with D, as in Fortran.
 
     Raises:
         ValueError: If a word is not a number.
     """
     words = list(words)
-    if any("_" in word for word in words):  # Python would skip it
+    if any("_" in word for word in words):  # Python would accept it
         raise ValueError(f"not a number: {next(w for w in words if '_' in w)[:40]!r}")
     try:
         return np.array(words, dtype=np.float64)
@@ -211,10 +211,10 @@ def reals(words: Iterable[str]) -> Float[np.ndarray, " n"]:
 
 
 def convert(value: Value) -> Any:
-    """Numbers, logical values, arrays of them, JSON, or the text itself.
+    """Convert a value to numbers, logical values, arrays of them, or JSON, if possible.
 
     Raises:
-        DataError: If it announces JSON and is none.
+        DataError: If it starts with ``_JSON`` and is not valid JSON.
     """
     text = value.text
     if text.startswith("_JSON "):
@@ -234,7 +234,7 @@ def convert(value: Value) -> Any:
 
 
 def _pairs(line: str) -> Iterator[tuple[str, Value | None]]:
-    """Keys with their values; None for words without one."""
+    """Keys with their values; None for words without a value."""
     position, count = 0, 0
     while True:
         if space := SPACE.match(line, position):
@@ -242,8 +242,8 @@ def _pairs(line: str) -> Iterator[tuple[str, Value | None]]:
         if position == len(line):
             return
         count += 1
-        if count > MOST_KEYS:
-            raise DataError(f"the second line has more than {MOST_KEYS} keys")
+        if count > MAX_KEYS:
+            raise DataError(f"the second line has more than {MAX_KEYS} keys")
         found = KEY.match(line, position)
         if found is None:
             raise DataError(f"a key is missing before {line[position:][:40]!r}")
@@ -260,7 +260,7 @@ def _pairs(line: str) -> Iterator[tuple[str, Value | None]]:
 
 
 def _value(line: str, start: int, key: str) -> tuple[Value, int]:
-    """Value that begins at a position, and where it ends."""
+    """Value at a position, and the position after it."""
     opening = line[start : start + 1]
     if opening in QUOTED:
         found = QUOTED[opening].match(line, start)
@@ -282,7 +282,7 @@ def _value(line: str, start: int, key: str) -> tuple[Value, int]:
 
 
 def _closing(line: str, start: int, key: str) -> int:
-    """Where the bracket closes that opens at a position."""
+    """Position at which the bracket that opens at `start` is closed."""
     depth = 0
     for found in BRACKETS.finditer(line, start):
         if found[0] in "[{":
@@ -301,7 +301,7 @@ def _unescaped(text: str) -> str:
 def _sort(
     pairs: Iterable[tuple[str, Value | None]], strict: bool
 ) -> tuple[dict[str, Value], dict[str, Value]]:
-    """Keys of the structure in lower case, and all others; none with two values."""
+    """Split keys into structural ones (in lower case) and others; reject two values."""
     structural: dict[str, Value] = {}
     others: dict[str, Value] = {}
     for key, value in pairs:
@@ -317,7 +317,7 @@ def _sort(
                 )
             continue
         if strict and value is None and re.match("lattice|pbc|cell|box|period", name):
-            raise DataError(f"{key[:40]!r} is followed by no = and no value")
+            raise DataError(f"{key[:40]!r} has no = and no value")
         new = Value("T", "") if value is None else value
         if others.setdefault(key, new).text != new.text:
             raise DataError(
@@ -336,7 +336,7 @@ def _same(name: str, one: Value, other: Value) -> bool:
 
 
 def _three_logicals(value: Value) -> tuple[bool, bool, bool]:
-    """Periodicity along three directions; one value holds for all of them."""
+    """Periodicity along three directions; one value applies to all of them."""
     words = re.findall(r"[^\s,;()\[\]{}\"']+", value.text.removeprefix("_JSON "))
     if len(words) == 1 and re.fullmatch("[tfTF01]{3}", words[0]):
         words = list(words[0])
@@ -375,7 +375,7 @@ def _check_other_key(
     value: Value,
     cell: Float[np.ndarray, "3 3"] | None,
 ) -> None:
-    """Refuse a key that may be meant for a cell, or for what positions are."""
+    """Reject a key that may specify a cell, or the unit or type of positions."""
     plain = re.sub("[^a-z0-9]", "", key.lower())
     cell_like = not OTHER_CELL.search(plain) and (
         CELL_NAMES.search(plain) or get_close_matches(plain, ["lattice"], cutoff=0.75)
@@ -387,7 +387,7 @@ def _check_other_key(
     if cell_like:
         if cell is None and count in (3, 6, 9):
             raise DataError(
-                f"{key}={value.text[:60]!r} is not understood: if it is the cell, "
+                f"{key}={value.text[:60]!r} is ambiguous: if it is the cell, "
                 'write Lattice="ax ay az bx by bz cx cy cz" in Å'
             )
         flat = np.zeros(0) if cell is None else cell.reshape(9)
@@ -404,14 +404,14 @@ def _check_other_key(
         plain in BOHR_FLAGS and stated
     ):
         raise DataError(
-            f"{key}={value.text[:40]!r}: positions and cells are read in Å; convert "
+            f"{key}={value.text[:40]!r}: positions and cells must be in Å; convert "
             "them and remove the key"
         )
     if (plain in FRACTIONAL_FLAGS and stated) or (
         plain.startswith(("coord", "position")) and FRACTIONAL.fullmatch(value.text)
     ):
         raise DataError(
-            f"{key}={value.text[:40]!r}: positions are read as Cartesian coordinates "
+            f"{key}={value.text[:40]!r}: positions must be Cartesian coordinates "
             "in Å; convert them and remove the key"
         )
 
@@ -419,7 +419,7 @@ def _check_other_key(
 def _check_periods(
     key: str, value: Value, pbc: tuple[bool, bool, bool], *, stated: bool
 ) -> None:
-    """Refuse other names of periodicity, unless they agree with ``pbc``."""
+    """Reject other keys for periodicity, unless they agree with ``pbc``."""
     plain = re.sub("[^a-z0-9]", "", key.lower())
     opposite = APERIODIC.fullmatch(plain) is not None
     if not opposite and PERIODS.fullmatch(plain) is None:
@@ -427,18 +427,18 @@ def _check_periods(
     try:
         a, b, c = _three_logicals(value)
     except DataError:
-        agrees = stated  # pbc tells what it means
+        agrees = stated  # pbc decides
     else:
         agrees = pbc == ((not a, not b, not c) if opposite else (a, b, c))
     if not agrees:
         raise DataError(
-            f"{key}={value.text[:60]!r} is not understood: write which directions "
-            'repeat as pbc="T T F"'
+            f"{key}={value.text[:60]!r} is ambiguous: write the periodic "
+            'directions as pbc="T T F"'
         )
 
 
 def _check_foreign_units(pairs: Iterable[tuple[str, Value | None]]) -> None:
-    """Refuse a number that is followed by a unit other than ours."""
+    """Reject a number followed by a unit other than eV and Å."""
     for (key, value), (unit, nothing) in pairwise(pairs):
         if (
             nothing is None
@@ -447,29 +447,29 @@ def _check_foreign_units(pairs: Iterable[tuple[str, Value | None]]) -> None:
             and _numbers(WORDS.findall(value.text)) is not None
         ):
             raise DataError(
-                f"{key[:40]}={value.text[:40]} {unit}: values are read in eV and Å; "
-                "convert them and leave the unit out"
+                f"{key[:40]}={value.text[:40]} {unit}: values must be in eV and Å; "
+                "convert them and remove the unit"
             )
 
 
 def _check_comment(line: str) -> None:
-    """Refuse a comment that seems to say more than extended XYZ does."""
+    """Reject a comment that seems to specify a cell or other units."""
     short = line[:1000]
     if found := CELL_IN_TEXT.search(short):
         raise DataError(
-            f"{found[0][:60]!r} in the second line is not understood: write "
+            f"{found[0][:60]!r} in the second line is ambiguous: write "
             'Lattice="ax ay az bx by bz cx cy cz" in Å and pbc="T T T"; if it is only '
             "a comment, remove it"
         )
     if BOHR_IN_TEXT.search(short) and "ngstrom" not in short:
         raise DataError(
-            "the second line speaks of Bohr or atomic units, but positions are read "
+            "the second line mentions bohr or atomic units, but positions must be "
             "in Å; convert them and change the comment"
         )
 
 
 def _numbers(words: list[str]) -> Shaped[np.ndarray, "..."] | None:
-    """Integers, else real numbers, or None if a word is neither."""
+    """Convert words to integers, else to real numbers; None if a word is neither."""
     if not words:
         return None
     try:
@@ -484,7 +484,7 @@ def _numbers(words: list[str]) -> Shaped[np.ndarray, "..."] | None:
 
 
 def _matrix(text: str) -> Any:
-    """Rows in brackets, as a matrix of numbers; else the text."""
+    """Convert rows in brackets to a matrix of numbers, else return the text."""
     rows = [WORDS.findall(row) for row in re.findall(r"\[([^\[\]]*)\]", text)]
     if rows and rows[0] and len({len(row) for row in rows}) == 1:
         numbers = _numbers([word for row in rows for word in row])

@@ -1,4 +1,4 @@
-"""Frames of a file: formats that ASE reads, one kind of error, no pickle."""
+"""Read the frames of a file in any format supported by ASE, except unsafe ones."""
 
 import sys
 import warnings
@@ -13,7 +13,7 @@ from ase.io.formats import filetype, ioformats
 
 from equipot.data.reading.announced_atoms import refuse_missing_atoms
 from equipot.data.reading.databases import database_rows
-from equipot.data.reading.declared_sizes import refuse_impossible_sizes
+from equipot.data.reading.declared_sizes import check_declared_sizes
 from equipot.data.reading.elements_in_files import (
     NO_ELEMENTS,
     check_frame,
@@ -30,35 +30,36 @@ DATABASES = {"db", "json", "aselmdb"}
 _TRUSTING = "its reader trusts declared sizes without a check"
 REFUSED = {
     "abinit-gsr": _TRUSTING,
-    "bundletrajectory": "it is a folder of many files",
+    "bundletrajectory": "it is a directory of many files",
     "castep-cell": "its reader starts another program",
     "cp2k-dcd": _TRUSTING,
     "gpw": _TRUSTING,
     "lammps-dump-binary": _TRUSTING,
     "mysql": "it is not a file",
     "netcdftrajectory": _TRUSTING,
-    "nwchem-in": "its reader can take forever on a broken file",
+    "nwchem-in": "its reader may not terminate on an invalid file",
     "postgresql": "it is not a file",
     "xtd": "its structures are in another file",
 }
-"""Formats of ASE that are not read, and why."""
-LONGEST_MESSAGE = 500
+"""ASE formats that are rejected, and why."""
+MAX_MESSAGE_LENGTH = 500
 
 
 def iterate_frames(path: Path) -> Iterator[Atoms]:
-    """Structures of a file in their order, as ASE reads them.
+    """Frames of a file in order, as read by ASE.
 
-    Rows of an ASE database have their key-value pairs and data in ``atoms.info``.
+    Key-value pairs and data of ASE databases are in ``atoms.info``.
 
     Args:
-        path: File in a format of ASE, compressed ones included, but those of `REFUSED`.
+        path: File in an ASE format, possibly compressed, except those in `REFUSED`.
 
     Yields:
         One structure per frame.
 
     Raises:
-        DataError: If the file is missing, empty, broken, a pickle, of no known format,
-            or declares more than it can hold; the message names the file and the frame.
+        DataError: If the file is missing, empty, invalid, a pickle, of an unknown
+            format, or declares more data than it contains; the message has the file
+            and the frame.
     """
     format_name = _format(path)
     frames = _frames(path, format_name)
@@ -66,9 +67,9 @@ def iterate_frames(path: Path) -> Iterator[Atoms]:
     while True:
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # of ASE's readers; we check ourselves
+                warnings.simplefilter("ignore")  # from ASE; the content is checked
                 atoms = next(frames, None)
-        except Exception as error:  # readers of ASE leak any type
+        except Exception as error:  # readers of ASE raise any type
             if isinstance(error, DataError) and str(error).startswith(str(path)):
                 raise
             kind = "" if isinstance(error, DataError) else f"{type(error).__name__}: "
@@ -81,18 +82,18 @@ def iterate_frames(path: Path) -> Iterator[Atoms]:
         yield atoms
         count += 1
     if count == 0:
-        raise DataError(f"{path}: holds no structure (read as {format_name})")
+        raise DataError(f"{path}: contains no structure (read as {format_name})")
 
 
 def read_frame(path: Path, index: int) -> Atoms | None:
-    """One structure of a file, or None if there are not so many.
+    """Read one frame of a file; None if the file has fewer frames.
 
     Args:
-        path: As for `iterate_frames`.
-        index: Position in the file; negative numbers count from its end.
+        path: As in `iterate_frames`.
+        index: Index of the frame; negative numbers count from the end.
 
     Raises:
-        DataError: If the file is broken up to there.
+        DataError: If the file is invalid before the end of that frame.
     """
     frames = iterate_frames(path)
     if index >= 0:
@@ -102,8 +103,8 @@ def read_frame(path: Path, index: int) -> Atoms | None:
 
 
 def _frames(path: Path, format_name: str) -> Iterator[Atoms]:
-    """Structures as the reader of a format gives them."""
-    refuse_impossible_sizes(path, format_name)
+    """Frames from the reader of a format."""
+    check_declared_sizes(path, format_name)
     refuse_missing_atoms(path, format_name)
     if format_name in DATABASES:
         frames = database_rows(path)
@@ -123,15 +124,17 @@ def _frames(path: Path, format_name: str) -> Iterator[Atoms]:
 
 
 def _short(error: Exception) -> str:
-    """Message of a reader, which may quote all of the file."""
+    """Truncated message of a reader, which may quote the whole file."""
     text = str(error)
-    return text if len(text) <= LONGEST_MESSAGE else f"{text[:LONGEST_MESSAGE]} ..."
+    return (
+        text if len(text) <= MAX_MESSAGE_LENGTH else f"{text[:MAX_MESSAGE_LENGTH]} ..."
+    )
 
 
 def _format(path: Path) -> str:
-    """Name of the format in ASE; refuses what could run code."""
+    """ASE format of a file; rejects formats that could execute code."""
     if path.is_dir():
-        raise DataError(f"{path}: is a folder, expected a file with structures")
+        raise DataError(f"{path}: is a directory, expected a file with structures")
     if not path.exists():
         raise DataError(f"no such file: {located(path)}")
     if not path.is_file():
@@ -142,18 +145,18 @@ def _format(path: Path) -> str:
         raise DataError(f"{path}: is empty")
     if path.suffix in PICKLE_SUFFIXES or _is_pickle(head):
         raise DataError(
-            f"{path}: is a pickle, and reading one can run any code; "
-            "convert it to extxyz where it comes from"
+            f"{path}: is a pickle, and reading a pickle can execute any code; "
+            "convert it to extxyz with the program that wrote it"
         )
     if path.suffix == ".traj" and not head.startswith(TRAJECTORY):
         raise DataError(
-            f"{path}: is not a trajectory of today's ASE (an old one is a pickle, "
-            "and reading it can run any code); convert it to extxyz where it comes "
+            f"{path}: is not a trajectory of a current ASE version (old ones are "
+            "pickles, and reading a pickle can execute any code); convert it to extxyz "
             "from"
         )
     try:
         name = filetype(str(path))
-    except Exception as error:  # decompression leaks any type, too
+    except Exception as error:  # decompression raises any type as well
         raise DataError(
             f"{path}: ASE has no reader for it; convert it to extxyz"
         ) from error
@@ -161,21 +164,21 @@ def _format(path: Path) -> str:
         name = "lammps-data" if is_lammps_data(path) else name
     if name not in ioformats or not ioformats[name].can_read:
         raise DataError(
-            f"{path}: ASE reads no format {name[:40]!r}; convert it to extxyz"
+            f"{path}: ASE has no reader for format {name[:40]!r}; convert it to extxyz"
         )
     if name in REFUSED:
         raise DataError(
-            f"{path}: {name} is not read, since {REFUSED[name]}; convert it to extxyz "
-            "where it comes from"
+            f"{path}: {name} is not supported: {REFUSED[name]}; convert it to extxyz "
+            "with the program that wrote it"
         )
     if name in NO_ELEMENTS:
         raise DataError(
-            f"{path}: {name} is not read, since {NO_ELEMENTS[name]}; convert it to "
+            f"{path}: {name} is not supported: {NO_ELEMENTS[name]}; convert it to "
             "extxyz with a column of chemical symbols"
         )
     return "extxyz" if name == "xyz" else name
 
 
 def _is_pickle(head: bytes) -> bool:
-    """Whether a file starts as pickles of protocol 2 and later do."""
+    """Whether a file starts like a pickle of protocol 2 or later."""
     return len(head) > 1 and head[0] == 0x80 and head[1] <= 5

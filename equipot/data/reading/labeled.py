@@ -1,4 +1,4 @@
-"""Structures with labels, read from files and checked before anything is fitted."""
+"""Read structures with labels from files, and check them."""
 
 import math
 import re
@@ -23,19 +23,19 @@ from equipot.data.reading.unit_conversion import converted_geometry, size_of
 from equipot.data.structure import ISOLATED, Structure
 from equipot.storage.provenance import ENERGY_SPREAD, FORCES_SPREAD, KEYS
 
-LONGEST_NAME = 200
+MAX_NAME_LENGTH = 200
 STRUCTURAL = {"numbers", "positions"}
 NO_LABELS = {*KEYS, ENERGY_SPREAD, FORCES_SPREAD}
-"""What results of this package say beside labels: what made them, and committees."""
+"""Keys of results of this package that are not labels: provenance and spreads."""
 UNIT_OF_LABEL = re.compile(
     "(energy|energies|force|forces|stress|stresses|virial|virials)_?units?"
     "|units?_?(of_)?(energy|energies|force|forces|stress|virial|virials)"
 )
-"""Keys that tell the unit of a label, in lower case."""
+"""Keys that specify the unit of a label, in lower case."""
 WEIGHT_KEYS = [
     f"config_{name}_weight" for name in ("energy", "forces", "stress", "virials")
 ]
-"""Keys that weigh one label of a structure."""
+"""Keys that specify the weight of one label of a structure."""
 
 
 def read_structures(
@@ -47,17 +47,17 @@ def read_structures(
     """Read all structures of a file with their labels.
 
     Args:
-        path: File in any format of ASE but pickles.
-        keys: Names of the labels; names that the file lacks leave the label absent.
+        path: File in any ASE format, except pickles.
+        keys: Names of the labels; labels whose keys the file lacks are missing (NaN).
         hessians: File of NumPy (.npz) with Hessians of some or all of the structures;
             see `equipot.config.data.DataConfig.hessians`.
-        units: Units of the file; those of the package by default.
+        units: Units of the file (default: eV and Å).
 
     Returns:
-        The structures in the order of the file, isolated atoms among them.
+        The structures in the order of the file, including isolated atoms.
 
     Raises:
-        DataError: At the first frame that cannot be read or does not make sense.
+        DataError: At the first frame that cannot be read or is invalid.
     """
     keys = keys or KeysConfig()
     structures = [
@@ -71,14 +71,14 @@ def read_structures(
     for structure, entry in zip(structures, entries, strict=True):
         if entry is not None and structure.labels.hessian is None:
             raise DataError(
-                f"{structure.source}: {keys.hessian} names the Hessian {str(entry)!r} "
-                "of another file; name that file in data.hessians"
+                f"{structure.source}: {keys.hessian} is the Hessian {str(entry)!r} "
+                "of another file; set that file in data.hessians"
             )
     return structures
 
 
 def iterate_sources(path: Path) -> Iterator[tuple[Atoms, str]]:
-    """Frames of a file, and what to call them in messages."""
+    """Frames of a file, and their names for messages."""
     for n, atoms in enumerate(iterate_frames(path)):
         yield atoms, f"{path}#{n}"
 
@@ -86,22 +86,21 @@ def iterate_sources(path: Path) -> Iterator[tuple[Atoms, str]]:
 def parse_structure(
     atoms: Atoms, keys: KeysConfig, source: str, units: UnitsConfig | None = None
 ) -> Structure:
-    """Check a structure and pick out its labels.
+    """Check a structure and extract its labels.
 
     Args:
-        atoms: Structure as ASE reads it.
+        atoms: Structure as read by ASE.
         keys: Names of the labels.
-        source: File and frame for messages.
-        units: Units of positions and labels; those of the package by default.
+        source: File and frame, for messages.
+        units: Units of positions and labels (default: eV and Å).
 
     Returns:
-        The structure, in the units of the package; keys that differ from the names in
-        case alone are renamed in `atoms`. A stress of nothing but zeros on a structure
-        that is not 3D-periodic, which some programs write, counts as
-        absent.
+        The structure in eV and Å. Keys that differ from `keys` only in case are
+        renamed in `atoms`. A stress of zeros on a structure that is not 3D-periodic,
+        which some programs write, counts as missing.
 
     Raises:
-        DataError: If positions, cell, species or a label do not make sense.
+        DataError: If positions, cell, elements or a label are invalid.
     """
     units = units or UnitsConfig()
     atoms = converted_geometry(atoms, units)
@@ -141,11 +140,11 @@ def parse_structure(
 def _converted(
     labels: Labels, keys: KeysConfig, units: UnitsConfig, source: str
 ) -> Labels:
-    """Labels in eV, eV/Å and eV/Å^3, of a structure in Å."""
+    """Convert labels to eV, eV/Å and eV/Å^3, and positions to Å."""
     if labels.hessian is not None:
         raise DataError(
             f"{source}: has a Hessian, which data.units does not convert: write it in "
-            "eV/Å^2 with the other labels in the units of the package, or set "
+            "eV/Å^2 with all other labels in eV and Å, or set "
             "keys.hessian to null"
         )
     by_virials = keys.virials is not None
@@ -153,8 +152,8 @@ def _converted(
     silent = "stress" not in units.model_fields_set and not by_virials
     if changed and silent and not labels.stress.isnan().all():
         raise DataError(
-            f"{source}: data.units states the unit of {' and '.join(changed)}, not "
-            "that of the stress, which is there: state stress as well, such as "
+            f"{source}: data.units has the unit of {' and '.join(changed)}, but not "
+            "that of the stress label: set it as well, such as "
             "stress: eV/Å^3"
         )
     return replace(
@@ -166,10 +165,10 @@ def _converted(
 
 
 def lookup(atoms: Atoms, key: str | None) -> Any:
-    """Value under a key, wherever ASE put it; None if there is none.
+    """Value under a key, in ``info``, ``arrays`` or a calculator; None if missing.
 
-    ASE moves names that it knows (energy, forces, stress) to a calculator. Its results
-    are read as they are: `Atoms.get_forces` would set those of fixed atoms to zero.
+    ASE moves its standard names (energy, forces, stress) to a calculator. Its results
+    are read directly: `Atoms.get_forces` would set forces on fixed atoms to zero.
     """
     if key is None:
         return None
@@ -181,12 +180,12 @@ def lookup(atoms: Atoms, key: str | None) -> Any:
 
 
 def _check_units(atoms: Atoms, source: str) -> None:
-    """Refuse labels of which the file itself says that they are in other units."""
+    """Reject labels for which the file specifies other units."""
     for key, value in atoms.info.items():
         unit_of_label = UNIT_OF_LABEL.fullmatch(str(key).lower())
         if unit_of_label and not str(value).strip().lower().startswith("ev"):
             raise DataError(
-                f"{source}: {key}={str(value)[:40]!r}, but labels are read in eV, eV/Å "
+                f"{source}: {key}={str(value)[:40]!r}, but labels must be in eV, eV/Å "
                 "and eV/Å^3; convert them, and correct or remove the key, or state "
                 "data.units"
             )
@@ -195,7 +194,7 @@ def _check_units(atoms: Atoms, source: str) -> None:
 def _weights(
     atoms: Atoms, keys: KeysConfig, source: str
 ) -> Float[torch.Tensor, "1 4"] | None:
-    """Factors of the labels in the loss; None if they are all 1."""
+    """Weights of the labels in the loss; None if all are 1."""
     if keys.weight is None:
         return None
     stress = "stress" if keys.virials is None else "virials"
@@ -218,14 +217,13 @@ def _weight(atoms: Atoms, key: str, source: str) -> float:
     array = _numbers(value, key, source)
     if array.size != 1 or not np.isfinite(array).all() or (array < 0).any():
         raise DataError(
-            f"{source}: {key} must be a number that is not negative, got "
-            f"{str(value)[:60]!r}"
+            f"{source}: {key} must be a nonnegative number, got {str(value)[:60]!r}"
         )
     return float(array.reshape(()))
 
 
 def _without_ignored_labels(structure: Structure) -> Structure:
-    """Mark labels of weight 0 as absent; a reference energy has no weight."""
+    """Mark labels of weight 0 as missing; reference energies have no weight."""
     labels = structure.labels
     if labels.weights is None:
         return structure
@@ -246,7 +244,7 @@ def _without_ignored_labels(structure: Structure) -> Structure:
 
 
 def _adopt_spelling(atoms: Atoms, keys: KeysConfig, source: str) -> None:
-    """Name labels as they were asked for, where a file spells them in another case."""
+    """Rename labels that a file spells in another case."""
     results = {} if atoms.calc is None else atoms.calc.results
     places: tuple[dict[str, Any], ...] = (atoms.info, atoms.arrays, results)
     weights = [] if keys.weight is None else WEIGHT_KEYS
@@ -268,30 +266,30 @@ def _adopt_spelling(atoms: Atoms, keys: KeysConfig, source: str) -> None:
 
 
 def available_keys(atoms: Atoms) -> list[str]:
-    """Names that `lookup` finds, without those that are no labels."""
+    """Keys that `lookup` finds, without those that are not labels."""
     results = {} if atoms.calc is None else atoms.calc.results
     names = {*map(str, atoms.info), *atoms.arrays, *results}
     return sorted(names - STRUCTURAL - NO_LABELS)
 
 
 def keys_of(structures: Iterable[Structure]) -> list[str]:
-    """Names of what structures carry, sorted, each once."""
+    """Sorted keys of all structures, each once."""
     return sorted({key for s in structures for key in available_keys(s.atoms)})
 
 
 def _config_type(value: Any, source: str) -> str:
-    """Group of a structure, which messages and pages show."""
+    """Group of a structure, printable in messages and reports."""
     name = "default" if value is None else str(value)
-    if len(name) > LONGEST_NAME or not name.isprintable():
+    if len(name) > MAX_NAME_LENGTH or not name.isprintable():
         raise DataError(
-            f"{source}: its group must have up to {LONGEST_NAME} characters that can "
-            f"be printed, got {name[:60]!r}"
+            f"{source}: its group must have up to {MAX_NAME_LENGTH} printable "
+            f"characters, got {name[:60]!r}"
         )
     return name
 
 
 def _numbers(value: Any, key: str, source: str) -> Float[np.ndarray, "..."]:
-    """A label as an array of float64; NaN stands for what was not computed."""
+    """Label as a float64 array; NaN marks missing values."""
     try:
         array = np.asarray(value)
         if array.dtype == bool:
@@ -299,11 +297,11 @@ def _numbers(value: Any, key: str, source: str) -> Float[np.ndarray, "..."]:
         array = array.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise DataError(
-            f"{source}: {key} must hold numbers, got {str(value)[:60]!r}"
+            f"{source}: {key} must contain numbers, got {str(value)[:60]!r}"
         ) from error
     if np.isinf(array).any():
         raise DataError(
-            f"{source}: {key} holds values that are infinite; leave the label out, or "
+            f"{source}: {key} contains infinite values; omit the label, or "
             "write nan, where it was not computed"
         )
     return array
@@ -331,8 +329,8 @@ def _forces(atoms: Atoms, key: str | None, source: str) -> Float[np.ndarray, "at
     masks = [n for n in atoms.arrays if re.search("forc.*mask|mask.*forc", n.lower())]
     if masks:
         raise DataError(
-            f"{source}: the column {masks[0]} is not understood: write nan in {key} "
-            "where an atom has no label, and remove the column"
+            f"{source}: the column {masks[0]} is not supported: write nan in {key} "
+            "for atoms without a label, and remove the column"
         )
     array = array.copy()
     array[np.isnan(array).any(axis=1)] = np.nan
@@ -355,9 +353,9 @@ def _stress(atoms: Atoms, keys: KeysConfig, source: str) -> Float[np.ndarray, "3
         if not tensor.any():
             return absent
         raise DataError(
-            f"{source}: {key} is given for a structure that repeats along "
+            f"{source}: {key} is given for a structure that is periodic in "
             f"{int(atoms.pbc.sum())} of 3 directions and so has no volume; set pbc to "
-            '"T T T" if the cell is that of the calculation, or remove the label'
+            '"T T T" if the cell was used in the calculation, or remove the label'
         )
     if keys.virials is None:
         return tensor
@@ -367,7 +365,7 @@ def _stress(atoms: Atoms, keys: KeysConfig, source: str) -> Float[np.ndarray, "3
 def _as_matrix(
     array: Float[np.ndarray, "..."], key: str, source: str
 ) -> Float[np.ndarray, "3 3"]:
-    """A symmetric matrix of 6 numbers in ASE's order, 9 numbers, or 3x3."""
+    """Convert 6 numbers in ASE's order, 9 numbers, or 3x3 to a symmetric matrix."""
     if array.size == 6 and array.ndim in {1, 2}:
         xx, yy, zz, yz, xz, xy = array.reshape(6)
         return np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])

@@ -1,4 +1,4 @@
-"""Archives of NumPy arrays, of which nothing is read before its header makes sense."""
+"""NumPy archives whose array headers are checked before the data are read."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,24 +11,25 @@ import numpy as np
 
 from equipot.data.reading.errors import DataError
 
-LONGEST_NAME: Final = 1000
-"""Characters of the name of an entry."""
+MAX_NAME_LENGTH: Final = 1000
+"""Maximum number of characters in the name of an entry."""
 MAX_BRACKETS: Final = 50
-"""Of the header of an array of numbers, which has two; many exhaust Python's parser."""
+"""Maximum number of brackets in the header of an array, which has two; many exhaust
+Python's parser."""
 MAX_HEADER_BYTES: Final = 10_000
-"""Of the header of an array; NumPy refuses longer ones."""
+"""Maximum size of the header of an array; NumPy refuses longer ones."""
 
 
 @contextmanager
 def opened(path: Path, named_by: str = "") -> Iterator[ZipFile]:
-    """Open an archive; whatever its parser leaks becomes one kind of error.
+    """Open an archive; any error of its parser becomes a `DataError`.
 
     Args:
         path: File of arrays.
-        named_by: What asks for the file, for messages.
+        named_by: Text that explains where the path was set, for messages.
 
     Yields:
-        The archive.
+        The opened archive.
 
     Raises:
         DataError: If it is missing or cannot be read.
@@ -40,7 +41,7 @@ def opened(path: Path, named_by: str = "") -> Iterator[ZipFile]:
         raise
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file{named_by}") from error
-    except Exception as error:  # of zip, of compression, of NumPy's header
+    except Exception as error:  # from zip, decompression, or NumPy's header
         raise DataError(
             f"{path}: cannot be read as .npz: {type(error).__name__}: "
             f"{str(error)[:300]}"
@@ -48,32 +49,34 @@ def opened(path: Path, named_by: str = "") -> Iterator[ZipFile]:
 
 
 def members(archive: ZipFile, path: Path) -> dict[str, ZipInfo]:
-    """Members of an archive by the name of their entry.
+    """Members of an archive by name of the entry.
 
     Raises:
-        DataError: If two have one name, or a name cannot be printed.
+        DataError: If two entries have the same name, or a name is not printable.
     """
     found: dict[str, ZipInfo] = {}
     for member in archive.infolist():
         name = member.filename.removesuffix(".npy")
         if name in found:
             raise DataError(f"{path}: has two entries {name[:60]!r}")
-        if len(name) > LONGEST_NAME or not name.isprintable():
+        if len(name) > MAX_NAME_LENGTH or not name.isprintable():
             raise DataError(f"{path}: has an entry with the name {name[:60]!r}")
         found[name] = member
     return found
 
 
 def header(archive: ZipFile, member: ZipInfo) -> tuple[tuple[int, ...], np.dtype]:
-    """Shape and type that an array of NumPy announces.
+    """Declared shape and type of an array.
 
     Raises:
-        ValueError: If it is no array, or one of records.
+        ValueError: If it is not an array, or a record array.
     """
     with archive.open(member) as file:
         version = np.lib.format.read_magic(file)
         if version not in READERS:
-            raise ValueError(f"version {version} of the format is for records")
+            raise ValueError(
+                f"format version {version} of the format is for record arrays"
+            )
         size, read = READERS[version]
         length = file.read(size)
         text = file.read(min(int.from_bytes(length, "little"), MAX_HEADER_BYTES))

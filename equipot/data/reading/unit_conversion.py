@@ -1,4 +1,4 @@
-"""From the units of a file to those of the package."""
+"""Conversion from the units of a file to eV and Å."""
 
 from typing import Final
 
@@ -24,17 +24,17 @@ SIZES: Final = {
     "bar": ase.units.bar,
     "kbar": 1e3 * ase.units.bar,
 }
-"""Size of a unit in eV, Å or eV/Å^3 (CODATA 2014, as ASE)."""
+"""Value of a unit in eV, Å or eV/Å^3 (CODATA 2014, as in ASE)."""
 
 
 def size_of(unit: str) -> float:
-    """Size of a unit in those of the package.
+    """Value of a unit in eV and Å.
 
     Args:
-        unit: Such as ``"kcal/mol/Å"``, ``"Ha/bohr^3"`` or ``"GPa"``.
+        unit: Unit, such as ``"kcal/mol/Å"``, ``"Ha/bohr^3"`` or ``"GPa"``.
 
     Returns:
-        Size in eV, Å, eV/Å or eV/Å^3.
+        Value in eV, Å, eV/Å or eV/Å^3.
     """
     if unit in SIZES:
         return SIZES[unit]
@@ -44,7 +44,7 @@ def size_of(unit: str) -> float:
 
 
 def converted_geometry(atoms: Atoms, units: UnitsConfig) -> Atoms:
-    """Structure with positions and cell in Å; the same one if it is."""
+    """Structure with positions and cell in Å; the same object if no unit is given."""
     if units.length == "Å":
         return atoms
     size = size_of(units.length)

@@ -1,4 +1,4 @@
-"""Refuses what may hold atoms or change masses, and is not understood."""
+"""Reject unknown keys that may fix atoms or change masses."""
 
 import re
 from typing import Final
@@ -7,38 +7,40 @@ from ase import Atoms
 
 from equipot.data.reading.errors import DataError
 
-HELD: Final = re.compile(
+FIXED_NAMES: Final = re.compile(
     r"(?:is|to)?(?:fix|fixed|freeze|frozen|hold|held|mobile|movable|moveable|move|moves"
     r"|mobility|constrain|constrained|constraints?|selectivedynamics|selective)"
     r"(?:atoms?|mask|flags?|xyz|ids?|indices|index)?"
 )
-"""Names, without signs, of columns and keys that may say which atoms are fixed."""
-MASS: Final = re.compile(r"isotopes?|massnumbers?|(?:isotop\w*|nuclear)mass(?:es)?")
-"""Names, without signs, of columns and keys that may be masses."""
+"""Names, without separators, of columns and keys that may specify fixed atoms."""
+MASS_NAMES: Final = re.compile(
+    r"isotopes?|massnumbers?|(?:isotop\w*|nuclear)mass(?:es)?"
+)
+"""Names, without separators, of columns and keys that may specify masses."""
 
 
-def refuse_unclear(atoms: Atoms, source: str) -> None:
-    """Refuse columns and keys that change how atoms move, but not by a known name.
+def reject_unknown_keys(atoms: Atoms, source: str) -> None:
+    """Reject unknown columns and keys that may fix atoms or change masses.
 
     Args:
-        atoms: Structure as a file holds it.
-        source: File for messages.
+        atoms: Structure from a file.
+        source: File, for messages.
 
     Raises:
-        DataError: If there is such a column or key; says what to write.
+        DataError: If there is such a column or key; the message has the supported one.
     """
-    held = _first(atoms, HELD)
+    held = _first(atoms, FIXED_NAMES)
     if held is not None:
         raise DataError(
-            f"{source}: the {held} is not understood: write which atoms may move as a "
+            f"{source}: the {held} is ambiguous: write which atoms may move as a "
             "column move_mask:L:1, T or F, or remove it"
         )
-    mass = _first(atoms, MASS)
+    mass = _first(atoms, MASS_NAMES)
     if mass is None and len(atoms) > 1 and "masses" in atoms.info:
         mass = "key masses"
     if mass is not None:
         raise DataError(
-            f"{source}: the {mass} is not understood: write the masses of the atoms in "
+            f"{source}: the {mass} is ambiguous: write the masses of the atoms in "
             "u as a column masses:R:1, or remove it"
         )
 

@@ -1,4 +1,4 @@
-"""Learned features of the training set: a part of the domain of a potential."""
+"""Learned features of the training set, for the domain of validity."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from equipot.config.training import TrainingConfig
 from equipot.data.batching import evaluation_batches
 from equipot.data.labels import Example
-from equipot.domain import FeatureCloud
+from equipot.domain import FeatureDistribution
 from equipot.models.potential import Potential
 from equipot.training.step import make_batch
 
@@ -21,8 +21,8 @@ def fit_features(
     train: Sequence[Example],
     valid: Sequence[Example],
     config: TrainingConfig,
-) -> FeatureCloud:
-    """Features of the training set, and the extremes of the validation set.
+) -> FeatureDistribution:
+    """Distribution of features in the training set, widened by the validation set.
 
     Args:
         potential: Trained potential in evaluation mode.
@@ -30,7 +30,7 @@ def fit_features(
         valid: Validation set; may be empty.
         config: Batch sizes.
     """
-    cloud = FeatureCloud.fit(*_features(potential, _thinned(train), config))
+    cloud = FeatureDistribution.fit(*_features(potential, _thinned(train), config))
     return cloud.widened(*_features(potential, _thinned(valid), config))
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from equipot.domain import FeatureCloud
+from equipot.domain import FeatureDistribution
 
 NUMBERS = np.array([6] * 400 + [1] * 200)
 
@@ -18,7 +18,7 @@ def features():
 
 
 def test_distances_are_those_of_mahalanobis(features):
-    cloud = FeatureCloud.fit(NUMBERS, features)
+    cloud = FeatureDistribution.fit(NUMBERS, features)
     means = {z: features[z == NUMBERS].mean(axis=0) for z in (1, 6)}
     centered = features - np.array([means[z] for z in NUMBERS.tolist()])
     covariance = centered.T @ centered / len(centered)
@@ -33,7 +33,7 @@ def test_distances_are_those_of_mahalanobis(features):
 
 
 def test_a_step_across_the_long_direction_counts_for_more(features):
-    cloud = FeatureCloud.fit(NUMBERS, features)
+    cloud = FeatureDistribution.fit(NUMBERS, features)
     mean = features[NUMBERS == 6].mean(axis=0)
     along_and_across = mean + np.array([[1, 1, 0], [1, -1, 0]])
 
@@ -43,7 +43,7 @@ def test_a_step_across_the_long_direction_counts_for_more(features):
 
 
 def test_the_same_features_are_far_for_another_element(features):
-    cloud = FeatureCloud.fit(NUMBERS, features)
+    cloud = FeatureDistribution.fit(NUMBERS, features)
     place = features[:1]
 
     assert cloud.scores(np.array([6]), place)[0] <= 1
@@ -51,7 +51,7 @@ def test_the_same_features_are_far_for_another_element(features):
 
 
 def test_further_atoms_widen_the_scale_of_their_element_only(features):
-    cloud = FeatureCloud.fit(NUMBERS, features)
+    cloud = FeatureDistribution.fit(NUMBERS, features)
     far = features[:1] + 30
 
     wider = cloud.widened(np.array([6, 99]), np.concatenate([far, 100 * far]))
@@ -61,16 +61,16 @@ def test_further_atoms_widen_the_scale_of_their_element_only(features):
 
 
 def test_atoms_that_are_all_alike_make_a_cloud_of_one_point():
-    cloud = FeatureCloud.fit(np.full(5, 8), np.ones((5, 4)))
+    cloud = FeatureDistribution.fit(np.full(5, 8), np.ones((5, 4)))
 
     assert cloud.scores(np.full(1, 8), np.ones((1, 4)))[0] < 1e-6
     assert cloud.scores(np.full(1, 8), np.full((1, 4), 1.1))[0] > 1
 
 
 def test_tensors_hold_all_of_it(features):
-    cloud = FeatureCloud.fit(NUMBERS, features)
+    cloud = FeatureDistribution.fit(NUMBERS, features)
 
-    again = FeatureCloud.from_tensors(cloud.to_tensors(), (1, 6), 3)
+    again = FeatureDistribution.from_tensors(cloud.to_tensors(), (1, 6), 3)
 
     np.testing.assert_array_equal(
         again.scores(NUMBERS, features), cloud.scores(NUMBERS, features)
@@ -85,23 +85,23 @@ def test_tensors_hold_all_of_it(features):
         (lambda t: t.update(whitening=torch.ones(())), "has the shapes .* expected"),
         (lambda t: t.update(elements=torch.tensor([1, 7])), r"elements \(1, 7\)"),
         (lambda t: t["means"].fill_(torch.nan), "not finite"),
-        (lambda t: t["largest"].fill_(0), "no lengths"),
+        (lambda t: t["largest"].fill_(0), "are not positive"),
     ],
 )
 def test_damaged_tensors_are_refused(features, change, message):
-    tensors = FeatureCloud.fit(NUMBERS, features).to_tensors()
+    tensors = FeatureDistribution.fit(NUMBERS, features).to_tensors()
     change(tensors)
 
     with pytest.raises(ValueError, match=message):
-        FeatureCloud.from_tensors(tensors, (1, 6), 3)
+        FeatureDistribution.from_tensors(tensors, (1, 6), 3)
 
 
 def test_features_that_are_not_finite_are_refused(features):
     features[3] = np.nan
     with pytest.raises(ValueError, match="the model is damaged"):
-        FeatureCloud.fit(NUMBERS, features)
+        FeatureDistribution.fit(NUMBERS, features)
 
 
 def test_no_atoms_make_no_cloud():
     with pytest.raises(ValueError, match="no atom"):
-        FeatureCloud.fit(np.zeros(0, int), np.zeros((0, 4)))
+        FeatureDistribution.fit(np.zeros(0, int), np.zeros((0, 4)))
