@@ -1,4 +1,4 @@
-"""Spoil the labels of sets that are right, and count what `equipot data check` sees.
+"""Corrupt the labels of correct data sets and count detections by `equipot data check`.
 
     python scripts/attack_labels.py [--shared ../shared/data] [--only SET] [--most 200]
 
@@ -72,18 +72,18 @@ Frames = list[Atoms]
 
 @dataclass(frozen=True)
 class Attack:
-    """A way to spoil a set."""
+    """One kind of corruption of a data set."""
 
     name: str
     label: str
-    """What is undecided if it is not seen."""
+    """Consequence if the corruption is not detected."""
     change: Callable[[Frames], bool]
-    """Spoils frames in place; returns False where a set has nothing to spoil."""
+    """Corrupts frames in place; returns False if not applicable to the set."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of an attack."""
+    """Result of an attack."""
 
     data: str
     attack: str
@@ -95,7 +95,7 @@ class Outcome:
 def scale(
     energy: float = 1.0, forces: float = 1.0, length: float = 1.0, stress: float = 1.0
 ) -> Callable[[Frames], bool]:
-    """Multiply labels and positions, those of isolated atoms as well."""
+    """Scale labels and positions, including those of isolated atoms."""
 
     def change(frames: Frames) -> bool:
         touched = False
@@ -119,12 +119,12 @@ def scale(
 
 
 def structures(frames: Frames) -> Frames:
-    """Frames that are no isolated atoms."""
+    """Frames other than isolated atoms."""
     return [a for a in frames if a.info.get("config_type") != "IsolatedAtom"]
 
 
 def shift_half(amount: float) -> Callable[[Frames], bool]:
-    """Add a constant to every other energy, at random."""
+    """Add a constant to a random half of the energies."""
 
     def change(frames: Frames) -> bool:
         chosen = [a for a in structures(frames) if ENERGY in a.info]
@@ -153,7 +153,7 @@ def one_stress(factor: float) -> Callable[[Frames], bool]:
 
 
 def virial(frames: Frames) -> bool:
-    """Virials, -stress times volume, under the name of the stress."""
+    """Virials (-stress times volume) under the name of the stress."""
     chosen = [a for a in frames if STRESS in a.info]
     for atoms in chosen:
         atoms.info[STRESS] = -np.asarray(atoms.info[STRESS]) * atoms.get_volume()
@@ -181,7 +181,7 @@ def swap(only_one: bool, first: int = 0, second: int = 1) -> Callable[[Frames], 
 
 
 def atomization(frames: Frames) -> bool:
-    """Energies beyond free atoms beside the total energies of these."""
+    """Atomization energies with total energies of the isolated atoms."""
     free = {
         int(a.numbers[0]): a.info[ENERGY]
         for a in frames
@@ -196,7 +196,7 @@ def atomization(frames: Frames) -> bool:
 
 
 def foreign_atoms(frames: Frames) -> bool:
-    """Free atoms of another code: total energies beside valence energies, or back."""
+    """Isolated atoms of another code: total and valence energies exchanged."""
     free = [a for a in frames if a.info.get("config_type") == "IsolatedAtom"]
     elements = {z for a in structures(frames) for z in a.numbers.tolist()}
     energies = [a.info[ENERGY] / len(a) for a in structures(frames) if ENERGY in a.info]
@@ -256,7 +256,7 @@ ATTACKS = (
 
 
 def load(paths: Sequence[Path], most: int) -> Frames:
-    """Frames of files, a part of them at random, labels in plain sight."""
+    """Random subset of the frames of files, with labels under standard names."""
     frames = [a for p in paths for a in read(p, ":")]
     marked = [a for a in frames if a.info.get("config_type") == "IsolatedAtom"]
     rest = structures(frames)
@@ -269,7 +269,7 @@ def load(paths: Sequence[Path], most: int) -> Frames:
 
 
 def check(frames: Frames) -> tuple[DataReport, float]:
-    """What data check says of frames, and seconds of processor time."""
+    """Messages of data check for frames, and CPU time in seconds."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "set.xyz"
         write(path, frames, format="extxyz")
@@ -279,7 +279,7 @@ def check(frames: Frames) -> tuple[DataReport, float]:
 
 
 def judge(attack: Attack, report: DataReport) -> tuple[str, str]:
-    """Verdict about an attack, and the message that decides it."""
+    """Result of an attack, and the message that determines it."""
     errors = [f for f in report.findings if f.severity == "error"]
     if errors:
         return "caught", f"{errors[0].check}: {errors[0].message}"
@@ -296,7 +296,7 @@ def _names(finding: Finding, label: str) -> bool:
 
 
 def attack_set(name: str, paths: Sequence[Path], most: int) -> Iterator[Outcome]:
-    """All attacks on a set, the clean one first."""
+    """All attacks on a set, the uncorrupted set first."""
     frames = load(paths, most)
     report, seconds = check([a.copy() for a in frames])
     errors = [

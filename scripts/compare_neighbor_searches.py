@@ -1,4 +1,4 @@
-"""Compares the searches for neighbors with each other in random, nasty cells.
+"""Compare neighbor searches with each other in random, extreme cells.
 
 Cells are skewed, flat, thin, left-handed or cubic, repeat along any of their vectors,
 hold a few atoms inside or far outside of them, some in one place, and are searched with
@@ -22,14 +22,14 @@ from equipot.storage.atomic_file import write_json
 
 MARGIN = 1e-9
 MOST_IMAGES = 60_000
-"""Images of all atoms within the radius: the work of the search by brute force."""
+"""Largest number of periodic images within the radius, the cost of brute force."""
 SEARCHES = ("auto", "cells", "brute_force")
 
 Case = tuple[np.ndarray, np.ndarray, np.ndarray, float]
 
 
 def random_cell(rng: np.random.Generator) -> np.ndarray:
-    """Lattice vectors of one of many shapes, of about 1 to 10 Å."""
+    """Random lattice vectors of various shapes, of about 1 to 10 Å."""
     cell = np.diag(rng.uniform(1.0, 10.0, 3))
     shape = rng.integers(6)
     if shape == 1:
@@ -71,7 +71,7 @@ def random_case(rng: np.random.Generator) -> Case:
 
 
 def pairs(case: Case, search: str) -> tuple[set[tuple[int, ...]], set[tuple[int, ...]]]:
-    """All pairs that a search finds, and those that are not at the radius."""
+    """All pairs found by a search, and those not within rounding of the radius."""
     positions, cell, pbc, cutoff = case
     found = neighbor_list(positions, cell, pbc, cutoff, backend=search)
     vectors = positions[found.index[0]] - positions[found.index[1]]

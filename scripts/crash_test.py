@@ -1,4 +1,4 @@
-"""Kill whole runs at random moments, resume them, and compare their ends.
+"""Kill runs at random times, resume them, and compare their results.
 
     python scripts/crash_test.py --kills 50 [--run training|ENSEMBLE] [--seed 0]
 
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def kill_at_random(server: Server, whole: Run, kills: int, seed: int) -> None:
-    """Kill copies of a run at moments uniform over what is left of each.
+    """Kill copies of a run at times uniform over the remainder of each.
 
     Args:
         server: Starts the processes.
@@ -108,13 +108,13 @@ def kill_at_random(server: Server, whole: Run, kills: int, seed: int) -> None:
 
 
 def succeed(ended: Ended) -> None:
-    """Stop where a run did not come to its end."""
+    """Exit if a run did not complete."""
     if ended.code != 0:
         raise SystemExit(f"exit status {ended.code}: {ended.text}")
 
 
 def tear_tails(run: Run, chance: random.Random) -> set[str]:
-    """Give files that were growing an unfinished end; their names."""
+    """Append incomplete data to growing files; returns their names."""
     names = {name for name in GROWING if (run.folder / name).exists()}
     for name in sorted(names):
         with (run.folder / name).open("ab") as file:
@@ -123,7 +123,7 @@ def tear_tails(run: Run, chance: random.Random) -> set[str]:
 
 
 def tear_state(run: Run, chance: random.Random) -> bool:
-    """Cut, zero or alter the newest state, if there is one before it."""
+    """Truncate, zero or alter the newest state, if there is a previous one."""
     newest, before = run.states.paths
     unfinished = (run.folder / "state.new.safetensors").exists()
     if unfinished or not before.exists() or newest.samefile(before):
@@ -133,7 +133,7 @@ def tear_state(run: Run, chance: random.Random) -> bool:
     match chance.randrange(3):
         case 0:
             del content[place:]
-        case 1:  # blocks that had no time to reach the disk
+        case 1:  # blocks that were not yet written to the disk
             content[place:] = bytes(len(content) - place)
         case _:
             content[place] ^= 1 << chance.randrange(8)

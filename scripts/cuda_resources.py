@@ -1,4 +1,4 @@
-"""What the CUDA kernels need of a GPU: registers, spills and shared memory.
+"""GPU resources of the CUDA kernels: registers, spills and shared memory.
 
     python scripts/cuda_resources.py [--build FOLDER]
 
@@ -76,16 +76,16 @@ class Kernel:
 
 @dataclass(frozen=True)
 class Resources:
-    """Of one kernel on one architecture."""
+    """Resources of one kernel on one architecture."""
 
     registers: int
-    """Per thread."""
+    """Number of registers per thread."""
     spill_bytes: int
-    """Stored to and loaded from local memory by each thread, for want of registers."""
+    """Register spills per thread in bytes, stores and loads."""
 
 
 def build(folder: Path = BUILD) -> str:
-    """Build the library, unless it is up to date, and return what ptxas told."""
+    """Build the library unless it is up to date; returns the output of ptxas."""
     script = EXTENSION / "build.py"
     command = [sys.executable, str(script), "cuda", "--output", str(folder)]
     subprocess.run(command, check=True)
@@ -182,7 +182,7 @@ def _cell(by_architecture: Mapping[str, Mapping[str, int]]) -> str:
 def exceeded(
     budget: Mapping[str, Mapping], found: Mapping[str, Mapping[str, Resources]]
 ) -> list[str]:
-    """What kernels need more of than the budget gives them, and kernels without one."""
+    """Kernels that exceed their budget or have none, as messages."""
     lines = []
     for name, by_architecture in found.items():
         for architecture, own in by_architecture.items():
@@ -196,7 +196,7 @@ def exceeded(
 
 
 def page_with(lines: Iterable[str], page: str) -> str:
-    """A page whose part between the two marks is replaced."""
+    """Text of a page with the part between two marks replaced."""
     before, rest = page.split(BEGIN)
     _, after = rest.split(END)
     return f"{before}{BEGIN}\n" + "\n".join(lines) + f"\n{END}{after}"

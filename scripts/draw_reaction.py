@@ -1,4 +1,4 @@
-"""Draw docs/images/reaction.png: the path that `equipot saddle` found, and GFN2-xTB.
+"""Draw docs/images/reaction.png: the path of `equipot saddle` compared with GFN2-xTB.
 
 OMP_NUM_THREADS=1 python scripts/draw_reaction.py saddle
 """
@@ -56,7 +56,7 @@ def main(folder: Path) -> None:
 
 
 def compare(found: dict) -> None:
-    """Print stationary points of the potential beside those of the method."""
+    """Print stationary points of the potential and of GFN2-xTB."""
     exact = read(ROOT / "data" / "vinyl_alcohol_stationary.xyz", ":")
     known = [frame.info["REF_energy"] for frame in exact]
     zero_points = [frame.info["zero_point_energy"] for frame in exact]

@@ -1,4 +1,4 @@
-"""Fuzzing of the readers with hypothesis: each input is read or refused clearly.
+"""Fuzz the readers with hypothesis: each input is read or refused with a clear error.
 
     python scripts/fuzz.py TARGET --examples 100000 [--seed 0] [--format FORMAT]
     python scripts/fuzz.py TARGET --replay FILE

@@ -1,4 +1,4 @@
-"""Make runs/judges/data/*.xyz: what the models for the judges learn from.
+"""Generate runs/judges/data/*.xyz: training data of the models for external tests.
 
     python scripts/generate_judged_data.py
 
@@ -66,7 +66,7 @@ def strained_copper(rng: np.random.Generator) -> Atoms:
 
 
 def cluster(rng: np.random.Generator) -> Atoms:
-    """Two to six atoms that touch, closer or farther than their bonds like it."""
+    """Clusters of two to six atoms at compressed, normal and stretched distances."""
     symbols = rng.choice(ELEMENTS, rng.integers(2, 7))
     atoms = Atoms(symbols[0], [np.zeros(3)])
     while len(atoms) < len(symbols):

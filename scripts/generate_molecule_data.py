@@ -108,7 +108,7 @@ def _place(positions: list[NDArray[np.float64]], internal: list) -> NDArray[np.f
 
 
 def relaxed(atoms: Atoms) -> Atoms:
-    """Structure with the strain of the ideal geometry removed, in its own basin."""
+    """Structure pre-relaxed from the ideal geometry within its own basin."""
     atoms.calc = TBLite(method=METHOD, verbosity=0)
     BFGS(atoms, logfile=None).run(fmax=0.2, steps=50)
     n, alpha, carbonyl, side = atoms.positions[[3, 4, 5, 9]]

@@ -25,7 +25,7 @@ METHOD = "GFN2-xTB"
 DATA = Path(__file__).parents[1] / "data"
 
 SYMBOLS = "OCCHHHH"
-"""The first hydrogen is the one that moves, from the oxygen to the second carbon."""
+"""The first hydrogen migrates from the oxygen to the second carbon."""
 
 ENOL = [
     (1.25, -0.10, 0.00),
@@ -45,7 +45,7 @@ KETO = [
     (-1.58, -0.60, 0.89),
     (-1.58, -0.60, -0.89),
 ]
-"""Sketches in Å of syn vinyl alcohol and of acetaldehyde; the method relaxes them."""
+"""Approximate geometries in Å of syn vinyl alcohol and acetaldehyde, to be relaxed."""
 
 IMAGES = 15
 STAGES = (0, 8, 30, 200)
@@ -54,13 +54,13 @@ from an interpolation as crude as ours, so the potential must know what lies bes
 path as well."""
 
 TEMPERATURES = (150.0, 300.0, 600.0, 1200.0)
-"""In K, at random."""
+"""Range of random temperatures in K."""
 
 STRONGEST = 25.0
-"""Structures with a larger force, in eV/Å, are left out."""
+"""Largest force in eV/Å; structures with larger forces are left out."""
 
 SOFTEST = 1.0
-"""Curvatures in eV/Å^2 of modes to sample are taken for at least this."""
+"""Lower bound in eV/Å^2 of the curvatures of sampled modes."""
 
 COUNTS = {"train": 14, "valid": 2, "test": 2}
 """Structures about each image of each band."""
@@ -70,7 +70,7 @@ STEP = 0.005
 
 
 def main() -> None:
-    """Find the path, sample about it, label, and write every file."""
+    """Find the path, sample structures around it, label them, and write all files."""
     DATA.mkdir(exist_ok=True)
     enol, keto = (relaxed(positions) for positions in (ENOL, KETO))
     bands = [guess_saddle(enol, keto, images=IMAGES, max_steps=n) for n in STAGES]
@@ -139,7 +139,7 @@ def displaced(image: Atoms, count: int, rng: np.random.Generator) -> Iterator[At
         basis.T @ (hessian / root[:, None] / root) @ basis
     )
     modes = (basis @ vectors) / root[:, None]
-    # The curvature of a displacement of unit length, whatever moves, has a floor.
+    # The curvature of a displacement of unit length is bounded from below.
     floor = SOFTEST * np.sum(modes**2, axis=0)
     stiffness = np.maximum(np.abs(curvatures), floor)
     for temperature in rng.choice(TEMPERATURES, count):
@@ -149,7 +149,7 @@ def displaced(image: Atoms, count: int, rng: np.random.Generator) -> Iterator[At
 
 
 def stationary(guess: Atoms, direction: NDArray[np.float64]) -> list[Atoms]:
-    """The saddle point of the method and the two minima that its path ends in."""
+    """Saddle point of GFN2-xTB and the two minima at the ends of its path."""
     saddle = find_saddle(with_calculator(guess), differences, direction=direction)
     if not saddle.is_transition_state:
         raise ValueError(f"expected a transition state, got {saddle}")
@@ -159,7 +159,7 @@ def stationary(guess: Atoms, direction: NDArray[np.float64]) -> list[Atoms]:
         with_calculator(relax(with_calculator(path.frames[k]), differences).atoms)
         for k in (0, -1)
     ]
-    # The path may run either way; the enol is the one with the hydroxyl group.
+    # The direction of the path is arbitrary; the enol has the hydroxyl group.
     ends.sort(key=lambda atoms: atoms.get_distance(0, 3))
     frames = []
     for name, atoms in zip(

@@ -33,7 +33,7 @@ def steps(options: Sequence[str]) -> dict[str, list[str]]:
 
 
 def require_gpu() -> None:
-    """Exit with what is missing if PyTorch finds no GPU."""
+    """Exit with a message if PyTorch finds no GPU."""
     cuda = torch.version.cuda
     if cuda is None:
         raise SystemExit(f"PyTorch {torch.__version__} is built without CUDA")
@@ -42,7 +42,7 @@ def require_gpu() -> None:
 
 
 def main(options: Sequence[str]) -> int:
-    """Run all steps; the exit status of the first that fails, or 0."""
+    """Run all steps; returns the exit status of the first that fails, or 0."""
     if {"-h", "--help"} & {*options}:
         print(__doc__)
         return 0

@@ -1,4 +1,4 @@
-"""Run our calculator through what others wrote to judge calculators.
+"""Run the calculator through external test suites for calculators.
 
     make judges
 
@@ -40,7 +40,7 @@ def main() -> int:
     print_table(verdicts)
     if arguments.json is not None:
         environment = describe_environment()
-        del environment["command"]  # it may hold paths of this machine
+        del environment["command"]  # it may contain paths of this machine
         record = {
             "environment": environment,
             "verdicts": [asdict(v) for v in verdicts],

@@ -1,4 +1,4 @@
-"""How often a potential is said to extrapolate, and how wrong it is where it does.
+"""Rate of extrapolation events of a potential, and its errors at these structures.
 
 For each file of labeled structures: the fraction beyond the domain by any criterion and
 by each, the extrapolation score, and the largest error of a force component inside and
@@ -23,7 +23,7 @@ from equipot.neighbors import build_graph
 
 @dataclass(frozen=True)
 class Found:
-    """One structure."""
+    """Results for one structure."""
 
     kinds: frozenset[str]
     score: float
@@ -50,7 +50,7 @@ def examine(calculator: EquipotCalculator, file: Path, most: int) -> list[Found]
 
 
 def row(name: str, found: list[Found]) -> list[str]:
-    """Line of the table."""
+    """Row of the table."""
     scores = np.array([f.score for f in found])
     outside = np.array([bool(f.kinds) for f in found])
     errors = np.array([f.error for f in found])

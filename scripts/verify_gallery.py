@@ -1,4 +1,4 @@
-"""Verify a gallery of broken potentials, and honest ones on structures of every kind.
+"""Verify a gallery of broken potentials, and correct ones on all kinds of structures.
 
     PYTHONPATH=. python scripts/verify_gallery.py runs/demo/model.safetensors \
         --honest runs/demo/model.safetensors runs/silicon/model.safetensors
@@ -38,13 +38,13 @@ RESULTS = Path("benchmarks/results/verify_gallery.json")
 
 
 def guarded(first: int, second: int) -> float:
-    """Random weights do not repel: nothing is said about them below this, in Å."""
+    """Distance in Å below which models with random weights are not assessed."""
     return 2.5
 
 
 @dataclass(frozen=True)
 class Model:
-    """An honest potential, and what its file says of it."""
+    """A correct potential with the header of its file."""
 
     name: str
     potential: Potential
@@ -72,7 +72,7 @@ def random_model(name: str) -> Model:
 def verify(
     model: Model, broken: object, structures: Sequence[Atoms]
 ) -> PotentialReport:
-    """Verify what was made of a model as the model itself would be."""
+    """Verify a modified model with the header of the original."""
     statistics = model.statistics
     limits = guarded if statistics is None else domain_limits(statistics)
     if isinstance(broken, Potential):
@@ -92,7 +92,7 @@ def verify(
 
 
 def judge_broken(model: Model, names: Sequence[str]) -> Iterator[dict[str, object]]:
-    """What catches each broken potential."""
+    """Failed checks of each broken potential."""
     honest = verify(model, model.potential, model.samples)
     for name in names:
         broken = GALLERY[name].make(read_model(Path(model.name)).potential)
@@ -166,7 +166,7 @@ def _left_handed(atoms: Atoms) -> Atoms:
 
 
 def judge_honest(models: Sequence[Model]) -> Iterator[dict[str, object]]:
-    """Verifications of honest models, one for each structure."""
+    """Reports of correct models, one for each structure."""
     for model in models:
         for name, atoms in structures_of(model.potential.elements):
             start = time.perf_counter()

@@ -11,7 +11,7 @@ from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from tblite.ase import TBLite
 
 MULTIPLICITY = {"H": 2, "C": 3, "N": 4, "O": 3}
-"""Ground states of the free atoms."""
+"""Ground-state multiplicities of the isolated atoms."""
 
 
 def sample(
@@ -96,11 +96,11 @@ def label(atoms: Atoms, method: str, config_type: str) -> Atoms:
 
 
 def isolated_atoms(symbols: Sequence[str], method: str) -> list[Atoms]:
-    """Labeled free atoms in their ground-state multiplicity."""
+    """Labeled isolated atoms in their ground-state multiplicity."""
     return [label(Atoms(symbol), method, "IsolatedAtom") for symbol in symbols]
 
 
 def save(path: Path, frames: Sequence[Atoms]) -> None:
-    """Write extended XYZ and say how many structures it holds."""
+    """Write extended XYZ and print the number of structures."""
     write(path, frames, format="extxyz")
     print(f"{path}: {len(frames)} structures", flush=True)

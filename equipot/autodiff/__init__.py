@@ -1,1 +1,1 @@
-"""Derivatives of energies, and functions with fast derivatives of higher order."""
+"""Derivatives of energies, and functions with fast higher-order derivatives."""

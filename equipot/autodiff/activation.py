@@ -1,4 +1,4 @@
-"""Nonlinearities whose derivatives cost as little as their values."""
+"""Nonlinearities with analytic first and second derivatives."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ from torch import Tensor
 def silu(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     r"""Sigmoid linear unit, :math:`x \, \sigma(x)`.
 
-    The same function as in PyTorch, which expands its first derivative into a dozen
-    operations as soon as that is to be differentiated again, as in every step of
-    training on forces. Here first and second derivatives are formulas.
+    Equal to `torch.nn.functional.silu`, whose first derivative expands into a dozen
+    operations if it is differentiated again, as in every training step on forces. Here
+    first and second derivatives are closed formulas.
     """
     out: Tensor = _SiLU.apply(x)
     return out

@@ -1,4 +1,4 @@
-"""Forces, stress and second derivatives of one energy."""
+"""Forces, stress and second derivatives of an energy by automatic differentiation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from equipot.graph.scatter import scatter_sum
 
 @dataclass(frozen=True)
 class Geometry:
-    """Edge vectors of a graph as functions of what an energy is differentiated by."""
+    """Edge vectors of a graph as functions of positions and strain."""
 
     vectors: Float[Tensor, "edges 3"]
     positions: Float[Tensor, "atoms 3"]
@@ -22,9 +22,9 @@ class Geometry:
 
 
 def differentiable_geometry(graph: AtomicGraph, *, strain: bool) -> Geometry:
-    r"""Edge vectors that remember positions and, if asked for, a homogeneous strain.
+    r"""Edge vectors that are differentiable by positions and, optionally, by strain.
 
-    The strain :math:`\epsilon` is zero and deforms space, atoms and cells alike:
+    The homogeneous strain :math:`\epsilon` is zero and deforms positions and cells:
     :math:`r \to r + r \, (\epsilon + \epsilon^T) / 2`.
     """
     positions = graph.positions
@@ -47,26 +47,26 @@ def forces_and_stress(
     *,
     create_graph: bool,
 ) -> tuple[Float[Tensor, "atoms 3"], Float[Tensor, "graphs 3 3"] | None]:
-    r"""Derivatives of the energy of each structure.
+    r"""Forces and stress of each structure.
 
     .. math:: F = -\frac{\partial E}{\partial r}, \qquad
               \sigma = \frac{1}{V} \frac{\partial E}{\partial \epsilon}
 
-    Of a slab or a wire only strains within its periodic directions are counted: the
-    stress is :math:`P \sigma P` with the projector P on the span of the periodic
-    lattice vectors. It is per volume of the cell as it is given, vacuum included, so
-    that V times the stress is the derivative of the energy, whatever the vacuum.
+    For a slab or a wire only strains within its periodic directions count: the stress
+    is :math:`P \sigma P` with the projector P on the span of the periodic lattice
+    vectors. It is per volume of the given cell, including vacuum, so V times the stress
+    is the derivative of the energy for any amount of vacuum.
 
     Args:
-        energy: In eV, computed from ``geometry.vectors``.
-        geometry: What `differentiable_geometry` returned.
-        graph: Its cells and pbc define the volumes.
-        create_graph: Whether the result is to be differentiated again.
+        energy: Energies in eV, computed from ``geometry.vectors``.
+        geometry: Result of `differentiable_geometry`.
+        graph: Graph whose cells and periodic directions define the volumes.
+        create_graph: Whether the result can be differentiated again.
 
     Returns:
-        forces: In eV/Å.
-        stress: In eV/Å^3, positive in tension; NaN without a periodic direction or
-            where the cell has no volume; None if the geometry has no strain.
+        forces: Forces in eV/Å.
+        stress: Stress in eV/Å^3, positive in tension; NaN without a periodic direction
+            or cell volume; None if the geometry has no strain.
 
     Raises:
         ValueError: If the energy has no graph to differentiate.
@@ -100,18 +100,18 @@ def atomic_stresses(
     .. math:: \sigma_i = \frac{1}{2V} \sum_{e \ni i} \mathrm{sym} \left(
                   r_e \otimes \frac{\partial E}{\partial r_e} \right)
 
-    over the edges e that i sends or receives: half of what an edge contributes belongs
-    to each of its atoms. Another division of the total would be as right; this one is
-    symmetric in both atoms, and independent of how the energy is divided.
+    over the edges e from or to atom i: half of the contribution of an edge is assigned
+    to each of its atoms. The partition of the total is not unique; this one is
+    symmetric in both atoms and independent of the partition of the energy.
 
     Args:
-        energy: In eV, computed from ``geometry.vectors``; its graph is kept.
-        geometry: What `differentiable_geometry` returned.
-        graph: Its cells and pbc define the volumes.
-        create_graph: Whether the result is to be differentiated again.
+        energy: Energies in eV, computed from ``geometry.vectors``; its graph is kept.
+        geometry: Result of `differentiable_geometry`.
+        graph: Graph whose cells and periodic directions define the volumes.
+        create_graph: Whether the result can be differentiated again.
 
     Returns:
-        In eV/Å^3; the sum over the atoms of a structure is its stress.
+        Atomic stresses in eV/Å^3; their sum over a structure is its stress.
     """
     (by_vector,) = torch.autograd.grad(
         energy.sum(),
@@ -133,7 +133,7 @@ def _per_volume(
     graph: AtomicGraph,
     structure: Int[Tensor, " items"],
 ) -> Float[Tensor, "items 3 3"]:
-    """Stress from derivatives by strain, each of or in one of the structures."""
+    """Stress from derivatives by strain; each item belongs to one structure."""
     volume = torch.linalg.det(graph.cell).abs()
     defined = (graph.pbc.any(dim=1) & (volume > 0))[structure, None, None]
     projector = periodic_projector(graph.cell, graph.pbc)[structure]
@@ -142,7 +142,7 @@ def _per_volume(
         by_strain,
         projector @ by_strain @ projector,
     )
-    # NaN enters last: a division by it would spread NaN to the gradients of the others.
+    # NaN is inserted last: division by NaN would affect the gradients of the others.
     stress = by_strain / torch.where(defined, volume[structure, None, None], 1.0)
     return torch.where(defined, stress, torch.nan)
 
@@ -150,15 +150,15 @@ def _per_volume(
 def periodic_projector(
     cell: Float[Tensor, "graphs 3 3"], pbc: Bool[Tensor, "graphs 3"]
 ) -> Float[Tensor, "graphs 3 3"]:
-    """Projectors on the span of periodic lattice vectors.
+    """Projectors on the span of the periodic lattice vectors.
 
     Args:
         cell: Lattice vectors as rows.
-        pbc: Which of them repeat; those must be independent.
+        pbc: Periodic directions; their lattice vectors must be linearly independent.
     """
     periodic = cell.detach() * pbc[:, :, None]
     count = pbc.sum(dim=1)[:, None, None]
-    # one vector is alone in the sum of vectors, two have one product that is not zero
+    # One vector remains in the sum; of two, one cross product is nonzero.
     along = _outer(periodic.sum(dim=1))
     normal = _outer(
         torch.linalg.cross(periodic, periodic.roll(1, dims=1), dim=2).sum(dim=1)
@@ -170,7 +170,7 @@ def periodic_projector(
 
 
 def _outer(vectors: Float[Tensor, "graphs 3"]) -> Float[Tensor, "graphs 3 3"]:
-    """Outer products of unit vectors with themselves; zero for zero vectors."""
+    """Projectors on vectors; zero for zero vectors."""
     units = torch.nn.functional.normalize(vectors, dim=1)
     return units[:, :, None] * units[:, None, :]
 
@@ -180,16 +180,16 @@ def hessian_vector_product(
     positions: Float[Tensor, "atoms 3"],
     direction: Float[Tensor, "atoms 3"],
 ) -> Float[Tensor, "atoms 3"]:
-    r"""Second derivatives of an energy along a direction, without its Hessian.
+    r"""Hessian-vector product.
 
     .. math:: (H v)_i = \sum_j \frac{\partial^2 E}{\partial r_i \partial r_j} v_j
                       = - \frac{\partial}{\partial r_i} \sum_j F_j v_j
 
-    Forces of several directions share one graph: call this once for each of them.
+    Several directions can share the graph of the forces: call this once for each.
 
     Args:
-        forces: In eV/Å, computed from `positions` so that they can be differentiated.
-        positions: In Å.
+        forces: Forces in eV/Å, differentiable by `positions`.
+        positions: Positions in Å.
         direction: v, in any unit.
 
     Returns:
@@ -214,12 +214,12 @@ def vector_jacobian_products(
     inputs: Float[Tensor, "atoms 3"],
     vectors: Float[Tensor, "vectors *shape"],
 ) -> Float[Tensor, "vectors atoms 3"]:
-    r"""Products :math:`v^T \, \partial y / \partial x` for several vectors at once.
+    r"""Vector-Jacobian products :math:`v^T \, \partial y / \partial x`, batched.
 
     Args:
-        outputs: y, with a graph, which is kept.
+        outputs: y; its graph is retained.
         inputs: x.
-        vectors: One v after the other; a single one is not batched.
+        vectors: Vectors v; a single one is evaluated without vmap.
 
     Returns:
         The products, detached.
@@ -251,13 +251,13 @@ def hessian_blocks(
     *,
     create_graph: bool,
 ) -> tuple[Tensor, ...]:
-    """Hessians of structures that do not interact, row k of all of them at once.
+    """Hessians of all structures of a batch, row k of all structures at once.
 
     Args:
-        forces: In eV/Å, computed from `positions` so that they can be differentiated.
-        positions: In Å, structure after structure.
-        sizes: Atoms of each structure.
-        create_graph: Whether the result is to be differentiated again.
+        forces: Forces in eV/Å, differentiable by `positions`.
+        positions: Positions in Å, sorted by structure.
+        sizes: Number of atoms of each structure.
+        create_graph: Whether the result can be differentiated again.
 
     Returns:
         For each structure, shape ``(atoms, 3, atoms, 3)`` in eV/Å^2.

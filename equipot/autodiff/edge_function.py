@@ -1,4 +1,4 @@
-"""Functions of the length of an edge whose derivatives are computed only once."""
+"""Functions of edge lengths with cached derivatives."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,16 +9,17 @@ from torch import Tensor
 
 
 class EdgeFunction:
-    r"""A vector-valued function of one number per edge, with tables of derivatives.
+    r"""Vector-valued function of the length of each edge, with cached derivatives.
 
-    Each derivative :math:`f^{(n)}` is computed where it is first needed, by
-    differentiation in forward mode, and kept. A Hessian is differentiated for hundreds
-    of vectors at the same lengths: what a radial network costs in each of these is then
-    a product with a table.
+    Each derivative :math:`f^{(n)}` is computed on first use, by forward-mode
+    differentiation, and cached. For a Hessian, hundreds of vector products are
+    evaluated at the same lengths; the cost of the radial network in each of them is
+    then that of a product with a table.
 
     Args:
-        function: Acts on every row alike; all it depends on besides is constant.
-        lengths: In Å.
+        function: Function that acts on each row independently; its other dependencies
+            are treated as constant.
+        lengths: Lengths in Å.
     """
 
     def __init__(
@@ -31,12 +32,12 @@ class EdgeFunction:
         self._tables: list[Tensor] = []
 
     def __call__(self) -> Float[Tensor, "edges values"]:
-        """Values at the lengths; can be differentiated to any order."""
+        """Values at the lengths, differentiable to any order."""
         out: Tensor = _Derivative.apply(self._lengths, self, 0)
         return out
 
     def table(self, order: int) -> Float[Tensor, "edges values"]:
-        """Derivative of an order at the lengths, as numbers."""
+        """Table of the derivative of a given order at the lengths, detached."""
         while len(self._derivatives) <= order:
             self._derivatives.append(_derivative(self._derivatives[-1]))
         while len(self._tables) <= order:
@@ -55,7 +56,7 @@ def _derivative(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tens
 
 
 class _Derivative(torch.autograd.Function):
-    """A table as a function of the lengths: its derivative is the next table."""
+    """A table as a function of the lengths, whose derivative is the next table."""
 
     generate_vmap_rule = True
 
@@ -76,7 +77,7 @@ class _Derivative(torch.autograd.Function):
 
 
 class _Contraction(torch.autograd.Function):
-    """A table times a cotangent, summed over values without storing the product."""
+    """Contraction of a table with a cotangent, without storing the product."""
 
     generate_vmap_rule = True
 

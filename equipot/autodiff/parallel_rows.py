@@ -1,4 +1,4 @@
-"""One row of a Hessian per thread."""
+"""Parallel evaluation of Hessian rows, one row per thread."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -7,7 +7,7 @@ import torch
 
 
 def for_each_row(row: Callable[[int], None], count: int) -> None:
-    """Call a function for every row, as many at a time as PyTorch has threads.
+    """Call a function for every row, in as many threads as PyTorch uses.
 
     The operations of one row are too small for several threads. Rows are independent,
     and each is computed by one thread: the result is identical bit for bit for any
@@ -15,8 +15,8 @@ def for_each_row(row: Callable[[int], None], count: int) -> None:
     intermediate results exist when they start.
 
     Args:
-        row: Writes what belongs to the row of its number; differentiates on the CPU.
-        count: How many rows there are.
+        row: Function of the row index that computes and stores the row, on the CPU.
+        count: Number of rows.
     """
     threads = torch.get_num_threads()
     if count > 0:
@@ -29,8 +29,8 @@ def for_each_row(row: Callable[[int], None], count: int) -> None:
         with ThreadPoolExecutor(
             threads, initializer=torch.set_num_threads, initargs=(1,)
         ) as pool:
-            # the list hands on what a row raised
+            # Converting to a list re-raises the exceptions of rows.
             list(pool.map(row, range(1, count)))
     finally:
-        # new threads of the process take the number that was set last, anywhere
+        # New threads of the process use the number that was set last in any thread.
         torch.set_num_threads(threads)

@@ -101,9 +101,9 @@ def relax(
 
 
 def _print(result: "Relaxation", *, cell: bool) -> None:
-    from equipot.workflows.per_what import per_what
+    from equipot.workflows.reference_amount import reference_amount
 
-    what = per_what(result.atoms)
+    what = reference_amount(result.atoms)
     typer.echo(
         f"{result.steps} steps, energy {result.start_energy:.6f} -> "
         f"{result.energy:.6f} eV {what}, largest force {result.max_force:.2g} eV/Å"

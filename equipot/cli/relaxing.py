@@ -138,7 +138,7 @@ def relaxed_first(
     Raises:
         ValueError: If the relaxation is required and does not converge.
     """
-    from equipot.workflows.per_what import per_what
+    from equipot.workflows.reference_amount import reference_amount
 
     result = run_relaxation(atoms, calculator, hessian=hessian, cell=cell, fmax=fmax)
     if required and not result.converged:
@@ -148,7 +148,8 @@ def relaxed_first(
             "it with `equipot relax` first, or use --no-relax"
         )
     typer.echo(
-        f"relaxed in {result.steps} steps: {result.energy:.6f} eV {per_what(atoms)}"
+        f"relaxed in {result.steps} steps: {result.energy:.6f} eV "
+        f"{reference_amount(atoms)}"
     )
     if not result.converged:
         warn(

@@ -1,1 +1,1 @@
-"""Errors of a potential on labeled structures."""
+"""Evaluation of a potential on labeled structures."""

@@ -1,4 +1,4 @@
-"""Predict over a data set and compare with its labels."""
+"""Predictions for labeled structures, with errors."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -22,10 +22,10 @@ from equipot.models.potential import Potential
 from equipot.models.prediction import Output, Prediction
 
 MAX_EDGES: Final = 100_000
-"""Edges evaluated at once: enough to keep the cores busy, and small in memory."""
+"""Largest number of edges per batch: large enough for full utilization of the cores."""
 
 MAX_STRUCTURES: Final = 512
-"""Structures evaluated at once; bounds progress reports where edges are few."""
+"""Largest number of structures per batch, so that progress is reported regularly."""
 
 OUTPUTS: Final[set[Output]] = {"energy", "forces", "stress"}
 
@@ -41,23 +41,26 @@ def evaluate(
     """Predict energies, forces, stresses and Hessians of labeled structures.
 
     Args:
-        potential: Put into evaluation mode; it decides device and precision. Of a
-            committee the mean is evaluated, and how far its members are apart.
-        examples: Structures with graphs of the potential's cutoff; labels may be NaN.
-        reference_energies: Energy in eV per atomic number that energies are shown
-            relative to, so that their spread is not that of the compositions.
-        max_edges: Most edges in one batch; a larger structure is a batch of its own.
-        on_progress: Called with the number of structures done after each batch.
+        potential: Potential, set to evaluation mode; it determines device and
+            precision. For a committee, the mean and the spread of the members are
+            evaluated.
+        examples: Structures with graphs of the cutoff of the potential; labels may be
+            NaN.
+        reference_energies: Energy in eV by atomic number, subtracted from energies so
+            that their spread does not reflect compositions.
+        max_edges: Largest number of edges per batch; a larger structure is a batch of
+            its own.
+        on_progress: Called after each batch with the number of completed structures.
 
     Returns:
-        Predictions beside labels, in the order of `examples`.
+        Predictions and labels, in the order of `examples`.
 
     Raises:
-        ValueError: If there is no structure, if one holds an element that the potential
-            does not know, or if a prediction is not finite.
+        ValueError: If there are no structures, an element is not supported by the
+            potential, or a prediction is not finite.
     """
     if not examples:
-        raise ValueError("there is no structure to evaluate: the data files are empty")
+        raise ValueError("no structures to evaluate: the data files are empty")
     check_elements(
         potential.elements,
         ((e.source, e.graph.atomic_numbers.tolist()) for e in examples),
@@ -94,12 +97,12 @@ def evaluate(
 def _spread(found: CommitteePrediction) -> Spread:
     forces = found.forces_spread
     if forces is None:
-        raise ValueError("forces of a committee are evaluated with its energy")
+        raise ValueError("forces of a committee need the energy among the outputs")
     return Spread(len(found.members), _numpy(found.energy_spread), _numpy(forces))
 
 
 def _joined(parts: Sequence[Spread]) -> Spread | None:
-    """Spread over all batches; None for a single potential."""
+    """Concatenated spread of all batches; None for a single potential."""
     if not parts:
         return None
     return Spread(
@@ -170,22 +173,22 @@ def _check_finite(
     labels: Labels,
     batch: Sequence[Example],
 ) -> None:
-    """Refuse a prediction that is not a number: an error of NaN explains nothing."""
+    """Raise for predictions that are not finite."""
     bad = ~prediction.energy.isfinite()
     if prediction.forces is not None:
         bad[graph.batch[~prediction.forces.isfinite().all(dim=1)]] = True
     if bad.any():
         raise ValueError(
             f"the prediction for {batch[int(bad.nonzero()[0])].source} is not finite: "
-            "look for atoms on top of each other there, or for a fit that diverged"
+            "check it for coinciding atoms, or the training for divergence"
         )
     if prediction.stress is not None:
         missing = prediction.stress.isnan() & ~labels.stress.isnan()
         bad = missing.flatten(1).any(dim=1)
     if bad.any():
         raise ValueError(
-            f"{batch[int(bad.nonzero()[0])].source} has a label for the stress but no "
-            "volume: give it three periodic directions, or remove the label"
+            f"{batch[int(bad.nonzero()[0])].source} has a stress label but no volume: "
+            "set three periodic directions, or remove the label"
         )
 
 

@@ -1,4 +1,4 @@
-"""Errors of Hessians: elements, eigenvalues, and the lowest mode."""
+"""Errors of Hessians: elements, eigenvalues and lowest mode."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -8,24 +8,24 @@ from ase.data import atomic_masses
 from jaxtyping import Bool, Float, Int
 
 Matrix = Float[np.ndarray, "rows rows"]
-SMALLEST_ROTATION = 1e-3
-"""Length of the vector of a rotation, relative to the longest, below which the
-structure lies on the axis and does not rotate about it."""
+MIN_ROTATION_NORM = 1e-3
+"""Norm of the displacements of a rotation, relative to the largest, below which the
+structure is linear along its axis."""
 
 
 @dataclass(frozen=True)
 class HessianErrors:
-    """Errors of the Hessian of one structure, or means over structures."""
+    """Errors of the Hessian of one structure, or their means over structures."""
 
     mae: float
-    """Mean absolute error of all entries in eV/Å^2."""
+    """Mean absolute error of all elements in eV/Å^2."""
     eigenvalue_mae: float
     """Mean absolute error of the eigenvalues, in ascending order, in eV/Å^2."""
     lowest_mae: float
     """Absolute error of the lowest eigenvalue in eV/Å^2."""
     overlap: float
-    """Absolute cosine between the lowest modes: of the mass-weighted Hessians without
-    translations and, if nothing repeats, without rotations (Eckart)."""
+    """Absolute cosine between the lowest modes of the mass-weighted Hessians, without
+    translations and, for non-periodic structures, without rotations (Eckart)."""
 
 
 def compare_hessians(
@@ -35,14 +35,14 @@ def compare_hessians(
     numbers: Int[np.ndarray, " atoms"],
     pbc: Bool[np.ndarray, " 3"],
 ) -> HessianErrors:
-    """Errors of one structure; it has to have a vibration.
+    """Errors of one structure, which must have at least one vibration.
 
     Args:
-        predicted: In eV/Å^2.
-        reference: In eV/Å^2.
-        positions: In Å.
-        numbers: Nuclear charges; standard masses are used.
-        pbc: Which directions repeat.
+        predicted: Predicted Hessian in eV/Å^2.
+        reference: Reference Hessian in eV/Å^2.
+        positions: Positions in Å.
+        numbers: Atomic numbers; standard masses are used.
+        pbc: Periodic directions.
     """
     masses = atomic_masses[numbers]
     basis = vibrations(positions, masses, rotations=not pbc.any())
@@ -62,13 +62,13 @@ def compare_hessians(
 
 
 def mean_errors(errors: Sequence[HessianErrors]) -> HessianErrors:
-    """Means over structures, each of the same weight.
+    """Unweighted means over structures.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If there are no structures.
     """
     if not errors:
-        raise ValueError("there is no structure with a Hessian to compare with")
+        raise ValueError("no structure has a reference Hessian")
     return HessianErrors(
         **{
             field.name: float(np.mean([getattr(e, field.name) for e in errors]))
@@ -83,12 +83,12 @@ def vibrations(
     *,
     rotations: bool,
 ) -> Float[np.ndarray, "rows modes"]:
-    """Orthonormal mass-weighted displacements that do not move the whole.
+    """Orthonormal basis of mass-weighted internal displacements.
 
     Args:
-        positions: In Å.
-        masses: In any unit.
-        rotations: Whether rotations are taken out as well.
+        positions: Positions in Å.
+        masses: Masses in any unit.
+        rotations: Whether rotations are projected out in addition to translations.
     """
     root = np.sqrt(masses)[:, None, None]
     axes = np.broadcast_to(np.eye(3), (len(masses), 3, 3))
@@ -99,9 +99,9 @@ def vibrations(
         rigid.append((root * turned).transpose(1, 0, 2).reshape(3, -1))
     kept = []
     for group in rigid:
-        # along the principal axes, so that a linear molecule has two rotations
+        # Along the principal axes, so that a linear molecule has two rotations.
         _, lengths, rows = np.linalg.svd(group, full_matrices=False)
-        kept.append(rows[lengths > SMALLEST_ROTATION * max(lengths[0], 1e-12)])
+        kept.append(rows[lengths > MIN_ROTATION_NORM * max(lengths[0], 1e-12)])
     space = np.concatenate(kept)
     _, lengths, rows = np.linalg.svd(space)
     return rows[len(lengths) :].T

@@ -1,4 +1,4 @@
-"""Hessians of labeled structures beside their labels."""
+"""Evaluation of Hessians on structures with reference Hessians."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -18,23 +18,24 @@ from equipot.models.energy_model import EnergyModel
 Matrices = list[Float[np.ndarray, "_rows _rows"]]
 MAX_STRUCTURES: Final = 32
 MAX_EDGES: Final = 20_000
-"""Differentiated together: the time is that of the columns of the largest."""
+"""Largest number of edges per batch."""
 
 
 def hessian_errors(
     potential: Potential | Committee, examples: Sequence[Example]
 ) -> dict[str, dict[str, Any]]:
-    """Errors of Hessians, where there are labels.
+    """Errors of the Hessians of all structures with reference Hessians.
 
     Args:
-        potential: In evaluation mode.
-        examples: Structures; those without a Hessian, and lone atoms, do not count.
+        potential: Potential in evaluation mode.
+        examples: Structures; those without a reference Hessian and single atoms are
+            skipped.
 
     Returns:
-        For "derivative", the second derivatives of the energy, and for "direct" if the
-        potential has a head for it: ``count`` structures and what
-        `equipot.evaluation.hessian_metrics.HessianErrors` documents. Empty without
-        labels.
+        For "derivative" (second derivatives of the energy) and, if the potential has a
+        head for it, "direct": ``count`` of structures and the fields of
+        `equipot.evaluation.hessian_metrics.HessianErrors`. Empty without reference
+        Hessians.
     """
     labeled = [
         e for e in examples if e.labels.hessian is not None and e.graph.num_atoms > 1
@@ -75,7 +76,7 @@ def label_of(example: Example) -> Float[np.ndarray, "rows rows"]:
     """Reference Hessian of one structure in eV/Å^2.
 
     Raises:
-        ValueError: If it has none.
+        ValueError: If the structure has none.
     """
     if example.labels.hessian is not None:
         (matrix,) = example.labels.hessian.matrices

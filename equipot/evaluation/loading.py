@@ -1,4 +1,4 @@
-"""Labeled structures from the files of a command line."""
+"""Loading of labeled structures for evaluation."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -11,10 +11,10 @@ from equipot.data.reading.errors import DataError
 from equipot.data.reading.labeled import keys_of, read_structures
 from equipot.data.structure import Structure
 
-LIKE_A_LABEL = re.compile(r"energy|force|stress|virial", re.IGNORECASE)
-"""Part of a key that tells of a label."""
-OURS = "equipot_"
-"""Start of the keys of predictions."""
+LABEL_KEY_PATTERN = re.compile(r"energy|force|stress|virial", re.IGNORECASE)
+"""Pattern of keys that look like labels."""
+PREDICTION_KEY_PREFIX = "equipot_"
+"""Prefix of the keys of predictions."""
 
 
 def load_structures(
@@ -23,27 +23,29 @@ def load_structures(
     hessians: Path | None = None,
     units: UnitsConfig | None = None,
 ) -> list[Structure]:
-    """Read files and check that they have what was asked for.
+    """Read files and check that the requested labels are present.
 
     Args:
-        files: Files in any format of ASE but pickles.
-        keys: Names of the labels; names that were given must be in the files.
+        files: Files in any format of ASE except pickles.
+        keys: Names of the labels; explicitly given names must be in the files.
         hessians: File (.npz) with the Hessians of the structures of a single file.
-        units: Units of the files; those of the package by default.
+        units: Units of the files; by default those of the package.
 
     Returns:
         The structures in the order of the files, isolated atoms among them.
 
     Raises:
-        DataError: If a file cannot be read or is given twice, or if no structure has a
-            label that was named.
+        DataError: If a file cannot be read or is given twice, or no structure has an
+            explicitly named label.
     """
     if twice := [str(file) for n, file in enumerate(files) if file in files[:n]]:
-        raise DataError(f"{twice[0]} is given twice: its structures would count double")
+        raise DataError(
+            f"{twice[0]} is given twice: its structures would count twice; remove one"
+        )
     if hessians is not None and len(files) > 1:
         raise DataError(
-            f"{hessians} holds the Hessians of one file, but {len(files)} are given; "
-            "evaluate them one by one"
+            f"{hessians} has the Hessians of one file, but {len(files)} files are "
+            "given; evaluate them separately"
         )
     structures = [
         s for file in files for s in read_structures(file, keys, hessians, units)
@@ -59,14 +61,14 @@ def load_structures(
 
 
 def with_keys_of_training(keys: KeysConfig, header: Mapping[str, Any]) -> KeysConfig:
-    """Names of labels: those that are given, else those that the model learned from.
+    """Names of labels: given ones, otherwise those of the training data.
 
     Args:
-        keys: Names that were given; these must be in the files.
-        header: Of the model; one that no configuration was trained by knows no names.
+        keys: Explicitly given names, which must be in the files.
+        header: Header of the model; without a training configuration it has no names.
 
     Returns:
-        Names of all labels. Those of the training need not be in the files.
+        Names of all labels; those of the training data need not be in the files.
     """
     config = header.get("provenance", {}).get("config", {})
     learned = KeysConfig.model_validate(config.get("data", {}).get("keys", {}))
@@ -83,26 +85,30 @@ def with_keys_of_training(keys: KeysConfig, header: Mapping[str, Any]) -> KeysCo
 def check_no_labels_were_missed(
     structures: Sequence[Structure], keys: KeysConfig
 ) -> None:
-    """Refuse structures without labels where others of their keys look like labels.
+    """Raise if structures have no labels but other keys that look like labels.
 
     Raises:
-        DataError: Saying what was looked for and what there is.
+        DataError: With the expected and the existing keys.
     """
     present = keys_of(structures)
-    if any(LIKE_A_LABEL.search(k) for k in present if not k.startswith(OURS)):
+    if any(
+        LABEL_KEY_PATTERN.search(k)
+        for k in present
+        if not k.startswith(PREDICTION_KEY_PREFIX)
+    ):
         check_labels(structures, keys)
 
 
 def check_labels(structures: Sequence[Structure], keys: KeysConfig) -> None:
-    """Refuse structures without any label: there is nothing to compare with.
+    """Raise if structures have no labels at all.
 
     Raises:
-        DataError: Saying what was looked for and what there is.
+        DataError: With the expected and the existing keys.
     """
     if any(s.has for s in structures):
         return
     raise DataError(
-        f"no structure has a label: looked for {', '.join(keys.sources)}; "
+        f"no structure has a label: expected {', '.join(keys.sources)}; "
         f"{_found(keys_of(structures))}. Name the labels with --energy-key, "
         "--forces-key and --stress-key; predictions for structures without labels are "
         "written with --output alone"

@@ -1,4 +1,4 @@
-"""Errors of predictions beside the spread of the labels, in groups that matter."""
+"""Error metrics of predictions, overall and by config_type and element."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,12 +17,12 @@ from equipot.models.prediction import Prediction
 from equipot.units import MEV_PER_EV
 
 UNITS: Final = {"energy": "meV/atom", "forces": "meV/Å", "stress": "meV/Å^3"}
-"""Properties that errors are reported for and their units."""
+"""Units of errors by property."""
 
 
 @dataclass
 class Moments:
-    """Sums over errors and labels that combine exactly."""
+    """Running sums of errors and labels, which can be merged."""
 
     count: int = 0
     absolute: float = 0.0
@@ -35,7 +35,7 @@ class Moments:
     """Sum of squared deviations of the labels from their mean."""
 
     def merge(self, other: "Moments") -> None:
-        """Add the members of another group.
+        """Merge with the moments of another group.
 
         Source:
             T. F. Chan, G. H. Golub and R. J. LeVeque, "Updating formulae and a pairwise
@@ -52,7 +52,7 @@ class Moments:
         self.count = count
 
     def errors(self, unit: str) -> dict[str, Any]:
-        """What `ErrorAccumulator.compute` documents, for one group."""
+        """ERRORS of one group, see `ErrorAccumulator.compute`."""
         mse = self.squared / self.count
         variance = self.deviation / self.count
         explained = 1 - mse / variance if variance > 0 else None
@@ -67,15 +67,15 @@ class Moments:
 
 
 class ErrorAccumulator:
-    """Errors of a set of structures, batch by batch, in any order.
+    """Accumulator of errors over batches, in any order.
 
-    Energies are compared per atom, forces and stress per component; what has no label
-    (NaN) or was not predicted (None) does not count.
+    Energies are compared per atom, forces and stress per component. Values without a
+    label (NaN) or prediction (None) are skipped.
 
     Args:
-        reference_energies: Energy in eV per atomic number that is subtracted from the
-            labels before their *spread* is computed. Without it the spread of total
-            energies mostly says that compositions differ. Errors do not depend on it.
+        reference_energies: Energy in eV by atomic number, subtracted from the labels
+            for their standard deviation, which otherwise mostly reflects compositions.
+            Errors do not depend on it.
     """
 
     def __init__(self, reference_energies: Mapping[int, float] | None = None) -> None:
@@ -91,12 +91,12 @@ class ErrorAccumulator:
         labels: Labels,
         config_types: Sequence[str],
     ) -> None:
-        """Count one batch.
+        """Add a batch.
 
         Args:
-            prediction: Of the batch.
-            graph: The batch.
-            labels: Of the batch, NaN where absent.
+            prediction: Predictions for the batch.
+            graph: Graph of the batch.
+            labels: Labels of the batch, NaN if missing.
             config_types: Group of every structure.
 
         Raises:
@@ -194,7 +194,7 @@ class ErrorAccumulator:
             total.setdefault(key, Moments()).merge(moments)
 
     def compute(self) -> dict[str, Any]:
-        """Errors of all batches so far, ready for JSON.
+        """Errors of all batches so far as JSON values.
 
         Returns:
             For each of "energy", "forces" and "stress" with at least one label::
@@ -224,7 +224,7 @@ class ErrorAccumulator:
         return report
 
     def state(self) -> dict[str, Any]:
-        """What `load_state` needs to go on, ready for JSON; floats survive exactly."""
+        """State for `load_state` as JSON values; floats are exact."""
         return {
             name: {
                 kind: {key: asdict(moments) for key, moments in groups.items()}
@@ -234,7 +234,7 @@ class ErrorAccumulator:
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state` returned."""
+        """Restore a state returned by `state`."""
         self._groups = {
             name: {
                 kind: {key: Moments(**moments) for key, moments in groups.items()}
@@ -250,7 +250,7 @@ def _moments(
     group: Int[Tensor, "*shape"],
     names: list[str],
 ) -> dict[str, Moments]:
-    """Moments of every group that has a label, with a single copy to the host."""
+    """Moments of every group with labels, with a single copy to the host."""
     present = ~label.isnan()
     error = error.detach()[present].double()
     label, group = label[present].double(), group[present]

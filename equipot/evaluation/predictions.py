@@ -1,4 +1,4 @@
-"""Predictions written beside the structures that they are for."""
+"""Output of predictions as extended XYZ."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,13 +23,13 @@ def write_predictions(
     """Write an extxyz file with predictions and labels.
 
     Args:
-        path: File to write; missing folders are made.
-        structures: Those that were evaluated, in their order.
-        evaluation: Predictions are written as ``equipot_energy``, ``equipot_forces``
-            and ``equipot_stress`` in eV and Å, labels under the same names with
-            ``REF_``; what is absent is left out. Of a committee there are
-            ``energy_spread`` (eV) and ``forces_spread`` (eV/Å, one number per atom).
-        origin: Named in ``info`` of every frame.
+        path: File to write; missing folders are created.
+        structures: Evaluated structures, in the order of the evaluation.
+        evaluation: Predictions, written as ``equipot_energy``, ``equipot_forces`` and
+            ``equipot_stress`` in eV and Å, and labels with the prefix ``REF_``; missing
+            values are left out. For a committee, ``energy_spread`` (eV) and
+            ``forces_spread`` (eV/Å, one number per atom) are added.
+        origin: Provenance, written to ``info`` of every frame.
     """
     make_folder(path.parent)
     frames = [_frame(s, evaluation, n) for n, s in enumerate(structures)]
@@ -57,7 +57,7 @@ def _frame(structure: Structure, evaluation: Evaluation, n: int) -> Atoms:
 def _put(
     place: dict[str, object], key: str, value: float | Float[np.ndarray, "..."]
 ) -> None:
-    """Store a value that is there, and nothing in the place of one that is not."""
+    """Store a value if it is not missing."""
     place.pop(key, None)
     if np.isfinite(value).all():
         place[key] = value

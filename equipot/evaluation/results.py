@@ -1,4 +1,4 @@
-"""Predictions beside labels: what reports, tables and plots are made of."""
+"""Results of an evaluation: predictions and labels for reports, tables and plots."""
 
 from dataclasses import dataclass, field
 from itertools import takewhile
@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 
 @dataclass(frozen=True)
 class Compared:
-    """Labels beside predictions of the same shape; NaN where there is no label."""
+    """Labels and predictions of the same shape; labels are NaN if missing."""
 
     reference: Float[np.ndarray, "*shape"]
     """Labels."""
@@ -26,34 +26,34 @@ class Compared:
 
 @dataclass(frozen=True)
 class Spread:
-    """How far the members of a committee are apart: standard deviations (n - 1)."""
+    """Spread of the members of a committee: standard deviations (n - 1)."""
 
     members: int
     """Number of members."""
     energy: Float[np.ndarray, " structures"]
-    """Of the energy in eV."""
+    """Standard deviation of the energy in eV."""
     forces: Float[np.ndarray, " atoms"]
-    """Of the force on each atom in eV/Å, over all directions."""
+    """Standard deviation of the force on each atom in eV/Å, over all directions."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a potential says about labeled structures. Arrays are float64."""
+    """Predictions of a potential for labeled structures. Arrays are float64."""
 
     source: tuple[str, ...]
-    """File and position of every structure, such as ``test.xyz#12``."""
+    """File and index of every structure, such as ``test.xyz#12``."""
     config_type: tuple[str, ...]
     """Group of every structure."""
     structure: Int[np.ndarray, " atoms"]
-    """Structure that every atom belongs to, ascending."""
+    """Structure index of every atom, ascending."""
     atomic_numbers: Int[np.ndarray, " atoms"]
-    """Nuclear charges."""
+    """Atomic numbers."""
     positions: Float[np.ndarray, "atoms 3"]
     """Cartesian coordinates in Å."""
     cell: Float[np.ndarray, "structures 3 3"]
     """Lattice vectors as rows in Å."""
     pbc: Bool[np.ndarray, "structures 3"]
-    """Which lattice directions repeat."""
+    """Periodic directions."""
     energy: Compared
     """Total energies in eV, shape ``(structures,)``."""
     forces: Compared
@@ -61,35 +61,35 @@ class Evaluation:
     stress: Compared
     """Stresses in eV/Å^3, shape ``(structures, 3, 3)``."""
     baseline: Float[np.ndarray, " structures"]
-    """Reference energies of the atoms in eV, which energies are shown relative to."""
+    """Sum of reference energies of the atoms in eV, to which energies are relative."""
     closest: tuple[dict[str, float], ...]
-    """Shortest distance in Å of each pair of elements in reach, per structure."""
+    """Shortest distance in Å by pair of elements within the cutoff, per structure."""
     metrics: dict[str, Any]
-    """As `ErrorAccumulator.compute` documents, and ``per_file`` of each property."""
+    """Result of `ErrorAccumulator.compute`, with ``per_file`` for each property."""
     hessians: dict[str, dict[str, Any]] = field(default_factory=dict)
     """See `equipot.evaluation.hessians.hessian_errors`; empty without labels."""
 
     spread: Spread | None = None
-    """Of the members, if the potential is a committee."""
+    """Spread of the members, for a committee."""
 
     @property
     def num_structures(self) -> int:
-        """Structures that were evaluated."""
+        """Number of evaluated structures."""
         return len(self.source)
 
     @property
     def num_atoms(self) -> Int[np.ndarray, " structures"]:
-        """Atoms of every structure."""
+        """Number of atoms of every structure."""
         return np.bincount(self.structure, minlength=self.num_structures)
 
     def atoms_of(self, structure: int) -> slice:
-        """Rows of the atoms of one structure."""
+        """Slice of the atoms of one structure."""
         first, last = np.searchsorted(self.structure, [structure, structure + 1])
         return slice(int(first), int(last))
 
     @property
     def short_source(self) -> tuple[str, ...]:
-        """Sources without the folders that all files share."""
+        """Sources without the common folders of all files."""
         parents = [Path(file_of(source)).parent.parts for source in self.source]
         levels = zip(*parents, strict=False)
         shared = sum(1 for _ in takewhile(lambda level: len(set(level)) == 1, levels))
@@ -106,7 +106,7 @@ class Evaluation:
 
     @property
     def largest_force_error(self) -> Float[np.ndarray, " structures"]:
-        """Longest error vector of a force in each structure in eV/Å; NaN without."""
+        """Largest force error (norm) of each structure in eV/Å; NaN without."""
         length = np.linalg.norm(self.forces.error, axis=1)
         labeled = np.isfinite(length)
         largest = np.full(self.num_structures, -np.inf)
@@ -115,5 +115,5 @@ class Evaluation:
 
 
 def file_of(source: str) -> str:
-    """File of a structure: its source without the position in the file."""
+    """File of a structure: its source without the index."""
     return source.rpartition("#")[0] or source

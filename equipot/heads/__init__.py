@@ -1,4 +1,4 @@
-"""From node features to predictions."""
+"""Heads: predictions from node features."""
 
 from equipot.heads.direct_hessian import DirectHessianHead as DirectHessianHead
 from equipot.heads.energy import EnergyHead as EnergyHead

@@ -1,4 +1,4 @@
-"""Second derivatives predicted directly from features, instead of differentiated."""
+"""Head for direct Hessians: second derivatives predicted without differentiation."""
 
 from collections.abc import Sequence
 from typing import Literal, final
@@ -14,12 +14,12 @@ from equipot.heads.sum_rule import with_sum_rule
 from equipot.nn import BesselBasis, DegreeLinear, RadialMLP, polynomial_envelope
 from equipot.so3 import degree_slice, num_components, wigner_3j
 
-LMAX = 2
-"""Highest degree in a 3x3 block: 1 x 1 = 0 + 1 + 2."""
-UNIT = 10.0
-"""Second derivative in eV/Å^2 that an output of one stands for."""
-DECAY = 1.0
-"""Length in Å over which antisymmetric corrections of the sum rule fade."""
+MAX_BLOCK_DEGREE = 2
+"""Highest degree of a 3x3 block: 1 x 1 = 0 + 1 + 2."""
+OUTPUT_UNIT_EV_PER_A2 = 10.0
+"""Second derivative in eV/Å^2 per unit of the network output."""
+WEIGHT_DECAY_LENGTH_A = 1.0
+"""Decay length in Å of the weights of antisymmetric corrections by the sum rule."""
 
 SumRule = Literal["on_site", "projection"]
 
@@ -39,32 +39,33 @@ class DirectHessianHead(nn.Module):
     pseudovector, which features of natural parity do not contain, comes from the
     products of two odd vectors.
 
-    This is *not* the derivative of an energy. By construction it is symmetric, commutes
-    with rotations, reflections and permutations, vanishes smoothly at its cutoff, and
-    obeys the acoustic sum rule:
+    The result is *not* the derivative of an energy. By construction it is symmetric,
+    equivariant under rotations, reflections and permutations, vanishes smoothly at its
+    cutoff, and satisfies the acoustic sum rule:
 
-    - "on_site": on-site blocks are minus the sum of the pair blocks, after those have
-      been made such that this is symmetric (`equipot.heads.sum_rule`). Size-consistent,
-      and as good for crystals as for molecules.
-    - "projection": on-site blocks are predicted, and the mean over atoms of rows and
-      columns is subtracted from the whole matrix. For molecules only: distant fragments
-      feel each other.
+    - "on_site": on-site blocks are minus the sum of the pair blocks, which are
+    corrected
+      such that this sum is symmetric (`equipot.heads.sum_rule`). Size-consistent, for
+      crystals and molecules.
+    - "projection": on-site blocks are predicted, and the means over atoms of rows and
+      columns are subtracted from the whole matrix. For molecules only, and not
+      size-consistent: distant fragments affect each other.
 
     Args:
         lmax: Degree of the features of each layer of the backbone; degrees above 2 are
             not used.
         channels_in: Channels of the features of each layer.
         channels: Channels in the head.
-        cutoff: Radius in Å within which pairs have a block.
-        num_basis: Bessel functions of the length.
-        hidden: Widths of the MLP.
+        cutoff: Cutoff of the pair blocks in Å.
+        num_basis: Number of Bessel functions of the length.
+        hidden: Hidden widths of the MLP.
         envelope_power: Order of the envelope.
-        sum_rule: See above.
-        detach: Whether training the head leaves the backbone alone.
+        sum_rule: "on_site" or "projection", see above.
+        detach: Whether gradients of the head do not reach the backbone.
 
     Source:
         Blocks from degrees 0, 1, 2, and symmetry by addition of the transpose:
-        A. Burger et al., HIP, arXiv:2509.21624. Both sum rules are ours.
+        A. Burger et al., HIP, arXiv:2509.21624. Both sum rules are original.
     """
 
     def __init__(
@@ -87,14 +88,14 @@ class DirectHessianHead(nn.Module):
         self._channels = channels
         self._power = envelope_power
         self.mix = nn.ModuleList(
-            DegreeLinear(min(degree, LMAX), width, 2 * channels)
+            DegreeLinear(min(degree, MAX_BLOCK_DEGREE), width, 2 * channels)
             for degree, width in zip(lmax, channels_in, strict=True)
         )
         self.basis = BesselBasis(cutoff, num_basis)
         self.pair = RadialMLP(num_basis + 6 * channels, hidden, 11 * channels + 2)
         if sum_rule == "projection":
             self.node = RadialMLP(2 * channels, hidden, 4 * channels + 1)
-        # symmetric traceless matrices of the components of degree 2
+        # Symmetric traceless matrices of the components of degree 2.
         self._matrices = Constant(wigner_3j(1, 1, 2) * 5**0.5)
         self._identity = Constant(torch.eye(3, dtype=torch.float64, device="cpu"))
 
@@ -108,13 +109,13 @@ class DirectHessianHead(nn.Module):
             graph: Its edges are the pairs; complete within the cutoff of the head.
 
         Raises:
-            ValueError: If an edge has no reverse, or translations are to be projected
-                out of a periodic structure.
+            ValueError: If an edge has no reverse, or `sum_rule` is "projection" and a
+                structure is periodic.
         """
         if self.sum_rule == "projection" and bool(graph.pbc.any()):
             raise ValueError(
-                "sum_rule 'projection' is for molecules: in a crystal it would hold "
-                "at q = 0 and nowhere near it; build the model with "
+                "sum_rule 'projection' is for molecules: in a crystal the sum rule "
+                "would hold at q = 0 only; build the model with "
                 "model.direct_hessian.sum_rule = on_site"
             )
         x = self._features(layers)
@@ -126,7 +127,7 @@ class DirectHessianHead(nn.Module):
         one_way = self._pairs(x, directions, lengths, envelope, graph.edge_index)
         pairs = one_way + one_way[reverse_edges(graph)].mT
         if self.sum_rule == "on_site":
-            weights = envelope * torch.exp(-lengths / DECAY)
+            weights = envelope * torch.exp(-lengths / WEIGHT_DECAY_LENGTH_A)
             pairs, on_site = with_sum_rule(
                 pairs, weights[:, 0], graph.edge_index, graph.batch, graph.num_graphs
             )
@@ -145,16 +146,16 @@ class DirectHessianHead(nn.Module):
     def _features(
         self, layers: Sequence[Float[Tensor, "atoms _sph channels"]]
     ) -> Float[Tensor, "atoms 9 mixed"]:
-        """Sum over layers of their features to degree 2, channels mixed."""
+        """Sum over layers of their features up to degree 2, with mixed channels."""
         out = None
         for mix, features in zip(self.mix, layers, strict=True):
-            kept = features[:, : num_components(LMAX)]
+            kept = features[:, : num_components(MAX_BLOCK_DEGREE)]
             mixed = mix(kept.detach() if self.detach else kept)
-            missing = num_components(LMAX) - mixed.shape[1]
+            missing = num_components(MAX_BLOCK_DEGREE) - mixed.shape[1]
             padded = nn.functional.pad(mixed, (0, 0, 0, missing))
             out = padded if out is None else out + padded
         if out is None:
-            raise ValueError("a direct Hessian needs the features of one layer or more")
+            raise ValueError("a direct Hessian needs features of at least one layer")
         return out
 
     def _pairs(
@@ -165,13 +166,13 @@ class DirectHessianHead(nn.Module):
         envelope: Float[Tensor, "edges 1"],
         edge_index: Int[Tensor, "2 edges"],
     ) -> Float[Tensor, "edges 3 3"]:
-        """M of every directed edge."""
+        """Matrices M of all directed edges."""
         c = self._channels
         senders, receivers = edge_index
         both = torch.cat([x[receivers][..., :c], x[senders][..., c:]], dim=2)
         scalars = both[:, 0]
         first, second = both[:, degree_slice(1)], both[:, degree_slice(2)]
-        # column n of each matrix of degree 2: a vector
+        # Contraction of each matrix of degree 2 with n gives a vector.
         along = torch.einsum("abm,eb->eam", self._matrices.like(x), directions)
         vectors = torch.cat([first, along @ second], dim=2)
         projections = torch.einsum("eac,ea->ec", vectors, directions)
@@ -196,10 +197,10 @@ class DirectHessianHead(nn.Module):
             + outer
             + isotropic
         )
-        return UNIT / 2 * blocks
+        return OUTPUT_UNIT_EV_PER_A2 / 2 * blocks
 
     def _nodes(self, x: Float[Tensor, "atoms 9 mixed"]) -> Float[Tensor, "atoms 3 3"]:
-        """Symmetric block of every atom."""
+        """Symmetric on-site blocks of all atoms."""
         c = self._channels
         weights = self.node(x[:, 0], torch.ones_like(x[:, 0, :1]))
         of_matrices, of_products, of_scalars = weights.split([2 * c, 2 * c, 1], dim=1)
@@ -208,7 +209,7 @@ class DirectHessianHead(nn.Module):
         outer = (first * of_products[:, None]) @ first.mT / (2 * c) ** 0.5
         matrices = torch.einsum("abm,nm->nab", self._matrices.like(x), g)
         isotropic = of_scalars[..., None] * self._identity.like(x)
-        return UNIT * (matrices + outer + isotropic)
+        return OUTPUT_UNIT_EV_PER_A2 * (matrices + outer + isotropic)
 
 
 def reverse_edges(graph: AtomicGraph) -> Int[Tensor, " edges"]:
@@ -219,7 +220,7 @@ def reverse_edges(graph: AtomicGraph) -> Int[Tensor, " edges"]:
     """
     if graph.pairs.alone and graph.num_edges > 0:
         raise ValueError(
-            "the edges are not a full list: there is an edge without its reverse; "
+            "expected a full edge list, got an edge without its reverse; "
             "build the graph with equipot.neighbors.build_graph"
         )
     return graph.pairs.reverse

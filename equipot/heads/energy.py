@@ -9,14 +9,15 @@ from torch import Tensor, nn
 
 @final
 class EnergyHead(nn.Module):
-    """Linear readouts of the scalars of every layer but the last, and an MLP on those.
+    """Atomic energies: linear readouts of all layers but the last, and an MLP.
 
-    The output is dimensionless and of order one; the potential scales it.
+    The MLP reads out the last layer. The output is dimensionless and of order one; the
+    potential scales it.
 
     Args:
-        channels: Number of scalars of an atom after each layer.
+        channels: Number of scalars per atom after each layer.
         hidden: Hidden width of the MLP; None for a linear readout of the last layer.
-        every_layer: Whether layers before the last one are read, too.
+        every_layer: Whether layers before the last one have readouts, too.
     """
 
     def __init__(
@@ -36,9 +37,9 @@ class EnergyHead(nn.Module):
     def forward(
         self, layers: Sequence[Float[Tensor, "nodes _sph _channels"]]
     ) -> Float[Tensor, " nodes"]:
-        """One number per atom from the features after each layer."""
+        """Dimensionless atomic energies from the features after each layer."""
         out: Tensor = self.last(layers[-1][:, 0])
-        # without readouts of other layers there is nothing to add
+        # Without readouts of earlier layers the loop is empty.
         for readout, features in zip(self.early, layers, strict=False):
             out = out + readout(features[:, 0])
         return out[:, 0]

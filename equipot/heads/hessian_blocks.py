@@ -1,4 +1,4 @@
-"""Second derivatives as 3x3 blocks of pairs of atoms, resolved by periodic image."""
+"""Hessians as 3x3 blocks of pairs of atoms, resolved by periodic image."""
 
 from dataclasses import dataclass
 
@@ -16,27 +16,27 @@ class HessianBlocks:
     .. math:: \Phi_{ij}(T) = \frac{\partial^2 E}{\partial r_i \, \partial r_j(T)},
               \qquad \Phi_{ji}(-T) = \Phi_{ij}(T)^T
 
-    with the receiver i of an edge, which is in the cell, and the image at the lattice
-    translation T of its sender j.
+    with the receiver i of an edge in the cell, and the image of its sender j at the
+    lattice translation T.
     """
 
     pairs: Float[Tensor, "edges 3 3"]
-    """Block of every directed edge."""
+    """Blocks of the directed edges."""
     on_site: Float[Tensor, "atoms 3 3"]
-    """Block of every atom with itself, in the same image."""
+    """On-site blocks of the atoms."""
     edge_index: Int[Tensor, "2 edges"]
     """Senders (row 0) and receivers (row 1)."""
     vectors: Float[Tensor, "edges 3"]
-    """From receivers to the images of senders, in Å."""
+    """Vectors from receivers to the images of senders, in Å."""
     batch: Int[Tensor, " atoms"]
-    """Structure that every atom belongs to, ascending."""
+    """Structure index of every atom, ascending."""
     num_graphs: int
-    """Structures."""
+    """Number of structures."""
     projected: bool = False
-    """Whether uniform translations are still to be projected out of the whole."""
+    """Whether uniform translations are projected out of the matrices."""
 
     def detach(self) -> "HessianBlocks":
-        """The same numbers without their derivatives."""
+        """Copy detached from the graph."""
         return HessianBlocks(
             self.pairs.detach(),
             self.on_site.detach(),
@@ -50,7 +50,7 @@ class HessianBlocks:
     def products(
         self, vectors: Float[Tensor, "vectors atoms 3"]
     ) -> Float[Tensor, "vectors atoms 3"]:
-        """Products of the Hessian with displacements that all cells share.
+        """Products of the Hessian with cell-periodic displacements.
 
         Args:
             vectors: Displacements in any unit; structures of a batch do not mix.
@@ -66,10 +66,10 @@ class HessianBlocks:
         return self._without_mean(out.transpose(0, 1))
 
     def matrices(self) -> list[Float[Tensor, "_rows _rows"]]:
-        """Hessian ``(3 N, 3 N)`` of every structure; row and column are (atom, xyz).
+        """Hessian ``(3 N, 3 N)`` of every structure; indices are (atom, xyz).
 
-        Of a periodic structure, second derivatives by displacements that all cells
-        share: the blocks of all images are added up.
+        For a periodic structure these are second derivatives with respect to
+        cell-periodic displacements: the sum of the blocks of all images.
         """
         counts = torch.bincount(self.batch, minlength=self.num_graphs).tolist()
         return [self._matrix(n, count) for n, count in enumerate(counts)]
@@ -77,25 +77,25 @@ class HessianBlocks:
     def at_wave_vector(
         self, wave_vector: Float[Tensor, " 3"]
     ) -> Complex[Tensor, "rows rows"]:
-        r"""Hessian for displacements that vary as a wave.
+        r"""Fourier transform of the blocks at a wave vector.
 
         .. math:: \Phi_{ij}(q) = \sum_T \Phi_{ij}(T) \,
                                   e^{i q \cdot (r_j + T - r_i)}
 
-        Divided by the roots of the masses of i and j it is the dynamical matrix. It is
-        Hermitian, and that of zero is what `matrices` returns.
+        Divided by the square roots of the masses of i and j it is the dynamical matrix.
+        It is Hermitian, and at zero equals the result of `matrices`.
 
         Args:
-            wave_vector: In 1/Å, factors of 2 pi included.
+            wave_vector: Wave vector in 1/Å, including factors of 2 pi.
 
         Raises:
-            ValueError: If there is not exactly one structure, or translations are yet
-                to be projected out, which has a meaning at q = 0 only.
+            ValueError: If there is not exactly one structure, or translations are
+                projected out, which is defined at q = 0 only.
         """
         if self.num_graphs != 1 or self.projected:
             raise ValueError(
-                "a wave vector needs the blocks of one structure, with the sum rule "
-                f"in its on-site blocks; got {self.num_graphs} structures"
+                "a wave vector needs the blocks of one structure with sum_rule "
+                f"'on_site', got {self.num_graphs} structures"
                 + (" with sum_rule 'projection'" if self.projected else "")
             )
         senders, receivers = self.edge_index
@@ -127,7 +127,7 @@ class HessianBlocks:
     def _without_mean(
         self, vectors: Float[Tensor, "vectors atoms 3"]
     ) -> Float[Tensor, "vectors atoms 3"]:
-        """Displacements less the uniform ones, if these are to be projected out."""
+        """Displacements, without uniform translations if these are projected out."""
         if not self.projected:
             return vectors
         counts = torch.bincount(self.batch, minlength=self.num_graphs).clamp(min=1)

@@ -1,4 +1,4 @@
-"""The acoustic sum rule as an exact property of pair blocks and on-site blocks."""
+"""Exact acoustic sum rule of pair blocks and on-site blocks."""
 
 import torch
 from jaxtyping import Float, Int
@@ -14,29 +14,29 @@ def with_sum_rule(
     batch: Int[Tensor, " atoms"],
     num_graphs: int,
 ) -> tuple[Float[Tensor, "edges 3 3"], Float[Tensor, "atoms 3 3"]]:
-    r"""Change pair blocks so that symmetric on-site blocks can make the sum zero.
+    r"""Correct pair blocks such that symmetric on-site blocks satisfy the sum rule.
 
-    On-site blocks that are to be minus the sum of the pair blocks of an atom are
-    symmetric only if the antisymmetric parts, pseudovectors :math:`a_{ij} = -a_{ji}`,
-    add up to zero on every atom: if they are a flow without sources. The sources are
-    projected out, orthogonally in the norm :math:`\sum a^2 / w`:
+    On-site blocks equal to minus the sum of the pair blocks are symmetric only if the
+    antisymmetric parts of the latter, pseudovectors :math:`a_{ij} = -a_{ji}`, sum to
+    zero at every atom, that is if they are a divergence-free flow on the graph. The
+    divergence is projected out, orthogonally in the norm :math:`\sum a^2 / w`:
 
     .. math:: a_{ij} \to a_{ij} - w_{ij} (\varphi_i - \varphi_j), \qquad
               \sum_j w_{ij} (\varphi_i - \varphi_j) = \sum_j a_{ij}
 
-    The Poisson equation on the graph falls apart where the graph does: fragments out of
-    reach of each other do not know of each other. In a supercell the solution repeats.
+    The Poisson equation decouples for disconnected parts of the graph, so the result is
+    size-consistent. In a supercell the solution is periodic.
 
     Args:
         pairs: Blocks with :math:`\Phi_{ji}(-T) = \Phi_{ij}(T)^T`.
-        weights: w, positive within the cutoff and the same for an edge and its reverse.
+        weights: w, positive within the cutoff and equal for an edge and its reverse.
         edge_index: Senders and receivers.
-        batch: Structure of every atom, ascending.
-        num_graphs: Structures.
+        batch: Structure index of every atom, ascending.
+        num_graphs: Number of structures.
 
     Returns:
-        The pair blocks, changed in their antisymmetric parts alone, and symmetric
-        on-site blocks; the blocks of an atom add up to zero.
+        Pair blocks with corrected antisymmetric parts, and symmetric on-site blocks;
+        the blocks of each atom sum to zero.
     """
     senders, receivers = edge_index
     symmetric, flow = (pairs + pairs.mT) / 2, (pairs - pairs.mT) / 2
@@ -55,7 +55,7 @@ def _solve_poisson(
     batch: Int[Tensor, " atoms"],
     num_graphs: int,
 ) -> Float[Tensor, "atoms 3 3"]:
-    """Potential of shortest length on the atoms of each structure, in float64."""
+    """Minimum-norm solution of the Poisson equation of each structure, in float64."""
     counts = torch.bincount(batch, minlength=num_graphs)
     size = int(counts.max()) if len(batch) else 0
     first = counts.cumsum(0) - counts

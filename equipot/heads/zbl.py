@@ -1,4 +1,4 @@
-"""Repulsion of screened nuclei at short range."""
+"""Ziegler-Biersack-Littmark (ZBL) repulsion of screened nuclei at short range."""
 
 from typing import final
 
@@ -19,18 +19,19 @@ BOHR_A = 0.529177210903
 
 @final
 class ZBLRepulsion(nn.Module):
-    r"""Universal repulsion of Ziegler, Biersack and Littmark, smooth at its cutoff.
+    r"""Universal ZBL repulsion with a smooth cutoff.
 
     .. math:: V(r) = \frac{e^2}{4\pi\epsilon_0} \frac{Z_i Z_j}{r} \,
               \phi(r / a) \, u(r / (R_i + R_j))^2, \qquad
               a = \frac{0.8854 \, a_0}{Z_i^{0.23} + Z_j^{0.23}}
 
     with the sum of the covalent radii as cutoff and the polynomial envelope u. It has
-    no parameters to fit: a model learns what is missing beyond it.
+    no trainable parameters: the network learns the remainder.
 
-    That cutoff is where bonds are, so that the envelope is squared: five derivatives
-    are continuous. With two, as at the end of long edges, a third derivative would jump
-    there by 1900 eV/Å^3 for O-H: differences of forces over 0.01 Å miss 5 eV/Å^2.
+    The cutoff is at bond lengths, so the envelope is squared, which makes five
+    derivatives continuous. With only two, as at the cutoff of the edges, the third
+    derivative would jump by 1900 eV/Å^3 for O-H, and finite differences of forces over
+    0.01 Å would have errors of 5 eV/Å^2.
 
     Source:
         J. F. Ziegler, J. P. Biersack, U. Littmark, *The Stopping and Range of Ions in
@@ -51,7 +52,7 @@ class ZBLRepulsion(nn.Module):
         lengths: Float[Tensor, "edges 1"],
         edge_index: Int[Tensor, "2 edges"],
     ) -> Float[Tensor, " nodes"]:
-        """Half of the pair energies of each atom in eV."""
+        """Half of the sum of the pair energies of each atom, in eV."""
         senders, receivers = edge_index
         z = atomic_numbers.to(lengths)
         power = z**0.23

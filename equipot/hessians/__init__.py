@@ -1,4 +1,4 @@
-"""Second derivatives of energies: exact, dense or sparse, by atoms and by strain."""
+"""Exact second derivatives of energies by positions and strain, dense or sparse."""
 
 from equipot.hessians.batch import hessians as hessians
 from equipot.hessians.dense import hessian as hessian

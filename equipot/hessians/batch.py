@@ -1,4 +1,4 @@
-"""Hessians of many structures at once."""
+"""Batched Hessians of many structures."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,9 +11,9 @@ from equipot.graph.atomic_graph import AtomicGraph
 from equipot.models.differentiable import differentiable_forces
 from equipot.models.energy_model import EnergyModel
 
-EDGES_AT_ONCE = 8_000
-"""Edges that are differentiated together on a CPU: with more of them memory grows and
-hardly anything is gained."""
+CPU_EDGES_PER_PART = 8_000
+"""Number of edges per part on a CPU; more edges need more memory with little gain in
+speed."""
 
 
 def hessians(
@@ -21,28 +21,28 @@ def hessians(
 ) -> list[Tensor]:
     """Hessian of every structure of a batch.
 
-    Structures do not interact, so that one vector-Jacobian product gives the k-th row
-    of all of them: a batch takes as many products as its largest structure has rows.
-    What a product costs besides arithmetic is shared by all, hence the gain is large
-    for small molecules and small models. Structures are sorted by size and divided into
-    parts, so that similar sizes share products and memory stays small.
+    Structures do not interact, so one vector-Jacobian product gives the k-th row of all
+    of them: a batch takes as many products as its largest structure has rows. The
+    overhead of a product is shared by all structures, so the gain is large for small
+    molecules and small models. Structures are sorted by size and divided into parts, so
+    that structures of similar size share products and memory is bounded.
 
     Args:
-        model: In any mode; its weights stay as they are.
+        model: Model in any mode; its weights are not changed.
         graph: Any number of structures, on the device of the model.
-        edges_at_once: Edges of a part, unless a single structure has more; by default
-            `EDGES_AT_ONCE` on CPUs and all of the batch elsewhere.
+        edges_at_once: Largest number of edges per part, unless a single structure has
+            more; by default `CPU_EDGES_PER_PART` on CPUs and the whole batch elsewhere.
 
     Returns:
-        For each structure, shape ``(atoms, 3, atoms, 3)`` in eV/Å^2, detached; as
-        `hessian` of that structure alone, up to rounding.
+        For each structure, shape ``(atoms, 3, atoms, 3)`` in eV/Å^2, detached; equal to
+        `hessian` of that structure up to rounding errors.
 
     Raises:
         ValueError: If `edges_at_once` is not positive.
     """
     if edges_at_once is None:
         on_cpu = graph.positions.device.type == "cpu"
-        edges_at_once = EDGES_AT_ONCE if on_cpu else max(graph.num_edges, 1)
+        edges_at_once = CPU_EDGES_PER_PART if on_cpu else max(graph.num_edges, 1)
     if edges_at_once < 1:
         raise ValueError(f"edges_at_once must be positive, got {edges_at_once}")
     found: dict[int, Tensor] = {}
@@ -56,7 +56,7 @@ def hessians(
 
 
 def _parts(graph: AtomicGraph, edges_at_once: int) -> Iterator[list[int]]:
-    """Structures of similar size that are computed together, in ascending order."""
+    """Parts of structures of similar size; indices are ascending."""
     count = graph.num_graphs
     sizes = torch.bincount(graph.batch, minlength=count).tolist()
     edges = torch.bincount(graph.batch[graph.edge_index[1]], minlength=count).tolist()
@@ -73,7 +73,7 @@ def _parts(graph: AtomicGraph, edges_at_once: int) -> Iterator[list[int]]:
 
 
 def _select(graph: AtomicGraph, members: list[int]) -> AtomicGraph:
-    """Some structures of a batch, in ascending order."""
+    """Subgraph of some structures of a batch, in ascending order."""
     if len(members) == graph.num_graphs:
         return graph
     device = graph.positions.device

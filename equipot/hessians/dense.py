@@ -1,4 +1,4 @@
-"""The Hessian of one structure, or some of its rows."""
+"""Dense Hessian of one structure, or some of its rows."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -14,7 +14,7 @@ from equipot.models.differentiable import differentiable_forces
 from equipot.models.energy_model import EnergyModel
 
 Columns = Literal["auto"] | int
-"""Number of Hessian rows that are differentiated at once."""
+"""Number of Hessian rows that are computed at once."""
 
 
 def hessian(
@@ -24,29 +24,29 @@ def hessian(
     atoms: Sequence[int] | None = None,
     columns: Columns = "auto",
 ) -> Float[Tensor, "rows 3 atoms 3"]:
-    r"""Second derivatives of the energy of one structure, exact up to rounding.
+    r"""Hessian of the energy of one structure, exact up to rounding errors.
 
     .. math:: H_{i a, j b} = \frac{\partial^2 E}{\partial r_{ia} \, \partial r_{jb}}
 
-    Forces are computed once; each row is a vector-Jacobian product of them, which costs
-    about as much as the forces did. A periodic structure has the sum over all images of
-    atom j. Nothing is averaged or symmetrized: how far H is from its transpose, and its
-    rows from zero sum, is the rounding error.
+    Forces are computed once; each row is a vector-Jacobian product of them, at about
+    the cost of the forces. For a periodic structure, elements are sums over all images
+    of atom j. The result is not symmetrized: its asymmetry and the sums of its rows
+    show the rounding errors.
 
     Args:
-        model: In any mode; its weights stay as they are.
+        model: Model in any mode; its weights are not changed.
         graph: One structure, on the device of the model.
-        atoms: Atoms i whose rows are computed, each from 0 to ``num_atoms - 1``; all
-            if left out. Frozen atoms need none, and phonopy's compact force constants
-            are the rows of one primitive cell in a supercell.
-        columns: Rows that are differentiated at once. 1 is a loop, on CPUs one in
-            each thread: the least memory, and there also the least time. More of them
-            share the launches of kernels, which pays on GPUs, and need memory in
-            proportion. "auto" is 1 on CPUs, and
-            elsewhere as many as fit into half of the free memory.
+        atoms: Atoms i whose rows are computed, each from 0 to ``num_atoms - 1``; all by
+            default. For example, fixed atoms need no rows, and phonopy's compact force
+            constants are the rows of one primitive cell in a supercell.
+        columns: Number of rows computed at once. 1 is a loop over rows, on CPUs with
+            one row per thread: the lowest memory and, on CPUs, the shortest time. More
+            rows share kernel launches, which is faster on GPUs, with proportional
+            memory. "auto" is 1 on CPUs, and elsewhere as many as fit into half of the
+            free memory.
 
     Returns:
-        In eV/Å^2, in the type of ``graph.positions``; detached.
+        Rows of the Hessian in eV/Å^2, with the type of ``graph.positions``; detached.
 
     Raises:
         ValueError: If the graph is a batch, an atom does not exist, or `columns` is
@@ -86,15 +86,15 @@ def hessian(
 
 
 def columns_that_fit(free: int, graph_bytes: int, rows: int) -> int:
-    """Rows to differentiate at once on a device with its own memory.
+    """Number of rows to compute at once on a device with its own memory.
 
-    A product of b rows holds, in the worst case, b times what the graph of the forces
-    holds, and as much again in temporary results.
+    A batched product of b rows holds at most b times the memory of the graph of the
+    forces, and the same again in temporary results.
 
     Args:
-        free: Bytes of memory that are left.
-        graph_bytes: Bytes that the graph of the forces holds.
-        rows: How many there are.
+        free: Free memory in bytes.
+        graph_bytes: Memory of the graph of the forces in bytes.
+        rows: Number of rows.
     """
     return max(1, min(rows, free // (4 * max(graph_bytes, 1))))
 
@@ -116,12 +116,11 @@ def _checked_rows(graph: AtomicGraph, atoms: Sequence[int] | None) -> list[int]:
     if graph.num_graphs != 1:
         raise ValueError(
             f"expected one structure, got a batch of {graph.num_graphs}; "
-            "equipot.hessians.hessians computes those of a batch"
+            "use equipot.hessians.hessians for a batch"
         )
     rows = list(range(graph.num_atoms)) if atoms is None else [int(n) for n in atoms]
     if outside := [n for n in rows if not 0 <= n < graph.num_atoms]:
         raise ValueError(
-            f"the structure has the atoms 0 to {graph.num_atoms - 1}, rows were asked "
-            f"for {outside}"
+            f"atom indices must be from 0 to {graph.num_atoms - 1}, got {outside}"
         )
     return rows

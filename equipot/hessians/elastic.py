@@ -1,4 +1,4 @@
-"""Elastic constants from second derivatives, ions relaxed or not, under any stress."""
+"""Clamped-ion and relaxed-ion elastic constants from second derivatives."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,11 +12,12 @@ from equipot.hessians.moduli import Moduli, elastic_moduli
 from equipot.hessians.strain import VOIGT, StrainDerivatives, strain_derivatives
 from equipot.models.energy_model import EnergyModel
 
-GPA = 1 / ase.units.GPa
-"""GPa in one eV/Å^3."""
+GPA_PER_EV_PER_A3 = 1 / ase.units.GPa
+"""Pressure in GPa of 1 eV/Å^3."""
 
-NOISE = 1e-4
-"""Share of the largest curvature that rounding may give to translations."""
+MAX_TRANSLATION_SHARE = 1e-4
+"""Largest curvature of translations that counts as rounding, relative to the largest
+curvature."""
 
 Matrix = Float64[np.ndarray, "6 6"]
 
@@ -25,70 +26,72 @@ Matrix = Float64[np.ndarray, "6 6"]
 class ElasticConstants:
     r"""Elastic constants in GPa, Voigt order xx, yy, zz, yz, xz, xy.
 
-    Shears are engineering shears, so that the 44 element is :math:`C_{yzyz}`.
+    Shear strains are engineering strains, so the element 44 is :math:`C_{yzyz}`.
 
-    Brugger coefficients C are second derivatives of the energy by the Lagrangian
-    strain :math:`\eta = \epsilon + \epsilon^2 / 2`; they have all symmetries. Birch
-    coefficients B are derivatives of the Cauchy stress by strain,
+    Brugger coefficients C are second derivatives of the energy with respect to the
+    Lagrangian strain :math:`\eta = \epsilon + \epsilon^2 / 2`, with full Voigt
+    symmetry. Birch coefficients B are derivatives of the Cauchy stress with respect to
+    strain,
 
     .. math:: B_{ijkl} = C_{ijkl} + \tfrac12 (\sigma_{ik} \delta_{jl}
                          + \sigma_{jk} \delta_{il} + \sigma_{il} \delta_{jk}
                          + \sigma_{jl} \delta_{ik} - 2 \sigma_{ij} \delta_{kl}),
 
-    which decide on stability and are what an experiment under pressure measures.
-    Without stress they are the same.
+    which determine mechanical stability and are measured in experiments under pressure.
+    Without stress both are equal.
 
     Source:
         D. C. Wallace, *Thermodynamics of Crystals* (Wiley, 1972), chapter 1.
     """
 
     brugger: Matrix
-    """Atoms relax in the strained cell."""
+    """Relaxed-ion Brugger coefficients."""
     birch: Matrix
-    """Atoms relax in the strained cell."""
+    """Relaxed-ion Birch coefficients."""
     clamped_brugger: Matrix
-    """Atoms follow the strain."""
+    """Clamped-ion Brugger coefficients: atoms follow the strain."""
     clamped_birch: Matrix
-    """Atoms follow the strain."""
+    """Clamped-ion Birch coefficients: atoms follow the strain."""
     stress: Float64[np.ndarray, "3 3"]
-    """In GPa, positive in tension."""
+    """Stress in GPa, positive in tension."""
     max_force: float
     """Largest force on an atom, in eV/Å."""
     softest_internal: float
-    """Lowest eigenvalue of the Hessian without translations in eV/Å^2; not positive if
-    the atoms are not in a minimum. Infinite for one atom."""
+    """Lowest eigenvalue of the Hessian without translations in eV/Å^2; positive at a
+    minimum. Infinite for one atom."""
     stiffest_internal: float
-    """Highest eigenvalue of the same, in eV/Å^2. Zero for one atom."""
+    """Highest eigenvalue of the Hessian without translations in eV/Å^2. Zero for one
+    atom."""
     translation: float
-    """Largest force on an atom, in eV/Å, when all atoms move alike by 1 Å; zero for an
-    energy that does not depend on where the crystal is."""
+    """Largest first-order force on an atom in eV/Å for a uniform translation by 1 Å;
+    zero for a translationally invariant energy."""
 
     @property
     def invariant(self) -> bool:
-        """Whether moving all atoms alike costs nothing, within noise."""
+        """Whether the energy is translationally invariant within noise."""
         scale = max(self.stiffest_internal, abs(self.softest_internal), 1.0)
         scale = scale if np.isfinite(scale) else 1.0
-        return self.translation <= NOISE * scale
+        return self.translation <= MAX_TRANSLATION_SHARE * scale
 
     @cached_property
     def moduli(self) -> Moduli:
-        """Averages and stability of the relaxed Birch coefficients."""
+        """Moduli and stability of the relaxed-ion Birch coefficients."""
         return elastic_moduli(self.birch)
 
     @property
     def stable(self) -> bool:
-        """Whether strains of the cell and displacements inside it all cost energy."""
+        """Whether all strains and internal displacements increase the energy."""
         return self.moduli.stable and self.softest_internal > 0
 
 
 def elastic_constants(
     model: EnergyModel, graph: AtomicGraph, *, max_force: float = 1e-2
 ) -> ElasticConstants:
-    """Elastic constants of a crystal at rest.
+    """Elastic constants of a crystal with relaxed atoms.
 
     Args:
-        model: In any mode; float64 is advisable.
-        graph: One crystal whose atoms are relaxed; its cell need not be.
+        model: Model in any mode; float64 is recommended.
+        graph: One crystal with relaxed atoms; the cell may be under stress.
         max_force: Largest force in eV/Å that counts as relaxed.
 
     Raises:
@@ -109,11 +112,11 @@ def from_derivatives(
                          + \sigma_{jl} \delta_{ik})
 
     with the coupling :math:`\Lambda` of strain and displacements and the Hessian
-    :math:`\Phi` without its translations. The stress enters because A are derivatives
-    by :math:`\epsilon` and C by :math:`\epsilon + \epsilon^2 / 2`.
+    :math:`\Phi` without translations. The stress enters since A are derivatives with
+    respect to :math:`\epsilon` and C with respect to :math:`\epsilon + \epsilon^2 / 2`.
 
     Args:
-        derivatives: Of one crystal.
+        derivatives: Derivatives of one crystal.
         max_force: Largest force in eV/Å that counts as relaxed.
 
     Raises:
@@ -124,14 +127,15 @@ def from_derivatives(
     force = float(forces.max()) if len(forces) else 0.0
     if not force <= max_force:
         raise ValueError(
-            f"the largest force is {force:.3g} eV/Å, more than max_force={max_force:g}:"
-            " atoms that are not at rest have no elastic constants; relax them first"
+            f"the largest force is {force:.3g} eV/Å, expected at most "
+            f"max_force={max_force:g}: elastic constants need relaxed atoms; relax the "
+            "structure first"
         )
     stress = derivatives.stress.double().cpu().numpy()
     clamped = derivatives.strain_strain.double().cpu().numpy()
     relaxation, softest, stiffest = _relaxation(derivatives)
-    scale = GPA / derivatives.volume
-    stress = stress * GPA
+    scale = GPA_PER_EV_PER_A3 / derivatives.volume
+    stress = stress * GPA_PER_EV_PER_A3
     to_brugger, to_birch = _stress_terms(stress)
     clamped_brugger = clamped * scale + to_brugger
     brugger = (clamped - relaxation) * scale + to_brugger
@@ -149,22 +153,22 @@ def from_derivatives(
 
 
 def _relaxation(derivatives: StrainDerivatives) -> tuple[Matrix, float, float]:
-    """What relaxing atoms takes off the curvature in eV, softest and stiffest mode."""
+    """Reduction of the curvature in eV by internal relaxation, and extreme modes."""
     phi = derivatives.hessian.double().cpu().numpy()
     size = 3 * len(phi)
     phi = phi.reshape(size, size)
     coupling = derivatives.strain_displacement.double().cpu().numpy().reshape(size, 6)
     if size <= 3:
         return np.zeros((6, 6)), np.inf, 0.0
-    # an orthonormal basis of displacements without translations
+    # Orthonormal basis of displacements without translations.
     units = np.tile(np.eye(3), (size // 3, 1)) / np.sqrt(size / 3)
     basis = np.linalg.qr(units, mode="complete")[0][:, 3:]
     values, vectors = np.linalg.eigh(basis.T @ ((phi + phi.T) / 2) @ basis)
     if np.abs(values).min() <= 1e-9 * np.abs(values).max():
         raise ValueError(
-            "the Hessian has zero modes besides the translations: an atom without "
+            "the Hessian has zero modes besides translations: there are atoms without "
             "neighbors, or parts of the crystal that slide freely; their response to "
-            "strain is not defined"
+            "strain is undefined"
         )
     projected = vectors.T @ (basis.T @ coupling)
     taken = projected.T @ (projected / values[:, None])
@@ -172,13 +176,13 @@ def _relaxation(derivatives: StrainDerivatives) -> tuple[Matrix, float, float]:
 
 
 def _translation(derivatives: StrainDerivatives) -> float:
-    """Largest force when all atoms move alike by 1 Å, to first order."""
+    """Largest first-order force for a uniform translation by 1 Å."""
     by_moving = derivatives.hessian.double().sum(dim=2)
     return float(by_moving.norm(dim=1).max()) if by_moving.numel() else 0.0
 
 
 def _stress_terms(stress: Float64[np.ndarray, "3 3"]) -> tuple[Matrix, Matrix]:
-    """From curvatures by strain to Brugger, and from Brugger to Birch coefficients."""
+    """Stress terms: curvatures to Brugger, and Brugger to Birch coefficients."""
     one = np.eye(3)
     mixed = (
         np.einsum("ik,jl->ijkl", stress, one)

@@ -1,4 +1,4 @@
-"""The lowest eigenmodes of a large structure, without its Hessian."""
+"""Lowest eigenmodes of large structures by matrix-free diagonalization."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,11 +20,11 @@ class Modes:
     """Eigenvectors of a Hessian."""
 
     eigenvalues: Float64[np.ndarray, " modes"]
-    """In eV/Å^2, or eV/(Å^2 amu) with masses; ascending."""
+    """Eigenvalues in eV/Å^2, or eV/(Å^2 amu) with masses; ascending."""
     vectors: Float64[np.ndarray, "modes atoms 3"]
-    """Orthonormal; with masses, displacements times the square root of the mass."""
+    """Orthonormal eigenvectors; with masses, in mass-weighted coordinates."""
     products: int
-    """Products with the Hessian that were needed."""
+    """Number of Hessian-vector products."""
 
 
 def lowest_modes(
@@ -37,25 +37,25 @@ def lowest_modes(
     tolerance: float = 1e-8,
     max_products: int = 20_000,
 ) -> Modes:
-    r"""Lowest eigenmodes by Lanczos' method; translations are left out.
+    r"""Lowest eigenmodes by the Lanczos method, without translations.
 
-    Needs products of the Hessian with vectors only, each at about the cost of a force.
-    Translations are moved above the spectrum, so that they are never found; rotations
-    of a molecule are modes like others.
+    Only Hessian-vector products are needed, each at about the cost of one evaluation of
+    forces. Translations are shifted above the spectrum; rotations of a molecule are
+    included in the results.
 
     Args:
-        model: In any mode; its weights stay as they are.
+        model: Model in any mode; its weights are not changed.
         graph: One structure, on the device of the model.
-        k: How many modes, fewer than ``3 * num_atoms - 3``.
-        masses: In amu, for :math:`M^{-1/2} H M^{-1/2}`; H itself if left out.
-        hessian: The Hessian from `sparse_hessian`, if it is known: a product then takes
-            far less time. The model is not evaluated.
+        k: Number of modes, less than ``3 * num_atoms - 3``.
+        masses: Masses in amu, for :math:`M^{-1/2} H M^{-1/2}`; H itself by default.
+        hessian: Hessian from `sparse_hessian`, if available, which makes products much
+            faster. The model is then not evaluated.
         tolerance: Relative error of the eigenvalues.
-        max_products: When to give up.
+        max_products: Largest number of Hessian-vector products.
 
     Raises:
-        ValueError: If the graph is a batch, or there are not that many modes.
-        ArpackNoConvergence: If `max_products` are not enough.
+        ValueError: If the graph is a batch, or `k` is out of range.
+        ArpackNoConvergence: If the modes are not converged within `max_products`.
 
     Source:
         R. B. Lehoucq, D. C. Sorensen, C. Yang, *ARPACK Users' Guide* (SIAM, 1998).
@@ -65,8 +65,8 @@ def lowest_modes(
         raise ValueError(f"expected one structure, got a batch of {graph.num_graphs}")
     if not 0 < k < size - 3:
         raise ValueError(
-            f"k must be between 1 and {size - 4}, the number of modes without "
-            f"translations less one, got {k}"
+            f"k must be between 1 and {size - 4}, one less than the number of modes "
+            f"without translations, got {k}"
         )
     product = _product(model, graph) if hessian is None else hessian.__matmul__
     roots = np.ones(size) if masses is None else np.repeat(np.sqrt(masses), 3)
@@ -84,7 +84,7 @@ def lowest_modes(
             out - (translations @ out) @ translations + top * (weights @ translations)
         )
 
-    top = 0.0  # until the end of the spectrum is known
+    top = 0.0  # until the upper end of the spectrum is known
     operator = LinearOperator((size, size), matvec=apply, dtype=np.float64)
     start = np.random.default_rng(0).normal(size=size)
     end = eigsh(operator, 1, which="LA", tol=0.1, v0=start, return_eigenvectors=False)
@@ -106,7 +106,7 @@ def lowest_modes(
 def _product(
     model: EnergyModel, graph: AtomicGraph
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """Product of the Hessian with a flat vector; forces are computed here, once."""
+    """Function for products of the Hessian with flat vectors; forces computed once."""
     forces, positions = differentiable_forces(model, graph)
 
     def product(vector: np.ndarray) -> np.ndarray:
@@ -120,6 +120,6 @@ def _product(
 def _translations(
     roots: Float64[np.ndarray, " size"],
 ) -> Float64[np.ndarray, "3 size"]:
-    """Orthonormal vectors along which all atoms move alike."""
+    """Orthonormal vectors of the uniform translations."""
     units = np.tile(np.eye(3), len(roots) // 3) * roots
     return units / np.linalg.norm(units, axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Averages of elastic constants over orientations, and mechanical stability."""
+"""Polycrystalline averages of elastic constants, and mechanical stability."""
 
 from dataclasses import dataclass
 
@@ -6,26 +6,27 @@ import numpy as np
 from jaxtyping import Float64
 
 Matrix = Float64[np.ndarray, "6 6"]
-"""Elastic constants in Voigt order xx, yy, zz, yz, xz, xy, engineering shears."""
+"""Elastic constants in Voigt order xx, yy, zz, yz, xz, xy, with engineering shears."""
 
 MANDEL = np.sqrt(np.outer([1, 1, 1, 2, 2, 2], [1, 1, 1, 2, 2, 2]))
-"""Turns a Voigt stiffness into the matrix of a linear map of symmetric tensors."""
+"""Elementwise factors from Voigt to Mandel notation."""
 
 
 @dataclass(frozen=True)
 class Moduli:
-    """Isotropic averages, and whether the crystal resists every strain.
+    """Isotropic averages of elastic constants, and mechanical stability.
 
-    Voigt averages assume uniform strain and bound the moduli of a polycrystal from
-    above, Reuss averages assume uniform stress and bound them from below, Hill's are
-    their means. Young's modulus and Poisson's ratio follow from Hill's.
+    Voigt averages assume uniform strain and are upper bounds of the moduli of a
+    polycrystal, Reuss averages assume uniform stress and are lower bounds, Hill
+    averages are their means. Young's modulus and Poisson's ratio are derived from Hill
+    averages.
 
     Source:
         R. Hill, Proc. Phys. Soc. A 65, 349 (1952).
     """
 
     bulk_voigt: float
-    """In GPa, as all that follow."""
+    """Moduli are in GPa."""
     bulk_reuss: float
     bulk_hill: float
     shear_voigt: float
@@ -35,25 +36,25 @@ class Moduli:
     poisson: float
     """Dimensionless."""
     eigenvalues: Float64[np.ndarray, " 6"]
-    """Stiffnesses of the six eigenstrains in GPa, ascending; the same in every
-    orientation of the crystal."""
+    """Eigenvalues of the stiffness in GPa (Mandel notation), ascending; independent of
+    the orientation of the crystal."""
     stable: bool
-    """Whether all eigenvalues are positive; if not, averages carry no meaning."""
+    """Whether all eigenvalues are positive; otherwise averages are meaningless."""
 
     @property
     def averages(self) -> dict[str, float]:
-        """Isotropic averages by name, in GPa but for Poisson's ratio."""
+        """Isotropic averages by name, in GPa except for Poisson's ratio."""
         others = ("eigenvalues", "stable")
         return {name: x for name, x in vars(self).items() if name not in others}
 
 
 def turned_stiffness(stiffness: Matrix, rotation: Float64[np.ndarray, "3 3"]) -> Matrix:
-    """Elastic constants of the same crystal in other axes.
+    """Elastic constants in rotated axes.
 
     Args:
-        stiffness: In any unit, in Voigt order.
-        rotation: Takes vectors to their components in the other axes; a reflection
-            changes nothing that a rotation does not.
+        stiffness: Elastic constants in any unit, in Voigt order.
+        rotation: Rotation from old to new components of vectors; improper rotations are
+            allowed.
     """
     pairs = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
     place = np.array([[0, 5, 4], [5, 1, 3], [4, 3, 2]])
@@ -64,17 +65,17 @@ def turned_stiffness(stiffness: Matrix, rotation: Float64[np.ndarray, "3 3"]) ->
 
 
 def elastic_moduli(stiffness: Matrix) -> Moduli:
-    """Moduli of elastic constants.
+    """Isotropic moduli of elastic constants.
 
     Args:
-        stiffness: In GPa; under stress, the Birch coefficients. Its symmetric part
-            counts, as only that does work.
+        stiffness: Elastic constants in GPa; under stress, the Birch coefficients. Only
+            the symmetric part is used.
 
     Returns:
-        Averages are NaN where the stiffness is singular.
+        Moduli; averages are NaN if the stiffness is singular.
 
     Raises:
-        ValueError: If a number is not finite.
+        ValueError: If a value is not finite.
     """
     if not np.isfinite(stiffness).all():
         raise ValueError("elastic constants must be finite")

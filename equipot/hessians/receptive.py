@@ -1,4 +1,4 @@
-"""Receptive fields: subgraphs on which some atoms and their forces depend."""
+"""Receptive fields: subgraphs that atoms and their forces depend on."""
 
 from dataclasses import dataclass, replace
 
@@ -12,39 +12,39 @@ from equipot.graph.atomic_graph import AtomicGraph, edge_vectors, partial_graph
 
 @dataclass(frozen=True)
 class Surroundings:
-    """Disconnected copies of the surroundings of some atoms, in one graph.
+    """Disjoint union of the neighborhoods of some atoms, in one graph.
 
-    Nodes are sorted by copy and, within it, by the atom that they are a copy of.
+    Nodes are sorted by neighborhood ("copy") and, within it, by atom.
     """
 
     graph: AtomicGraph
-    """One structure in the cell of the whole; it lacks edges to the outermost nodes."""
+    """One structure in the original cell, without edges to the outermost nodes."""
     atoms: Int64[np.ndarray, " nodes"]
-    """Which atom of the whole a node is."""
+    """Original atom of each node."""
     distance: Int64[np.ndarray, " nodes"]
-    """Edges between the centre of the copy and the node."""
-    row_pointers: Int64[np.ndarray, " centres_plus_1"]
-    """Nodes of copy n are ``row_pointers[n]`` up to the next."""
+    """Number of edges between the center of the copy and the node."""
+    row_pointers: Int64[np.ndarray, " centers_plus_1"]
+    """Nodes of copy n: ``row_pointers[n]`` to ``row_pointers[n + 1]``, exclusive."""
 
     @property
-    def centres(self) -> Int64[np.ndarray, " centres"]:
-        """The node at the centre of each copy."""
+    def centers(self) -> Int64[np.ndarray, " centers"]:
+        """Center node of each copy."""
         return np.flatnonzero(self.distance == 0)
 
     def within(self, reach: int) -> Bool[Tensor, " nodes"]:
-        """Nodes at most this many edges away from the centre of their copy."""
+        """Mask of the nodes at most `reach` edges from the center of their copy."""
         return torch.from_numpy(self.distance <= reach).to(self.graph.positions.device)
 
 
 class Neighborhoods:
-    """Finds surroundings by breadth-first search on the atoms of the cell.
+    """Search for neighborhoods by breadth-first search on the atoms of the cell.
 
-    Periodic images are one atom: a copy never holds more atoms than the cell, and edges
-    keep their lattice translations. The search is therefore exact in cells of any size.
+    Periodic images count as one atom: a copy has at most as many atoms as the cell, and
+    edges keep their lattice translations, so the search is exact in cells of any size.
 
     Args:
         graph: One structure.
-        cutoff: Edges that are longer carry nothing.
+        cutoff: Cutoff in Å; longer edges are ignored.
     """
 
     def __init__(self, graph: AtomicGraph, cutoff: float) -> None:
@@ -58,17 +58,17 @@ class Neighborhoods:
         self._pointers = np.searchsorted(index[1], bounds)
 
     def around(
-        self, centres: Int64[np.ndarray, " centres"], reach: int
+        self, centers: Int64[np.ndarray, " centers"], reach: int
     ) -> Surroundings:
-        """Surroundings of atoms out to `reach` edges.
+        """Neighborhoods of atoms within `reach` edges.
 
-        All edges arrive at nodes that are fewer than `reach` edges away.
+        Receivers of all edges are fewer than `reach` edges from the center.
 
         Args:
-            centres: Atoms, one copy for each.
-            reach: Edges between a centre and the farthest node, at least 1.
+            centers: Atoms, with one copy for each.
+            reach: Largest number of edges between a center and a node, at least 1.
         """
-        keys, distance = self._search(centres, reach)
+        keys, distance = self._search(centers, reach)
         copies, atoms = np.divmod(keys, self.count)
         receivers, edges = self._incoming(atoms, distance < reach)
         sender_keys = copies[receivers] * self.count + self._senders[edges]
@@ -84,14 +84,14 @@ class Neighborhoods:
             edge_index=torch.from_numpy(np.stack([senders, receivers])).to(device),
             edge_shift=torch.from_numpy(self._shift[edges]).to(device),
         )
-        pointers = np.searchsorted(copies, np.arange(len(centres) + 1))
+        pointers = np.searchsorted(copies, np.arange(len(centers) + 1))
         return Surroundings(partial_graph(graph), atoms, distance, pointers)
 
     def _search(
-        self, centres: Int64[np.ndarray, " centres"], reach: int
+        self, centers: Int64[np.ndarray, " centers"], reach: int
     ) -> tuple[Int64[np.ndarray, " nodes"], Int64[np.ndarray, " nodes"]]:
         """Sorted keys ``copy * count + atom`` of all nodes, and their distances."""
-        frontier = np.arange(len(centres)) * self.count + centres
+        frontier = np.arange(len(centers)) * self.count + centers
         keys, distance = frontier, np.zeros(len(frontier), dtype=np.int64)
         for step in range(1, reach + 1):
             copies, atoms = np.divmod(frontier, self.count)
@@ -108,7 +108,7 @@ class Neighborhoods:
     def _incoming(
         self, atoms: Int64[np.ndarray, " nodes"], wanted: Bool[np.ndarray, " nodes"]
     ) -> tuple[Int64[np.ndarray, " edges"], Int64[np.ndarray, " edges"]]:
-        """Position in `atoms` of the receiver, and number, of all edges to `atoms`."""
+        """Index in `atoms` of the receiver, and edge index, of all edges to `atoms`."""
         nodes = np.flatnonzero(wanted)
         first = self._pointers[atoms[nodes]]
         degree = self._pointers[atoms[nodes] + 1] - first

@@ -1,4 +1,4 @@
-"""The Hessian of a large structure, block by block, in linear time and memory."""
+"""Sparse Hessian of large structures, in linear time and memory."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -14,9 +14,9 @@ from equipot.hessians.receptive import Neighborhoods, Surroundings
 from equipot.models.differentiable import constant_weights
 from equipot.models.energy_model import EnergyModel
 
-EDGES_AT_ONCE = 20_000
-"""Edges of the copies that are differentiated together: enough for the arithmetic to
-outweigh the overhead of an operation, few enough to stay near the processor."""
+DEFAULT_EDGES_AT_ONCE = 20_000
+"""Number of edges of the subgraphs computed together: enough to outweigh the overhead
+of operations, few enough to fit into the cache."""
 
 
 def sparse_hessian(
@@ -25,46 +25,48 @@ def sparse_hessian(
     *,
     atoms: Sequence[int] | None = None,
     num_layers: int | None = None,
-    edges_at_once: int = EDGES_AT_ONCE,
+    edges_at_once: int = DEFAULT_EDGES_AT_ONCE,
 ) -> bsr_array:
-    r"""Exact Hessian of a large structure; what atoms do not feel is not stored.
+    r"""Exact sparse Hessian of a large structure, without blocks that are zero.
 
-    With L layers, atoms more than 2 L edges apart share no energy, and their block of
-    the Hessian is zero. The rows of atom j are those of the energies within L edges of
-    j, which depend on nothing but the atoms within 2 L edges and the edges that arrive
-    at those within 2 L - 1. This sub-graph is cut out, its forces are computed once and
-    differentiated for the three directions of j; copies for many atoms j form one
-    disconnected graph, so that a product gives one row for each of them.
+    With L layers, the block of atoms more than 2 L edges apart is zero. The rows of
+    atom j are determined by the atomic energies within L edges of j, which depend only
+    on atoms within 2 L edges and on the incoming edges of those within 2 L - 1. This
+    subgraph is extracted, its forces are computed once and differentiated for the three
+    directions of j. Subgraphs of many atoms j form one disconnected graph, so that a
+    product gives one row for each of them.
 
-    **Cost.** Let a force on a whole structure of M edges cost :math:`c M` and each
-    vector-Jacobian product about as much. Atoms have d neighbors, and n(h) of them are
-    within h edges. An atom takes :math:`4 c \, d \, n(2 L - 1)`, whatever the size of
-    the structure: silicon with a cutoff of 4 Å has n = 17, 82, 239, 525 for h = 1 to 4,
-    so that two layers take 4 forces on 239 atoms. What else is exact costs more:
+    **Cost.** Let the forces of a structure of M edges cost :math:`c M` and each
+    vector-Jacobian product about the same. Atoms have d neighbors, and n(h) atoms
+    within h edges. The rows of one atom cost :math:`4 c \, d \, n(2 L - 1)`,
+    independent of the size of the structure: silicon with a cutoff of 4 Å has n = 17,
+    82, 239, 525 for h = 1 to 4, so two layers cost 4 evaluations of forces on 239
+    atoms. Other exact methods are more expensive:
 
-    - The dense loop takes :math:`3 c \, d N` for each atom.
-    - Seeds at many atoms of the whole structure whose rows do not overlap: balls of
-      n(2 L) atoms fill at most 0.74 of space, so that there are at least
-      :math:`3 n(2 L) / 0.74` products over all edges, :math:`3 c \, d \, n(2 L) / 0.74`
-      for each atom; in silicon 2.2 times as much for L = 2 and 4.9 times for L = 1.
-    - Blocks of m neighboring atoms in one sub-graph compute forces once for all, which
-      saves less than a quarter, but each of the 3 m products runs over the halo of all
-      m atoms: already for two nearest neighbors in silicon, the halo is too large.
-    - Energies one by one, each differentiated by all atoms that it depends on:
+    - The dense loop costs :math:`3 c \, d N` per atom.
+    - Simultaneous products for atoms of the whole structure whose rows do not overlap
+      (coloring): balls of n(2 L) atoms fill at most 0.74 of space, so at least
+      :math:`3 n(2 L) / 0.74` products over all edges are needed,
+      :math:`3 c \, d \, n(2 L) / 0.74` per atom; in silicon 2.2 times as much for L = 2
+      and 4.9 times for L = 1.
+    - Subgraphs of m neighboring atoms share the evaluation of forces, which saves less
+      than a quarter, but each of the 3 m products runs over the halo of all m atoms,
+      which is too large already for two nearest neighbors in silicon.
+    - Differentiation of each atomic energy by all atoms that it depends on:
       :math:`3 n(L)` products over the edges within L - 1, 4.4 times as much for L = 2.
 
     Args:
-        model: In any mode; its weights stay as they are.
+        model: Model in any mode; its weights are not changed.
         graph: One structure, on the device of the model.
-        atoms: Atoms whose rows are computed, in this order; all if left out.
-        num_layers: L, if it is not that of the model. Too small a number gives a
-            wrong Hessian.
-        edges_at_once: Edges of the sub-graphs that are differentiated together. Memory
-            is in proportion to it, results do not depend on it.
+        atoms: Atoms whose rows are computed, in this order; all by default.
+        num_layers: L; by default that of the model. A smaller number gives a wrong
+            Hessian.
+        edges_at_once: Number of edges of the subgraphs computed together. Memory is
+            proportional to it; results do not depend on it.
 
     Returns:
-        Shape ``(3 rows, 3 atoms)`` in blocks of 3 x 3, in eV/Å^2, columns ascending in
-        each row. Nothing is averaged or symmetrized.
+        Hessian of shape ``(3 rows, 3 atoms)`` in 3x3 blocks, in eV/Å^2, with ascending
+        columns in each row; not symmetrized.
 
     Raises:
         ValueError: If the graph is a batch, an atom does not exist, or a number is not
@@ -95,7 +97,7 @@ def sparse_hessian(
 def _blocks(
     model: EnergyModel, around: Surroundings, layers: int
 ) -> Float[Tensor, "nodes 3 3"]:
-    """Block of the centre and each node of its copy."""
+    """Hessian block of the center and each node of its copy."""
     positions = around.graph.positions.requires_grad_()
     with torch.enable_grad():
         graph = partial_graph(replace(around.graph, positions=positions))
@@ -106,11 +108,11 @@ def _blocks(
             create_graph=True,
             materialize_grads=True,
         )
-    centres = torch.from_numpy(around.centres).to(positions.device)
+    centers = torch.from_numpy(around.centers).to(positions.device)
     rows: list[Tensor] = []
     for axis in range(3):
         seed = torch.zeros_like(positions, requires_grad=False)
-        seed[centres, axis] = 1.0
+        seed[centers, axis] = 1.0
         rows += torch.autograd.grad(
             gradient, [positions], seed, retain_graph=axis < 2, materialize_grads=True
         )
@@ -123,14 +125,14 @@ def _batches(
     reach: int,
     edges_at_once: int,
 ) -> Iterator[Surroundings]:
-    """Surroundings of all rows, each batch as large as the one before suggests."""
+    """Neighborhoods of all rows, with batch sizes estimated from the previous batch."""
     start, width = 0, 1
     while start < len(rows):
         around = neighborhoods.around(rows[start : start + width], reach)
         yield around
         start += width
         edges = max(around.graph.num_edges, 1)
-        width = max(1, min(edges_at_once * len(around.centres) // edges, 4 * width))
+        width = max(1, min(edges_at_once * len(around.centers) // edges, 4 * width))
 
 
 def _checked_rows(
@@ -139,7 +141,7 @@ def _checked_rows(
     if graph.num_graphs != 1:
         raise ValueError(
             f"expected one structure, got a batch of {graph.num_graphs}; "
-            "equipot.hessians.hessians computes those of a batch"
+            "use equipot.hessians.hessians for a batch"
         )
     for name, value in {"num_layers": layers, "edges_at_once": edges_at_once}.items():
         if value < 1:
@@ -147,7 +149,6 @@ def _checked_rows(
     rows = np.arange(graph.num_atoms) if atoms is None else np.array(atoms, np.int64)
     if outside := rows[(rows < 0) | (rows >= graph.num_atoms)].tolist():
         raise ValueError(
-            f"the structure has the atoms 0 to {graph.num_atoms - 1}, rows were asked "
-            f"for {outside}"
+            f"atom indices must be from 0 to {graph.num_atoms - 1}, got {outside}"
         )
     return rows

@@ -17,9 +17,9 @@ VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 
 @dataclass(frozen=True)
 class StrainDerivatives:
-    r"""Derivatives of an energy :math:`E(u, e)` at zero.
+    r"""First and second derivatives of the energy :math:`E(u, e)` at zero.
 
-    A strain deforms space by :math:`1 + \epsilon` and atoms are displaced after it,
+    A strain deforms space by :math:`1 + \epsilon`, and atoms are then displaced by u,
 
     .. math:: r_i \to r_i (1 + \epsilon) + u_i, \qquad
               \mathrm{cell} \to \mathrm{cell} \, (1 + \epsilon), \qquad
@@ -30,31 +30,31 @@ class StrainDerivatives:
     """
 
     strain_strain: Float[Tensor, "6 6"]
-    r""":math:`\partial^2 E / \partial e_a \partial e_b` with atoms that follow the
-    strain, in eV."""
+    r""":math:`\partial^2 E / \partial e_a \partial e_b` in eV, for atoms that follow
+    the strain."""
     strain_displacement: Float[Tensor, "atoms 3 6"]
-    r""":math:`\partial^2 E / \partial u_i \partial e_a` in eV/Å: minus the change of
-    the Cartesian forces with strain."""
+    r""":math:`\partial^2 E / \partial u_i \partial e_a` in eV/Å: minus the derivative
+    of the Cartesian forces with respect to strain."""
     hessian: Float[Tensor, "atoms 3 atoms 3"]
     r""":math:`\partial^2 E / \partial u_i \partial u_j` in eV/Å^2."""
     forces: Float[Tensor, "atoms 3"]
-    """In eV/Å."""
+    """Forces in eV/Å."""
     stress: Float[Tensor, "3 3"]
-    """In eV/Å^3, positive in tension."""
+    """Stress in eV/Å^3, positive in tension."""
     volume: float
-    """In Å^3."""
+    """Volume in Å^3."""
 
 
 def strain_derivatives(model: EnergyModel, graph: AtomicGraph) -> StrainDerivatives:
     """Differentiate the energy of a crystal twice by strain and displacements.
 
-    Takes a vector-Jacobian product of the gradient for each of the 3 N + 6 variables.
-    Nothing is averaged or symmetrized.
+    This takes one vector-Jacobian product of the gradient for each of the 3 N + 6
+    variables. Results are not symmetrized.
 
     Args:
-        model: In any mode; its weights stay as they are. Its energy must depend on
-            ``graph.cell`` so that autograd sees it.
-        graph: One structure with three periodic directions.
+        model: Model in any mode; its weights are not changed. Its energy must depend
+            differentiably on ``graph.cell``.
+        graph: One 3D-periodic structure.
 
     Raises:
         ValueError: If the graph is a batch or has no volume.
@@ -114,6 +114,6 @@ def _check_crystal(graph: AtomicGraph) -> None:
         raise ValueError(f"expected one structure, got a batch of {graph.num_graphs}")
     if not bool(graph.pbc.all()) or float(torch.linalg.det(graph.cell[0]).abs()) == 0:
         raise ValueError(
-            "strain needs a volume, that is three periodic directions; the structure "
-            f"has pbc={graph.pbc[0].tolist()}"
+            "strain derivatives need a volume: expected three periodic directions, got "
+            f"pbc={graph.pbc[0].tolist()}"
         )

@@ -1,4 +1,4 @@
-"""Molecular dynamics with run-time guards and restarts bit for bit."""
+"""Molecular dynamics with run-time guards and bit-for-bit restarts."""
 
 from equipot.md.alarms import MDStoppedError
 from equipot.md.driver import run_md

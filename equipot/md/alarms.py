@@ -1,4 +1,4 @@
-"""Limits that stop a run before it produces nonsense."""
+"""Alarms: limits on forces, temperature, distances and energy that stop a run."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -8,15 +8,15 @@ from ase import Atoms
 from jaxtyping import Float, Int
 
 from equipot.config.md import AlarmsConfig
-from equipot.md.energy_jump import Moment, unexplained_energy
-from equipot.md.thermodynamics import Course, temperature
+from equipot.md.energy_jump import Snapshot, unexplained_energy
+from equipot.md.thermodynamics import RunStatistics, temperature
 from equipot.md.velocities import drift_energy, movable
 from equipot.neighbors import neighbor_list
 
-DRIFT_AFTER_PS = 1.0
-WORST_SHOWN = 5
-SHORT_SEARCH = 3.5
-"""Å within which almost every atom has a neighbor."""
+MIN_DRIFT_TIME_PS = 1.0
+MAX_ATOMS_SHOWN = 5
+SHORT_SEARCH_RADIUS_A = 3.5
+"""Radius in Å of a first search, within which almost every atom has a neighbor."""
 
 
 class MDStoppedError(RuntimeError):
@@ -27,10 +27,12 @@ class Alarms:
     """Checks made after every step.
 
     Args:
-        limits: What is allowed.
-        degrees_of_freedom: Momenta that carry heat.
-        atoms: As they are at first; those that are alone then cannot be lost.
-        keeps_momentum: Whether the energy of conserved rigid motions is no heat.
+        limits: Limits of all alarms.
+        degrees_of_freedom: Number of thermal degrees of freedom.
+        atoms: Initial structure; atoms that are isolated in it are never reported as
+            lost.
+        keeps_momentum: Whether the kinetic energy of conserved rigid motions is
+            excluded from the temperature.
     """
 
     def __init__(
@@ -44,21 +46,22 @@ class Alarms:
         self.limits = limits
         self.degrees_of_freedom = degrees_of_freedom
         self.keeps_momentum = keeps_momentum
-        self._before: Moment | None = None
+        self._before: Snapshot | None = None
         distance = limits.lost_distance
         self._alone = (
-            np.zeros(0, int) if distance is None else lonely_atoms(atoms, distance)
+            np.zeros(0, int) if distance is None else isolated_atoms(atoms, distance)
         )
 
     def check(self, atoms: Atoms, step: int) -> str | None:
-        """Why the run must stop here, or None.
+        """Check the state after a step.
 
         Args:
-            atoms: With momenta and calculated forces.
-            step: Distances are checked every `distance_interval` steps.
+            atoms: Structure with momenta and calculated forces.
+            step: Step number; distances are checked every `distance_interval` steps.
 
         Returns:
-            What went wrong, where, and which limit it broke.
+            Message with the quantity, the atoms and the limit that was exceeded, or
+            None if no alarm was raised.
         """
         return (
             self._forces(atoms)
@@ -68,22 +71,25 @@ class Alarms:
             or self._lost(atoms, step)
         )
 
-    def check_drift(self, course: Course, time_ps: float) -> str | None:
-        """Why the run must stop for its conserved quantity, or None.
+    def check_drift(self, course: RunStatistics, time_ps: float) -> str | None:
+        """Check the drift of the conserved quantity.
 
         Args:
-            course: Log so far.
-            time_ps: Time since the start.
+            course: Statistics of the log so far.
+            time_ps: Time since the start in ps; no check within the first picosecond.
+
+        Returns:
+            Message, or None if the drift is within its limit or not defined.
         """
         limit, drift = self.limits.max_drift, course.drift
-        if limit is None or drift is None or time_ps < DRIFT_AFTER_PS:
+        if limit is None or drift is None or time_ps < MIN_DRIFT_TIME_PS:
             return None
         if abs(drift) <= limit:
             return None
         return (
             f"the conserved quantity drifts by {drift:.4g} meV/atom/ps, "
             f"alarms.max_drift is {limit:g}: take a smaller timestep, or check that "
-            "the model is smooth"
+            "the energy of the model is smooth"
         )
 
     def _forces(self, atoms: Atoms) -> str | None:
@@ -123,7 +129,7 @@ class Alarms:
         limit = self.limits.max_energy_jump
         if limit is None:
             return None
-        before, self._before = self._before, Moment.of(atoms)
+        before, self._before = self._before, Snapshot.of(atoms)
         if before is None:
             return None
         jump = unexplained_energy(before, self._before)
@@ -132,10 +138,10 @@ class Alarms:
         moved = np.linalg.norm(self._before.positions - before.positions, axis=1)
         change = self._before.energy - before.energy
         return (
-            f"the energy changed by {change:.4g} eV in one step, {jump:.4g} eV more "
-            "than the work of the forces explains, "
-            f"alarms.max_energy_jump is {limit:g}: the energy has a step, the forces "
-            "are not its gradient, or the timestep is too long; the fastest atoms:\n"
+            f"the energy changed by {change:.4g} eV in one step, which differs by "
+            f"{jump:.4g} eV from the work of the forces; "
+            f"alarms.max_energy_jump is {limit:g}: the energy is discontinuous, the "
+            "forces are not its gradient, or the timestep is too long; fastest atoms:\n"
             f"{_describe(atoms, np.argsort(-moved))}"
         )
 
@@ -143,12 +149,12 @@ class Alarms:
         limit = self.limits.lost_distance
         if limit is None or step % self.limits.distance_interval:
             return None
-        lost = np.setdiff1d(lonely_atoms(atoms, limit), self._alone)
+        lost = np.setdiff1d(isolated_atoms(atoms, limit), self._alone)
         if not len(lost):
             return None
         return (
-            f"{len(lost)} atoms have no other atom within {limit:g} Å, "
-            f"alarms.lost_distance\n{_describe(atoms, lost)}"
+            f"{len(lost)} atoms have no neighbor within {limit:g} Å "
+            f"(alarms.lost_distance)\n{_describe(atoms, lost)}"
         )
 
     def _near(self, atoms: Atoms, step: int) -> str | None:
@@ -158,46 +164,47 @@ class Alarms:
         pairs, distances = close_pairs(atoms, limit)
         if not len(distances):
             return None
+        nearest = np.unique(pairs[np.argsort(distances)][:MAX_ATOMS_SHOWN])
         return (
             f"distance of {distances.min():.4g} Å, alarms.min_distance is {limit:g}\n"
-            f"{_describe(atoms, np.unique(pairs[np.argsort(distances)][:WORST_SHOWN]))}"
+            f"{_describe(atoms, nearest)}"
         )
 
 
 class LastFrames:
-    """The latest steps of a run, kept in memory until they are needed."""
+    """Ring buffer of the last steps of a run."""
 
     def __init__(self, frames: int) -> None:
         self._frames: deque[Atoms] = deque(maxlen=frames)
 
     def keep(self, atoms: Atoms, step: int) -> None:
-        """Remember a copy of the atoms.
+        """Append a copy of the atoms; the oldest copy is dropped if the buffer is full.
 
         Args:
-            atoms: As they are after the step.
-            step: Number of the step, stored with the copy.
+            atoms: State after the step.
+            step: Step number, stored in ``info`` of the copy.
         """
         frame = atoms.copy()
         frame.info["step"] = step
         self._frames.append(frame)
 
     def frames(self) -> Iterable[Atoms]:
-        """What was remembered, oldest first."""
+        """Stored frames, oldest first."""
         return list(self._frames)
 
 
 def close_pairs(
     atoms: Atoms, cutoff: float
 ) -> tuple[Int[np.ndarray, "pairs 2"], Float[np.ndarray, " pairs"]]:
-    """Pairs of atoms nearer than a distance, each once.
+    """Pairs of atoms within a cutoff, each listed once.
 
     Args:
-        atoms: Positions must be finite.
+        atoms: Structure with finite positions.
         cutoff: Distance in Å.
 
     Returns:
-        pairs: Indices of the two atoms; an atom may be near its own image.
-        distances: In Å.
+        pairs: Indices of the two atoms; equal for an atom and its own periodic image.
+        distances: Distances in Å.
     """
     found = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, cutoff)
     senders, receivers = found.index
@@ -211,16 +218,16 @@ def close_pairs(
     return found.index.T[once], distances[once]
 
 
-def lonely_atoms(atoms: Atoms, distance: float) -> Int[np.ndarray, " some"]:
-    """Atoms without any other atom, or image, nearer than a distance.
+def isolated_atoms(atoms: Atoms, distance: float) -> Int[np.ndarray, " some"]:
+    """Indices of atoms without a neighbor, periodic images included.
 
     Args:
-        atoms: Positions must be finite.
-        distance: In Å.
+        atoms: Structure with finite positions.
+        distance: Search radius in Å.
     """
     lonely = np.arange(len(atoms))
-    # few atoms are left after a short search, so that the long one is rarely made
-    for radius in (min(distance, SHORT_SEARCH), distance):
+    # A short search finds a neighbor of nearly all atoms, so the long one is rare.
+    for radius in (min(distance, SHORT_SEARCH_RADIUS_A), distance):
         if not len(lonely):
             break
         found = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, radius)
@@ -229,9 +236,9 @@ def lonely_atoms(atoms: Atoms, distance: float) -> Int[np.ndarray, " some"]:
 
 
 def _describe(atoms: Atoms, which: Int[np.ndarray, " some"]) -> str:
-    """One line per atom: where it is and who is nearest."""
+    """One line per atom with its position and its nearest atom."""
     lines = []
-    for i in which[:WORST_SHOWN]:
+    for i in which[:MAX_ATOMS_SHOWN]:
         line = f"  atom {i} ({atoms.symbols[i]}) at {_numbers(atoms.positions[i])} Å"
         if np.isfinite(atoms.positions).all() and len(atoms) > 1:
             distances = atoms.get_distances(i, range(len(atoms)), mic=atoms.pbc.any())
@@ -239,8 +246,8 @@ def _describe(atoms: Atoms, which: Int[np.ndarray, " some"]) -> str:
             j = int(distances.argmin())
             line += f", nearest atom {j} ({atoms.symbols[j]}) at {distances[j]:.4g} Å"
         lines.append(line)
-    if len(which) > WORST_SHOWN:
-        lines.append(f"  and {len(which) - WORST_SHOWN} more atoms")
+    if len(which) > MAX_ATOMS_SHOWN:
+        lines.append(f"  and {len(which) - MAX_ATOMS_SHOWN} more atoms")
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""From a configuration to atoms and an integrator: the factory of this package."""
+"""Factory of initial velocities and integrators from a configuration."""
 
 from dataclasses import replace
 
@@ -29,40 +29,41 @@ from equipot.md.velocities import (
 )
 from equipot.units import GPA_PER_EV_PER_A3
 
-LARGEST_DRIFT = 1e-4
-"""Share of the kinetic energy in conserved rigid motions that thermostats tolerate."""
-DRIFT_SHOWN = 1e-3
-"""Temperature in K of a drift that is worth a word."""
+MAX_DRIFT_SHARE = 1e-4
+"""Largest share of the kinetic energy in conserved rigid motions under a thermostat
+that rescales velocities."""
+MIN_SHOWN_DRIFT_K = 1e-3
+"""Smallest temperature in K of a removed drift that is reported."""
 
 
 def start_velocities(
     atoms: Atoms, config: VelocitiesConfig, temperature: float, rng: np.random.Generator
 ) -> str:
-    """Give the atoms their first momenta.
+    """Set the initial momenta of the atoms.
 
     Args:
-        atoms: Changed in place.
-        config: Where velocities come from.
-        temperature: Of the run in K, used where `config` leaves it open.
-        rng: Source of random velocities.
+        atoms: Structure; its momenta are changed in place.
+        config: Source of the velocities.
+        temperature: Temperature of the run in K, used if `config` sets none.
+        rng: Generator of random velocities.
 
     Returns:
-        Where they come from, as a sentence.
+        Description of the source, as a phrase.
 
     Raises:
-        ValueError: If velocities of the file are asked for and it has none.
+        ValueError: If velocities of the file are requested and it has none.
     """
     wanted = temperature if config.temperature is None else config.temperature
     if config.source == "file" and not atoms.has("momenta"):
         raise ValueError(
-            "velocities.source is 'file', but the structure file has no momenta; use "
-            "maxwell_boltzmann, or a file that holds them"
+            "velocities.source is 'file', but the structure file has no momenta; set "
+            "it to maxwell_boltzmann, or use a file with momenta"
         )
     moving = atoms.has("momenta") and bool(atoms.get_momenta().any())
     if config.source == "file" or (
         config.source == "auto" and config.temperature is None and moving
     ):
-        atoms.set_momenta(atoms.get_momenta())  # without those of fixed atoms
+        atoms.set_momenta(atoms.get_momenta())  # sets those of fixed atoms to zero
         origin = "of the structure file"
     else:
         draw_velocities(atoms, wanted, rng)
@@ -71,51 +72,52 @@ def start_velocities(
         return origin
     drift = 2 * drift_energy(atoms) / (max(conserved_momenta(atoms), 1) * kB)
     remove_drift(atoms)
-    if moving and origin.startswith("of") and drift > DRIFT_SHOWN:
-        return f"{origin}, less a drift of {drift:.4g} K"
+    if moving and origin.startswith("of") and drift > MIN_SHOWN_DRIFT_K:
+        return f"{origin}, minus a drift of {drift:.4g} K"
     return origin
 
 
 def check_drift(atoms: Atoms, ensemble: EnsembleConfig) -> None:
-    """Refuse a thermostat that would take the motion of the whole for heat.
+    """Refuse a thermostat that would rescale conserved momenta.
 
     Args:
-        atoms: With their first momenta.
-        ensemble: Of the run.
+        atoms: Structure with initial momenta.
+        ensemble: Ensemble of the run.
 
     Raises:
-        ValueError: If velocities are rescaled and conserved momenta are not zero.
+        ValueError: If the thermostat rescales velocities and conserved momenta are not
+            zero.
     """
     if isinstance(ensemble, NVEConfig | LangevinConfig):
         return
     _check_freedom(degrees_of_freedom(atoms, drift_removed=True), ensemble.name)
     kinetic, drift = float(atoms.get_kinetic_energy()), drift_energy(atoms)
-    if drift <= LARGEST_DRIFT * kinetic:
+    if drift <= MAX_DRIFT_SHARE * kinetic:
         return
     raise ValueError(
-        f"{100 * drift / kinetic:.3g} % of the kinetic energy is motion or rotation of "
-        f"the structure as a whole, which {ensemble.name} would scale together with "
-        "the heat: atoms would have another temperature than the thermostat; set "
-        "velocities.remove_drift=true, or choose nve or langevin"
+        f"{100 * drift / kinetic:.3g} % of the kinetic energy is translation or "
+        f"rotation of the structure as a whole, which {ensemble.name} would rescale as "
+        "if it were thermal: the temperature of the atoms would differ from that of "
+        "the thermostat; set velocities.remove_drift=true, or choose nve or langevin"
     )
 
 
 def build_integrator(
     atoms: Atoms, config: MDConfig, rng: np.random.Generator
 ) -> Integrator:
-    """Integrator of the ensemble that a configuration names.
+    """Build the integrator of the configured ensemble.
 
     Args:
-        atoms: With calculator and momenta.
-        config: Ensemble, temperature, timestep.
-        rng: Source of thermostat noise.
+        atoms: Structure with calculator and momenta.
+        config: Ensemble, temperature and timestep.
+        rng: Generator of the thermostat noise.
 
     Returns:
-        The integrator at its start. A ramp does work on chains of thermostats, so that
-        their quantity is not conserved then.
+        The integrator in its initial state. With a ramp it has no conserved quantity,
+        since the ramp does work on the thermostat chain.
 
     Raises:
-        ValueError: If the ensemble cannot be had for these atoms.
+        ValueError: If the ensemble is not possible for these atoms.
     """
     integrator = _integrator(atoms, config, rng)
     if config.ramp is not None and not isinstance(config.ensemble, BussiConfig):
@@ -174,9 +176,9 @@ def _integrator(atoms: Atoms, config: MDConfig, rng: np.random.Generator) -> Int
 def _check_freedom(degrees_of_freedom: int, ensemble: str) -> None:
     if degrees_of_freedom == 0:
         raise ValueError(
-            f"nothing can move in {ensemble} but the structure as a whole, whose "
-            "motion is conserved and not a thermal degree of freedom; replicate the "
-            "structure, or choose langevin"
+            f"the structure has no thermal degrees of freedom in {ensemble}: only the "
+            "structure as a whole can move, and that motion is conserved; replicate "
+            "the structure, or choose langevin"
         )
 
 
@@ -185,12 +187,12 @@ def _check_periodicity(atoms: Atoms, ensemble: str) -> None:
         return
     if not atoms.pbc.all():
         raise ValueError(
-            f"ensemble {ensemble} needs three periodic directions, the structure has "
+            f"ensemble {ensemble} needs a 3D-periodic structure, got "
             f"pbc={atoms.pbc.tolist()}; choose langevin, bussi or nose_hoover_chain"
         )
     if not movable(atoms).all():
         raise ValueError(
-            f"ensemble {ensemble} changes the cell, which would move the fixed atoms; "
+            f"ensemble {ensemble} changes the cell, which would move fixed atoms; "
             "choose langevin, bussi or nose_hoover_chain, or let all atoms move "
             "(fixed.file=false ignores constraints of the file)"
         )

@@ -1,4 +1,4 @@
-"""Conditions for resuming a run: the same physics and the same precision."""
+"""Conditions for resuming a run, and for a bit-for-bit continuation."""
 
 import platform
 from collections.abc import Mapping
@@ -22,18 +22,19 @@ PHYSICS = (
     "seed",
     "dtype",
 )
-"""Sections of a configuration that define the course of a run."""
+"""Sections of a configuration that determine the trajectory of a run."""
 
 
 def fingerprint_of_run(config: MDConfig, calculator: str) -> dict[str, Any]:
-    """What must not change between a state and its continuation.
+    """Fingerprint of a run, stored with its state and compared on resuming.
 
     Args:
-        config: Of the run.
-        calculator: Identity of the calculator.
+        config: Configuration of the run.
+        calculator: Fingerprint of the calculator.
 
     Returns:
-        JSON values: ``physics`` must agree, ``environment`` should.
+        JSON values: ``physics``, which must be equal to resume, and ``environment``,
+        which must be equal for a bit-for-bit continuation.
     """
     tree = config.model_dump(mode="json")
     return {
@@ -58,15 +59,16 @@ def fingerprint_of_run(config: MDConfig, calculator: str) -> dict[str, Any]:
 def check_continuation(
     folder: Path, stored: Mapping[str, Any], present: Mapping[str, Any]
 ) -> list[str]:
-    """Compare a state with the run that wants to continue it.
+    """Compare the fingerprint of a stored state with that of the present run.
 
     Args:
-        folder: Of the run.
-        stored: `fingerprint_of_run` when the state was written.
-        present: `fingerprint_of_run` now.
+        folder: Folder of the run, for messages.
+        stored: `fingerprint_of_run` at the time the state was written.
+        present: `fingerprint_of_run` of the present run.
 
     Returns:
-        Differences after which results agree to rounding, not bit for bit.
+        Differences of the environment, with which results agree up to rounding errors
+        but not bit for bit.
 
     Raises:
         ValueError: If the physics differs.
@@ -74,19 +76,19 @@ def check_continuation(
     changed = _differences(stored["physics"], present["physics"])
     if changed:
         raise ValueError(
-            f"the run in {folder} cannot be continued, it was another:\n"
+            f"the run in {folder} cannot be continued with different settings:\n"
             + "\n".join(f"  {line}" for line in changed)
-            + "\nGo back to its values, or start a new run with another --output"
+            + "\nRestore these values, or start a new run with another --output"
         )
     return [
-        f"{line}: the continuation will agree to rounding errors, not bit for bit"
+        f"{line}: the continuation agrees up to rounding errors, not bit for bit"
         for line in _differences(stored["environment"], present["environment"])
     ]
 
 
 def _differences(stored: Mapping[str, Any], present: Mapping[str, Any]) -> list[str]:
     return [
-        f"{name} was {stored.get(name)!r}, is {present.get(name)!r}"
+        f"{name} was {stored.get(name)!r}, now {present.get(name)!r}"
         for name in sorted({*stored, *present})
         if stored.get(name) != present.get(name)
     ]

@@ -1,4 +1,4 @@
-"""Runs molecular dynamics with any ASE calculator, and restarts it bit for bit."""
+"""Molecular dynamics with any ASE calculator and bit-for-bit restarts."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -29,7 +29,7 @@ from equipot.md.ramp import (
     targets,
 )
 from equipot.md.recorder import (
-    TRAJECTORIES,
+    TRAJECTORY_WRITERS,
     ExtrapolationLog,
     Recorder,
     ThermoLog,
@@ -39,7 +39,7 @@ from equipot.md.summary import MDSummary, summarize
 from equipot.md.thermodynamics import (
     COLUMNS,
     SPREAD_COLUMNS,
-    Course,
+    RunStatistics,
     Thermodynamics,
     measure,
     temperature,
@@ -57,17 +57,18 @@ VERSION = 4
 ALARM_FRAMES = "alarm.extxyz"
 SUMMARY = "summary.json"
 INTERRUPTED = "interrupted; continue with --resume"
-STEPS_BETWEEN_STOPS = 100
-"""Steps after which thermostats that scale velocities lose what drift they made."""
+STEPS_BETWEEN_DRIFT_REMOVALS = 100
+"""Steps between removals of the drift that accumulates in thermostats that rescale
+velocities."""
 FS_PER_PS = 1000
 
 
 @runtime_checkable
-class Watchful(Protocol):
-    """A calculator that says where it extrapolates."""
+class ReportsExtrapolation(Protocol):
+    """A calculator that reports extrapolation events."""
 
     extrapolation_events: Sequence[ExtrapolationEvent]
-    """What it found at its last calculation."""
+    """Events of the last calculation."""
 
 
 def run_md(
@@ -83,36 +84,36 @@ def run_md(
 ) -> MDSummary:
     """Run molecular dynamics.
 
-    The calculator is reset after every checkpoint, so that a run that goes on and a run
-    that is resumed from the checkpoint have calculators with the same history: none.
+    The calculator is reset after every checkpoint, so that an uninterrupted run and a
+    run resumed from the checkpoint have calculators in the same state.
 
     Args:
-        atoms: With a calculator; its positions, momenta and cell are changed.
-        config: What to run; `config.model`, `config.structure` and `config.output` are
-            recorded but not used.
+        atoms: Structure with a calculator; positions, momenta and cell are changed.
+        config: Settings of the run; `config.model`, `config.structure` and
+            `config.output` are recorded but not used.
         output: Folder for trajectory, log, states and summary.
-        resume: Continue from the newest state in `output`, bit for bit.
-        fingerprint: Identity of the calculator; only the same can resume the run.
-        origin: Models and inputs, named in ``environment.json``, ``summary.json`` and
-            every frame.
-        console: Where to show progress; standard output if left out.
-        interrupted: Asked after every step; where it says yes the run ends with a state
-            to resume from.
+        resume: Continue bit for bit from the newest state in `output`.
+        fingerprint: Fingerprint of the calculator; it must be equal to resume the run.
+        origin: Models and inputs, recorded in ``environment.json``, ``summary.json``
+            and every frame.
+        console: Console for the progress display; standard output by default.
+        interrupted: Called after every step; if it returns True, the run writes a
+            state to resume from and ends.
 
     Returns:
         Averages, drift and speed; also written to ``summary.json``.
 
     Raises:
-        MDStoppedError: If an alarm went off or the calculator failed.
-        ValueError: If `output` holds something and `resume` is not set, or the run in
-            it was another one.
+        MDStoppedError: If an alarm stopped the run or the calculator failed.
+        ValueError: If `output` is not empty and `resume` is not set, or the run in it
+            has other settings.
     """
     console = console or Console()
     simulation = Simulation(atoms, config, output, fingerprint, origin)
     with lock_run_directory(output, resume=resume), closing(simulation):
         for warning in simulation.begin(resume=resume):
             console.print(f"warning: {warning}", style="yellow", soft_wrap=True)
-        if origin is not None:  # after config.yaml, the mark of the folder
+        if origin is not None:  # after config.yaml, which marks the folder as a run
             note_start(output, origin)
         console.print(simulation.introduction(), soft_wrap=True, markup=False)
         with simulation.show(console) as progress:
@@ -124,14 +125,14 @@ def run_md(
 
 @final
 class Simulation:
-    """A run: its integrator, its files, and its state.
+    """State of a run: integrator, output files and statistics.
 
     Args:
-        atoms: With a calculator.
-        config: What to run.
+        atoms: Structure with a calculator.
+        config: Settings of the run.
         output: Folder for all files.
-        fingerprint: Identity of the calculator.
-        origin: What frames and summary name.
+        fingerprint: Fingerprint of the calculator.
+        origin: Models and inputs, recorded in frames and summary.
     """
 
     def __init__(
@@ -151,11 +152,11 @@ class Simulation:
             )
         self.atoms, self.config, self.output = atoms, config, output
         self.fingerprint, self.origin = fingerprint, origin
-        # without a date: a resumed run has the same files, bit for bit
+        # No date: files of a resumed run are equal bit for bit.
         self.facts = {} if origin is None else origin.lasting_info()
         self.step = 0
         self.rng = np.random.default_rng(config.seed)
-        self.course = Course(len(atoms))
+        self.course = RunStatistics(len(atoms))
         self.states = RotatingCheckpoints(output, KIND, VERSION)
         self.trajectory_path = output / f"trajectory.{config.record.format}"
         self.log_path = output / "log.csv"
@@ -164,28 +165,28 @@ class Simulation:
         self._files: tuple[Recorder, ...] = ()
 
     def begin(self, *, resume: bool) -> list[str]:
-        """Resume if there is a state; start if there never was one.
+        """Resume from the newest state, or start if no state was ever written.
 
         Returns:
-            What the user should know.
+            Notes for the user.
 
         Raises:
-            StateError: If there was a state, and it is gone.
+            StateError: If the log shows that a state was written, but there is none.
         """
         if resume and self.states.exist():
             return self.resume()
         if self.log_path.exists() and self.log_path.read_bytes().count(b"\n") > 2:
             raise StateError(
-                f"{self.log_path} goes beyond the first state, but {self.output} holds "
-                "no state: put it back to resume the run, or start a new one with "
+                f"{self.log_path} extends beyond the first state, but {self.output} "
+                "has no state: restore it to resume the run, or start a new run with "
                 "another --output"
             )
         self.start()
-        never = "the run was stopped before its first state: starting anew"
+        never = "the run stopped before its first state was written: restarting it"
         return [never] if resume else []
 
     def start(self) -> None:
-        """Begin at step 0: velocities, first frame, first row, first state."""
+        """Start at step 0: set velocities, write the first frame, row and state."""
         try:
             self.atoms.get_forces()
         except CalculatorError as error:
@@ -206,34 +207,34 @@ class Simulation:
         self._checkpoint()
 
     def resume(self) -> list[str]:
-        """Go back to the newest state, and cut the files back to it.
+        """Load the newest state, and truncate the output files to it.
 
         Returns:
-            What the user should know: damaged states, another environment.
+            Notes for the user on damaged states and a different environment.
         """
         warnings: list[str] = []
         record, tensors = self.states.load(warnings.append)
         warnings += check_continuation(self.output, record["run"], self._identity())
         if record["step"] > self.config.steps:
             raise ValueError(
-                f"the run in {self.output} is at step {record['step']} already, steps "
-                f"is {self.config.steps}: it counts from the start of the run, use "
-                "more"
+                f"the run in {self.output} is already at step {record['step']}, but "
+                f"steps is {self.config.steps}: it counts from the start of the run; "
+                "increase it"
             )
         arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
         for name in ("numbers", "pbc", "masses", "fixed"):
             if not np.array_equal(arrays[name], _constants(self.atoms)[name]):
                 raise ValueError(
                     f"{name} of the structure differ from those of the run in "
-                    f"{self.output}: the structure file was changed since it began; "
-                    "put the original back, or start a new run"
+                    f"{self.output}: the structure file has changed since its start; "
+                    "restore the original, or start a new run"
                 )
         self.atoms.set_cell(arrays["cell"], apply_constraint=False)
         self.atoms.set_positions(arrays["positions"], apply_constraint=False)
         self.atoms.set_momenta(arrays["momenta"], apply_constraint=False)
         self._prepare()
         self.step = record["step"]
-        self._aim()
+        self._set_target()
         self.integrator.restore(
             {n: arrays[f"integrator.{n}"] for n in self.integrator.variables}
         )
@@ -247,7 +248,7 @@ class Simulation:
         return warnings
 
     def introduction(self) -> str:
-        """What will be run from here, how it starts, and where its files are."""
+        """Summary of the settings, initial velocities and output folder."""
         config = self.config
         start = f" from step {self.step}" if self.step else ""
         count = self.integrator.degrees_of_freedom
@@ -262,37 +263,37 @@ class Simulation:
         return "\n".join(line for line in lines if line is not None)
 
     def _temperature(self) -> float:
-        """Kinetic temperature of this moment in K."""
+        """Current kinetic temperature in K."""
         drift = drift_energy(self.atoms) if self.integrator.keeps_momentum else 0.0
         return temperature(self.atoms, self.integrator.degrees_of_freedom, drift)
 
     def _left_out(self) -> str:
-        """Momenta that carry no heat, as a phrase."""
+        """Degrees of freedom excluded from the temperature, as a phrase."""
         fixed = int((~movable(self.atoms)).sum())
         conserved = 3 * (len(self.atoms) - fixed) - self.integrator.degrees_of_freedom
         parts = []
         if conserved:
-            parts.append(f"{conserved} of the conserved motion of the whole")
+            parts.append(f"{conserved} of conserved rigid motions")
         if fixed:
             parts.append(f"{3 * fixed} of {fixed} fixed atoms")
         return f" (without {' and '.join(parts)})" if parts else ""
 
     def show(self, console: Console) -> Progress:
-        """Progress display from the present step to the last."""
+        """Progress display from the current step to the last."""
         return Progress(console, self.step, self.config.steps, self.config.timestep)
 
     def advance(self, progress: Progress, interrupted: Callable[[], bool]) -> MDSummary:
-        """Make all steps that are left, and write the summary.
+        """Run all remaining steps and write the summary.
 
         Args:
-            progress: Shows how it goes.
-            interrupted: Whether to end early, asked after every step.
+            progress: Progress display.
+            interrupted: Called after every step; True ends the run early.
 
         Returns:
             Averages, drift and speed.
 
         Raises:
-            MDStoppedError: If an alarm went off or the calculator failed.
+            MDStoppedError: If an alarm stopped the run or the calculator failed.
         """
         record = self.config.record
         if self.step < self.config.steps:
@@ -321,24 +322,24 @@ class Simulation:
             file.close()
 
     def _make_step(self) -> str | None:
-        """One step; why the run must stop, or None."""
+        """Run one step; returns the reason to stop, or None."""
         self.step += 1
         reason = None
-        self._aim()
+        self._set_target()
         try:
             self.integrator.step()
         except (CalculatorError, ValueError) as error:  # positions may be infinite
             outside = bool(self._extrapolation_events())
             what = "outside the domain" if outside else "calculation failed"
             reason = f"{what}: {error}"
-        if reason is None and self.step % STEPS_BETWEEN_STOPS == 0:
-            self.integrator.stop_drift()
+        if reason is None and self.step % STEPS_BETWEEN_DRIFT_REMOVALS == 0:
+            self.integrator.remove_conserved_momenta()
         self.last_frames.keep(self.atoms, self.step)
         self._record_extrapolation()
         return reason or self.alarms.check(self.atoms, self.step)
 
     def _record_extrapolation(self) -> None:
-        """Log extrapolation events of the calculator, if it reports any."""
+        """Log the extrapolation events of the calculator."""
         events = self._extrapolation_events()
         time_ps = self.step * self.config.timestep / FS_PER_PS
         for event in events:
@@ -349,7 +350,9 @@ class Simulation:
     def _extrapolation_events(self) -> Sequence[ExtrapolationEvent]:
         calculator = self.atoms.calc
         return (
-            calculator.extrapolation_events if isinstance(calculator, Watchful) else ()
+            calculator.extrapolation_events
+            if isinstance(calculator, ReportsExtrapolation)
+            else ()
         )
 
     def _prepare(self) -> None:
@@ -365,12 +368,14 @@ class Simulation:
     def _open(self) -> None:
         write_atomically(self.output / CONFIG, dump_config(self.config).encode())
         self.log = ThermoLog(self.log_path, self._columns())
-        self.trajectory = TRAJECTORIES[self.config.record.format](self.trajectory_path)
+        self.trajectory = TRAJECTORY_WRITERS[self.config.record.format](
+            self.trajectory_path
+        )
         self.extrapolation_log = ExtrapolationLog(self.extrapolation_path)
         self._files = (self.log, self.trajectory, self.extrapolation_log)
 
     def _columns(self) -> tuple[str, ...]:
-        """Of the log: more for a committee, and for a ramp."""
+        """Columns of the log, with those of a committee and a ramp if there is one."""
         potential = getattr(self.atoms.calc, "potential", None)
         spread = SPREAD_COLUMNS if isinstance(potential, Committee) else ()
         ramp = self.config.ramp
@@ -381,10 +386,10 @@ class Simulation:
             aims = (*aims, "target_pressure_GPa")
         return (*COLUMNS, *spread, *aims)
 
-    def _aim(self) -> None:
-        """Tell the integrator what the ramp has come to."""
-        if self.config.ramp is not None and self.integrator.aim is not None:
-            self.integrator.aim(*targets(self.config, self.step))
+    def _set_target(self) -> None:
+        """Set the target temperature and pressure of the ramp for the next step."""
+        if self.config.ramp is not None and self.integrator.set_target is not None:
+            self.integrator.set_target(*targets(self.config, self.step))
 
     def _measure(self) -> Thermodynamics:
         row = measure(self.integrator, self.step)
@@ -406,7 +411,7 @@ class Simulation:
         frame = self.atoms.copy()
         results = {
             "energy": row.potential_energy_eV,
-            # of fixed atoms, too: zeros would be wrong labels
+            # Unconstrained forces: zeros on fixed atoms would be wrong labels.
             "forces": self.atoms.get_forces(apply_constraint=False),
         }
         if row.pressure_GPa is not None:
@@ -441,7 +446,7 @@ class Simulation:
         return fingerprint_of_run(self.config, self.fingerprint)
 
     def _remove_old_end(self) -> None:
-        """What an earlier end wrote would contradict a run that goes on."""
+        """Remove files of an earlier end, which do not apply to a continued run."""
         for name in (SUMMARY, ALARM_FRAMES):
             (self.output / name).unlink(missing_ok=True)
 
@@ -454,7 +459,7 @@ class Simulation:
         message = (
             f"stopped at step {self.step}: {reason}\n"
             f"The last {self.config.alarms.frames} steps are in {path}; the trajectory "
-            "up to here is kept"
+            "up to this step is kept"
         )
         self._summarize(progress, stopped=message)
         raise MDStoppedError(message)
@@ -465,7 +470,7 @@ class Simulation:
             self.step,
             self.config,
             steps_per_second=progress.steps_per_second(self.step),
-            checks_domain=isinstance(self.atoms.calc, Watchful),
+            checks_domain=isinstance(self.atoms.calc, ReportsExtrapolation),
             stopped=stopped,
         )
         made = {} if self.origin is None else {SECTION: self.origin.record()}
@@ -474,7 +479,7 @@ class Simulation:
 
 
 def _constants(atoms: Atoms) -> dict[str, Shaped[np.ndarray, "..."]]:
-    """What a run never changes."""
+    """Arrays that a run does not change."""
     return {
         "numbers": atoms.numbers.astype(np.int64),
         "pbc": atoms.pbc,

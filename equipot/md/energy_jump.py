@@ -1,13 +1,13 @@
-r"""Whether the energy changes from step to step by the work of the forces, and no more.
+r"""Comparison of the energy change of one step with the work of the forces.
 
 From one step to the next, with positions :math:`r' = r (1 + \epsilon) + \delta`,
 
 .. math:: \Delta E \approx V \bar\sigma : \epsilon - \sum_i \bar F_i \cdot \delta_i
 
-with means of forces and stress before and after, and the strain between the mean cell
-and both. The error is of third order in the
-displacements, some meV per step; a jump of the energy, or forces that are not its
-gradient, have nothing that small.
+where forces and stress are averaged over both structures, and the strain is relative to
+the mean cell. The error is of third order in the displacements, some meV per step;
+discontinuities of the energy, and forces that are not its gradient, give much larger
+differences.
 """
 
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ from jaxtyping import Float
 
 
 @dataclass(frozen=True)
-class Moment:
-    """Where the atoms are, and what the calculator says of it."""
+class Snapshot:
+    """Positions, cell, energy, forces and stress at one step."""
 
     energy: float
     forces: Float[np.ndarray, "atoms 3"]
@@ -29,8 +29,8 @@ class Moment:
     cell: Float[np.ndarray, "3 3"]
 
     @classmethod
-    def of(cls, atoms: Atoms) -> "Moment":
-        """Present moment of atoms whose forces are calculated."""
+    def of(cls, atoms: Atoms) -> "Snapshot":
+        """Snapshot of atoms whose forces are calculated."""
         return cls(
             energy=float(atoms.get_potential_energy()),
             forces=np.asarray(atoms.get_forces(), dtype=np.float64),
@@ -40,16 +40,15 @@ class Moment:
         )
 
 
-def unexplained_energy(before: Moment, after: Moment) -> float | None:
-    """Change of the energy beyond the work of forces and stress, in eV.
+def unexplained_energy(before: Snapshot, after: Snapshot) -> float | None:
+    """Energy change in eV that is not explained by the work of forces and stress.
 
     Args:
-        before: One step earlier.
-        after: Now.
+        before: Snapshot before the step.
+        after: Snapshot after the step.
 
     Returns:
-        The difference; None if the cell changed and there is no stress to tell its
-        work.
+        The difference; None if the cell changed and the calculator has no stress.
     """
     forces = (before.forces + after.forces) / 2
     expected, work = before.positions, 0.0

@@ -1,4 +1,4 @@
-"""ASE's integrators, each with all that a restart and a log must know of it."""
+"""Integrators of ASE with the state and the conserved quantity that MD needs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,32 +31,32 @@ BAROSTAT = (*THERMOSTAT, "_barostat._xi", "_barostat._p_xi")
 
 @dataclass(frozen=True)
 class Integrator:
-    """An integrator of ASE and what it holds beyond positions, momenta, and cell."""
+    """An integrator of ASE with its internal state and conserved quantity."""
 
     dynamics: MolecularDynamics
-    """Makes one step at a time."""
+    """Dynamics object of ASE."""
     degrees_of_freedom: int
-    """Momenta that carry heat; they define the temperature."""
+    """Number of thermal degrees of freedom, which defines the temperature."""
     conserved: Callable[[], float] | None = None
-    """Quantity in eV that exact dynamics would keep; None where there is none."""
+    """Quantity in eV that exact dynamics conserves; None if there is none."""
     variables: tuple[str, ...] = ()
     """Attributes of `dynamics` that change from step to step."""
     keeps_momentum: bool = True
-    """Whether rigid motions are conserved, so that they carry no heat."""
+    """Whether momenta of rigid motions are conserved and thus not thermal."""
     rescales: bool = False
-    """Whether all momenta are scaled, conserved ones too: what rounding leaves of them
-    grows like any random factor, until the whole flies or spins and the rest is cold.
-    """
-    aim: Callable[[float, float], None] | None = None
-    """Sets the temperature in K and the pressure in eV/Å^3 of the next step."""
+    """Whether all momenta are rescaled, conserved ones included. Rounding errors of the
+    conserved momenta then grow at the expense of the thermal ones (flying ice cube)
+    unless `remove_conserved_momenta` is called regularly."""
+    set_target: Callable[[float, float], None] | None = None
+    """Sets the target temperature in K and pressure in eV/Å^3 of the next step."""
 
     def step(self) -> None:
-        """Make one step."""
-        self.dynamics.step()  # type: ignore[attr-defined]  # in all of its subclasses
+        """Run one step."""
+        self.dynamics.step()  # type: ignore[attr-defined]  # defined by all subclasses
         self.dynamics.nsteps += 1
 
-    def stop_drift(self) -> None:
-        """Set conserved momenta to zero, where scaling may have made them grow."""
+    def remove_conserved_momenta(self) -> None:
+        """Set conserved momenta to zero if the thermostat rescales them."""
         if not self.rescales:
             return
         atoms = self.dynamics.atoms
@@ -65,17 +65,17 @@ class Integrator:
             self.dynamics._p = atoms.get_momenta()
 
     def state(self) -> dict[str, Float[np.ndarray, "..."]]:
-        """Copies of all internal variables, by name."""
+        """Copies of all internal variables by name."""
         return {
             name: np.array(_get(self.dynamics, name), dtype=np.float64)
             for name in self.variables
         }
 
     def restore(self, state: dict[str, Float[np.ndarray, "..."]]) -> None:
-        """Set all internal variables.
+        """Restore all internal variables.
 
         Args:
-            state: What `state` returned.
+            state: Return value of `state`.
         """
         for name in self.variables:
             *parents, attribute = name.split(".")
@@ -91,12 +91,12 @@ def nve(atoms: Atoms, timestep: float, degrees_of_freedom: int) -> Integrator:
     """Velocity Verlet.
 
     Args:
-        atoms: With a calculator and momenta.
-        timestep: In fs.
-        degrees_of_freedom: Momenta that carry heat.
+        atoms: Structure with a calculator and momenta.
+        timestep: Timestep in fs.
+        degrees_of_freedom: Number of thermal degrees of freedom.
 
     Returns:
-        Integrator of constant energy.
+        Integrator of the NVE ensemble.
     """
     return Integrator(
         VelocityVerlet(atoms, timestep * fs),
@@ -114,18 +114,18 @@ def langevin(
     friction: float,
     rng: np.random.Generator,
 ) -> Integrator:
-    """Langevin dynamics; noise moves the center of mass, as the true ensemble has it.
+    """Langevin dynamics; the noise also acts on the center of mass.
 
     Args:
         atoms: As for `nve`.
-        timestep: In fs.
+        timestep: Timestep in fs.
         degrees_of_freedom: As for `nve`.
-        temperature: In K.
-        friction: In 1/fs.
-        rng: Source of the noise.
+        temperature: Temperature in K.
+        friction: Friction coefficient in 1/fs.
+        rng: Generator of the noise.
 
     Returns:
-        Integrator of constant temperature.
+        Integrator of the NVT ensemble.
 
     Source:
         E. Vanden-Eijnden and G. Ciccotti, Chem. Phys. Lett. 429, 310 (2006).
@@ -142,7 +142,9 @@ def langevin(
         dynamics,
         degrees_of_freedom,
         keeps_momentum=False,
-        aim=lambda temperature, _: dynamics.set_temperature(temperature_K=temperature),
+        set_target=lambda temperature, _: dynamics.set_temperature(
+            temperature_K=temperature
+        ),
     )
 
 
@@ -155,18 +157,18 @@ def bussi(
     taut: float,
     rng: np.random.Generator,
 ) -> Integrator:
-    """Stochastic rescaling of velocities.
+    """Stochastic velocity rescaling (Bussi-Donadio-Parrinello thermostat).
 
     Args:
         atoms: As for `nve`.
-        timestep: In fs.
+        timestep: Timestep in fs.
         degrees_of_freedom: As for `nve`.
-        temperature: In K.
+        temperature: Temperature in K.
         taut: Relaxation time in fs.
-        rng: Source of the noise.
+        rng: Generator of the noise.
 
     Returns:
-        Integrator of constant temperature.
+        Integrator of the NVT ensemble.
 
     Source:
         G. Bussi, D. Donadio and M. Parrinello, J. Chem. Phys. 126, 014101 (2007).
@@ -174,21 +176,21 @@ def bussi(
     dynamics = Bussi(
         atoms, timestep * fs, temperature_K=temperature, taut=taut * fs, rng=rng
     )
-    # ASE counts 3N even where the total momentum is zero, which overheats by N/(N-1).
+    # ASE counts 3N even if the total momentum is zero, which overheats by N/(N-1).
     dynamics.ndof = degrees_of_freedom
 
-    def aim(temperature: float, _: float) -> None:
+    def set_target(temperature: float, _: float) -> None:
         dynamics.temp = temperature * kB
         dynamics.target_kinetic_energy = 0.5 * dynamics.temp * degrees_of_freedom
 
-    aim(temperature, 0.0)
+    set_target(temperature, 0.0)
     return Integrator(
         dynamics,
         degrees_of_freedom,
         conserved=lambda: float(atoms.get_total_energy() - dynamics.transferred_energy),
         variables=("transferred_energy",),
         rescales=True,
-        aim=aim,
+        set_target=set_target,
     )
 
 
@@ -201,18 +203,18 @@ def nose_hoover_chain(
     taut: float,
     chain: int,
 ) -> Integrator:
-    """Nose-Hoover chain.
+    """Nose-Hoover chain thermostat.
 
     Args:
         atoms: As for `nve`.
-        timestep: In fs.
+        timestep: Timestep in fs.
         degrees_of_freedom: As for `nve`.
-        temperature: In K.
+        temperature: Temperature in K.
         taut: Period of the thermostat in fs.
-        chain: Thermostats in the chain.
+        chain: Number of thermostats in the chain.
 
     Returns:
-        Integrator of constant temperature.
+        Integrator of the NVT ensemble.
 
     Source:
         G. Martyna, M. Klein and M. Tuckerman, J. Chem. Phys. 97, 2635 (1992).
@@ -228,7 +230,7 @@ def nose_hoover_chain(
         dynamics, degrees_of_freedom, temperature, taut, chain
     )
 
-    def aim(temperature: float, _: float) -> None:
+    def set_target(temperature: float, _: float) -> None:
         _warm_thermostat(
             dynamics,
             _thermostat(dynamics, degrees_of_freedom, temperature, taut, chain),
@@ -240,7 +242,7 @@ def nose_hoover_chain(
         dynamics.get_conserved_energy,
         THERMOSTAT,
         rescales=True,
-        aim=aim,
+        set_target=set_target,
     )
 
 
@@ -260,17 +262,17 @@ def npt(
 
     Args:
         atoms: As for `nve`.
-        timestep: In fs.
+        timestep: Timestep in fs.
         degrees_of_freedom: As for `nve`.
-        temperature: In K.
-        pressure: In eV/Å^3.
+        temperature: Temperature in K.
+        pressure: Pressure in eV/Å^3.
         taut: Period of the thermostat in fs.
         taup: Period of the barostat in fs.
-        chain: Thermostats in the chains of the atoms and of the cell.
-        isotropic: Keep the shape of the cell.
+        chain: Number of thermostats in the chains of the atoms and of the cell.
+        isotropic: Whether the shape of the cell is kept.
 
     Returns:
-        Integrator of constant pressure and temperature.
+        Integrator of the NPT ensemble.
 
     Source:
         G. Martyna, D. Tobias and M. Klein, J. Chem. Phys. 101, 4177 (1994).
@@ -305,7 +307,7 @@ def npt(
     )
     dynamics._barostat = barostat(temperature)
 
-    def aim(temperature: float, pressure: float) -> None:
+    def set_target(temperature: float, pressure: float) -> None:
         growth = _warm_thermostat(
             dynamics,
             _thermostat(dynamics, degrees_of_freedom, temperature, taut, chain),
@@ -324,7 +326,7 @@ def npt(
         dynamics.get_conserved_energy,
         (*BAROSTAT, *cell_variables),
         rescales=True,
-        aim=aim,
+        set_target=set_target,
     )
 
 
@@ -343,17 +345,19 @@ def npt_berendsen(
     taup: float,
     compressibility: float,
 ) -> Integrator:
-    """Weak coupling; reaches a pressure and a temperature, samples no ensemble.
+    """Berendsen thermostat and barostat (weak coupling), for equilibration only.
+
+    The trajectory does not sample an ensemble.
 
     Args:
         atoms: As for `nve`.
-        timestep: In fs.
+        timestep: Timestep in fs.
         degrees_of_freedom: As for `nve`.
-        temperature: In K.
-        pressure: In eV/Å^3.
+        temperature: Temperature in K.
+        pressure: Pressure in eV/Å^3.
         taut: Relaxation time of the temperature in fs.
         taup: Relaxation time of the pressure in fs.
-        compressibility: In Å^3/eV.
+        compressibility: Isothermal compressibility in Å^3/eV.
 
     Returns:
         Integrator for equilibration.
@@ -373,17 +377,19 @@ def npt_berendsen(
         fixcm=False,
     )
 
-    def aim(temperature: float, pressure: float) -> None:
+    def set_target(temperature: float, pressure: float) -> None:
         share = degrees_of_freedom / (3 * len(atoms))
         dynamics.set_temperature(temperature_K=temperature * share)
         dynamics.pressure = pressure
 
-    return Integrator(dynamics, degrees_of_freedom, rescales=True, aim=aim)
+    return Integrator(
+        dynamics, degrees_of_freedom, rescales=True, set_target=set_target
+    )
 
 
 @final
 class _NoseHooverChain(NoseHooverChainNVT):
-    """As in ASE, but forces on fixed atoms do not reach the momenta that it holds."""
+    """As in ASE, with zero forces on fixed atoms."""
 
     def _get_forces(self) -> np.ndarray:
         self._update_atoms()
@@ -395,13 +401,13 @@ def _warm_thermostat(
     dynamics: NoseHooverChainNVT | IsotropicMTKNPT | MTKNPT,
     new: NoseHooverChainThermostat,
 ) -> float:
-    """Go on with a thermostat of another temperature.
+    """Change the target temperature of a thermostat chain.
 
-    Its masses are proportional to the temperature; momenta change so that their kinetic
-    energies are, too.
+    Thermostat masses are proportional to the temperature, and thermostat momenta are
+    scaled so that their kinetic energies are, too.
 
     Returns:
-        Factor of the momenta.
+        Scale factor of the thermostat momenta.
     """
     old = dynamics._thermostat
     growth = float(np.sqrt(new._kT / old._kT))
@@ -417,7 +423,7 @@ def _thermostat(
     taut: float,
     chain: int,
 ) -> NoseHooverChainThermostat:
-    """Thermostat of all momenta that carry heat; ASE's own always counts 3N."""
+    """Thermostat chain of the thermal degrees of freedom; ASE always counts 3N."""
     return NoseHooverChainThermostat(
         num_atoms_global=degrees_of_freedom / 3,  # type: ignore[arg-type]
         masses=dynamics.masses,

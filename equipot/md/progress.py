@@ -1,4 +1,4 @@
-"""Shows how a run gets on: a live line in a terminal, plain lines elsewhere."""
+"""Progress display of a run: a live line in a terminal, plain lines elsewhere."""
 
 import time
 from types import TracebackType
@@ -15,13 +15,13 @@ SECONDS_BETWEEN_UPDATES = 0.2
 
 
 class Progress:
-    """Speed, remaining time, temperature and energy while a run goes on.
+    """Display of speed, remaining time, temperature and energy during a run.
 
     Args:
-        console: Where to write.
-        first: Step that this process starts from.
-        last: Step at which the run ends.
-        timestep: In fs.
+        console: Console to write to.
+        first: First step of this process.
+        last: Last step of the run.
+        timestep: Timestep in fs.
     """
 
     def __init__(
@@ -59,10 +59,10 @@ class Progress:
         return (step - self._first) / elapsed
 
     def update(self, row: Thermodynamics) -> None:
-        """Show a row of the log if the last one was shown long enough ago.
+        """Show a row of the log, at most once per display interval.
 
         Args:
-            row: Newest row.
+            row: Newest row of the log.
         """
         now = time.monotonic()
         pause = SECONDS_BETWEEN_UPDATES if self._live else SECONDS_BETWEEN_LINES

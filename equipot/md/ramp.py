@@ -1,15 +1,15 @@
-"""Temperature and pressure that a run aims at, as functions of the step."""
+"""Target temperature and pressure as functions of the step."""
 
 from equipot.config.md import MDConfig, NPTBerendsenConfig, NPTConfig
 from equipot.units import GPA_PER_EV_PER_A3
 
 
 def target_temperature(config: MDConfig, step: int) -> float:
-    """Temperature in K at which a step is made.
+    """Target temperature of a step in K.
 
     Args:
-        config: Of the run.
-        step: From 1; 0 is the start.
+        config: Configuration of the run.
+        step: Step number, from 1; 0 is the initial state.
     """
     ramp = config.ramp
     if ramp is None or ramp.temperature is None:
@@ -19,11 +19,11 @@ def target_temperature(config: MDConfig, step: int) -> float:
 
 
 def target_pressure(config: MDConfig, step: int) -> float | None:
-    """Pressure in GPa at which a step is made; None without a barostat.
+    """Target pressure of a step in GPa; None without a barostat.
 
     Args:
-        config: Of the run.
-        step: From 1; 0 is the start.
+        config: Configuration of the run.
+        step: Step number, from 1; 0 is the initial state.
     """
     if not isinstance(config.ensemble, NPTConfig | NPTBerendsenConfig):
         return None
@@ -35,13 +35,13 @@ def target_pressure(config: MDConfig, step: int) -> float | None:
 
 
 def targets(config: MDConfig, step: int) -> tuple[float, float]:
-    """Temperature in K and pressure in eV/Å^3, 0 without a barostat."""
+    """Target temperature in K and pressure in eV/Å^3, which is 0 without a barostat."""
     pressure = target_pressure(config, step) or 0.0
     return target_temperature(config, step), pressure / GPA_PER_EV_PER_A3
 
 
 def describe_ramp(config: MDConfig) -> str | None:
-    """The ramp as a phrase, or None."""
+    """Description of the ramp as a phrase; None without a ramp."""
     ramp = config.ramp
     if ramp is None:
         return None
@@ -53,12 +53,12 @@ def describe_ramp(config: MDConfig) -> str | None:
         parts.append(f"{target_pressure(config, 0):g} to {ramp.pressure:g} GPa")
     text = f"ramp: {', '.join(parts)} from step {ramp.start} to {last}"
     if last > config.steps:
-        text += f"; the run ends before, at step {config.steps}"
+        text += f"; the run ends earlier, at step {config.steps}"
     return text
 
 
 def _share(config: MDConfig, step: int) -> float:
-    """How much of the ramp is behind us, from 0 to 1."""
+    """Completed share of the ramp, from 0 to 1."""
     if config.ramp is None:
         return 0.0
     return min(max((step - config.ramp.start) / config.ramp.steps, 0.0), 1.0)

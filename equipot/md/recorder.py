@@ -1,4 +1,4 @@
-"""Files that grow during a run and can be cut back to an earlier moment."""
+"""Output files of a run, which can be truncated to an earlier state on resuming."""
 
 import contextlib
 import csv
@@ -18,11 +18,11 @@ from equipot.storage.frame_file import extxyz
 
 
 class Recorder(ABC):
-    """A file that a run appends to: whole rows and frames, also on a full disk."""
+    """File that a run appends complete rows or frames to, even on a full disk."""
 
     @abstractmethod
     def mark(self) -> Mapping[str, Any]:
-        """Force everything onto the disk; where the file ends, as JSON values."""
+        """Flush the file to disk and return its end as JSON values for `cut_back`."""
 
     @abstractmethod
     def close(self) -> None:
@@ -31,7 +31,7 @@ class Recorder(ABC):
 
 @final
 class ThermoLog(Recorder):
-    """Table of comma-separated values, one row per time; numbers keep all digits."""
+    """CSV log with one row per logged step; numbers are written with all digits."""
 
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
         self._columns = tuple(columns)
@@ -40,7 +40,7 @@ class ThermoLog(Recorder):
             self._append(self._columns)
 
     def write(self, row: Mapping[str, int | float | None]) -> None:
-        """Append a row; None leaves a cell empty.
+        """Append a row; None is written as an empty cell.
 
         Args:
             row: Value of each column.
@@ -49,11 +49,11 @@ class ThermoLog(Recorder):
         self._append(["" if c is None else repr(c) for c in cells])
 
     def mark(self) -> Mapping[str, Any]:
-        """Where the file ends; everything before is on the disk."""
+        """Flush the file to disk and return its length in bytes."""
         return {"bytes": sync_file(self._path)}
 
     def close(self) -> None:
-        """Nothing is left to do."""
+        """No-op: the file is not kept open."""
 
     def _append(self, cells: Sequence[str]) -> None:
         append_whole(self._path, (",".join(cells) + "\n").encode())
@@ -61,7 +61,7 @@ class ThermoLog(Recorder):
 
 @final
 class ExtrapolationLog(Recorder):
-    """Table of what lay beyond the training set, one row for each step and kind."""
+    """CSV log of extrapolation events, one row per step and kind of event."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -76,11 +76,11 @@ class ExtrapolationLog(Recorder):
         )
 
     def mark(self) -> Mapping[str, Any]:
-        """Where the file ends; everything before is on the disk."""
+        """Flush the file to disk and return its length in bytes."""
         return {"bytes": sync_file(self._path)}
 
     def close(self) -> None:
-        """Nothing is left to do."""
+        """No-op: the file is not kept open."""
 
     def _append(self, cells: Sequence[Any]) -> None:
         row = StringIO()
@@ -89,7 +89,7 @@ class ExtrapolationLog(Recorder):
 
 
 class FrameWriter(Recorder):
-    """A trajectory."""
+    """Trajectory file."""
 
     @abstractmethod
     def write(self, frame: Atoms) -> None:
@@ -98,7 +98,7 @@ class FrameWriter(Recorder):
 
 @final
 class ExtxyzWriter(FrameWriter):
-    """Extended XYZ: text that most programs read."""
+    """Trajectory in extended XYZ, a text format."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -108,16 +108,16 @@ class ExtxyzWriter(FrameWriter):
         append_whole(self._path, extxyz(frame))
 
     def mark(self) -> Mapping[str, Any]:
-        """Where the file ends; everything before is on the disk."""
+        """Flush the file to disk and return its length in bytes."""
         return {"bytes": sync_file(self._path)}
 
     def close(self) -> None:
-        """Nothing is left to do."""
+        """No-op: the file is not kept open."""
 
 
 @final
 class TrajWriter(FrameWriter):
-    """ASE's binary trajectory: all digits."""
+    """Binary trajectory of ASE, with all digits."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -134,7 +134,7 @@ class TrajWriter(FrameWriter):
             raise OSError(error.errno, error.strerror, str(self._path)) from error
 
     def mark(self) -> Mapping[str, Any]:
-        """Where the file ends, and how many frames its header counts."""
+        """Flush the file to disk and return its length and its header counters."""
         sync_file(self._path)
         return self._end()
 
@@ -144,15 +144,15 @@ class TrajWriter(FrameWriter):
             self._writer.close()
 
     def _end(self) -> Mapping[str, Any]:
-        # ASE hands every frame to the system when it is complete.
+        # ASE writes every frame to the file as soon as it is complete.
         with self._path.open("rb") as file:
-            file.seek(ULM_COUNTERS)
+            file.seek(ULM_COUNTERS_OFFSET)
             counters = file.read(16).hex()
             size = os.fstat(file.fileno()).st_size
         return {"bytes": size, "counters": counters} if counters else {"bytes": size}
 
     def _give_up(self) -> None:
-        """Close without what is pending: ASE would count it as one more frame."""
+        """Close without pending data, which ASE would count as one more frame."""
         backend = self._writer.backend
         backend.data, backend.header = {}, b""
         with contextlib.suppress(OSError):
@@ -160,11 +160,11 @@ class TrajWriter(FrameWriter):
 
 
 def _open_trajectory(path: Path) -> TrajectoryWriter:
-    """Append to a trajectory of ASE that is no symbolic link."""
+    """Open a trajectory of ASE for appending; refuses symbolic links."""
     descriptor = open_regular(path, os.O_RDWR | os.O_CREAT)
     if os.fstat(descriptor).st_size == 0:
         return TrajectoryWriter(os.fdopen(descriptor, "wb"), "w")
-    # ASE wants the name, to look at the first frame; it truncates nothing here.
+    # ASE needs the name to read the first frame; mode "a" truncates nothing.
     os.close(descriptor)
     return TrajectoryWriter(path, "a")
 
@@ -180,36 +180,37 @@ EXTRAPOLATION_COLUMNS = (
     "message",
 )
 
-ULM_COUNTERS = 32
-"""Offset of two integers in a .traj file: number of frames, place of their table."""
+ULM_COUNTERS_OFFSET = 32
+"""Byte offset in a .traj file of two integers: number of frames, offset of their
+table."""
 
-TRAJECTORIES: dict[str, type[ExtxyzWriter | TrajWriter]] = {
+TRAJECTORY_WRITERS: dict[str, type[ExtxyzWriter | TrajWriter]] = {
     "extxyz": ExtxyzWriter,
     "traj": TrajWriter,
 }
 
 
 def cut_back(path: Path, mark: Mapping[str, Any]) -> None:
-    """Undo everything that was appended to a file after a mark was made.
+    """Truncate a file to a mark, which undoes everything appended after it.
 
     Args:
-        path: File that nobody has open.
-        mark: What `Recorder.mark` returned.
+        path: File that is not open.
+        mark: Return value of `Recorder.mark`.
 
     Raises:
-        ValueError: If the file is shorter than it was then.
+        ValueError: If the file is shorter than at the mark.
     """
     size = path.stat().st_size if path.exists() else 0
     if size < mark["bytes"]:
         raise ValueError(
-            f"{path} has {size} bytes, but the checkpoint to resume from counts "
-            f"{mark['bytes']}: the file was changed or replaced since; put the "
-            "original back or start a new run"
+            f"{path} has {size} bytes, expected at least {mark['bytes']} by the "
+            "checkpoint to resume from: the file was changed or replaced since; "
+            "restore the original, or start a new run"
         )
     with os.fdopen(open_regular(path, os.O_RDWR), "r+b") as file:
         if "counters" in mark:
-            # First, so that no reader looks for frames that are gone.
-            file.seek(ULM_COUNTERS)
+            # Counters first, so that no reader looks for truncated frames.
+            file.seek(ULM_COUNTERS_OFFSET)
             file.write(bytes.fromhex(mark["counters"]))
             file.flush()
             os.fsync(file.fileno())

@@ -1,4 +1,4 @@
-"""The atoms that a run starts from, and what of their file is used or left out."""
+"""Initial structure of a run, and notes on values of its file that are not used."""
 
 import re
 from collections.abc import Sequence
@@ -15,17 +15,19 @@ from equipot.data.reading.geometry import check_geometry
 from equipot.data.reading.unknown_keys import reject_unknown_keys
 from equipot.md.velocities import movable
 
-LABEL = re.compile(
+LABEL_PATTERN = re.compile(
     r"energ|force|stress|virial|dipole|polari[sz]|hessian|pressure|temperature"
     r"|magmom|^magnetic_moments?$|charges$|born|(^|_)(ref|dft|xtb|mp2|ccsdt?)(_|$)",
     re.IGNORECASE,
 )
-"""Names of values that hold for the positions of one frame only."""
+"""Names of labels, which are valid for the positions of one frame only."""
 
-MOTION = re.compile(r"^(vel|velo|velocity|velocities|momentum)$", re.IGNORECASE)
-"""Columns that look like velocities, in units that nobody knows."""
+VELOCITY_PATTERN = re.compile(
+    r"^(vel|velo|velocity|velocities|momentum)$", re.IGNORECASE
+)
+"""Names of velocity columns whose unit is not defined."""
 
-KEPT = {
+KEPT_ARRAYS = {
     "numbers",
     "positions",
     "momenta",
@@ -34,50 +36,50 @@ KEPT = {
     "initial_magmoms",
     "initial_charges",
 }
-"""Per-atom values that ASE defines, and that stay true while atoms move."""
+"""Per-atom arrays of ASE that remain valid while atoms move."""
 
-NONE_BUT_OF_FILE = FixedConfig()
-BY_DEFAULT = VelocitiesConfig()
+DEFAULT_FIXED = FixedConfig()
+DEFAULT_VELOCITIES = VelocitiesConfig()
 
-CLOCK = {"step", "time_ps"}
-"""Provenance keys in frames of a run."""
+STEP_KEYS = {"step", "time_ps"}
+"""Keys in ``info`` of the frames of a run."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """Atoms without a calculator, and what the user should know of them."""
+    """Initial structure without a calculator, and notes for the user."""
 
     atoms: Atoms
     notes: tuple[str, ...] = ()
 
 
 def read_structure(config: StructureConfig) -> Atoms:
-    """Atoms of `read_start`, without its notes."""
+    """Initial structure of `read_start`, without the notes."""
     return read_start(config).atoms
 
 
 def read_start(
     config: StructureConfig,
-    fixed: FixedConfig = NONE_BUT_OF_FILE,
-    velocities: VelocitiesConfig = BY_DEFAULT,
+    fixed: FixedConfig = DEFAULT_FIXED,
+    velocities: VelocitiesConfig = DEFAULT_VELOCITIES,
 ) -> Start:
-    """Read, fix and replicate the atoms that a run starts from.
+    """Read the initial structure of a run, fix atoms and replicate it.
 
     Args:
-        config: File, frame and copies.
-        fixed: Atoms that do not move.
-        velocities: Where velocities will come from; momenta that are not used are
-            dropped here.
+        config: File, frame and number of replicas.
+        fixed: Atoms to fix.
+        velocities: Source of the initial velocities; momenta of the file are dropped if
+            they are not used.
 
     Returns:
         Atoms with momenta, masses, tags, magnetic moments, constraints, and all other
-        values of the file but its labels, which would be wrong on every later frame.
+        values of the file except labels, which are not valid for later frames.
 
     Raises:
-        ValueError: If the file is missing or broken, has no such frame, holds atoms
-            that make no sense, columns or keys that may fix atoms or be masses under an
-            unknown name, constraints other than fixed atoms, or is to be
-            repeated along a direction without a period; or if all atoms are fixed.
+        ValueError: If the file is missing or damaged, the frame does not exist, the
+            geometry is not physical, a column or key of unknown name may denote fixed
+            atoms or masses, there are constraints other than fixed atoms, the structure
+            is to be replicated along a non-periodic direction, or all atoms are fixed.
     """
     where = f"{config.file}#{config.index}"
     found = read_frame(config.file, config.index)
@@ -92,10 +94,12 @@ def read_start(
     atoms.set_constraint()
     held = _file_constraints(found, where) if fixed.file else np.zeros(0, int)
     if found.constraints and not fixed.file:
-        notes.append("fixed atoms of the file move: fixed.file is false")
+        notes.append("fixed atoms of the file are not fixed: fixed.file is false")
     held = np.union1d(held, _chosen(atoms, fixed, where)).astype(int)
     if len(held) == len(atoms):
-        raise ValueError(f"all atoms of {where} are fixed; nothing would move")
+        raise ValueError(
+            f"all atoms of {where} are fixed, expected at least one free atom"
+        )
     notes += _take_momenta(atoms, config.replicate, velocities, held)
     if len(held):
         atoms.set_constraint(FixAtoms(held))
@@ -117,7 +121,7 @@ def _check_copies(atoms: Atoms, config: StructureConfig) -> None:
 
 
 def _without_labels(found: Atoms) -> tuple[Atoms, list[str]]:
-    """A copy without what holds for one frame only, and what was dropped."""
+    """Copy without labels of the frame, and notes on what was dropped."""
     atoms = found.copy()
     calculated = {} if found.calc is None else dict(found.calc.results)
     moments = calculated.pop("magmoms", None)
@@ -125,29 +129,31 @@ def _without_labels(found: Atoms) -> tuple[Atoms, list[str]]:
         atoms.set_initial_magnetic_moments(moments)
     dropped = set(calculated) - {"free_energy"}
     for values in (atoms.info, atoms.arrays):
-        for name in [n for n in values if n not in KEPT and LABEL.search(str(n))]:
+        for name in [
+            n for n in values if n not in KEPT_ARRAYS and LABEL_PATTERN.search(str(n))
+        ]:
             del values[name]
             dropped.add(str(name))
     notes = []
     if dropped:
         notes.append(
-            f"not kept, since they hold for the frame of the file only: "
+            f"dropped, since they are valid for the frame of the file only: "
             f"{', '.join(sorted(dropped))}"
         )
-    for name in [n for n in atoms.arrays if MOTION.match(n)]:
+    for name in [n for n in atoms.arrays if VELOCITY_PATTERN.match(n)]:
         del atoms.arrays[name]
         notes.append(
             f"the column {name} of the file is not used, its unit is unknown: "
             "velocities are read from the column momenta, in sqrt(eV u), as ASE "
             "writes it"
         )
-    for name in CLOCK & set(atoms.info):
+    for name in STEP_KEYS & set(atoms.info):
         del atoms.info[name]
     return atoms, notes
 
 
 def _file_constraints(atoms: Atoms, where: str) -> np.ndarray:
-    """Indices of fixed atoms; refuses any other constraint."""
+    """Indices of fixed atoms; raises for any other constraint."""
     fixed = ~movable(atoms)
     for constraint in atoms.constraints:
         if isinstance(constraint, FixAtoms):
@@ -156,15 +162,15 @@ def _file_constraints(atoms: Atoms, where: str) -> np.ndarray:
             fixed[constraint.index] = True
             continue
         raise ValueError(
-            f"{where} has the constraint {type(constraint).__name__}; dynamics can "
-            "fix atoms as a whole only: remove it from the file, or set "
-            "fixed.file=false to ignore all constraints of the file"
+            f"{where} has the constraint {type(constraint).__name__}, expected fixed "
+            "atoms (FixAtoms) only: remove it from the file, or set fixed.file=false "
+            "to ignore all constraints of the file"
         )
     return np.flatnonzero(fixed)
 
 
 def _chosen(atoms: Atoms, fixed: FixedConfig, where: str) -> np.ndarray:
-    """Indices that the configuration fixes."""
+    """Indices of the atoms fixed by the configuration."""
     beyond = [i for i in fixed.indices if i >= len(atoms)]
     if beyond:
         raise ValueError(
@@ -178,7 +184,7 @@ def _chosen(atoms: Atoms, fixed: FixedConfig, where: str) -> np.ndarray:
     ]
     if absent:
         raise ValueError(
-            f"fixed.elements has {absent[0]}, but {where} holds "
+            f"fixed.elements has {absent[0]}, but the elements of {where} are "
             f"{', '.join(sorted(set(atoms.get_chemical_symbols())))}"
         )
     chosen = np.isin(atoms.numbers, [atomic_numbers[e] for e in fixed.elements])
@@ -192,7 +198,7 @@ def _take_momenta(
     config: VelocitiesConfig,
     held: np.ndarray,
 ) -> list[str]:
-    """Keep the momenta of the file, or drop them and say why."""
+    """Keep or drop the momenta of the file; returns notes with the reason."""
     if not atoms.has("momenta"):
         return []
     momenta = atoms.get_momenta()
@@ -201,9 +207,9 @@ def _take_momenta(
     if config.source == "maxwell_boltzmann":
         reason = "velocities.source is maxwell_boltzmann"
     elif config.source == "auto" and config.temperature is not None:
-        reason = "velocities.temperature selects random ones"
+        reason = "velocities.temperature selects random velocities"
     elif config.source == "auto" and max(copies) > 1:
-        reason = "copies of a replicated structure would all move identically"
+        reason = "all replicas of the structure would move identically"
     elif config.source == "auto" and not moving:
         reason = "all of them are zero"
     if reason is not None:
@@ -212,12 +218,12 @@ def _take_momenta(
     if len(held) and momenta[held].any():
         momenta[held] = 0.0
         atoms.set_momenta(momenta)
-        return ["velocities that the file gives to fixed atoms are set to zero"]
+        return ["velocities of fixed atoms in the file are set to zero"]
     return []
 
 
 def _mass_notes(atoms: Atoms) -> list[str]:
-    """Masses that are not those of the elements in their natural mixture."""
+    """Notes on masses that differ from the standard atomic masses."""
     masses = atoms.get_masses()
     other = ~np.isclose(masses, atomic_masses[atoms.numbers], rtol=1e-3)
     if not other.any():
@@ -234,4 +240,7 @@ def _mass_notes(atoms: Atoms) -> list[str]:
     )
     shown = ", ".join(f"{symbol} {mass:g} u" for symbol, mass in kinds[:6])
     more = f" and {len(kinds) - 6} more" if len(kinds) > 6 else ""
-    return [f"masses of the file are used for {int(other.sum())} atoms: {shown}{more}"]
+    return [
+        f"non-standard masses of the file are used for {int(other.sum())} atoms: "
+        f"{shown}{more}"
+    ]

@@ -3,20 +3,20 @@
 from dataclasses import asdict, dataclass
 
 from equipot.config.md import MDConfig
-from equipot.md.alarms import DRIFT_AFTER_PS
-from equipot.md.thermodynamics import Course
+from equipot.md.alarms import MIN_DRIFT_TIME_PS
+from equipot.md.thermodynamics import RunStatistics
 
 SECONDS_PER_DAY = 86_400
 FS_PER_NS = 1e6
 FS_PER_PS = 1000
 PS_PER_NS = 1000
-TOLD_APART = 2.0
-"""Standard errors by which a drift is told from none."""
+MIN_DRIFT_SIGNIFICANCE = 2.0
+"""Smallest significant drift of the conserved quantity, in standard errors."""
 
 
 @dataclass(frozen=True)
 class MDSummary:
-    """Averages over all rows of the log, and speed of the last process."""
+    """Averages over all rows of the log, and speed of the current process."""
 
     steps: int
     time_ps: float
@@ -27,27 +27,27 @@ class MDSummary:
     mean_pressure_GPa: float | None
     mean_volume_A3: float | None
     drift_meV_per_atom_per_ns: float | None
-    """Slope of the conserved quantity; None where there is none, or from less than a
-    picosecond."""
+    """Slope of the conserved quantity; None if the ensemble has none or the run is
+    shorter than 1 ps."""
     drift_error_meV_per_atom_per_ns: float | None
-    """Its standard error; short runs cannot tell a drift from fluctuations."""
+    """Standard error of the slope; in short runs a drift is within fluctuations."""
     steps_per_second: float | None
-    """None if this process made no step."""
+    """None if this process ran no step."""
     ns_per_day: float | None
     steps_beyond_domain: int | None = None
-    """Steps at which the potential extrapolated; None if not checked."""
+    """Number of steps with extrapolation events; None if not checked."""
     stopped: str | None = None
-    """Why the run ended early."""
+    """Reason for an early end; None if the run is complete."""
     drift_note: str | None = None
-    """Why there is no drift, or why it means little."""
+    """Reason why the drift is missing or not significant."""
     mean_energy_spread_meV_per_atom: float | None = None
-    """Between members of a committee, over the rows of the log; None without one."""
+    """Standard deviation over a committee, averaged over the log; None without one."""
     mean_max_force_spread_eV_per_A: float | None = None
-    """Largest of each row, averaged."""
+    """Mean over the log of the largest force spread of a row."""
     largest_force_spread_eV_per_A: float | None = None
-    """Largest of all rows."""
+    """Largest force spread of all rows."""
     largest_force_spread_step: int | None = None
-    """Where it was."""
+    """Step of `largest_force_spread_eV_per_A`."""
 
     def lines(self) -> list[str]:
         """Aligned lines for a terminal."""
@@ -82,26 +82,29 @@ class MDSummary:
         if self.mean_max_force_spread_eV_per_A is None:
             return None
         return (
-            f"spread of the energy {self.mean_energy_spread_meV_per_atom:.3g} "
-            f"meV/atom, of the worst force {self.mean_max_force_spread_eV_per_A:.3g} "
-            f"eV/Å (means), at most {self.largest_force_spread_eV_per_A:.3g} eV/Å at "
-            f"step {self.largest_force_spread_step}"
+            f"mean energy spread {self.mean_energy_spread_meV_per_atom:.3g} meV/atom, "
+            f"mean of the largest force spread "
+            f"{self.mean_max_force_spread_eV_per_A:.3g} eV/Å, maximum "
+            f"{self.largest_force_spread_eV_per_A:.3g} eV/Å at step "
+            f"{self.largest_force_spread_step}"
         )
 
     def _domain(self) -> str | None:
         if self.steps_beyond_domain is None:
             return None
         if not self.steps_beyond_domain:
-            return "never left"
-        return f"left in {self.steps_beyond_domain} steps, see extrapolation.csv"
+            return "no extrapolation events"
+        return (
+            f"extrapolated at {self.steps_beyond_domain} steps, see extrapolation.csv"
+        )
 
     def as_dict(self) -> dict[str, int | float | str | None]:
-        """JSON values."""
+        """All fields as JSON values."""
         return asdict(self)
 
 
 def summarize(
-    course: Course,
+    course: RunStatistics,
     steps: int,
     config: MDConfig,
     *,
@@ -120,7 +123,7 @@ def summarize(
         stopped: Why the run ended early; None if it did not.
     """
     time_ps = steps * config.timestep / FS_PER_PS
-    long_enough = time_ps >= DRIFT_AFTER_PS - 1e-9
+    long_enough = time_ps >= MIN_DRIFT_TIME_PS - 1e-9
     drift = course.drift if long_enough else None
     largest = course.sums.get("largest_force_spread_step")
     return MDSummary(
@@ -151,11 +154,11 @@ def summarize(
 
 
 def ns_per_day(steps_per_second: float, timestep: float) -> float:
-    """Simulated time per day.
+    """Simulated time in ns per day of computing.
 
     Args:
-        steps_per_second: Speed.
-        timestep: In fs.
+        steps_per_second: Number of steps per second.
+        timestep: Timestep in fs.
     """
     return steps_per_second * timestep / FS_PER_NS * SECONDS_PER_DAY
 
@@ -170,18 +173,18 @@ def _pair(mean: float | None, deviation: float | None, unit: str) -> str | None:
     return f"{mean:.5g}{'' if deviation is None else f' ± {deviation:.3g}'} {unit}"
 
 
-def _drift_note(course: Course, time_ps: float) -> str | None:
-    """Why the drift means little, or None."""
-    if time_ps < DRIFT_AFTER_PS - 1e-9:
+def _drift_note(course: RunStatistics, time_ps: float) -> str | None:
+    """Reason why the drift is missing or not significant, or None."""
+    if time_ps < MIN_DRIFT_TIME_PS - 1e-9:
         return (
-            f"not determined: the run has {time_ps:g} ps, a slope needs "
-            f"{DRIFT_AFTER_PS:g} ps or more"
+            f"not determined: the run is {time_ps:g} ps long, expected at least "
+            f"{MIN_DRIFT_TIME_PS:g} ps"
         )
     drift, error = course.drift, course.drift_error
     if drift is None or error is None:
         return "not determined: the log has fewer than three rows"
-    if abs(drift) < TOLD_APART * error:
-        return "not distinguishable from zero"
+    if abs(drift) < MIN_DRIFT_SIGNIFICANCE * error:
+        return "not significantly different from zero"
     return None
 
 

@@ -1,4 +1,4 @@
-"""Energies, temperature and pressure of one moment, and their course over time."""
+"""Energies, temperature and pressure of one step, and their statistics over a run."""
 
 from dataclasses import asdict, dataclass, field
 
@@ -20,14 +20,14 @@ COLUMNS = (
     "pressure_GPa",
     "volume_A3",
 )
-"""Of every log."""
+"""Columns of every log."""
 SPREAD_COLUMNS = ("energy_spread_meV_per_atom", "max_force_spread_eV_per_A")
-"""Of the log of a committee."""
+"""Additional columns of the log of a committee."""
 
 
 @dataclass(frozen=True)
 class Thermodynamics:
-    """A row of the log."""
+    """Thermodynamic quantities at one step: a row of the log."""
 
     step: int
     time_ps: float
@@ -35,34 +35,34 @@ class Thermodynamics:
     kinetic_energy_eV: float
     temperature_K: float
     conserved_eV: float | None
-    """What exact dynamics would keep; None if the ensemble has no such quantity."""
+    """Quantity that exact dynamics conserves; None if the ensemble has none."""
     pressure_GPa: float | None
-    """Virial and kinetic; None without three periodic directions."""
+    """Virial plus kinetic part; None unless the structure is 3D-periodic."""
     volume_A3: float | None
-    """None without three periodic directions."""
+    """None unless the structure is 3D-periodic."""
     energy_spread_meV_per_atom: float | None = None
-    """Standard deviation between members of a committee; None for one potential."""
+    """Standard deviation over the members of a committee; None for one potential."""
     max_force_spread_eV_per_A: float | None = None
-    """Largest standard deviation of the force on an atom, likewise."""
+    """Largest standard deviation of the force on an atom over the members."""
     target_temperature_K: float | None = None
-    """What a ramp has come to; None without one."""
+    """Target temperature at this step of a ramp; None without a ramp."""
     target_pressure_GPa: float | None = None
-    """What a ramp has come to; None without one."""
+    """Target pressure at this step of a ramp; None without a ramp."""
 
     def row(self) -> dict[str, int | float | None]:
-        """Values by column."""
+        """Values by column name."""
         return asdict(self)
 
 
 def measure(integrator: Integrator, step: int) -> Thermodynamics:
-    """Thermodynamics of the present moment.
+    """Measure the thermodynamic quantities of the current step.
 
     Args:
-        integrator: Its atoms carry a calculator.
-        step: Steps made since the start of the run.
+        integrator: Integrator whose atoms have a calculator.
+        step: Number of steps since the start of the run.
 
     Returns:
-        All that the log holds.
+        One row of the log.
     """
     dynamics = integrator.dynamics
     atoms: Atoms = dynamics.atoms
@@ -90,16 +90,16 @@ def temperature(atoms: Atoms, degrees_of_freedom: int, drift: float = 0.0) -> fl
     """Kinetic temperature in K.
 
     Args:
-        atoms: With momenta.
-        degrees_of_freedom: Momenta that carry heat.
-        drift: Kinetic energy in eV of motions that are not among them.
+        atoms: Structure with momenta.
+        degrees_of_freedom: Number of thermal degrees of freedom.
+        drift: Kinetic energy in eV of rigid motions, which is subtracted.
     """
     heat = atoms.get_kinetic_energy() - drift
     return float(2 * heat / (degrees_of_freedom * kB))
 
 
 def _spread(atoms: Atoms) -> dict[str, float]:
-    """How far the members of a committee are apart; nothing for other calculators."""
+    """Spread of the members of a committee; empty for other calculators."""
     results = atoms.calc.results
     if "energy_spread" not in results or "forces_spread" not in results:
         return {}
@@ -109,14 +109,14 @@ def _spread(atoms: Atoms) -> dict[str, float]:
 
 
 @dataclass
-class Course:
-    """Running sums over the rows of a log; they survive a restart bit for bit."""
+class RunStatistics:
+    """Running sums over the rows of a log, restored bit for bit at a restart."""
 
     num_atoms: int
     sums: dict[str, float] = field(default_factory=dict)
 
     def add(self, row: Thermodynamics) -> None:
-        """Take a row into account."""
+        """Add a row."""
         self._add("rows", 1.0)
         self._add("temperature", row.temperature_K)
         self._add("temperature^2", row.temperature_K**2)
@@ -140,21 +140,21 @@ class Course:
             self._add("time*energy", row.time_ps * energy)
 
     def add_extrapolation(self) -> None:
-        """Count a step beyond the training set."""
+        """Count a step with an extrapolation event."""
         self._add("extrapolation_events", 1.0)
 
     @property
     def extrapolation_events(self) -> int:
-        """Steps beyond the training set."""
+        """Number of steps with an extrapolation event."""
         return int(self.sums.get("extrapolation_events", 0))
 
     def mean(self, name: str) -> float | None:
-        """Average over the rows of a quantity, such as ``volume``; None if unknown."""
+        """Mean of a quantity such as ``volume`` over all rows; None if not recorded."""
         return self.sums[name] / self.sums["rows"] if name in self.sums else None
 
     @property
     def conserves(self) -> bool:
-        """Whether rows have a conserved quantity."""
+        """Whether the rows contain a conserved quantity."""
         return "time" in self.sums
 
     @property
@@ -167,7 +167,7 @@ class Course:
 
     @property
     def drift(self) -> float | None:
-        """Slope of the conserved quantity by least squares, in meV/atom/ps."""
+        """Least-squares slope of the conserved quantity in meV/atom/ps."""
         s = self.sums
         if "time" not in s:
             return None
@@ -179,9 +179,9 @@ class Course:
 
     @property
     def drift_error(self) -> float | None:
-        """Standard error of the drift, in meV/atom/ps, as if rows were independent.
+        """Standard error of the drift in meV/atom/ps, assuming independent rows.
 
-        They are not, so that a drift within a few errors is not told from none.
+        Rows are correlated, so a drift of a few standard errors is not significant.
         """
         s, slope = self.sums, self.drift
         if slope is None or s["rows"] < 3:

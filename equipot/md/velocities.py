@@ -1,10 +1,10 @@
-r"""Initial velocities, conserved rigid motions, and the momenta that carry heat.
+r"""Initial velocities, conserved rigid motions, and thermal degrees of freedom.
 
-A rigid motion that changes neither the energy nor a fixed atom has a conserved
-momentum: three translations, and three rotations without any periodic direction, or one
-about the axis of a wire. In mass-weighted coordinates such motions span a space
-:math:`R`; the kinetic energy of the projection of the velocities on :math:`R` is that
-of the drift, the rest is heat.
+A rigid motion that changes neither the energy nor the position of a fixed atom has a
+conserved momentum: three translations, and three rotations of a non-periodic structure
+or one about the axis of a wire. In mass-weighted coordinates these motions span a space
+:math:`R`. The kinetic energy of the projection of the velocities on :math:`R` is the
+drift energy; the remainder is thermal.
 """
 
 import numpy as np
@@ -14,17 +14,18 @@ from ase.units import kB
 from jaxtyping import Bool, Float
 from scipy.linalg import null_space
 
-INDEPENDENT = 1e-8
-"""Smallest singular value of rigid motions that differ, relative to the largest."""
-JITTER = 0.1
-"""Displacement in Å by which a linear arrangement becomes a general one."""
+MIN_SINGULAR_VALUE_RATIO = 1e-8
+"""Smallest singular value of linearly independent rigid motions, relative to the
+largest."""
+JITTER_A = 0.1
+"""Displacement in Å that makes a linear arrangement of atoms nonlinear."""
 
 
 def movable(atoms: Atoms) -> Bool[np.ndarray, " atoms"]:
-    """Which atoms are not fixed.
+    """Mask of the atoms that are not fixed.
 
     Args:
-        atoms: Constraints other than `ase.constraints.FixAtoms` do not count.
+        atoms: Structure; constraints other than `ase.constraints.FixAtoms` are ignored.
     """
     free = np.ones(len(atoms), dtype=bool)
     for constraint in atoms.constraints:
@@ -34,38 +35,38 @@ def movable(atoms: Atoms) -> Bool[np.ndarray, " atoms"]:
 
 
 def draw_velocities(atoms: Atoms, temperature: float, rng: np.random.Generator) -> None:
-    """Give atoms momenta of the Maxwell-Boltzmann distribution; fixed ones get none.
+    """Draw momenta from the Maxwell-Boltzmann distribution; zero for fixed atoms.
 
     Args:
-        atoms: Their momenta are replaced.
-        temperature: In K.
-        rng: Source of the 3N normal deviates.
+        atoms: Structure whose momenta are replaced.
+        temperature: Temperature in K.
+        rng: Generator of the 3N normal deviates.
     """
     width = np.sqrt(kB * temperature * atoms.get_masses())
     atoms.set_momenta(width[:, None] * rng.standard_normal((len(atoms), 3)))
 
 
 def remove_drift(atoms: Atoms) -> None:
-    """Stop all rigid motions that are conserved; see the description of this module.
+    """Remove the momenta of all conserved rigid motions; see the module docstring.
 
-    The other degrees of freedom keep their momenta: nothing is rescaled, so that
-    momenta drawn at a temperature stay at this temperature.
+    The other momenta are unchanged and not rescaled, so momenta drawn at a temperature
+    remain at this temperature.
 
     Args:
-        atoms: Their momenta are changed.
+        atoms: Structure whose momenta are changed.
     """
     drift = atoms.get_masses()[:, None] * drift_velocities(atoms)
     atoms.set_momenta(atoms.get_momenta() - drift)
 
 
 def drift_velocities(atoms: Atoms) -> Float[np.ndarray, "atoms 3"]:
-    """Part of the velocities that is a conserved rigid motion.
+    """Projection of the velocities on the conserved rigid motions.
 
     Args:
         atoms: With momenta.
     """
     masses = atoms.get_masses()
-    if atoms.pbc.sum() > 1:  # translations only, of all atoms or none
+    if atoms.pbc.sum() > 1:  # only translations, unless atoms are fixed
         if not movable(atoms).all():
             return np.zeros((len(atoms), 3))
         mean = atoms.get_momenta().sum(axis=0) / masses.sum()
@@ -77,7 +78,7 @@ def drift_velocities(atoms: Atoms) -> Float[np.ndarray, "atoms 3"]:
 
 
 def drift_energy(atoms: Atoms) -> float:
-    """Kinetic energy in eV of the conserved rigid motion.
+    """Kinetic energy in eV of the conserved rigid motions.
 
     Args:
         atoms: With momenta.
@@ -90,25 +91,25 @@ def conserved_momenta(atoms: Atoms) -> int:
     """Number of conserved components of linear and angular momentum.
 
     Args:
-        atoms: Fixed ones take symmetries away. A linear arrangement of three or more
-            atoms counts as the bent one that it becomes as soon as they move.
+        atoms: Structure; fixed atoms reduce the number. A linear arrangement of three
+            or more atoms counts as nonlinear, which it becomes as soon as they move.
     """
-    shift = np.random.default_rng(0).uniform(-JITTER, JITTER, (len(atoms), 3))
+    shift = np.random.default_rng(0).uniform(-JITTER_A, JITTER_A, (len(atoms), 3))
     moved = atoms.positions + np.where(movable(atoms)[:, None], shift, 0.0)
     return _conserved(atoms, moved).shape[1]
 
 
 def degrees_of_freedom(atoms: Atoms, *, drift_removed: bool) -> int:
-    """Number of momenta that carry heat.
+    """Number of thermal degrees of freedom.
 
     Args:
-        atoms: Periodic or not, with or without fixed atoms.
-        drift_removed: Whether conserved momenta stay out of it: they are zero, or
-            their energy is not counted.
+        atoms: Structure, periodic or not, with or without fixed atoms.
+        drift_removed: Whether conserved momenta are excluded: they are zero, or their
+            energy is not counted.
 
     Returns:
-        Three for each atom that moves, less the conserved momenta; 0 for one atom
-        whose momentum is conserved.
+        Three for each free atom, minus the conserved momenta; 0 for a single atom whose
+        momentum is conserved.
     """
     momenta = 3 * int(movable(atoms).sum())
     return momenta - conserved_momenta(atoms) if drift_removed else momenta
@@ -117,7 +118,7 @@ def degrees_of_freedom(atoms: Atoms, *, drift_removed: bool) -> int:
 def _conserved(
     atoms: Atoms, positions: Float[np.ndarray, "atoms 3"]
 ) -> Float[np.ndarray, "components motions"]:
-    """Orthonormal basis of conserved rigid motions, mass-weighted."""
+    """Orthonormal basis of the conserved rigid motions in mass-weighted coordinates."""
     axes = _rotation_axes(atoms)
     arms = positions - np.average(positions, axis=0, weights=atoms.get_masses())
     scale = max(float(np.abs(arms).max(initial=0.0)), 1.0)
@@ -126,17 +127,17 @@ def _conserved(
     motions = np.stack([field.reshape(-1) for field in fields], axis=1)
     fixed = np.repeat(~movable(atoms), 3)
     if fixed.any():
-        motions = motions @ null_space(motions[fixed], rcond=INDEPENDENT)
+        motions = motions @ null_space(motions[fixed], rcond=MIN_SINGULAR_VALUE_RATIO)
         motions[fixed] = 0.0
     if not motions.shape[1]:
         return motions
     weighted = np.repeat(np.sqrt(atoms.get_masses()), 3)[:, None] * motions
     basis, values, _ = np.linalg.svd(weighted, full_matrices=False)
-    return basis[:, values > INDEPENDENT * values.max()]
+    return basis[:, values > MIN_SINGULAR_VALUE_RATIO * values.max()]
 
 
 def _rotation_axes(atoms: Atoms) -> Float[np.ndarray, "axes 3"]:
-    """Axes of rotations that leave a lattice as it is."""
+    """Axes of continuous rotations that leave the lattice invariant."""
     periodic = atoms.cell.array[atoms.pbc]
     if len(periodic) == 0:
         return np.eye(3)

@@ -1,4 +1,4 @@
-"""Potentials and the one factory that builds them."""
+"""Potentials and the factory that builds them."""
 
 from equipot.models.build import build_potential as build_potential
 from equipot.models.build import check_model as check_model

@@ -1,4 +1,4 @@
-"""The interface of architectures: features of atoms from elements and edges."""
+"""Abstract base class of architectures: features of atoms from elements and edges."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -13,46 +13,46 @@ from equipot.graph.edge_pairs import EdgePairs
 
 @dataclass(frozen=True)
 class EdgeGeometry:
-    """Directed edges in the precision of the network; there may be none."""
+    """Directed edges in the precision of the network; may be empty."""
 
     index: Int[Tensor, "2 edges"]
     """Senders and receivers."""
     directions: Float[Tensor, "edges 3"]
     """Unit vectors from receiver to sender."""
     lengths: Float[Tensor, "pairs 1"]
-    """In Å, positive; one for both edges of a pair."""
+    """Lengths in Å, positive; one for both edges of a pair."""
     pairs: EdgePairs
-    """Which edges share a length; ``pairs.expand`` gives values of edges."""
+    """Pairs of edges of equal length; ``pairs.expand`` maps values to edges."""
     tabulate: bool = False
-    """Whether radial functions may be tabulated with their derivatives, which pays if
-    features are differentiated twice for many vectors. They cannot be differentiated by
-    weights then."""
+    """Whether radial functions may be tabulated with their derivatives. This is faster
+    if features are differentiated twice for many vectors, but excludes gradients of
+    weights."""
 
 
 class Backbone(nn.Module, ABC):
-    """Features of atoms after each message-passing step; subclasses are architectures.
+    """Base class of architectures: features of atoms after each message-passing step.
 
-    Laws, tested for each entry of `equipot.models.architectures.ARCHITECTURES`:
+    Requirements, tested for all of `equipot.models.architectures.ARCHITECTURES`:
 
-    - component 0 of the features holds scalars, which do not change under translations
-      and the rotations (and reflections) of `symmetry`; further components are
-      harmonics in the layout of `equipot.so3`;
-    - features do not depend on the order of atoms and edges beyond rounding;
-    - an atom without edges has features, too;
+    - component 0 of the features is scalar, invariant under translations and the
+      rotations (and reflections) of `symmetry`; further components are harmonics in the
+      layout of `equipot.so3`;
+    - features are independent of the order of atoms and edges up to rounding errors;
+    - atoms without edges have features, too;
     - features are three times differentiable by positions, and their first two
       derivatives are continuous where an edge crosses the cutoff;
     - constants are `Constant` or non-persistent buffers, weights are parameters;
-    - tensor products and node products are submodules that `Products` made: they can
-      be replaced by those of another backend.
+    - tensor products and node products are submodules created by `Products`, so they
+      can be replaced by those of another backend.
 
     Args:
-        cutoff: Radius in Å at which all edges have faded out.
-        channels: Number of scalars of an atom after each layer.
+        cutoff: Cutoff of the edges in Å.
+        channels: Number of scalars per atom after each layer.
         lmax: Highest degree of the features after each layer.
-        symmetry: Group that the network commutes with.
+        symmetry: Symmetry group of the network.
 
     Raises:
-        ValueError: If there is no layer, or `channels` and `lmax` differ in length.
+        ValueError: If there are no layers, or `channels` and `lmax` differ in length.
     """
 
     def __init__(
@@ -65,8 +65,8 @@ class Backbone(nn.Module, ABC):
         super().__init__()
         if not lmax or len(channels) != len(lmax):
             raise ValueError(
-                "a backbone needs channels and a degree for each of one or more "
-                f"layers, got {len(channels)} and {len(lmax)}"
+                "a backbone needs one number of channels and one degree per layer, for "
+                f"at least one layer, got {len(channels)} and {len(lmax)}"
             )
         self.cutoff = cutoff
         self.channels = tuple(channels)
@@ -75,7 +75,7 @@ class Backbone(nn.Module, ABC):
 
     @property
     def num_layers(self) -> int:
-        """Message-passing steps: features depend on atoms this many edges away."""
+        """Number of message-passing steps, the receptive field in edges."""
         return len(self.lmax)
 
     @abstractmethod
@@ -85,6 +85,6 @@ class Backbone(nn.Module, ABC):
         """Features after each layer.
 
         Args:
-            elements: Index of the chemical element of each atom.
-            edges: All edges closer than the cutoff.
+            elements: Element index of each atom.
+            edges: All edges within the cutoff.
         """

@@ -1,4 +1,4 @@
-"""From a configuration to a potential: the only factory."""
+"""Factory of potentials from configurations."""
 
 import copy
 from collections.abc import Collection, Mapping, Sequence
@@ -31,27 +31,28 @@ from equipot.tensor_products import (
 )
 
 AUTO = "auto"
-"""Name that stands for the fastest backend on this machine."""
+"""Name for automatic selection of the fastest backend on this machine."""
 
 
 def build_potential(
     config: ModelConfig, statistics: Statistics, *, seed: int | None = 0
 ) -> Potential:
-    """Potential with random weights.
+    """Build a potential with random weights.
 
-    Nothing is measured here: the backend "auto" is the reference until `with_backend`
-    or `load_potential` chooses another one.
+    No timing is done here: the backend "auto" means the reference until `with_backend`
+    or `load_potential` selects another one.
 
     Args:
-        config: Section of an architecture.
+        config: Configuration section of an architecture.
         statistics: Elements, reference energies, scale and shift of the training data.
-        seed: Of the weights; None leaves torch's generator as it is.
+        seed: Random seed of the weights; None uses the current state of torch's
+            generator.
 
     Returns:
         The potential on the CPU, in the precision of the configuration.
 
     Raises:
-        UnsupportedSpecError: If the backend cannot compute the product of a layer.
+        UnsupportedSpecError: If the backend does not support the product of a layer.
         ValueError: If the backend is unknown, or a reference energy is missing.
     """
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
@@ -68,19 +69,19 @@ def with_backend(
     *,
     node_backend: str | None = None,
 ) -> Potential:
-    """Copy of a potential with another backend of its products.
+    """Copy of a potential with another backend.
 
     Args:
-        potential: Stays as it is; the copy has weights of its own.
-        backend: Of the tensor products of the copy.
-        dtype: Precision of the copy; that of the potential if left out.
-        node_backend: Of the node products of the copy; that of the potential if left
-            out.
+        potential: Potential, not changed; weights are copied.
+        backend: Backend of the tensor products of the copy.
+        dtype: Precision of the copy; by default that of the potential.
+        node_backend: Backend of the node products of the copy; by default that of the
+            potential.
 
     Raises:
-        UnsupportedSpecError: If a backend cannot compute the product of a layer.
-        BackendUnavailableError: If a backend cannot run here.
-        ValueError: If a backend is unknown, or "auto", which is not a single one.
+        UnsupportedSpecError: If a backend does not support the product of a layer.
+        BackendUnavailableError: If a backend cannot run on this machine.
+        ValueError: If a backend is unknown or "auto".
     """
     chosen = get_backend(_not_auto(backend))
     twin = copy.deepcopy(potential)
@@ -99,11 +100,11 @@ def as_reference(potential: Potential, dtype: torch.dtype) -> Potential:
 
 
 def check_model(config: ModelConfig) -> None:
-    """Refuse an architecture that cannot be built, before any data are read.
+    """Raise if an architecture cannot be built, before any data are read.
 
     Raises:
-        UnsupportedSpecError: If a backend cannot compute the product of a layer.
-        BackendUnavailableError: If a backend cannot run here.
+        UnsupportedSpecError: If a backend does not support the product of a layer.
+        BackendUnavailableError: If a backend cannot run on this machine.
         ValueError: If a backend is unknown.
     """
     backbone, products = _skeleton(config), _products(config)
@@ -114,10 +115,9 @@ def check_model(config: ModelConfig) -> None:
 
 
 def unsupported(backend: str, specs: Collection[TensorProductSpec]) -> str | None:
-    """Why a backend cannot compute all of the products, or None if it can.
+    """Reason why a backend does not support all of the products; None if it does.
 
-    Without any product there is nothing that backends differ in: only the reference is
-    supported.
+    Without any products, only the reference is supported, since backends do not differ.
     """
     if not specs and backend != REFERENCE:
         return "the architecture has no tensor products"
@@ -126,7 +126,7 @@ def unsupported(backend: str, specs: Collection[TensorProductSpec]) -> str | Non
 
 
 def product_specs(config: ModelConfig) -> tuple[TensorProductSpec, ...]:
-    """Tensor product of every layer; none for a Cartesian architecture."""
+    """Tensor products of all layers; empty for a Cartesian architecture."""
     return specs_of(_skeleton(config))
 
 
@@ -138,11 +138,11 @@ def feature_channels(config: ModelConfig) -> int:
 def weight_shapes(
     config: ModelConfig, statistics: Statistics
 ) -> Mapping[str, torch.Size]:
-    """Shapes of the weights that `build_potential` would make, without memory for them.
+    """Shapes of the weights of `build_potential`, without allocating memory.
 
     Args:
-        config: Section of an architecture.
-        statistics: With the elements.
+        config: Configuration section of an architecture.
+        statistics: Statistics with the elements.
     """
     with torch.device("meta"):
         potential = _build(config, statistics, UNBUILT)
@@ -181,14 +181,14 @@ def _backbone(
     if not average_num_neighbors > 0:
         raise ValueError(
             "average_num_neighbors must be positive, got "
-            f"{average_num_neighbors}: are all atoms farther apart than the cutoff?"
+            f"{average_num_neighbors}: check that the cutoff exceeds the distances"
         )
     architecture = ARCHITECTURES[architecture_of(config)]
     return architecture(config, atomic_numbers, average_num_neighbors, products)
 
 
 def architecture_of(config: ModelConfig) -> str:
-    """Name of the architecture of a section."""
+    """Name of the architecture of a configuration section."""
     name: Any = getattr(config, "architecture", None)
     if name not in ARCHITECTURES:
         raise ValueError(
@@ -199,15 +199,15 @@ def architecture_of(config: ModelConfig) -> str:
 
 
 def _skeleton(config: ModelConfig) -> Backbone:
-    """The backbone without weights and constants."""
+    """Backbone on the meta device, without weights and constants."""
     with torch.device("meta"):
         return _backbone(config, (1,), 1.0, UNBUILT)
 
 
 def _products(config: ModelConfig) -> Products:
-    """Makers of the products of a configuration; "auto" means the reference."""
+    """Product factories of a configuration; "auto" means the reference."""
     backend = REFERENCE if config.backend == AUTO else config.backend
-    # a key of those architectures that have node products
+    # The key exists for architectures with node products only.
     node_backend = getattr(config, "node_backend", NODE_REFERENCE)
     return products_of_backends(backend, node_backend)
 
@@ -215,7 +215,7 @@ def _products(config: ModelConfig) -> Products:
 def _direct_hessian(
     config: ModelConfig, backbone: Backbone
 ) -> DirectHessianHead | None:
-    """Head for direct Hessians; drawn last, so that it changes no other weight."""
+    """Head for direct Hessians; initialized last, without effect on other weights."""
     if (head := config.direct_hessian) is None:
         return None
     return DirectHessianHead(
@@ -234,7 +234,7 @@ def _direct_hessian(
 def _not_auto(name: str) -> str:
     if name == AUTO:
         raise ValueError(
-            "backend 'auto' is not chosen yet: ask "
-            "equipot.tensor_products.autotune.choose_backend for one"
+            "backend 'auto' must be resolved first: call "
+            "equipot.tensor_products.autotune.choose_backend"
         )
     return name

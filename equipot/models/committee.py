@@ -1,4 +1,4 @@
-"""Several potentials as one: their mean, and how far they are apart."""
+"""Committees: mean and spread of several potentials."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ from equipot.models.prediction import Prediction
 
 @dataclass(frozen=True)
 class CommitteePrediction(Prediction):
-    """Mean of the members, and standard deviations between them (n - 1)."""
+    """Mean and standard deviations (n - 1) of the predictions of the members."""
 
     members: tuple[Prediction, ...] = ()
-    """What each of them predicts."""
+    """Predictions of the members."""
 
     @property
     def energy_spread(self) -> Float[Tensor, " graphs"]:
@@ -36,23 +36,23 @@ class CommitteePrediction(Prediction):
 
 @final
 class Committee(nn.Module):
-    """Potentials that were trained apart, such as with other seeds, used together.
+    """Committee of independently trained potentials, for example with different seeds.
 
-    Energies, forces, stress and Hessians are means, so that forces are derivatives of
-    the energy as for each member.
+    Energies, forces, stress and Hessians are means over members, so forces are
+    derivatives of the energy.
 
     Args:
-        members: At least two, on one device and in one arithmetic.
+        members: At least two potentials, on one device and in one precision.
 
     Raises:
-        ValueError: If there are fewer, or their elements, devices or types differ.
+        ValueError: If there are fewer, or their elements, devices or precisions differ.
     """
 
     def __init__(self, members: Sequence[Potential]) -> None:
         super().__init__()
         if len(members) < 2:
             raise ValueError(
-                f"a committee needs two potentials or more, got {len(members)}"
+                f"a committee needs at least two potentials, got {len(members)}"
             )
         for name in ("elements", "device", "dtype"):
             values = [getattr(member, name) for member in members]
@@ -80,22 +80,22 @@ class Committee(nn.Module):
 
     @property
     def elements(self) -> tuple[int, ...]:
-        """Atomic numbers that all members know."""
+        """Supported atomic numbers."""
         return self.potentials[0].elements
 
     @property
     def dtype(self) -> torch.dtype:
-        """Arithmetic of the members."""
+        """Floating-point precision of the members."""
         return self.potentials[0].dtype
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return self.potentials[0].device
 
     @property
     def backend(self) -> str:
-        """Distinct tensor-product backends of the members."""
+        """Names of the distinct tensor-product backends of the members."""
         return ", ".join(sorted({member.backend for member in self.potentials}))
 
     def forward(
@@ -108,8 +108,9 @@ class Committee(nn.Module):
         """Predictions of all members and their mean.
 
         Args:
-            graph: Built with at least the cutoff of the committee.
-            outputs: What to compute; direct Hessians and features belong to members.
+            graph: Graph with at least the cutoff of the committee.
+            outputs: Outputs to compute; direct Hessians and features are available for
+                members only.
             create_graph: Whether predictions can be differentiated.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Which derivatives a prediction takes, and what may be differentiated afterwards."""
+"""Plan of the derivatives of a prediction and of its differentiability."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class DerivativePlan:
-    """Derivatives of one evaluation of a potential."""
+    """Derivatives to take in one evaluation of a potential."""
 
     first: bool
     """Whether the energy is differentiated by positions or strain."""
     strain: bool
-    """Whether the geometry can be differentiated by a strain."""
+    """Whether the geometry is differentiable by strain."""
     second: bool
     """Whether forces are differentiated by positions."""
     create_graph: bool
@@ -23,12 +23,12 @@ class DerivativePlan:
     def of(
         cls, outputs: Collection[str], *, create_graph: bool, trainable: bool
     ) -> "DerivativePlan":
-        """Plan for some outputs.
+        """Plan for given outputs.
 
         Args:
-            outputs: What is predicted.
-            create_graph: Whether the prediction will be differentiated.
-            trainable: Whether a weight requires gradients.
+            outputs: Requested outputs.
+            create_graph: Whether the prediction must be differentiable.
+            trainable: Whether any weight requires gradients.
         """
         second = "hessian" in outputs
         return cls(
@@ -36,13 +36,13 @@ class DerivativePlan:
             strain="stress" in outputs,
             second=second,
             create_graph=create_graph,
-            # with constant weights a graph is there for second derivatives by positions
+            # With constant weights, the graph serves second derivatives by positions.
             tabulate=(second or create_graph) and not (create_graph and trainable),
         )
 
     @property
     def keep_first(self) -> bool:
-        """Whether first derivatives can be differentiated."""
+        """Whether first derivatives must be differentiable."""
         return self.create_graph or self.second
 
     @property

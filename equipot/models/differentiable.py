@@ -1,4 +1,4 @@
-"""Forces that can be differentiated once more by positions, and by nothing else."""
+"""Forces that are differentiable by positions, with constant weights."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,15 +14,15 @@ from equipot.models.energy_model import EnergyModel
 def differentiable_forces(
     model: EnergyModel, graph: AtomicGraph
 ) -> tuple[Float[Tensor, "atoms 3"], Float[Tensor, "atoms 3"]]:
-    """Forces and the positions that they are a function of.
+    """Forces and the leaf tensor of positions that they depend on.
 
     Args:
-        model: In any mode; its weights are constants of the result.
-        graph: On the device of the model.
+        model: Model in any mode; its weights are constants.
+        graph: Graph on the device of the model.
 
     Returns:
-        forces: In eV/Å.
-        positions: A leaf that autograd can differentiate the forces by, in Å.
+        forces: Forces in eV/Å, differentiable by `positions`.
+        positions: Leaf tensor of positions in Å.
 
     Raises:
         ValueError: If the model returned no forces.
@@ -34,18 +34,18 @@ def differentiable_forces(
         )
     if prediction.forces is None:
         raise ValueError(
-            f"{type(model).__name__} was asked for forces and returned none; a model "
-            "must return what `outputs` asks for"
+            f"{type(model).__name__} returned no forces, although they are among "
+            "`outputs`; a model must return all requested outputs"
         )
     return prediction.forces, positions
 
 
 @contextmanager
 def constant_weights(model: object) -> Iterator[None]:
-    """Within it, nothing is recorded that only gradients of weights would need.
+    """Context manager in which weights do not require gradients.
 
     Args:
-        model: Any object; it matters only if it is a module.
+        model: Any object; no effect unless it is a module.
     """
     weights = [
         weight

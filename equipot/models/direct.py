@@ -1,4 +1,4 @@
-"""The direct Hessian of a potential that has a head for it."""
+"""Direct Hessian of a potential with a head for it."""
 
 from equipot.graph.atomic_graph import AtomicGraph
 from equipot.heads import HessianBlocks
@@ -6,13 +6,13 @@ from equipot.models.potential import Potential
 
 
 def direct_hessian(potential: Potential, graph: AtomicGraph) -> HessianBlocks:
-    """Second derivatives as a head predicts them: one evaluation of the features.
+    """Hessian predicted by the direct head, from one evaluation of the features.
 
-    They are learned, not derivatives of the energy: use them to start optimizers and to
-    guide searches, and the derivatives for frequencies and thermochemistry.
+    It is not the derivative of the energy: use it as initial Hessian of optimizers and
+    to guide searches, and exact derivatives for frequencies and thermochemistry.
 
     Args:
-        potential: With a direct head; in any mode.
+        potential: Potential with a direct head, in any mode.
         graph: One structure or a batch, on the device of the potential.
 
     Returns:

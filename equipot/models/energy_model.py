@@ -1,4 +1,4 @@
-"""What functions of second derivatives need to know about a model."""
+"""Protocol of models for functions of second derivatives."""
 
 from collections.abc import Collection
 from typing import Protocol, runtime_checkable
@@ -11,34 +11,34 @@ from equipot.models.prediction import Output, Prediction
 
 @runtime_checkable
 class EnergyModel(Protocol):
-    """A potential-energy surface: a `Potential`, or a few lines around a formula.
+    """A potential-energy surface: a `Potential`, or an analytic model.
 
-    Energies must depend on ``graph.positions`` and ``graph.cell`` through
-    `equipot.graph.atomic_graph.edge_vectors` or in another way that autograd sees.
+    Energies must depend on ``graph.positions`` and ``graph.cell`` differentiably, for
+    example through `equipot.graph.atomic_graph.edge_vectors`.
     """
 
     @property
     def cutoff(self) -> float:
-        """Radius in Å of the edges that it needs."""
+        """Cutoff of the edges in Å."""
 
     @property
     def num_layers(self) -> int:
-        """Edges between an atom and the farthest one that its energy depends on.
+        """Receptive field of an atomic energy, in edges.
 
         ``energies[i]`` may depend only on edges whose receivers are fewer than this
-        many edges away from i. It is 1 for sums over pairs and triples that are
-        assigned to an atom that all their edges arrive at.
+        number of edges away from i. It is 1 for sums over pairs and triples assigned to
+        the receiver of all their edges.
         """
 
     @property
     def dtype(self) -> torch.dtype:
-        """Arithmetic of the model."""
+        """Floating-point precision of the model."""
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """Device of the model."""
 
     def __call__(
         self, graph: AtomicGraph, outputs: Collection[Output], *, create_graph: bool
     ) -> Prediction:
-        """Energy, energies of atoms and forces; differentiable with `create_graph`."""
+        """Energy, atomic energies and forces; differentiable with `create_graph`."""

@@ -1,4 +1,4 @@
-"""Hessian-vector products of a model: second derivatives without a Hessian."""
+"""Hessian-vector products of a model, without the full Hessian."""
 
 import torch
 from jaxtyping import Float
@@ -15,18 +15,18 @@ def hessian_vector_products(
     graph: AtomicGraph,
     directions: Float[Tensor, "directions atoms 3"],
 ) -> Float[Tensor, "directions atoms 3"]:
-    """Products of the Hessian of a model with displacements of its atoms.
+    """Products of the Hessian of a model with displacements.
 
-    Forces are computed once and differentiated for each direction, at about the cost
-    of a second evaluation of forces. Structures of a batch do not mix.
+    Forces are computed once and differentiated for each direction, at about the cost of
+    one evaluation of forces. Structures of a batch do not mix.
 
     Args:
-        potential: A `Potential` in any mode, or another model.
-        graph: On the device of the potential.
+        potential: `Potential` in any mode, or another model.
+        graph: Graph on the device of the potential.
         directions: Displacements in Å.
 
     Returns:
-        Changes of the gradient of the energy, to first order, in eV/Å.
+        First-order changes of the gradient of the energy in eV/Å.
     """
     forces, positions = differentiable_forces(potential, graph)
     products = [

@@ -1,4 +1,4 @@
-"""Message passing with tensor products: what spherical architectures share."""
+"""Base class of architectures with message passing by tensor products."""
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol, cast, runtime_checkable
@@ -24,10 +24,10 @@ from equipot.tensor_products import TensorProductSpec
 
 @runtime_checkable
 class Layer(Protocol):
-    """A message-passing step; a module."""
+    """Protocol of message-passing layers, which are modules."""
 
     radial: RadialMLP
-    """Weights of the tensor products."""
+    """Radial MLP for the weights of the tensor products."""
 
     def __call__(
         self,
@@ -41,22 +41,22 @@ class Layer(Protocol):
         Args:
             x: Features; of the first layer, those of the embedding.
             elements: Index of the chemical element of each atom.
-            edges: State of the edges that each tensor product of the layer prepared.
+            edges: Edge state by specification of the tensor products of the layer.
             weights: Result of `radial` for each edge.
         """
 
 
 class MessagePassing(Backbone):
-    """Embedding of the elements and a stack of layers with tensor products.
+    """Element embedding and a stack of layers with tensor products.
 
     Args:
-        layers: Message-passing steps, in order.
-        embedding: First features of the atoms.
-        radial_inputs: Radial functions and envelope of the edges.
-        cutoff: Radius in Å at which all edges have faded out.
+        layers: Message-passing layers, in order.
+        embedding: Initial features of the atoms.
+        radial_inputs: Radial basis functions and envelope of the edges.
+        cutoff: Cutoff of the edges in Å.
         channels: Number of scalars after each layer.
         lmax: Highest degree of the features after each layer.
-        symmetry: Group that the network commutes with.
+        symmetry: Symmetry group of the network.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class MessagePassing(Backbone):
     def _radial(
         self, elements: Int[Tensor, " nodes"], edges: EdgeGeometry
     ) -> Iterator[Float[Tensor, "edges _weights"]]:
-        """Weights of the paths of each layer, computed once for a pair of edges."""
+        """Path weights of each layer, computed once per pair of edges."""
         of_pairs = elements[edges.index.index_select(1, edges.pairs.forward)]
         inputs = self.radial_inputs(edges.lengths, of_pairs)
         for layer in self._layers():
@@ -108,7 +108,7 @@ class MessagePassing(Backbone):
     def _tabulated(
         self, elements: Int[Tensor, " nodes"], edges: EdgeGeometry
     ) -> Iterator[Float[Tensor, "edges _weights"]]:
-        """The same, as functions of the length of every edge."""
+        """Path weights of each layer as tabulated functions of the edge lengths."""
         of_edges = elements[edges.index]
 
         def weights_of(layer: Layer) -> Callable[[Tensor], Tensor]:
@@ -124,7 +124,7 @@ class MessagePassing(Backbone):
     def _prepare(
         self, directions: Float[Tensor, "edges 3"], connectivity: Connectivity
     ) -> dict[TensorProductSpec, Any]:
-        """State of the edges for each distinct product."""
+        """Edge state for each distinct product."""
         products = {p.spec: p for p in tensor_products_of(self.layers)}
         states: dict[Hashable, Any] = {}
         for product in products.values():
@@ -135,7 +135,7 @@ class MessagePassing(Backbone):
 
 
 def bessel_inputs(config: ModelConfig) -> RadialInputs:
-    """Bessel functions and polynomial envelope that a configuration describes."""
+    """Bessel functions and polynomial envelope of a configuration."""
 
     def envelope(lengths: Tensor) -> Tensor:
         return polynomial_envelope(lengths / config.cutoff, config.envelope_power)
@@ -144,5 +144,5 @@ def bessel_inputs(config: ModelConfig) -> RadialInputs:
 
 
 def _plain_silu(x: Tensor) -> Tensor:
-    """In terms of operations that can be differentiated in forward mode twice."""
+    """SiLU in terms of operations that support nested forward-mode differentiation."""
     return x * torch.sigmoid(x)

@@ -1,4 +1,4 @@
-"""Pairs of atoms beyond the edges that a backbone exchanges messages along."""
+"""Graphs of pairs within another cutoff than that of the backbone."""
 
 from dataclasses import replace
 
@@ -8,23 +8,24 @@ import torch
 from equipot.graph.atomic_graph import AtomicGraph, collate, edge_vectors
 from equipot.neighbors import build_graph
 
-MOST_ATOMS = 2048
-"""Atoms of molecules up to which all distances are cheaper than a search."""
+MAX_ALL_PAIRS_ATOMS = 2048
+"""Largest number of atoms of a molecule for which all distances are computed, which is
+then faster than a neighbor search."""
 
 
 def within(graph: AtomicGraph, cutoff: float) -> AtomicGraph:
-    """Graph with the edges shorter than a cutoff.
+    """Subgraph of the edges within a cutoff.
 
     Args:
-        graph: Complete within at least the cutoff.
+        graph: Graph with at least this cutoff.
         cutoff: Radius in Å.
 
     Raises:
-        ValueError: If the graph is of a shorter cutoff.
+        ValueError: If the cutoff of the graph is shorter.
     """
     if graph.cutoff < cutoff:
         raise ValueError(
-            f"the graph holds edges up to {graph.cutoff} Å, less than {cutoff} Å"
+            f"the cutoff of the graph is {graph.cutoff} Å, expected at least {cutoff} Å"
         )
     kept = edge_vectors(graph).detach().norm(dim=1) < cutoff
     return replace(
@@ -36,15 +37,15 @@ def within(graph: AtomicGraph, cutoff: float) -> AtomicGraph:
 
 
 def pair_graph(graph: AtomicGraph, cutoff: float) -> AtomicGraph:
-    """The same atoms with all pairs closer than a cutoff.
+    """Graph of the same atoms with all pairs within a cutoff.
 
     Args:
-        graph: With edges of any cutoff, which are used if they suffice.
+        graph: Graph of any cutoff, whose edges are used if it is large enough.
         cutoff: Radius in Å.
     """
     if graph.cutoff >= cutoff:
         return within(graph, cutoff)
-    if not bool(graph.pbc.any()) and graph.num_atoms <= MOST_ATOMS:
+    if not bool(graph.pbc.any()) and graph.num_atoms <= MAX_ALL_PAIRS_ATOMS:
         return _molecular_pairs(graph, cutoff)
     return collate([_search(graph, n, cutoff) for n in range(graph.num_graphs)])
 
@@ -64,7 +65,7 @@ def _molecular_pairs(graph: AtomicGraph, cutoff: float) -> AtomicGraph:
 
 
 def _search(graph: AtomicGraph, n: int, cutoff: float) -> AtomicGraph:
-    """One structure of a batch with the pairs that a neighbor search finds."""
+    """Graph of one structure of a batch by a neighbor search."""
     own = graph.batch == n
     positions, cell = graph.positions[own], graph.cell[n : n + 1]
     atoms = ase.Atoms(

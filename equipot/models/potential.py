@@ -1,4 +1,4 @@
-"""`Potential`: from an atomic graph to energy, forces, stress and Hessians."""
+"""`Potential`: energy, forces, stress and Hessians of atomic graphs."""
 
 import copy
 import math
@@ -42,28 +42,29 @@ FEW_ELEMENTS = 16
 
 @final
 class Potential(nn.Module):
-    r"""Potential-energy surface of atoms.
+    r"""Machine-learned interatomic potential.
 
     .. math:: E = \sum_i E^0_{z_i} + s \, (f_i - f^0_{z_i})
                   + \mu \, (1 - e^{-n_i}) + E^\mathrm{ZBL}_i, \qquad
               n_i = \sum_j u(r_{ij} / r_c)
 
-    with the network's output f, its value :math:`f^0` for an isolated atom, scale s and
-    shift :math:`\mu`. An atom without neighbors therefore has exactly the reference
-    energy of its element, whatever the network has learned.
+    with the output f of the network, its value :math:`f^0` for an isolated atom, scale
+    s and shift :math:`\mu`. The energy of an isolated atom is therefore exactly the
+    reference energy of its element.
 
     Forces and stress are derivatives of this energy. In training mode they can be
     differentiated again; in evaluation mode predictions are detached.
 
     Args:
-        backbone: Features of atoms.
-        head: Energies of atoms from the features of all layers.
-        reference_energies: Energy in eV by atomic number; the elements it knows.
-        scale: Energy in eV of one unit of the network's output.
-        shift: Mean energy in eV of an atom with neighbors beyond its reference.
+        backbone: Architecture that computes features of atoms.
+        head: Atomic energies from the features of all layers.
+        reference_energies: Reference energy in eV by atomic number; its keys are the
+            supported elements.
+        scale: Energy in eV per unit of the network output.
+        shift: Mean energy in eV of an atom with neighbors relative to its reference.
         envelope_power: Order of the polynomial envelope u, which counts neighbors.
-        repulsion: Optional repulsion of the nuclei at short range.
-        direct_hessian: Optional head that predicts Hessians without differentiation.
+        repulsion: Optional short-range repulsion of the nuclei.
+        direct_hessian: Optional head for direct Hessians.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class Potential(nn.Module):
         self._element_table = Constant(table)
 
     def network_alone(self) -> "Potential":
-        """Copy without what is added to the network: references, shift, repulsion."""
+        """Copy without reference energies, shift and repulsion."""
         twin = copy.deepcopy(self)
         twin.reference_energies = dict.fromkeys(self.elements, 0.0)
         twin._reference = Constant([0.0 for _ in self.elements])
@@ -105,17 +106,17 @@ class Potential(nn.Module):
 
     @property
     def cutoff(self) -> float:
-        """Radius in Å within which atoms exchange messages."""
+        """Cutoff of the edges in Å."""
         return self.backbone.cutoff
 
     @property
     def num_layers(self) -> int:
-        """Message-passing steps: the reach of an energy, in edges."""
+        """Number of message-passing steps, the receptive field of an atomic energy."""
         return self.backbone.num_layers
 
     @property
     def backend(self) -> str:
-        """Name of the backend of its tensor products; the reference without any."""
+        """Name of the tensor-product backend; the reference without tensor products."""
         return backend_of(self.backbone)
 
     @property
@@ -125,7 +126,7 @@ class Potential(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return next(self.backbone.parameters()).device
 
     def forward(
@@ -138,15 +139,16 @@ class Potential(nn.Module):
         """Predict for all structures of a graph.
 
         Args:
-            graph: Built with at least the cutoff of the potential. Float64 positions
-                are subtracted in float64, whatever the precision of the network.
-            outputs: What to compute, among those of `Output`.
+            graph: Graph with at least the cutoff of the potential. Float64 positions
+                are subtracted in float64, independent of the precision of the network.
+            outputs: Outputs to compute, see `Output`.
             create_graph: Whether predictions can be differentiated; by default in
                 training mode only.
 
         Raises:
-            ValueError: If an output or an element is unknown, the graph was built
-                with a shorter cutoff, or there is no head for the direct Hessian.
+            ValueError: If an output is unknown, an element is not supported, the cutoff
+                of the graph is too short, or a direct Hessian is requested without a
+                head.
         """
         self._check(graph, outputs)
         if create_graph is None:
@@ -168,14 +170,14 @@ class Potential(nn.Module):
     def hessian_direct(
         self, graph: AtomicGraph, *, create_graph: bool = False
     ) -> HessianBlocks:
-        """What the direct head predicts, without an energy.
+        """Direct Hessian without an energy.
 
         Args:
-            graph: As for an energy; pairs beyond its cutoff are found here.
+            graph: As for `forward`; pairs beyond its cutoff are searched for.
             create_graph: Whether the blocks can be differentiated.
 
         Raises:
-            ValueError: As for an energy, or if there is no direct head.
+            ValueError: As for `forward`, or if there is no direct head.
         """
         self._check(graph, ("hessian_direct",))
         elements = self._element_indices(graph.atomic_numbers)
@@ -189,7 +191,7 @@ class Potential(nn.Module):
         outputs: Collection[str],
         plan: DerivativePlan,
     ) -> Prediction:
-        """The energy and those of its derivatives that were asked for."""
+        """Energy and its requested derivatives."""
         if not plan.first:
             with torch.set_grad_enabled(plan.create_graph):
                 energies, features = self._energies(
@@ -241,7 +243,7 @@ class Potential(nn.Module):
         *,
         tabulate: bool,
     ) -> tuple[Float[Tensor, " atoms"], Float[Tensor, "atoms channels"]]:
-        """Energy of every atom in eV, in double precision, and what it is read from."""
+        """Atomic energies in eV in double precision, and scalars of the last layer."""
         exact = _safe_norm(vectors)
         directions = (vectors / exact).to(self.dtype)
         lengths = exact.to(self.dtype)
@@ -249,7 +251,7 @@ class Potential(nn.Module):
             graph, elements, directions, lengths, tabulate=tabulate
         )
         # The envelope is a difference of large terms, and the shift may be large: in
-        # float32 the mean energy of an atom would be known to 1e-5 of itself only.
+        # float32 the relative error of the mean atomic energy would be 1e-5.
         coordination = scatter_sum(
             polynomial_envelope(exact.double() / self.cutoff, self.envelope_power)[
                 :, 0
@@ -275,7 +277,7 @@ class Potential(nn.Module):
         *,
         tabulate: bool,
     ) -> tuple[Float[Tensor, " atoms"], Float[Tensor, "atoms channels"]]:
-        """Output of the network relative to that for isolated atoms, and last scalars.
+        """Network output relative to isolated atoms, and the scalars of the last layer.
 
         Isolated atoms, one of each element, are appended as atoms without edges.
         """
@@ -306,7 +308,7 @@ class Potential(nn.Module):
         if self.direct_hessian is None:
             raise ValueError(
                 "the potential has no head for hessian_direct: train one with the "
-                "section model.direct_hessian, or differentiate the energy"
+                "section model.direct_hessian, or use the output hessian"
             )
         near = graph if graph.cutoff == self.cutoff else within(graph, self.cutoff)
         vectors = edge_vectors(near)
@@ -336,7 +338,7 @@ class Potential(nn.Module):
         if bool((indices < 0).any()):
             unknown = sorted(set(atomic_numbers[indices < 0].tolist()))
             raise ValueError(
-                f"the potential knows the elements {_symbols(self.elements)}, the "
+                f"the potential supports the elements {_symbols(self.elements)}, the "
                 f"structure contains {_symbols(unknown)}; train on data with them"
             )
         return indices
@@ -348,7 +350,7 @@ class Potential(nn.Module):
             )
         if graph.cutoff < self.cutoff:
             raise ValueError(
-                f"the graph holds edges up to {graph.cutoff} Å but the potential needs "
+                f"the cutoff of the graph is {graph.cutoff} Å but the potential needs "
                 f"{self.cutoff} Å; rebuild it with build_graph(atoms, "
                 f"{self.cutoff})"
             )
@@ -380,7 +382,7 @@ def _weights(potential: nn.Module, *, constant: bool) -> AbstractContextManager[
 
 
 def _safe_norm(vectors: Float[Tensor, "edges 3"]) -> Float[Tensor, "edges 1"]:
-    """Lengths whose derivatives are finite for atoms in the same place, too."""
+    """Lengths with finite derivatives, also for coinciding atoms."""
     squared = (vectors * vectors).sum(1, keepdim=True)
     zero = squared == 0
     return torch.where(zero, squared + 1e-20, squared).sqrt()
@@ -397,7 +399,7 @@ def _check_energies(
     reference_energies: Mapping[int, float], scale: float, shift: float
 ) -> None:
     if not reference_energies:
-        raise ValueError("a potential needs the reference energy of an element")
+        raise ValueError("a potential needs reference energies of at least one element")
     named = {f"the reference energy of Z={z}": e for z, e in reference_energies.items()}
     for name, value in {**named, "scale": scale, "shift": shift}.items():
         if not math.isfinite(value):

@@ -1,4 +1,4 @@
-"""What a potential predicts."""
+"""Predictions of a potential."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -15,7 +15,7 @@ Output = Literal[
 
 @dataclass(frozen=True)
 class Prediction:
-    """Predictions for a batch of structures; what was not asked for is None.
+    """Predictions for a batch of structures; outputs that were not requested are None.
 
     ========  ====================  ==========================================
     field     shape                 unit
@@ -31,9 +31,9 @@ class Prediction:
               ``(n, 3, n, 3)``      structures do not interact
     ========  ====================  ==========================================
 
-    ``hessian_direct`` holds the blocks in eV/Å^2 that a direct head predicts; they are
+    ``hessian_direct`` are the blocks in eV/Å^2 predicted by a direct head, which are
     not derivatives of the energy. ``features``, of shape ``(atoms, channels)``, are the
-    scalars of the last layer, from which the energy is read; they have no derivatives.
+    scalars of the last layer, detached.
     """
 
     energy: Float[Tensor, " graphs"]

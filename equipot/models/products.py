@@ -1,4 +1,4 @@
-"""Tensor products and node products inside any module: find, name, replace them."""
+"""Tensor products and node products in modules: creation, listing and replacement."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cache
@@ -23,21 +23,21 @@ from equipot.tensor_products import (
 
 
 class Products(NamedTuple):
-    """Makers of the parts of an architecture that have no weights.
+    """Factories of tensor products and node products.
 
-    A maker returns the same product for the same specification: layers share it, and
-    with it the state of the edges.
+    A factory returns the same product for the same specification, so layers share it
+    and its edge state.
     """
 
     of_edges: Callable[[TensorProductSpec], TensorProduct[Any]]
-    """Tensor product of features and harmonics of edges."""
+    """Factory of tensor products of features and edge harmonics."""
     of_nodes: Callable[[NodeProductSpec], NodeProduct]
-    """Polynomial of the features of each node."""
+    """Factory of node products."""
 
 
 @final
 class _Unbuilt(TensorProduct[Any]):
-    """Placeholder for a tensor product of which only the specification matters."""
+    """Placeholder for a tensor product, with its specification only."""
 
     @staticmethod
     def unsupported(spec: TensorProductSpec) -> str | None:
@@ -55,7 +55,7 @@ class _Unbuilt(TensorProduct[Any]):
 
 @final
 class _UnbuiltNode(NodeProduct):
-    """Placeholder for a node product of which only the specification matters."""
+    """Placeholder for a node product, with its specification only."""
 
     @staticmethod
     def unsupported(spec: NodeProductSpec) -> str | None:
@@ -68,30 +68,30 @@ class _UnbuiltNode(NodeProduct):
 
 
 UNBUILT = Products(_Unbuilt, _UnbuiltNode)
-"""Placeholders, to count weights and list specifications without constants."""
+"""Factories of placeholders, for counting weights and listing specifications."""
 
 
 def products_of_backends(backend: str, node_backend: str) -> Products:
-    """Makers of products of named backends.
+    """Product factories of named backends.
 
     Raises:
-        ValueError: If one is unknown.
+        ValueError: If a name is unknown.
     """
     return Products(cache(get_backend(backend)), cache(get_node_product(node_backend)))
 
 
 def tensor_products_of(module: nn.Module) -> tuple[TensorProduct[Any], ...]:
-    """Every tensor product in a module, layer by layer; shared ones repeat."""
+    """All tensor products in a module, layer by layer, with repetitions."""
     return tuple(product for _, _, product in _tensor_products(module))
 
 
 def specs_of(module: nn.Module) -> tuple[TensorProductSpec, ...]:
-    """Specification of every tensor product in a module, layer by layer."""
+    """Specifications of the tensor products in a module, layer by layer."""
     return tuple(product.spec for product in tensor_products_of(module))
 
 
 def node_specs_of(module: nn.Module) -> tuple[NodeProductSpec, ...]:
-    """Specification of every node product in a module, layer by layer."""
+    """Specifications of the node products in a module, layer by layer."""
     return tuple(product.spec for _, _, product in _node_products(module))
 
 
@@ -99,7 +99,7 @@ def backend_of(module: nn.Module) -> str:
     """Backend of the tensor products in a module; the reference if there are none.
 
     Raises:
-        ValueError: If they are of several backends.
+        ValueError: If they have different backends.
     """
     names = {backend_name(p) for _, _, p in _tensor_products(module)}
     return _only(names, "tensor products", REFERENCE)
@@ -109,14 +109,14 @@ def node_backend_of(module: nn.Module) -> str:
     """Backend of the node products in a module; the reference if there are none.
 
     Raises:
-        ValueError: If they are of several backends.
+        ValueError: If they have different backends.
     """
     names = {node_backend_name(p) for _, _, p in _node_products(module)}
     return _only(names, "node products", NODE_REFERENCE)
 
 
 def _only(names: Collection[str], products: str, reference: str) -> str:
-    """The single backend among names; the reference if there is none."""
+    """The common backend name; the reference if there are no products."""
     if len(names) > 1:
         raise ValueError(
             f"{products} of several backends in one model: {', '.join(sorted(names))}"
@@ -125,14 +125,14 @@ def _only(names: Collection[str], products: str, reference: str) -> str:
 
 
 def is_reference(module: nn.Module) -> bool:
-    """Whether all products in a module are of the reference backends."""
+    """Whether all products in a module have the reference backends."""
     return (backend_of(module), node_backend_of(module)) == (REFERENCE, NODE_REFERENCE)
 
 
 def replace_tensor_products(
     module: nn.Module, products: Mapping[TensorProductSpec, TensorProduct[Any]]
 ) -> None:
-    """Replace every tensor product in a module by that of its specification."""
+    """Replace the tensor products in a module, by specification."""
     for parent, name, product in list(_tensor_products(module)):
         setattr(parent, name, products[product.spec])
 
@@ -140,7 +140,7 @@ def replace_tensor_products(
 def replace_node_products(
     module: nn.Module, products: Mapping[NodeProductSpec, NodeProduct]
 ) -> None:
-    """Replace every node product in a module by that of its specification."""
+    """Replace the node products in a module, by specification."""
     for parent, name, product in list(_node_products(module)):
         setattr(parent, name, products[product.spec])
 
@@ -148,21 +148,21 @@ def replace_node_products(
 def _tensor_products(
     module: nn.Module,
 ) -> Iterator[tuple[nn.Module, str, TensorProduct[Any]]]:
-    """Parent, name and value of every tensor product; shared ones repeat."""
+    """Parent, name and value of every tensor product, with repetitions."""
     for parent, name, child in _products(module):
         if isinstance(child, TensorProduct):
             yield parent, name, child
 
 
 def _node_products(module: nn.Module) -> Iterator[tuple[nn.Module, str, NodeProduct]]:
-    """Parent, name and value of every node product; shared ones repeat."""
+    """Parent, name and value of every node product, with repetitions."""
     for parent, name, child in _products(module):
         if isinstance(child, NodeProduct):
             yield parent, name, child
 
 
 def _products(module: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Module]]:
-    """Outermost products: a backend may be made of others."""
+    """Outermost products only, since a backend may contain others."""
     for name, child in module._modules.items():
         if isinstance(child, TensorProduct | NodeProduct):
             yield module, name, child

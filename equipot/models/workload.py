@@ -1,4 +1,4 @@
-"""What a model asks of its tensor products: the problem that `auto` measures."""
+"""Typical workload of the tensor products of a model, for the backend `auto`."""
 
 import torch
 
@@ -16,14 +16,14 @@ def typical_problem(
     structures: int = 1,
     max_edges: int | None = None,
 ) -> Problem:
-    """Tensor products of a model on structures as large as those it was trained on.
+    """Tensor products of a model for structures of the mean size of the training set.
 
     Args:
-        config: Architecture and arithmetic.
-        statistics: Of the training set.
-        device: Where to compute.
-        structures: How many are computed together.
-        max_edges: Most edges of a batch; there are fewer structures in it otherwise.
+        config: Configuration of the architecture and precision.
+        statistics: Statistics of the training set.
+        device: Device of the computation.
+        structures: Number of structures per batch.
+        max_edges: Largest number of edges per batch, which limits `structures`.
     """
     share = structures / max(statistics.num_structures, 1)
     if max_edges is not None:

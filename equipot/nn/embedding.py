@@ -1,4 +1,4 @@
-"""First features of atoms."""
+"""Embedding of chemical elements: initial features of atoms."""
 
 from typing import final
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 @final
 class ElementEmbedding(nn.Module):
-    """A learned vector of scalars per chemical element."""
+    """Learned vector of scalars per chemical element."""
 
     def __init__(self, num_elements: int, channels: int) -> None:
         super().__init__()
@@ -18,5 +18,5 @@ class ElementEmbedding(nn.Module):
     def forward(
         self, elements: Int[Tensor, " nodes"]
     ) -> Float[Tensor, "nodes 1 channels"]:
-        """Features of degree 0."""
+        """Features of degree 0 for the elements of the atoms."""
         return self.weight[elements][:, None]

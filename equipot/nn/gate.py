@@ -1,4 +1,4 @@
-"""The gate: a nonlinearity that commutes with rotations."""
+"""Gate: an equivariant nonlinearity."""
 
 from typing import final
 
@@ -10,14 +10,14 @@ from equipot.constants import Constant
 from equipot.so3 import degree_of_component
 
 SILU_GAIN = 1.6765
-"""Restores unit second moment after SiLU of a standard normal variable."""
+"""Factor that normalizes SiLU of a standard normal variable to unit second moment."""
 SIGMOID_GAIN = 1.8467
-"""The same for the logistic function."""
+"""Factor that normalizes the logistic function of a standard normal variable."""
 
 
 @final
 class Gate(nn.Module):
-    """SiLU for scalars; a logistic function of them multiplies the other degrees.
+    """SiLU for scalars; other degrees are multiplied by a logistic function of scalars.
 
     Source:
         M. Weiler et al., NeurIPS 2018, section 4.3.
@@ -42,6 +42,6 @@ class Gate(nn.Module):
         if len(self._degree) > 1:
             others = self.linear(scalars[:, 0]).unflatten(1, (-1, self.channels))
             logits = torch.cat([scalars, others], dim=1)
-        # SiLU(x) is x times the logistic function of x: a factor like the others
+        # SiLU(x) is x times the logistic function of x: one factor for all degrees.
         factors = torch.sigmoid(logits) * self._gains.like(x)[:, None]
         return x * factors.index_select(1, self._degree)

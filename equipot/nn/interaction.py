@@ -1,4 +1,4 @@
-"""One step of message passing."""
+"""Interaction block: one message-passing step."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, final
@@ -26,12 +26,12 @@ class InteractionBlock(nn.Module):
     element, and weights R of the paths from an MLP of the length.
 
     Args:
-        tensor_product: Convolution; its specification fixes all degrees.
+        tensor_product: Convolution; its specification determines all degrees.
         channels: Number of channels per degree.
-        num_elements: Chemical elements.
-        num_basis: Radial functions that describe an edge.
+        num_elements: Number of chemical elements.
+        num_basis: Number of radial basis functions per edge.
         radial_hidden: Hidden widths of the radial MLP.
-        average_num_neighbors: Mean number of edges that arrive at an atom.
+        average_num_neighbors: Mean number of incoming edges per atom.
 
     Raises:
         ValueError: If the mean number of neighbors is not positive.
@@ -55,7 +55,7 @@ class InteractionBlock(nn.Module):
         if not average_num_neighbors > 0:
             raise ValueError(
                 "average_num_neighbors must be positive, got "
-                f"{average_num_neighbors}: are all atoms farther apart than the cutoff?"
+                f"{average_num_neighbors}: check that the cutoff exceeds the distances"
             )
         spec = tensor_product.spec
         self.tensor_product = tensor_product
@@ -86,7 +86,7 @@ class InteractionBlock(nn.Module):
         Args:
             x: Features.
             elements: Index of the chemical element of each atom.
-            edges: State of the edges that the tensor product prepared.
+            edges: Edge state prepared by the tensor product.
             weights: Result of ``self.radial`` for each edge.
         """
         per_path = weights.unflatten(1, (-1, self.channels))

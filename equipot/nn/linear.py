@@ -12,7 +12,7 @@ from equipot.tensor_products import TensorProductSpec
 
 @final
 class DegreeLinear(nn.Module):
-    """Mix the channels of each degree with a matrix of its own."""
+    """Linear map of channels with one matrix per degree."""
 
     _degree: Tensor
 
@@ -26,14 +26,14 @@ class DegreeLinear(nn.Module):
         self, x: Float[Tensor, "nodes sph channels_in"]
     ) -> Float[Tensor, "nodes sph channels_out"]:
         """Apply the maps of all degrees."""
-        # one product, batched over components: fewer and larger operations
+        # One product batched over components: fewer and larger operations.
         weight = self.weight.index_select(0, self._degree)
         return torch.bmm(x.transpose(0, 1), weight).transpose(0, 1)
 
 
 @final
 class ElementLinear(nn.Module):
-    """Mix the channels of each degree with a matrix of the chemical element."""
+    """Linear map of channels with one matrix per degree and chemical element."""
 
     _degree: Tensor
 
@@ -46,7 +46,7 @@ class ElementLinear(nn.Module):
     def forward(
         self, x: Float[Tensor, "nodes _sph channels"], elements: Int[Tensor, " nodes"]
     ) -> Float[Tensor, "nodes sph channels"]:
-        """Apply the maps to degrees up to `lmax`; higher ones are left out."""
+        """Apply the maps to degrees up to `lmax`; higher ones are dropped."""
         sph = len(self._degree)
         out = x.new_zeros(len(x), sph, x.shape[2])
         for element, weight in enumerate(self.weight):
@@ -60,12 +60,12 @@ class ElementLinear(nn.Module):
 
 @final
 class PathLinear(nn.Module):
-    """Mix the channels of all paths that end in a degree, for each degree.
+    """Linear map of the channels of all paths to a degree, for each degree.
 
     Args:
-        spec: Of the product, with paths side by side.
-        channels_in: Channels of each path.
-        channels_out: Channels of the result.
+        spec: Specification of the product, with concatenated paths.
+        channels_in: Number of channels of each path.
+        channels_out: Number of channels of the result.
 
     Raises:
         ValueError: If the product sums its paths.
@@ -77,8 +77,8 @@ class PathLinear(nn.Module):
         super().__init__()
         if spec.accumulate != "concat":
             raise ValueError(
-                "PathLinear mixes paths that are kept side by side: build the product "
-                "with accumulate='concat'"
+                "PathLinear needs concatenated paths: build the product with "
+                "accumulate='concat'"
             )
         paths = [path.l_out for path in spec.paths]
         self._counts = [paths.count(degree) for degree in range(spec.lmax_out + 1)]
@@ -91,7 +91,7 @@ class PathLinear(nn.Module):
     def forward(
         self, x: Float[Tensor, "nodes components channels_in"]
     ) -> Float[Tensor, "nodes sph channels_out"]:
-        """Degrees 0 to `lmax_out`; zero where no path ends."""
+        """Features of degrees 0 to `lmax_out`; zero for degrees without a path."""
         parts, start = [], 0
         for degree, (count, weight) in enumerate(
             zip(self._counts, self.weights, strict=True)
@@ -107,6 +107,6 @@ class PathLinear(nn.Module):
 def add_shared_degrees(
     x: Float[Tensor, "nodes sph channels"], other: Float[Tensor, "nodes _sph channels"]
 ) -> Float[Tensor, "nodes sph channels"]:
-    """Sum of features and others of the same or a lower highest degree."""
+    """Sum of features and features of the same or a lower highest degree."""
     missing = x.shape[1] - other.shape[1]
     return x + nn.functional.pad(other, (0, 0, 0, missing))

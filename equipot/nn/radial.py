@@ -1,4 +1,4 @@
-"""Functions of the length of an edge."""
+"""Radial functions: Bessel basis, polynomial envelope, and radial MLP."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -48,11 +48,11 @@ class BesselBasis(nn.Module):
         return torch.sin(lengths * self._wave_numbers(lengths)) * (self._norm / lengths)
 
     def at_zero(self, like: Tensor) -> Float[Tensor, "1 num_basis"]:
-        """Limit at length zero, with the precision and on the device of a tensor."""
+        """Values at length zero, with the precision and device of a given tensor."""
         return self._norm * self._wave_numbers(like)[None]
 
     def _wave_numbers(self, like: Tensor) -> Float[Tensor, " num_basis"]:
-        """In 1/Å, with the precision and on the device of a tensor."""
+        """Wave numbers in 1/Å, with the precision and device of a given tensor."""
         if self.wave_numbers is None:
             return self._constant.like(like)
         return self.wave_numbers
@@ -61,16 +61,16 @@ class BesselBasis(nn.Module):
 def polynomial_envelope(
     x: Float[Tensor, "edges 1"], power: int
 ) -> Float[Tensor, "edges 1"]:
-    r"""Polynomial that falls from 1 to 0 between 0 and 1, and is 0 beyond.
+    r"""Polynomial envelope that decreases from 1 at x = 0 to 0 at x = 1, and 0 beyond.
 
     .. math:: u(x) = 1 - \tfrac{(p+1)(p+2)}{2} x^p + p (p+2) x^{p+1}
                        - \tfrac{p (p+1)}{2} x^{p+2}
 
-    Its first two derivatives vanish at 1: forces and Hessians are continuous.
+    Its first two derivatives vanish at 1, so forces and Hessians are continuous.
 
     Args:
         x: Length divided by the cutoff.
-        power: Order p; it is flat to order p - 1 at zero.
+        power: Order p; derivatives up to order p - 1 vanish at zero.
 
     Source:
         J. Gasteiger, J. Groß, S. Günnemann, ICLR 2020, eq. 8.
@@ -85,15 +85,15 @@ def polynomial_envelope(
 def xplor_envelope(
     lengths: Float[Tensor, "edges 1"], onset: float, cutoff: float
 ) -> Float[Tensor, "edges 1"]:
-    r"""Polynomial that is 1 up to an onset and falls to 0 at the cutoff.
+    r"""Polynomial envelope that is 1 up to an onset and decreases to 0 at the cutoff.
 
     .. math:: u(r) = \frac{(r_c^2 - r^2)^2 (r_c^2 + 2 r^2 - 3 r_o^2)}{(r_c^2 - r_o^2)^3}
 
-    The second derivative jumps at both ends, and so do Hessians: for models that were
-    trained with it, not for new ones.
+    The second derivative, and thus the Hessian, is discontinuous at both ends: use it
+    for models that were trained with it, not for new ones.
 
     Args:
-        lengths: In Å.
+        lengths: Lengths in Å.
         onset: Radius r_o in Å.
         cutoff: Radius r_c in Å.
 
@@ -108,13 +108,13 @@ def xplor_envelope(
 
 @final
 class RadialInputs(nn.Module):
-    """Radial functions and envelope of edges: what radial MLPs are functions of.
+    """Radial basis functions and envelope of edges, the inputs of radial MLPs.
 
     Args:
-        basis: Radial functions of lengths in Å.
-        envelope: Factor that vanishes at the cutoff, of lengths in Å.
-        transform: Map of lengths in Å, and of the elements of both atoms, to those that
-            the radial functions are evaluated at; symmetric in the elements.
+        basis: Radial basis functions of lengths in Å.
+        envelope: Envelope of lengths in Å, which vanishes at the cutoff.
+        transform: Map from lengths in Å and the elements of both atoms to the arguments
+            of the radial basis functions; symmetric in the elements.
     """
 
     def __init__(
@@ -131,11 +131,11 @@ class RadialInputs(nn.Module):
     def forward(
         self, lengths: Float[Tensor, "edges 1"], elements: Int[Tensor, "2 edges"]
     ) -> tuple[Float[Tensor, "edges num_basis"], Float[Tensor, "edges 1"]]:
-        """Radial functions and envelope at positive lengths.
+        """Radial basis functions and envelope at positive lengths.
 
         Args:
-            lengths: In Å.
-            elements: Indices of the elements of the two atoms of each edge.
+            lengths: Lengths in Å.
+            elements: Element indices of both atoms of each edge.
         """
         envelope = self.envelope(lengths)
         at = lengths if self.transform is None else self.transform(lengths, elements)
@@ -144,22 +144,23 @@ class RadialInputs(nn.Module):
 
 @final
 class RadialMLP(nn.Module):
-    """Weights of a tensor product as a function of the length of the edge.
+    """MLP from radial basis functions to tensor-product weights.
 
     All weights vanish smoothly at the cutoff. By default the envelope multiplies the
     last hidden layer, and hidden layers have biases. In an MLP without biases it may
-    multiply the radial functions instead, which need not vanish there otherwise.
+    multiply the radial basis functions instead.
 
     Args:
-        num_basis: Radial functions.
+        num_basis: Number of radial basis functions.
         hidden: Widths of the hidden layers.
-        num_outputs: Weights of an edge.
+        num_outputs: Number of weights per edge.
         bias: Whether hidden layers have biases.
         envelope_on: Whether the envelope multiplies the radial functions or the last
             hidden layer.
 
     Raises:
-        ValueError: If biases would leave a step at the cutoff.
+        ValueError: If hidden layers have biases and the envelope is on the input, since
+            weights would not vanish at the cutoff.
     """
 
     def __init__(
@@ -193,10 +194,10 @@ class RadialMLP(nn.Module):
         """Evaluate on all edges.
 
         Args:
-            basis: Radial functions of each edge.
-            envelope: Factor that vanishes at the cutoff.
-            activation: The same function as `equipot.autodiff.activation.silu`,
-                differentiated in another way.
+            basis: Radial basis functions of each edge.
+            envelope: Envelope of each edge, which vanishes at the cutoff.
+            activation: Implementation of SiLU; by default
+                `equipot.autodiff.activation.silu`.
         """
         if self.envelope_on == "input":
             basis = basis * envelope

@@ -1,4 +1,4 @@
-"""Products of the features of a node: specifications and backends."""
+"""Node products (polynomials of node features): specification and backends."""
 
 from equipot.node_products.base import NodeProduct as NodeProduct
 from equipot.node_products.clebsch_gordan import ClebschGordan as ClebschGordan
@@ -14,14 +14,14 @@ NODE_PRODUCTS: dict[str, type[NodeProduct]] = {
 """All backends by the name that configurations use."""
 
 NODE_REFERENCE = "clebsch_gordan"
-"""Backend that defines what the others must compute."""
+"""Reference backend, which defines the results of all others."""
 
 
 def get_node_product(name: str) -> type[NodeProduct]:
-    """Backend of a name.
+    """Backend class by name.
 
     Raises:
-        ValueError: If there is none; the message lists those that exist.
+        ValueError: If there is no such backend; the message lists those that exist.
     """
     if name not in NODE_PRODUCTS:
         raise ValueError(
@@ -32,7 +32,7 @@ def get_node_product(name: str) -> type[NodeProduct]:
 
 
 def node_backend_name(product: NodeProduct) -> str:
-    """Name of the backend of a product; that of its class if it is not one of ours."""
+    """Registered name of the backend of a product; its class name if not registered."""
     return next(
         (name for name, kind in NODE_PRODUCTS.items() if type(product) is kind),
         type(product).__name__,

@@ -1,4 +1,4 @@
-"""The interface that every backend of node products implements."""
+"""Abstract base class of node-product backends."""
 
 from abc import ABC, abstractmethod
 
@@ -13,8 +13,8 @@ from equipot.tensor_products.base import UnsupportedSpecError
 class NodeProduct(nn.Module, ABC):
     """Equivariant polynomial of the features of each node, channel by channel.
 
-    A backend holds constants only: no parameters and no buffers. Models
-    therefore have the same checkpoint whichever backend computes them.
+    A backend holds constants only, no parameters and no buffers, so checkpoints do not
+    depend on the backend.
     """
 
     def __init__(self, spec: NodeProductSpec) -> None:
@@ -28,34 +28,34 @@ class NodeProduct(nn.Module, ABC):
     @staticmethod
     @abstractmethod
     def unsupported(spec: NodeProductSpec) -> str | None:
-        """Why this backend cannot compute `spec`, or None if it can."""
+        """Reason why this backend does not support `spec`; None if it does."""
 
     def forward(
         self,
         x: Float[Tensor, "nodes sph_in channels"],
         weights: Float[Tensor, "nodes num_weights channels"],
     ) -> Float[Tensor, "nodes sph_out channels"]:
-        """Sum the weighted products of 1 to `spec.order` factors of each node.
+        """Sum the weighted products of 1 to `spec.order` factors at each node.
 
         Args:
             x: Node features, degrees concatenated from 0 to `spec.lmax_in`.
-            weights: Of each node, typically looked up by its element. Per path: in the
-                order of `spec.blocks`. Per degree: for each number of factors the
-                degrees of the first factor, of the second, ..., then of the result.
+            weights: Weights of each node, typically by element. Per path: in the order
+                of `spec.blocks`. Per degree: for each number of factors, by degree of
+                the first factor, of the second, ..., then of the result.
 
         Returns:
             Products of each node, degrees concatenated from 0 to `spec.lmax_out`.
 
         Raises:
-            ValueError: If a shape is not of `spec`.
+            ValueError: If a shape does not match `spec`.
         """
         nodes, channels = (x.shape[0], x.shape[2]) if x.ndim == 3 else (-1, -1)
         features = (nodes, num_components(self.spec.lmax_in), channels)
         per_node = (nodes, self.spec.num_weights, channels)
         if x.shape != features or weights.shape != per_node:
             raise ValueError(
-                f"{self.spec} takes features of shape (nodes, {features[1]}, channels) "
-                f"and weights of shape (nodes, {per_node[1]}, channels), got "
+                f"{self.spec} expects features of shape (nodes, {features[1]}, "
+                f"channels) and weights of shape (nodes, {per_node[1]}, channels), got "
                 f"{tuple(x.shape)} and {tuple(weights.shape)}"
             )
         return self.product(x, weights)
@@ -66,4 +66,4 @@ class NodeProduct(nn.Module, ABC):
         x: Float[Tensor, "nodes sph_in channels"],
         weights: Float[Tensor, "nodes num_weights channels"],
     ) -> Float[Tensor, "nodes sph_out channels"]:
-        """What `forward` returns, for operands of the right shape."""
+        """Implementation of `forward`, for operands of valid shapes."""

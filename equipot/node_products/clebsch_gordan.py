@@ -1,4 +1,4 @@
-"""The reference backend: Clebsch-Gordan couplings in plain PyTorch."""
+"""Reference backend: Clebsch-Gordan couplings in plain PyTorch."""
 
 from typing import final
 
@@ -15,7 +15,7 @@ from equipot.node_products.symmetric_contraction import SymmetricContraction
 
 @final
 class ClebschGordan(NodeProduct):
-    """Symmetric contraction per path; nested products of functions per degree."""
+    """Symmetric contraction (per path) or nested products of functions (per degree)."""
 
     def __init__(self, spec: NodeProductSpec) -> None:
         super().__init__(spec)
@@ -27,7 +27,7 @@ class ClebschGordan(NodeProduct):
 
     @staticmethod
     def unsupported(spec: NodeProductSpec) -> str | None:
-        """Nothing is: this backend defines what the others must compute."""
+        """None: the reference supports all specifications."""
         return None
 
     def product(
@@ -41,10 +41,10 @@ class ClebschGordan(NodeProduct):
 
 @final
 class _NestedProducts:
-    """Products of functions on the sphere, one factor after the other.
+    """Products of functions on the sphere, factor by factor.
 
-    After each factor, degrees are dropped that the remaining ones cannot bring back to
-    `spec.lmax_out`.
+    After each factor, degrees that the remaining factors cannot couple to
+    `spec.lmax_out` or less are dropped.
     """
 
     def __init__(self, spec: NodeProductSpec) -> None:
@@ -63,20 +63,20 @@ class _NestedProducts:
         x: Float[Tensor, "nodes sph_in channels"],
         weights: Float[Tensor, "nodes num_weights channels"],
     ) -> Float[Tensor, "nodes sph_out channels"]:
-        """Multiply; weights are per degree."""
+        """Evaluate the products with weights per degree."""
         total = x.new_zeros(len(x), self._spec.num_outputs, x.shape[2])
         for factors, result in self._weights.products(x, weights):
             order = factors.shape[1]
             product = factors[:, 0]
             for n in range(2, order + 1):
                 product = self._multiply[order, n](product, factors[:, n - 1])
-            # degrees that are too high are cut, those out of reach are zero
+            # Higher degrees are truncated, unreachable ones are zero.
             missing = self._spec.num_outputs - product.shape[1]
             total = total + result * pad(product, (0, 0, 0, missing))
         return total
 
     def _lmax(self, order: int, factors: int) -> int:
-        """Highest degree that counts in a product after some of its factors."""
+        """Highest degree that contributes after a number of factors."""
         spec = self._spec
         remaining = order - factors
         return min(factors * spec.lmax_in, spec.lmax_out + remaining * spec.lmax_in)

@@ -1,4 +1,4 @@
-"""How many symmetric couplings there are: characters, counted with integers."""
+"""Number of symmetric couplings, by integer counting of characters."""
 
 from collections import Counter
 from functools import cache
@@ -10,7 +10,7 @@ class Irrep(NamedTuple):
 
     degree: int
     parity: int
-    """1 or -1: what inversion multiplies by."""
+    """Parity, 1 or -1: factor under inversion."""
 
 
 def natural(degree: int) -> Irrep:
@@ -19,10 +19,10 @@ def natural(degree: int) -> Irrep:
 
 
 def num_couplings(lmax_in: int, order: int, irrep: Irrep) -> int:
-    r"""How often `irrep` is in the symmetric power of the features.
+    r"""Multiplicity of `irrep` in the symmetric power of the features.
 
-    Equal factors commute, so that monomials of the components of definite order m
-    span the power. Those of total order m that `irrep` lacks and has differ by one:
+    Equal factors commute, so the monomials in components of definite order m span the
+    symmetric power. With the number N of monomials of total order m,
 
     .. math:: n_l = N(m = l) - N(m = l + 1)
 
@@ -37,7 +37,7 @@ def num_couplings(lmax_in: int, order: int, irrep: Irrep) -> int:
 
 
 def irreps_of_power(lmax_in: int, order: int) -> tuple[Irrep, ...]:
-    """All that the symmetric power contains, by degree and parity."""
+    """Irreducible representations in the symmetric power, by degree and parity."""
     return tuple(
         irrep
         for degree in range(order * lmax_in + 1)

@@ -1,14 +1,14 @@
-r"""Couplings of equal factors: generalized Clebsch-Gordan coefficients.
+r"""Symmetric couplings of equal factors: generalized Clebsch-Gordan coefficients.
 
 A coupling of n factors is a combination of pair couplings of lower ones,
 
 .. math:: U^{lq}(x) = \sum_{ab} R_{q,ab} \;
           C^{l_a l_b l} \big( U^a(x) \otimes U^b(x) \big),
 
-where U^a has n/2 factors (rounded up) and U^b the others. As all factors are the same
-x, only the symmetric part of a pair coupling matters. The overlaps of those parts are
-an orthogonal projector: its eigenvalues are 0 and 1 with nothing between that a
-tolerance would have to judge, and `num_couplings` knows how many are 1.
+where U^a has n/2 factors (rounded up) and U^b the others. Since all factors are equal
+to x, only the symmetric part of a pair coupling contributes. The overlap matrix of
+these parts is an orthogonal projector with eigenvalues 0 and 1, so no numerical
+tolerance for the rank is needed; `num_couplings` gives the multiplicity of 1.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from equipot.so3 import degree_slice, num_components, wigner_3j
 
 
 class Pair(NamedTuple):
-    """Two couplings of fewer factors, by their place in the bases of their irreps."""
+    """Two couplings of fewer factors, by index in the bases of their irreps."""
 
     left: Irrep
     right: Irrep
@@ -36,46 +36,48 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True)
 class SymmetricCouplings:
-    """An orthonormal basis of the couplings of n equal factors to one irrep."""
+    """Orthonormal basis of the couplings of n equal factors to one irrep."""
 
     pairs: tuple[Pair, ...]
-    """As many as there are couplings, and linearly independent."""
+    """Linearly independent pairs, as many as couplings."""
     coefficients: Float64[Tensor, "couplings pairs"]
-    """Combinations of pairs coupled by Wigner 3j symbols; lower triangular."""
+    """Expansion of couplings in pairs coupled by Wigner 3j symbols; lower
+    triangular."""
     second_moments: Float64[Tensor, " couplings"]
     """Mean squares of each component for standard normal features."""
 
 
 def split_order(order: int) -> tuple[int, int]:
-    """Factors of the left and of the right operand of a pair."""
+    """Number of factors of the left and the right operand of a pair."""
     return order - order // 2, order // 2
 
 
 @cache
 def symmetric_couplings(lmax_in: int, order: int, irrep: Irrep) -> SymmetricCouplings:
-    r"""All couplings of `order` >= 2 features to `irrep` that are symmetric.
+    r"""All symmetric couplings of `order` >= 2 equal features to `irrep`.
 
     The basis is orthonormal as tensors of n indices, in each component k of the result:
 
     .. math:: \sum_{i_1 \dots i_n} U^{q}_{k, i_1 \dots i_n} U^{q'}_{k', i_1 \dots i_n}
               = \delta_{qq'} \delta_{kk'}
 
-    Which basis it is, is a convention that stored weights rely on: pairs are
-    orthogonalised one after the other, always the one with the largest part that is
-    orthogonal to those before, the first among equals, and with positive sign.
+    The choice of the basis is a convention that stored weights depend on: pairs are
+    orthogonalized by a pivoted Cholesky decomposition, always taking the pair with the
+    largest component orthogonal to the previous ones (the first of equal ones), with
+    positive sign.
 
-    Computed on first use and cached: half a second for all degrees up to 3 and four
-    factors. The result must not be written to.
+    The result is computed on first use and cached (half a second for all degrees up to
+    3 and four factors) and must not be modified.
 
     Raises:
-        ArithmeticError: If the overlaps of pairs are not that projector, which no
-            rounding explains.
+        ArithmeticError: If the overlap matrix of pairs is not a projector within
+            rounding errors.
     """
     pairs = _all_pairs(lmax_in, order, irrep)
     norms = torch.tensor(
         [_pair_norm(order, irrep, pair) for pair in pairs], dtype=torch.float64
     )
-    # by Schur's lemma one component has the overlaps and the moments of all
+    # By Schur's lemma, overlaps and moments are equal for all components.
     middle = slice(irrep.degree, irrep.degree + 1)
     polynomials = _pair_polynomials(lmax_in, order, irrep, pairs, middle)[:, 0]
     polynomials = polynomials / norms[:, None]
@@ -94,7 +96,7 @@ def symmetric_couplings(lmax_in: int, order: int, irrep: Irrep) -> SymmetricCoup
 def coupling_polynomials(
     lmax_in: int, order: int, irrep: Irrep, components: slice
 ) -> Float64[Tensor, "couplings components monomials"]:
-    """Symmetric tensors of the basis couplings, for some components of the result."""
+    """Symmetric tensors of the basis couplings, for given components of the result."""
     if order == 1:
         identity = torch.eye(num_components(lmax_in), dtype=torch.float64)
         return identity[None, degree_slice(irrep.degree)][:, components]
@@ -111,7 +113,7 @@ def _all_components(
 
 
 def _all_pairs(lmax_in: int, order: int, irrep: Irrep) -> tuple[Pair, ...]:
-    """Pairs of lower couplings that can be coupled to `irrep`, each pair once."""
+    """Distinct pairs of lower couplings that can be coupled to `irrep`."""
     left_order, right_order = split_order(order)
     return tuple(
         Pair(left, right, a, b)
@@ -132,9 +134,9 @@ def _can_couple(left: Irrep, right: Irrep, irrep: Irrep) -> bool:
 
 
 def _pair_norm(order: int, irrep: Irrep, pair: Pair) -> float:
-    """Norm, in each component, of a pair coupling as a map of its two operands.
+    """Norm, in each component, of a pair coupling as a bilinear map.
 
-    Different operands of equally many factors stand for both of their arrangements.
+    Pairs of different operands with equal numbers of factors count for both orders.
     """
     left_order, right_order = split_order(order)
     operands = (pair.left, pair.left_index), (pair.right, pair.right_index)
@@ -149,7 +151,7 @@ def _pair_polynomials(
     pairs: tuple[Pair, ...],
     components: slice,
 ) -> Float64[Tensor, "pairs components monomials"]:
-    """Symmetric tensors of pairs that are coupled by Wigner 3j symbols."""
+    """Symmetric tensors of pairs coupled by Wigner 3j symbols."""
     orders = split_order(order)
     blocks = []
     for (left, right), group in groupby(pairs, key=lambda pair: pair[:2]):
@@ -169,11 +171,11 @@ def _pair_polynomials(
 def _pivoted_cholesky(
     projector: Float64[Tensor, "pairs pairs"], rank: int
 ) -> tuple[list[int], Float64[Tensor, "rank rank"]]:
-    """Rows that span the range of a projector, and the factor of their overlaps.
+    """Pivot rows that span the range of a projector, and their Cholesky factor.
 
-    What remains of a projector after each step is a projector. Its largest diagonal
-    element is therefore at least the remaining rank over the number of pairs, far above
-    rounding, until nothing remains.
+    The remainder after each step is a projector. Its largest diagonal element is
+    therefore at least the remaining rank divided by the number of pairs, far above
+    rounding errors.
     """
     deviation = (projector @ projector - projector).abs().max()
     deviation = max(deviation, (projector.trace() - rank).abs())
@@ -187,7 +189,7 @@ def _pivoted_cholesky(
     columns = []
     for _ in range(rank):
         diagonal = rest.diagonal()
-        # the first among equals, whatever the rounding of this machine
+        # The first of equal pivots, independent of rounding errors.
         pivot = int((diagonal > diagonal.max() - 1e-9).nonzero()[0])
         column = rest[pivot] / diagonal[pivot].sqrt()
         rest = rest - torch.outer(column, column)

@@ -1,4 +1,4 @@
-"""Functions on the sphere that a product per degree multiplies."""
+"""Weighted functions on the sphere, the factors of products per degree."""
 
 from collections.abc import Iterator
 from typing import NamedTuple, final
@@ -13,26 +13,26 @@ from equipot.node_products.spec import NodeProductSpec
 
 
 def why_not_functions(spec: NodeProductSpec) -> str | None:
-    """Why products of functions on the sphere cannot compute `spec`, or None."""
+    """Reason why products of functions on the sphere do not support `spec`, or None."""
     if spec.weighting == "per_path":
         return (
-            "a product of functions on the sphere fixes the ratios between couplings "
-            "and has no weight for each; choose weighting='per_degree'"
+            "a product of functions on the sphere has no weights per coupling; choose "
+            "weighting='per_degree'"
         )
     return None
 
 
 class WeightedProduct(NamedTuple):
-    """One product: its weighted factors, and what weighs its result."""
+    """One product: weighted factors, and weights of the result."""
 
     factors: Float[Tensor, "nodes order sph_in channels"]
-    """Coefficients of the functions, by harmonics of unit norm on the sphere."""
+    """Coefficients of the functions in harmonics of unit norm on the sphere."""
     result: Float[Tensor, "nodes sph_out channels"]
 
 
 @final
 class DegreeWeights:
-    """Turns weights per degree into the factors of the products of each order."""
+    """Conversion of weights per degree to the factors of the products of each order."""
 
     def __init__(self, spec: NodeProductSpec) -> None:
         self._spec = spec
@@ -43,11 +43,11 @@ class DegreeWeights:
         x: Float[Tensor, "nodes sph_in channels"],
         weights: Float[Tensor, "nodes num_weights channels"],
     ) -> Iterator[WeightedProduct]:
-        """The product of one factor, of two, up to `spec.order`.
+        """Products of 1 to `spec.order` factors.
 
         Args:
-            x: Features.
-            weights: As `NodeProduct.forward` takes them.
+            x: Node features.
+            weights: Weights, as in `NodeProduct.forward`.
         """
         spec = self._spec
         sizes = [spec.weights_of_order(order) for order in spec.orders]
@@ -66,7 +66,7 @@ class DegreeWeights:
 def _repeat_over_components(
     weights: Float[Tensor, "*batch degrees channels"],
 ) -> Float[Tensor, "*batch sph channels"]:
-    """The weight of its degree for every component."""
+    """Repeat weights of degrees over their components."""
     parts = [
         of_degree.expand(*weights.shape[:-2], 2 * degree + 1, -1)
         for degree, of_degree in enumerate(weights.split(1, dim=-2))

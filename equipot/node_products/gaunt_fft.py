@@ -20,26 +20,26 @@ from equipot.so3.fourier import (
 
 
 class Torus(NamedTuple):
-    """What turns series into the result for one number of factors."""
+    """Sampling and projection for products of one number of factors."""
 
     shape: tuple[int, int]
-    """Samples in the polar and in the azimuthal angle."""
+    """Number of samples in the polar and the azimuthal angle."""
     project: Constant
-    """Coefficients of the product by real, then imaginary parts of its series."""
+    """Map from real, then imaginary parts of the series to coefficients."""
     lmax_out: int
-    """Highest degree of the result that the factors reach."""
+    """Highest degree of the result that the factors can couple to."""
 
 
 @final
 class GauntFFT(NodeProduct):
-    r"""Fourier series of the factors, sampled on the torus and multiplied there.
+    r"""Sample Fourier series of the factors on the torus and multiply pointwise.
 
     .. math:: z^l_k = \sum_n \alpha_{nl} v_{nl} \, \mathrm{Re} \sum_{u, v \ge 0}
               (F_{n1} * \dots * F_{nn})_{uv} \, Z_{uvk}
 
-    All factors are padded at once to the frequencies of their product. Exact, and
-    slower than `SphericalGrid`: the torus covers the sphere twice, with more points
-    than a quadrature needs.
+    All factors are padded to the frequencies of their product. Exact, but slower than
+    `SphericalGrid`: the torus covers the sphere twice and has more points than a
+    quadrature rule.
 
     Source:
         S. Luo, T. Chen, A. Krishnapriyan, ICLR 2024.
@@ -56,7 +56,7 @@ class GauntFFT(NodeProduct):
 
     @staticmethod
     def unsupported(spec: NodeProductSpec) -> str | None:
-        """Weights per path."""
+        """Reject weights per path."""
         return why_not_functions(spec)
 
     def product(
@@ -67,7 +67,7 @@ class GauntFFT(NodeProduct):
         """Sum the products of 1 to `spec.order` factors."""
         total = x.new_zeros(len(x), self.spec.num_outputs, x.shape[2])
         if x.numel() == 0:
-            # MKL cannot transform nothing; the result still depends on the operands
+            # MKL cannot transform empty tensors; the result depends on the operands.
             return total + weights[:, :1] * x[:, :1]
         products = self._weights.products(x, weights)
         for torus, (factors, result) in zip(self._tori, products, strict=True):
@@ -90,7 +90,7 @@ class GauntFFT(NodeProduct):
 def _project(
     samples: Float[Tensor, "nodes theta phi channels"], torus: Torus
 ) -> Float[Tensor, "nodes sph_out channels"]:
-    """Coefficients of a function by its values on the torus."""
+    """Coefficients of a function from its values on the torus."""
     series = torch.fft.rfft2(samples, dim=(1, 2), norm="forward")
     series = series[:, :, : torus.lmax_out + 1]
     rows = torch.stack([series.real, series.imag], dim=1).flatten(1, 3)
@@ -98,18 +98,18 @@ def _project(
 
 
 def _torus(spec: NodeProductSpec, order: int) -> Torus:
-    """Fewest samples that give the exact product, and the map back.
+    """Smallest number of samples for an exact product, and the projection.
 
-    Every polar frequency of the product contributes to the result. Of the azimuthal
-    ones, samples need to tell apart those of one factor and those of the result. Their
-    number N is odd: what folds once onto a frequency of the result has the other
-    parity, where polar terms are of the kind that `fourier_to_harmonics` leaves out.
-    What would fold twice, by 2 N, must not exist.
+    Every polar frequency of the product contributes to the result. In the azimuth, the
+    frequencies of one factor and of the result must be resolved. The number N of
+    samples is odd, so frequencies aliased once to a frequency of the result have the
+    opposite parity, whose polar terms `fourier_to_harmonics` discards. Frequencies that
+    would be aliased twice, by 2 N, must not occur.
     """
     highest = order * spec.lmax_in
     lmax_out = min(spec.lmax_out, highest)
     back = fourier_to_harmonics(highest, lmax_out) * (4 * math.pi) ** -0.5
-    # the real part of a complex product
+    # Real part of a complex product.
     project = _real_rows(back.conj()).T
     out_of_reach = spec.num_outputs - num_components(lmax_out)
     project = torch.nn.functional.pad(project, (0, 0, 0, out_of_reach))

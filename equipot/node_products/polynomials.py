@@ -1,7 +1,7 @@
-r"""Homogeneous polynomials, which are symmetric tensors.
+r"""Homogeneous polynomials, represented as symmetric tensors.
 
-A polynomial of order n is held by its components in the orthonormal basis of symmetric
-tensors, so that dot products are those of the full tensors of n indices:
+A polynomial of order n is represented by its components in the orthonormal basis of
+symmetric tensors, so that dot products are those of the full tensors of n indices:
 
 .. math:: p(x) = \sum_{i_1 \dots i_n} T_{i_1 \dots i_n} x_{i_1} \cdots x_{i_n}
           = \sum_M t_M \sqrt{n! / M!} \; x^M, \qquad t \cdot t' = \sum_i T_i T'_i
@@ -17,7 +17,7 @@ from torch import Tensor
 
 @cache
 def monomials(num_variables: int, order: int) -> Int[Tensor, "monomials order"]:
-    """Variables of every monomial, ascending; monomials in colexicographic order."""
+    """Ascending variable indices of all monomials, in colexicographic order."""
     if order == 0:
         return torch.zeros(1, 0, dtype=torch.int64)
     variables = torch.arange(num_variables)
@@ -30,11 +30,11 @@ def symmetrize(
     orders: tuple[int, int],
     tensors: Float64[Tensor, "tensors monomials_left monomials_right"],
 ) -> Float64[Tensor, "tensors monomials"]:
-    """Polynomials of products of polynomials.
+    """Expand products of polynomials in monomials.
 
     Args:
-        num_variables: Variables of all.
-        orders: Of the left and of the right polynomials.
+        num_variables: Number of variables.
+        orders: Orders of the left and the right polynomials.
         tensors: Coefficients of products of a left and a right basis polynomial.
     """
     index, values, size = _product_table(num_variables, *orders)
@@ -53,7 +53,7 @@ def second_moment(
               (n-2j)! \, \lVert \mathrm{tr}^j T \rVert^2
 
     Source:
-        Isserlis' theorem: j pairs within each polynomial, n - 2j between the two.
+        Isserlis' theorem, with j pairs within each polynomial and n - 2j between them.
     """
     total = polynomials.new_zeros(len(polynomials))
     for pairs in range(order // 2 + 1):
@@ -68,11 +68,11 @@ def second_moment(
 
 
 def _rank(table: Int[Tensor, "monomials order"]) -> Int[Tensor, " monomials"]:
-    """Place of ascending variables in colexicographic order."""
+    """Index of monomials in colexicographic order."""
     order = table.shape[1]
     rank = torch.zeros(len(table), dtype=torch.int64)
     for k in range(order):
-        # binomial(variable + k, k + 1), factor by factor to stay with integers
+        # binomial(variable + k, k + 1), factor by factor in integers
         term = torch.ones_like(rank)
         for i in range(k + 1):
             term = term * (table[:, k] + i)
@@ -84,7 +84,7 @@ def _rank(table: Int[Tensor, "monomials order"]) -> Int[Tensor, " monomials"]:
 def _product_table(
     num_variables: int, left: int, right: int
 ) -> tuple[Int[Tensor, " pairs"], Float64[Tensor, " pairs"], int]:
-    """Where the product of two monomials stands, and its coefficient."""
+    """Index and coefficient of the product of two basis monomials."""
     a, b = monomials(num_variables, left), monomials(num_variables, right)
     joined = torch.cat(
         [a[:, None].expand(-1, len(b), -1), b[None].expand(len(a), -1, -1)], dim=2
@@ -100,7 +100,7 @@ def _trace(
     order: int,
     polynomials: Float64[Tensor, "polynomials monomials"],
 ) -> Float64[Tensor, "polynomials monomials_of_trace"]:
-    """Contract two indices of symmetric tensors."""
+    """Trace over two indices of symmetric tensors."""
     rest = monomials(num_variables, order - 2)
     out = polynomials.new_zeros(len(polynomials), len(rest))
     for variable in range(num_variables):

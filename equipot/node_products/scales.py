@@ -1,4 +1,4 @@
-"""Constants that give results of unit second moment."""
+"""Normalization constants that give results of unit second moment."""
 
 import math
 
@@ -12,12 +12,12 @@ from equipot.node_products.spec import Block, NodeProductSpec
 
 
 def coupling_scales(spec: NodeProductSpec) -> list[Float64[Tensor, " couplings"]]:
-    r"""Constants of the couplings of each block of a spec with weights per path.
+    r"""Normalization of the couplings of each block, for weights per path.
 
     .. math:: \alpha_{nlq}^{-2} = N_l \, Q_{nl} \, \langle U^{nlq}_k(x)^2 \rangle
 
-    for standard normal features x, with :math:`N_l` the numbers of factors that have
-    couplings to degree l and :math:`Q_{nl}` the couplings of n factors.
+    for standard normal features x, where :math:`N_l` is the number of orders with
+    couplings to degree l and :math:`Q_{nl}` the number of couplings of n factors.
     """
     scales = []
     for block in spec.blocks:
@@ -30,13 +30,13 @@ def coupling_scales(spec: NodeProductSpec) -> list[Float64[Tensor, " couplings"]
 
 
 def degree_scales(spec: NodeProductSpec) -> Float64[Tensor, "orders degrees"]:
-    r"""Constants of the degrees of each order of a spec with weights per degree.
+    r"""Normalization of the degrees of each order, for weights per degree.
 
     .. math:: \alpha_{nl}^{-2} = N_l \, 2 \pi \int_{-1}^1 P_l(t) \,
               \Big\langle \prod_{k=1}^n f_{nk}(\omega) f_{nk}(\omega') \Big\rangle \, dt
 
-    for standard normal features and weights and :math:`\omega \cdot \omega' = t`. Zero
-    where n factors do not reach degree l.
+    for standard normal features and weights and :math:`\omega \cdot \omega' = t`; zero
+    if n factors do not couple to degree l.
     """
     highest = spec.order * spec.lmax_in + spec.lmax_out
     t, dt = np.polynomial.legendre.leggauss(highest // 2 + 1)
@@ -63,11 +63,11 @@ def _second_moments(
 
 
 def _correlations(spec: NodeProductSpec, legendre: np.ndarray) -> np.ndarray:
-    r"""Mean product of n functions at two points, for every n and angle.
+    r"""Mean product of n functions at two points, for all n and angles.
 
-    A function is a sum over its degrees of independent Gaussian fields g_l. Weights of
-    different factors are independent, so that both points take the same degree of each
-    factor, and the mean is that of :math:`(\sum_l g_l(\omega) g_l(\omega'))^n`.
+    A function is a sum over degrees of independent Gaussian fields g_l. Weights of
+    different factors are independent, so the degree of each factor is the same at both
+    points, and the result is the mean of :math:`(\sum_l g_l(\omega) g_l(\omega'))^n`.
     """
     points = len(legendre)
     total = [np.ones(points)] + [np.zeros(points) for _ in spec.orders]
@@ -93,7 +93,7 @@ def _bivariate_moment(
     r"""Mean of :math:`(u v)^n` of two Gaussian variables of equal variance.
 
     Source:
-        Isserlis' theorem, by the number of pairs of a u and a v.
+        Isserlis' theorem, summed over the number of (u, v) pairs.
     """
     total = np.zeros_like(covariance)
     for mixed in range(power % 2, power + 1, 2):

@@ -1,4 +1,4 @@
-"""Specification of node products, the same for every backend."""
+"""Specification of node products, independent of the backend."""
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -11,7 +11,7 @@ Symmetry = Literal["O(3)", "SO(3)"]
 
 
 class Block(NamedTuple):
-    """Couplings of equally many factors to one irreducible representation."""
+    """Couplings of one number of factors to one irreducible representation."""
 
     order: int
     """Number of factors."""
@@ -21,7 +21,7 @@ class Block(NamedTuple):
 
 @dataclass(frozen=True)
 class NodeProductSpec:
-    r"""Channelwise polynomial of a node's features: products of 1 to nu factors.
+    r"""Channelwise polynomial of node features: products of 1 to nu factors.
 
     With features :math:`x` of a node and a channel (degrees 0 to `lmax_in`, natural
     parity) the result of degree l is
@@ -42,13 +42,13 @@ class NodeProductSpec:
               \int Y^l(\omega) \prod_{k=1}^n f_{nk}(\omega) \, d\omega
 
     with harmonics Y of unit norm on the sphere and, per channel, one weight for each
-    degree of each factor and of each result. Of the weights v, those of degrees above
-    ``n * lmax_in`` have no effect.
+    degree of each factor and of each result. Weights v of degrees above ``n * lmax_in``
+    have no effect.
 
-    The constants :math:`\alpha` are such that for independent standard normal features
-    and weights every component of the result has unit second moment (zero, where there
-    is no coupling at all), to which all orders contribute equally, and so do all
-    couplings of one order (`scales`).
+    The constants :math:`\alpha` normalize the second moment of every component of the
+    result to one for independent standard normal features and weights (zero without any
+    coupling). All orders contribute equally to it, and so do all couplings of one order
+    (`scales`).
 
     Source:
         Per path: R. Drautz, Phys. Rev. B 99, 014104 (2019); I. Batatia et al.,
@@ -63,12 +63,12 @@ class NodeProductSpec:
     order: int
     """Highest number of factors, nu."""
     weighting: Weighting = "per_path"
-    """Whether weights belong to couplings or to degrees."""
+    """Whether weights are per coupling or per degree."""
     symmetry: Symmetry = "O(3)"
-    """"O(3)" keeps the parity ``(-1)**l`` of degree l and commutes with reflections."""
+    """"O(3)" conserves the parity ``(-1)**l`` and is equivariant under reflections."""
 
     def __post_init__(self) -> None:
-        """Refuse what no backend could compute."""
+        """Raise for specifications that no backend supports."""
         for name, least in (("lmax_in", 0), ("lmax_out", 0), ("order", 1)):
             if getattr(self, name) < least:
                 raise ValueError(
@@ -77,7 +77,7 @@ class NodeProductSpec:
         if self.weighting == "per_degree" and self.symmetry == "SO(3)":
             raise ValueError(
                 "weighting='per_degree' is a product of functions on the sphere, which "
-                "has no couplings that break reflections; choose symmetry='O(3)'"
+                "is always equivariant under reflections; choose symmetry='O(3)'"
             )
 
     @property
@@ -87,7 +87,7 @@ class NodeProductSpec:
 
     @property
     def blocks(self) -> tuple[Block, ...]:
-        """Couplings in the order of weights: by degree, then by number of factors."""
+        """Coupling blocks in the order of weights: by degree, then by order."""
         candidates = (
             (order, irrep)
             for degree in range(self.lmax_out + 1)
@@ -102,18 +102,18 @@ class NodeProductSpec:
 
     @property
     def num_weights(self) -> int:
-        """Weights per node and channel."""
+        """Number of weights per node and channel."""
         if self.weighting == "per_path":
             return sum(block.num_couplings for block in self.blocks)
         return sum(self.weights_of_order(order) for order in self.orders)
 
     @property
     def num_outputs(self) -> int:
-        """Components of the result."""
+        """Number of components of the result."""
         return num_components(self.lmax_out)
 
     def weights_of_order(self, order: int) -> int:
-        """Weights per degree of one product: of its factors, then of its result."""
+        """Number of weights per degree of one product: factors, then result."""
         return order * (self.lmax_in + 1) + self.lmax_out + 1
 
     def _irreps(self, degree: int) -> tuple[Irrep, ...]:

@@ -13,7 +13,7 @@ from equipot.tensor_products.spec import Path, gaunt_factor
 
 @final
 class SphereProduct:
-    """The first degrees of the product of two functions of limited degree."""
+    """Product of two band-limited functions, truncated to a highest degree."""
 
     def __init__(self, lmax_left: int, lmax_right: int, lmax_out: int) -> None:
         tensor = _gaunt_tensor(lmax_left, lmax_right, lmax_out)
@@ -27,7 +27,7 @@ class SphereProduct:
         left: Float[Tensor, "nodes sph_left channels"],
         right: Float[Tensor, "nodes sph_right channels"],
     ) -> Float[Tensor, "nodes sph_out channels"]:
-        """Multiply; coefficients are of harmonics of unit norm on the sphere."""
+        """Multiply functions given by coefficients in harmonics of unit norm."""
         total = left.new_zeros(())
         for degree, couplings in enumerate(self._maps):
             rows = left[:, degree_slice(degree)]
@@ -39,7 +39,7 @@ class SphereProduct:
 def _gaunt_tensor(
     lmax_left: int, lmax_right: int, lmax_out: int
 ) -> Float64[Tensor, "sph_out sph_left sph_right"]:
-    """Integrals of three harmonics of unit norm."""
+    """Integrals of products of three harmonics of unit norm."""
     sizes = [num_components(lmax) for lmax in (lmax_out, lmax_left, lmax_right)]
     tensor = torch.zeros(sizes, dtype=torch.float64)
     for left in range(lmax_left + 1):

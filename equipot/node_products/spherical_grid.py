@@ -1,4 +1,4 @@
-"""Products of functions on the sphere, point by point."""
+"""Products of functions on the sphere by quadrature on a grid."""
 
 import math
 from typing import NamedTuple, final
@@ -16,24 +16,24 @@ from equipot.so3.quadrature import sphere_quadrature
 
 
 class Grid(NamedTuple):
-    """Points that suffice for products of one number of factors."""
+    """Evaluation and projection matrices of the grid for one number of factors."""
 
     evaluate: Constant
-    """Values at the points by coefficients of the factors."""
+    """Map from coefficients of the factors to values at the points."""
     project: Constant
-    """Coefficients of the product by its values."""
+    """Map from values of the product to its coefficients."""
 
 
 @final
 class SphericalGrid(NodeProduct):
-    r"""Factors evaluated at points, multiplied there, and projected back.
+    r"""Evaluate factors on a grid, multiply pointwise, and project back.
 
     .. math:: z^l_k = \sum_n \alpha_{nl} v_{nl} \sum_g a_g \, Y^l_k(\omega_g)
               \prod_{j=1}^n f_{nj}(\omega_g)
 
-    The quadrature is exact for the degree of the integrand, which is n times that of
-    the features plus that of the result: this is the Clebsch-Gordan product up to
-    rounding, and not only in the limit of many points.
+    The quadrature is exact for the degree of the integrand, n times that of the
+    features plus that of the result, so the result equals the Clebsch-Gordan product up
+    to rounding errors.
 
     Source:
         Y. Xie, A. Daigavane, M. Kotak, T. Smidt, ICML 2025, arXiv:2506.13523.
@@ -46,7 +46,7 @@ class SphericalGrid(NodeProduct):
 
     @staticmethod
     def unsupported(spec: NodeProductSpec) -> str | None:
-        """Weights per path."""
+        """Reject weights per path."""
         return why_not_functions(spec)
 
     def product(
@@ -68,7 +68,7 @@ class SphericalGrid(NodeProduct):
 
 
 def _grid(spec: NodeProductSpec, order: int) -> Grid:
-    """Fewest points that are exact, and harmonics of unit norm at them."""
+    """Smallest exact grid, and harmonics of unit norm at its points."""
     lmax_out = min(spec.lmax_out, order * spec.lmax_in)
     points, areas = sphere_quadrature(order * spec.lmax_in + lmax_out)
     norm = (4 * math.pi) ** -0.5

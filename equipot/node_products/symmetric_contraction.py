@@ -1,4 +1,4 @@
-"""The symmetric contraction: couplings of many factors as pairs of those of few."""
+"""Symmetric contraction, by pairs of couplings of fewer factors."""
 
 from itertools import groupby
 from typing import NamedTuple, final
@@ -16,16 +16,17 @@ from equipot.so3 import wigner_3j
 
 
 class Power(NamedTuple):
-    """Which couplings: of how many factors, to which irreducible representation."""
+    """Number of factors and irreducible representation of couplings."""
 
     order: int
     irrep: Irrep
 
 
 Values = dict[Power, tuple[Float[Tensor, "nodes _ channels"], ...]]
-"""Basis couplings of some powers, evaluated.
+"""Values of the basis couplings of some powers.
 
-Each is a tensor of its own: the gradient of a slice fills a tensor of all.
+Each coupling is a separate tensor, since the gradient of a slice would have the size of
+the full tensor.
 """
 
 
@@ -33,9 +34,10 @@ Each is a tensor of its own: the gradient of a slice fills a tensor of all.
 class SymmetricContraction:
     """Weighted sum of all symmetric couplings of 1 to `spec.order` features.
 
-    Couplings of up to half of the factors are evaluated one by one. Those of more exist
-    only as sums of pairs, whose weights are combined before the pairs are coupled: the
-    largest intermediate is the outer product of two irreducible representations.
+    Couplings of up to half of the factors are evaluated individually. Couplings of more
+    factors are evaluated as weighted sums of pairs, whose weights are combined before
+    coupling: the largest intermediate is the outer product of two irreducible
+    representations.
     """
 
     def __init__(self, spec: NodeProductSpec) -> None:
@@ -54,7 +56,7 @@ class SymmetricContraction:
         x: Float[Tensor, "nodes sph_in channels"],
         weights: Float[Tensor, "nodes num_weights channels"],
     ) -> Float[Tensor, "nodes sph_out channels"]:
-        """Contract; weights are in the order of `spec.blocks`."""
+        """Evaluate the contraction with weights in the order of `spec.blocks`."""
         spec = self._spec
         values = self._evaluate_lower(x)
         out = [
@@ -75,7 +77,7 @@ class SymmetricContraction:
         return torch.cat(out, dim=1)
 
     def _evaluate_lower(self, x: Float[Tensor, "nodes sph_in channels"]) -> Values:
-        """Operands of all pairs: the features, then couplings of more and more."""
+        """Values of the operands of all pairs, by increasing number of factors."""
         degrees = range(self._spec.lmax_in + 1)
         split = x.split([2 * degree + 1 for degree in degrees], dim=1)
         values: Values = {Power(1, natural(n)): (split[n],) for n in degrees}
@@ -85,27 +87,27 @@ class SymmetricContraction:
 
 
 class _PairIndex(NamedTuple):
-    """Basis couplings of two irreps that are paired."""
+    """Indices of a pair of basis couplings of two irreps."""
 
     right: int
     left: int
     position: int
-    """Of the pair among all pairs of the sum."""
+    """Index of the pair among all pairs of the sum."""
 
 
 class _Term(NamedTuple):
-    """All pairs of the same two irreps."""
+    """All pairs of two given irreps."""
 
     left: Power
     right: Power
     coupling: Constant
-    """From products of components to components of the result."""
+    """Map from products of components to components of the result."""
     pairs: list[_PairIndex]
 
 
 @final
 class _PairSum:
-    """Basis couplings of one power as combinations of coupled pairs."""
+    """Basis couplings of one power as linear combinations of coupled pairs."""
 
     def __init__(self, lmax_in: int, power: Power) -> None:
         basis = symmetric_couplings(lmax_in, *power)
@@ -128,7 +130,7 @@ class _PairSum:
             )
 
     def each(self, values: Values) -> tuple[Float[Tensor, "nodes _ channels"], ...]:
-        """Every basis coupling."""
+        """Values of all basis couplings."""
         by_position = {}
         for term in self.terms:
             for pair in term.pairs:
@@ -143,7 +145,7 @@ class _PairSum:
     def weighted(
         self, values: Values, weights: Float[Tensor, "nodes couplings channels"]
     ) -> Float[Tensor, "nodes components channels"]:
-        """Sum of the basis couplings with a weight for each."""
+        """Weighted sum of the basis couplings."""
         of_pairs = (self._coefficients.like(weights).T @ weights).unbind(1)
         total = zero = weights.new_zeros(())
         for term in self.terms:
@@ -160,7 +162,7 @@ class _PairSum:
 
 
 def _operands(lmax_in: int, sums: list[_PairSum]) -> dict[Power, _PairSum]:
-    """What has to be evaluated first, from few factors to many."""
+    """Operands that are evaluated first, by increasing number of factors."""
     found: dict[Power, _PairSum] = {}
     pending = sums.copy()
     while pending:

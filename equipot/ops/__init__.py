@@ -1,4 +1,4 @@
-"""The compiled op families: definitions, derivatives, PyTorch reference, loading."""
+"""Compiled op families: definitions, derivatives, PyTorch reference, loading."""
 
 from equipot.ops.convolution import convolve as convolve
 from equipot.ops.library import unavailable as unavailable

@@ -1,18 +1,18 @@
-r"""Ops of the channelwise convolution, closed under differentiation.
+r"""Ops of the channelwise convolution, whose derivatives are ops of the same family.
 
-With edge matrices :math:`T_e = \sum_j M_j Y_{ej}`, a linear map M of the harmonics, all
-that a network or its derivatives need is one form that is linear in each operand,
+With edge matrices :math:`T_e = \sum_j M_j Y_{ej}`, a linear map M of the harmonics, the
+convolution and its derivatives follow from one multilinear form,
 
 .. math:: F(x, Y, w, g) = \sum_e \sum_{p,c} w_{epc} \sum_{ik}
           x_{s(e) ic} \, T^p_{eik} \, g_{r(e) kc},
 
 with senders s and receivers r. ``convolve`` is its derivative with respect to g,
 ``convolve_backward`` with respect to x, Y, w, and ``convolve_double_backward``
-differentiates the latter once more, along tangents of which one without elements is
-zero. Every further order is composed of these three.
+is the derivative of the latter along tangents, where an empty tangent stands for zero.
+Higher derivatives are composed of these three.
 
-This file holds schemas, derivatives and rules; `equipot.ops.reference` computes all of
-them in plain PyTorch on any device, and the libraries built from ``cuda_ext/`` add
+This module defines schemas and derivatives. `equipot.ops.reference` implements the ops
+in plain PyTorch on any device, and the libraries built from ``cuda_ext/`` register
 kernels that take precedence.
 """
 
@@ -39,21 +39,21 @@ TABLE_SCHEMA = (
 
 
 class Table(NamedTuple):
-    """Constants of a product."""
+    """Sparse coupling coefficients of a product."""
 
     paths: Sequence[int]
-    """Degrees (l_in, l_filter, l_out) of path after path, in one flat list."""
+    """Degrees (l_in, l_filter, l_out) of all paths, flattened."""
     rows: Int[Tensor, " nonzeros"]
-    """Element of the edge matrices, int32, ascending: path after path, each a matrix
-    of (2 l_in + 1) x (2 l_out + 1) elements in C order."""
+    """Index into the edge matrices, int32, ascending: the matrices of all paths are
+    concatenated, each of (2 l_in + 1) x (2 l_out + 1) elements in C order."""
     columns: Int[Tensor, " nonzeros"]
-    """Harmonic that contributes to it, int32."""
+    """Index of the harmonic that contributes, int32."""
     values: Float[Tensor, " nonzeros"]
-    """Coefficient, in the arithmetic of the operands."""
+    """Coefficient, in the precision of the operands."""
     num_outputs: int
-    """Components of the messages."""
+    """Number of components of the messages."""
     concat: bool
-    """Whether each path has components of its own; else degree l starts at l^2."""
+    """Whether each path has its own components; otherwise degree l starts at l^2."""
 
 
 def convolve(
@@ -63,14 +63,14 @@ def convolve(
     edges: CompressedEdges,
     table: Table,
 ) -> Float[Tensor, "nodes num_outputs channels"]:
-    """Messages that arrive at each node, summed; differentiable to every order.
+    """Sum of the messages of incoming edges, differentiable to any order.
 
     Args:
-        x: Features of the nodes.
+        x: Node features.
         y: Harmonics of the edges.
-        w: Weights of the paths.
-        edges: Senders and receivers.
-        table: Paths and their coefficients.
+        w: Path weights of the edges.
+        edges: Edges, sorted by receiver.
+        table: Paths and coupling coefficients.
     """
     operands = (x.contiguous(), y.contiguous(), w.contiguous())
     out: Tensor = torch.ops.equipot.convolve(*operands, *edges, *table)
@@ -105,13 +105,13 @@ def _differentiate_backward(operands, constants, *tangents):
 
 @no_type_check
 def present(tangent, operand):
-    """A tangent; one without elements where autograd leaves out a zero."""
+    """The tangent, or an empty tensor if autograd passes None for zero."""
     return operand.new_empty(0) if tangent is None else tangent.contiguous()
 
 
 @no_type_check
 def _differentiate_double_backward(operands, constants, *cotangents):
-    """Third derivatives and beyond, by differentiating a composition of the others."""
+    """Third and higher derivatives, by differentiating a composition of other ops."""
 
     def compose(*operands):
         return _composed_double_backward(*operands, constants)

@@ -1,9 +1,9 @@
-r"""Ops of the harmonics of directions, closed under differentiation.
+r"""Ops of the harmonics of directions, whose derivatives are ops of the same family.
 
-Turning a direction n by an infinitesimal rotation :math:`\omega` changes its harmonics
-by generators of rotations, :math:`\sum_a \omega_a J_a Y`, and moving n across itself
-turns it by :math:`n \times \dot n`. Three ops, each a derivative of others, hold the
-constants J inside, where tracers of graphs do not see them.
+An infinitesimal rotation :math:`\omega` of a direction n changes its harmonics by
+:math:`\sum_a \omega_a J_a Y` with the generators J, and a displacement of n orthogonal
+to n is a rotation by :math:`n \times \dot n`. The three ops are derivatives of each
+other. The constants J are internal to them and thus not captured by graph tracers.
 """
 
 import math
@@ -34,7 +34,7 @@ def edge_harmonics(
 def turn_harmonics(
     turns: Float[Tensor, "edges 3"], y: Float[Tensor, "edges sph"]
 ) -> Float[Tensor, "edges sph"]:
-    r"""Derivative of y when edges turn, :math:`\sum_a \omega_a J_a y`.
+    r"""Derivative of y under rotations of the edges, :math:`\sum_a \omega_a J_a y`.
 
     Args:
         turns: Infinitesimal rotations :math:`\omega`.
@@ -47,11 +47,11 @@ def turn_harmonics(
 def harmonic_torque(
     a: Float[Tensor, "edges sph"], b: Float[Tensor, "edges sph"]
 ) -> Float[Tensor, "edges 3"]:
-    r"""Products :math:`\langle a, J b \rangle` about the axes of space.
+    r"""Products :math:`\langle a, J b \rangle` for rotations about x, y and z.
 
     Args:
         a: Components of degree 0 to some lmax, such as a gradient.
-        b: The components that turn.
+        b: Components that are rotated.
     """
     out: Tensor = torch.ops.equipot.harmonic_torque(a, b)
     return out

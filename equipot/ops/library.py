@@ -1,8 +1,8 @@
-"""The compiled libraries of ``cuda_ext/``: loaded when they fit, refused when not.
+"""Loading of the compiled libraries of ``cuda_ext/``, with compatibility checks.
 
-Importing this module loads every library that is built, was made from the sources
-beside this package, and agrees with it about the ops. What is wrong with one that is
-not loaded is kept, and `unavailable` tells it to whoever needs that library.
+Importing this module loads every library that exists, was built from the present
+sources and has the ABI version of this package. The reason why a library is not loaded
+is returned by `unavailable`.
 """
 
 import ctypes
@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlparse
 import torch
 
 ABI = 3
-"""Number of the agreement with ``cuda_ext/abi.h`` about schemas and operands."""
+"""Version of the op schemas and operands, equal to that in ``cuda_ext/abi.h``."""
 
 MARKER = b"equipot-manifest:"
 FOLDER = Path(__file__).parent / "lib"
@@ -25,26 +25,26 @@ ROOT = Path(__file__).parents[2]
 
 
 class LibraryUnavailableError(ImportError):
-    """Compiled ops are needed that are not built, or not from these sources."""
+    """Compiled ops are missing or were not built from the present sources."""
 
 
 @dataclass(frozen=True)
 class Library:
-    """What is known about the compiled ops of a device."""
+    """Status of the compiled ops of a device."""
 
     device: str
     """Type of the device, as in ``torch.device(...).type``."""
     problem: str | None
-    """Why it is not loaded; None if it is."""
+    """Reason why the library is not loaded; None if it is."""
     manifest: dict[str, Any]
-    """What it was built from; empty if there is none."""
+    """Build manifest; empty if there is no library."""
 
     @property
     def command(self) -> str:
-        """Shell command that builds it, in any folder.
+        """Shell command that builds the library, from any folder.
 
-        It names the folder of the sources and never the package alone: an index might
-        have another package of that name.
+        It contains the path of the sources instead of the package name, since an index
+        might have another package of that name.
         """
         build = ROOT / "cuda_ext" / "build.py"
         if build.exists():
@@ -60,7 +60,7 @@ class Library:
 
 
 def _origin() -> str:
-    """What the package was installed from, for pip; a word for it if that is unknown.
+    """Source of the installed package, for pip; a placeholder if not known.
 
     Source: PEP 610, ``direct_url.json``.
     """
@@ -79,10 +79,10 @@ def _origin() -> str:
 
 
 def unavailable(device: torch.device) -> str | None:
-    """Why ops on a device would not be the compiled ones, and what to do; or None.
+    """Reason why compiled ops are not available on a device, with the remedy, or None.
 
     Args:
-        device: Where the operands are. Nothing is computed on "meta".
+        device: Device of the operands; always available for "meta".
     """
     if device.type == "meta":
         return None
@@ -101,17 +101,17 @@ def unavailable(device: torch.device) -> str | None:
 
 
 def require(device: torch.device) -> None:
-    """Make sure that ops on a device are the compiled ones.
+    """Raise unless the compiled ops of a device are loaded.
 
     Raises:
-        LibraryUnavailableError: If not; says what to do.
+        LibraryUnavailableError: If they are not; the message has the remedy.
     """
     if (reason := unavailable(device)) is not None:
         raise LibraryUnavailableError(reason)
 
 
 def cpu_instruction_set() -> str:
-    """Instruction set that kernels for the CPU use, or why ``EQUIPOT_CPU_ISA`` fails.
+    """Instruction set of the CPU kernels, or the error about ``EQUIPOT_CPU_ISA``.
 
     Raises:
         LibraryUnavailableError: If the library for the CPU is not loaded.
@@ -124,12 +124,12 @@ def cpu_instruction_set() -> str:
 
 
 def library_path(device: str) -> Path:
-    """File of the library for a type of device; it need not be there."""
+    """Path of the library of a device type, whether it exists or not."""
     return FOLDER / f"equipot_{device}.so"
 
 
 def _load(device: str) -> Library:
-    """Load the library of a device if nothing is wrong with it."""
+    """Load the library of a device if it is compatible."""
     path = library_path(device)
     if not path.exists():
         return Library(device, "are not built", {})
@@ -144,11 +144,11 @@ def _load(device: str) -> Library:
 
 
 def _mismatch(device: str, manifest: dict[str, Any]) -> str | None:
-    """Why a library must not be loaded, or None."""
+    """Reason why a library is incompatible, or None."""
     if manifest.get("abi") != ABI:
         return (
-            f"were built for version {manifest.get('abi')} of the ops, but this "
-            f"package has version {ABI}"
+            f"were built for ABI version {manifest.get('abi')}, but this package needs "
+            f"version {ABI}"
         )
     if not (ROOT / "cuda_ext").is_dir():
         return None  # installed without sources
@@ -169,7 +169,7 @@ def _digest(path: Path) -> str | None:
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
-    """Manifest in a library that is not loaded, as loading it would register it."""
+    """Manifest of a library file, read without loading the library."""
     _, _, rest = path.read_bytes().partition(MARKER + b"{")
     text, _, _ = rest.partition(b"\0")
     manifest: dict[str, Any] = json.loads(b"{" + text) if text else {}
@@ -177,4 +177,4 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 
 
 LIBRARIES = {device: _load(device) for device in ("cpu", "cuda")}
-"""Libraries by the type of their device, loaded or not."""
+"""Libraries by device type, loaded or not."""

@@ -1,4 +1,4 @@
-"""Reference of the compiled ops in plain PyTorch: short, slow, and on any device.
+"""Reference implementation of the compiled ops in plain PyTorch, for any device.
 
 Signatures are those of the schemas in `equipot.ops.convolution`.
 """
@@ -53,7 +53,7 @@ def convolve_backward(
 def convolve_double_backward(x, y, w, g, x_dot, y_dot, w_dot, *constants):
     """Derivatives of <x_dot, dF/dx> + <y_dot, dF/dy> + <w_dot, dF/dw>.
 
-    With respect to x, y, w and g. A tangent without elements is zero.
+    With respect to x, y, w and g. An empty tangent stands for zero.
     """
     x_dot, y_dot, w_dot = map(with_elements, (x_dot, y_dot, w_dot), (x, y, w))
     _, y_of_x, w_of_x = convolve_backward(x_dot, y, w, g, *constants)
@@ -67,13 +67,13 @@ def convolve_double_backward(x, y, w, g, x_dot, y_dot, w_dot, *constants):
 
 
 def with_elements(tangent: Tensor, operand: Tensor) -> Tensor:
-    """A tangent of the shape of its operand: one without elements is zero."""
+    """Tangent in the shape of its operand; zeros for an empty tangent."""
     return tangent if tangent.shape == operand.shape else torch.zeros_like(operand)
 
 
 @no_type_check
 def _edge_matrices(y, paths, rows, columns, values) -> Tensor:
-    """Elements of the matrices of all paths, shape (edges, elements)."""
+    """Edge matrices of all paths, shape (edges, elements)."""
     size = sum((2 * l1 + 1) * (2 * l3 + 1) for l1, _, l3 in _triples(paths))
     return y.new_zeros(len(y), size).index_add(1, rows, y[:, columns] * values)
 
@@ -81,7 +81,7 @@ def _edge_matrices(y, paths, rows, columns, values) -> Tensor:
 def _blocks(
     paths: Sequence[int], matrices: Tensor, concat: bool
 ) -> Iterator[tuple[int, slice, slice, Tensor]]:
-    """Number of each path, its components in x and in the messages, its matrices."""
+    """Index, input slice, output slice and edge matrices of each path."""
     element, component = 0, 0
     for n, (l1, _, l3) in enumerate(_triples(paths)):
         size = (2 * l1 + 1) * (2 * l3 + 1)

@@ -1,4 +1,4 @@
-"""Registration of ops: schema, fake, derivative, batching; for all families."""
+"""Registration of ops: schema, fake implementation, derivative and batching rule."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, no_type_check
@@ -8,19 +8,19 @@ from torch import Tensor
 
 
 class Definition(NamedTuple):
-    """An op: what it takes and returns, and how it is differentiated."""
+    """Definition of an op: schema, implementations and derivative."""
 
     schema: str
     """Signature of the op, without its name."""
     reference: Callable[..., Any]
-    """Computes it in plain PyTorch on any device; kernels take precedence."""
+    """Implementation in plain PyTorch for any device; kernels take precedence."""
     fake: Callable[..., Any]
-    """Gives tensors of the right shapes."""
+    """Fake implementation, which returns empty tensors of the result shapes."""
     differentiate: Callable[..., Any] | None = None
-    """Gradients of the operands from ``(operands, constants, *cotangents)``, where a
-    cotangent that is zero may be None; None for an op that is constant."""
+    """Gradients of the operands from ``(operands, constants, *cotangents)``, where None
+    stands for a zero cotangent; None for an op without derivatives."""
     num_operands: int = 0
-    """Inputs that have gradients, the first ones; the others are constants."""
+    """Number of leading inputs that have gradients; the others are constants."""
 
 
 def define(name: str, definition: Definition, library: torch.library.Library) -> None:
@@ -42,18 +42,18 @@ def differentiate_composition(
     operands: Sequence[Tensor],
     cotangents: Sequence[Tensor | None],
 ) -> Sequence[Tensor]:
-    """Gradients of an op by differentiating a function that computes the same.
+    """Gradients of an op by differentiating an equivalent composition of other ops.
 
     Args:
-        compose: Computes what the op does of its operands by others, whose derivatives
-            are known.
-        operands: Of the op.
-        cotangents: Of its results.
+        compose: Function equivalent to the op, in terms of ops whose derivatives are
+            registered.
+        operands: Operands of the op.
+        cotangents: Cotangents of its results.
     """
     higher = torch.is_grad_enabled()
     with torch.enable_grad():
         if higher:
-            # partial derivatives: operands may depend on each other, views do not
+            # Views give partial derivatives; operands may depend on each other.
             operands = [_view(t) for t in operands]
         else:
             operands = [t.detach().requires_grad_() for t in operands]
@@ -81,10 +81,10 @@ def _view(tensor: Tensor) -> Tensor:
 
 @no_type_check
 def _autograd_kernel(op, rule, num_operands):
-    """What the dispatcher calls where gradients may be recorded.
+    """Kernel for the Autograd dispatch key.
 
-    Does what `torch.library.register_autograd` does at a third of its cost, which for a
-    molecule is more than that of the convolution.
+    Equivalent to `torch.library.register_autograd` at a third of its overhead, which
+    for a molecule exceeds the time of the convolution.
     """
 
     class Function(torch.autograd.Function):
@@ -120,7 +120,7 @@ def _autograd_kernel(op, rule, num_operands):
 
 @no_type_check
 def _loop_over_batch(op: Callable[..., Any]) -> Callable[..., Any]:
-    """A vmap rule that calls an op for each member."""
+    """Vmap rule that calls an op for each batch member."""
 
     def rule(info, in_dims, *args):
         members = [
@@ -137,5 +137,5 @@ def _loop_over_batch(op: Callable[..., Any]) -> Callable[..., Any]:
 
 @no_type_check
 def _member(value, dim, n):
-    # the dimensions of a list that holds no tensors are a list, too
+    # For a list without tensors, in_dims is a list, too.
     return value.select(dim, n).contiguous() if isinstance(dim, int) else value

@@ -1,20 +1,20 @@
-r"""Ops of the same convolution by way of the frames of edges, for high degrees.
+r"""Ops of the convolution in the frames of edges, for high degrees.
 
-In a frame with the edge along y, of the harmonics of its direction only those of m = 0
-are not zero: components of equal :math:`|m|` of features and messages are mixed by sums
-W of path weights, and an edge takes :math:`O(L^3)` operations for each channel, not
-:math:`O(L^5)`. With rotations D to the frames,
+In a frame with the edge along y, the harmonics of its direction vanish except for
+m = 0. Components of features and messages with equal :math:`|m|` are then mixed by sums
+W of path weights, and an edge takes :math:`O(L^3)` operations per channel instead of
+:math:`O(L^5)`. With the rotations D into the frames,
 
 .. math:: F(x, n, w, g) = \sum_e \langle D_e g_{r(e)}, W(w_e) \, D_e x_{s(e)} \rangle .
 
-F does not depend on how the frame turns about the edge. The derivative with respect to
-the direction n is therefore that of turning x and g about the two axes across the edge;
-derivatives of any order are right at the poles of the frames, where those of D are not.
+F does not depend on the rotation of the frame about the edge. The derivative with
+respect to the direction n is therefore that under rotations of x and g about the two
+axes orthogonal to the edge. Derivatives of any order are correct at the poles of the
+frames, where D is not differentiable.
 
-Gradients with respect to n are orthogonal to it: those of F as a function of vectors of
-any length that only depends on their direction. Functions of vectors that are divided
-by their lengths first have the right derivatives to every order. Those above the second
-are composed of `equipot.ops.convolution`.
+Gradients with respect to n are orthogonal to n, as for a function of the direction of a
+vector. Functions of vectors that are normalized first thus have correct derivatives of
+every order. Derivatives above the second are composed of `equipot.ops.convolution`.
 
 Source:
     Mixing per order m: S. Passaro and C. L. Zitnick, ICML 2023.
@@ -42,7 +42,7 @@ MAX_DEGREE = 6
 
 
 class EdgeRotations(NamedTuple):
-    """Directions of edges and rotations of features to their frames."""
+    """Directions of edges and rotations into their frames."""
 
     directions: Float[Tensor, "edges 3"]
     elements: Float[Tensor, "edges elements"]
@@ -50,7 +50,7 @@ class EdgeRotations(NamedTuple):
 
 
 def edge_rotations(directions: Float[Tensor, "edges 3"], lmax: int) -> EdgeRotations:
-    """Rotations for features and messages up to `lmax`, the same for many convolutions.
+    """Rotations for features and messages up to `lmax`, shared by all convolutions.
 
     Args:
         directions: Unit vectors.
@@ -68,14 +68,14 @@ def so2_convolve(
     edges: CompressedEdges,
     table: Table,
 ) -> Float[Tensor, "nodes sph_out channels"]:
-    """Messages that arrive at each node, summed; differentiable to every order.
+    """Sum of the messages of incoming edges, differentiable to any order.
 
     Args:
-        x: Features of the nodes.
-        rotations: To the frames of the edges.
-        w: Weights of the paths.
-        edges: Senders and receivers.
-        table: Paths and their coefficients; those to a degree are summed.
+        x: Node features.
+        rotations: Rotations into the frames of the edges.
+        w: Path weights of the edges.
+        edges: Edges, sorted by receiver.
+        table: Paths and coupling coefficients; paths to the same degree are summed.
     """
     out: Tensor = torch.ops.equipot.so2_convolve(
         x.contiguous(),

@@ -1,7 +1,7 @@
-"""Reference of the edge-frame (SO(2)) ops, by plain convolutions with harmonics.
+"""Reference implementation of the edge-frame (SO(2)) ops in plain PyTorch.
 
-Signatures are those of `equipot.ops.so2_convolution`. Every step is an op that can be
-differentiated: this is also how derivatives above the second are composed.
+Signatures are those of `equipot.ops.so2_convolution`. Every step is differentiable, so
+these functions also define the derivatives above the second.
 """
 
 import math
@@ -37,7 +37,7 @@ def so2_convolve_double_backward(
 ):
     """Derivatives of <x_dot, dF/dx> + <directions_dot, dF/dn> + <w_dot, dF/dw>.
 
-    With respect to x, directions, w and g. A tangent without elements is zero.
+    With respect to x, directions, w and g. An empty tangent stands for zero.
     """
     x_dot, directions_dot, w_dot = map(
         with_elements, (x_dot, directions_dot, w_dot), (x, directions, w)
@@ -50,30 +50,30 @@ def so2_convolve_double_backward(
     )
     _, y_dot_bar, _ = torch.ops.equipot.convolve_backward(x, y, w, g, *constants)
     along = (directions * directions_dot).sum(1, keepdim=True)
-    # generators are antisymmetric; gradients across n turn with it
+    # Generators are antisymmetric; gradients orthogonal to n rotate with it.
     y_bar = y_bar - turn_harmonics(turns, y_dot_bar) - along * y_dot_bar
     return x_bar, _direction_gradient(directions, y, y_bar), w_bar, g_bar
 
 
 def _harmonics(directions: Tensor, constants: Sequence[Any]) -> Tensor:
-    """Of the degrees that paths have as their filters."""
+    """Harmonics of the degrees that occur as filters of paths."""
     paths = next(value for value in constants if not isinstance(value, Tensor))
     lmax = max(paths[1::3], default=0)
     return edge_harmonics(directions, lmax)
 
 
 def _direction_gradient(directions: Tensor, y: Tensor, y_bar: Tensor) -> Tensor:
-    """Gradient by directions, across them, from the gradient by harmonics."""
+    """Gradient with respect to directions from that with respect to harmonics."""
     return torch.linalg.cross(harmonic_torque(y_bar, y), directions)
 
 
 @no_type_check
 def edge_rotations(directions, lmax):
-    """Rotations of features to the frames of edges, in the layout of the kernels.
+    """Rotations of features into the frames of edges, in the layout of the kernels.
 
-    Degree after degree l from 1 on: cosine and sine of l times the azimuth, then the
-    matrix of the polar rotation between components of positive order and 0, then that
-    between components of negative order.
+    For each degree l from 1 on: cosine and sine of l times the azimuth, the matrix of
+    the polar rotation between components of order m >= 0, and that between components
+    of negative order.
     """
     x, y, z = (directions.double() / directions.double().norm(dim=1, keepdim=True)).mT
     across = torch.hypot(x, z)
@@ -99,7 +99,7 @@ def edge_rotations(directions, lmax):
 def _polar_rotations(
     cosine: Tensor, sine: Tensor, lmax: int
 ) -> list[tuple[Tensor, Tensor]]:
-    """Blocks of :math:`D^l(R_x(-b))` for orders of equal sign, for every l.
+    """Blocks of :math:`D^l(R_x(-b))` for orders of equal sign, for all l.
 
     Source:
         Recurrence of Wigner's d matrices in l: P. J. Kostelec and D. N. Rockmore,
@@ -139,7 +139,7 @@ def _first_rotation(
 
 
 def _recurrence(degree: int, m: int, k: int) -> tuple[float, float, float]:
-    """Coefficients of the two degrees below."""
+    """Coefficients of the two lower degrees in the recurrence."""
     below = degree - 1
     norm = math.sqrt((degree**2 - m**2) * (degree**2 - k**2))
     a = (2 * degree - 1) * degree / norm

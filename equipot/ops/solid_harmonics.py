@@ -1,9 +1,9 @@
-r"""Ops of the harmonics as polynomials of a vector, closed under differentiation.
+r"""Ops of the solid harmonics, whose derivatives are ops of the same family.
 
-Harmonics of degree l are polynomials whose derivatives are harmonics of degree l - 1,
-:math:`\partial_a Y^l = D^l_a Y^{l-1}`, with few nonzero elements. Gradients are those
-of the polynomial, as by `equipot.so3.spherical_harmonics`, of which this is the fast
-twin: one op in place of a dozen, for few edges as for many.
+Derivatives of harmonics of degree l are harmonics of degree l - 1,
+:math:`\partial_a Y^l = D^l_a Y^{l-1}`, with a sparse matrix D. Gradients are those of
+the polynomial, as for `equipot.so3.spherical_harmonics`, to which this is a fast
+equivalent: one op instead of a dozen, for any number of edges.
 """
 
 import math
@@ -23,11 +23,11 @@ from equipot.so3 import harmonic_derivatives, num_components, spherical_harmonic
 def solid_harmonics(
     lmax: int, directions: Float[Tensor, "edges 3"]
 ) -> Float[Tensor, "edges sph"]:
-    """Harmonics of degree 0 to `lmax`; differentiable to every order.
+    """Harmonics of degree 0 to `lmax`, differentiable to any order.
 
     Args:
         lmax: Highest degree.
-        directions: As `equipot.so3.spherical_harmonics` takes them.
+        directions: Vectors, as in `equipot.so3.spherical_harmonics`.
     """
     entries, values = _table(lmax)
     out: Tensor = torch.ops.equipot.solid_harmonics(
@@ -41,7 +41,7 @@ def solid_harmonics(
 
 @cache
 def _table(lmax: int) -> tuple[Tensor, Constant]:
-    """Nonzero elements of D: rows (harmonic, axis, lower harmonic), and values."""
+    """Nonzero elements of D: index rows (harmonic, axis, lower harmonic) and values."""
     lower = torch.eye(num_components(lmax), dtype=torch.float64)
     derivatives = harmonic_derivatives(lmax, lower).permute(2, 1, 0)
     places = derivatives.nonzero()
@@ -81,7 +81,7 @@ def _lower(t, g):
 
 @no_type_check
 def _derivatives(y):
-    """D as a dense tensor: lower harmonic, axis, harmonic."""
+    """Dense tensor D with dimensions lower harmonic, axis, harmonic."""
     size = y.shape[1]
     return harmonic_derivatives(math.isqrt(size) - 1, torch.eye(size).to(y))
 
@@ -116,7 +116,7 @@ def _differentiate_backward(operands, constants, t):
 
 @no_type_check
 def _differentiate_double_backward(operands, constants, *cotangents):
-    """Third derivatives and beyond, by ops that are linear in two operands."""
+    """Third and higher derivatives, by bilinear ops."""
     ops = torch.ops.equipot
 
     def compose(n, g, t):
@@ -184,7 +184,7 @@ DEFINITIONS = {
         _differentiate_double_backward,
         num_operands=3,
     ),
-    # sum_ij g_i D_aij y_j, and its derivatives by g and by y along t
+    # sum_ij g_i D_aij y_j, and its derivatives with respect to g and y along t.
     "contract_harmonics": Definition(
         "(Tensor g, Tensor y) -> Tensor",
         _contract,

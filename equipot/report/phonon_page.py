@@ -7,7 +7,7 @@ from equipot.report.parts.page import Table, render
 from equipot.report.parts.svg import figure
 from equipot.report.workflow_plots import draw_bands, draw_thermal
 from equipot.units import MEV_PER_EV
-from equipot.workflows.phonons import UNSTABLE, Phonons
+from equipot.workflows.phonons import UNSTABLE_BELOW_THZ, Phonons
 
 TABLE_TEMPERATURES = (0.0, 100.0, 200.0, 300.0, 500.0, 1000.0)
 """In K."""
@@ -80,8 +80,8 @@ def doubts(phonons: Phonons) -> tuple[str, ...]:
     if phonons.soft_share > 0:
         found.append(
             f"{100 * phonons.soft_share:.2g} % of the modes of the mesh are within "
-            f"{-UNSTABLE:g} THz of zero and no translations: free energy and entropy "
-            "are as uncertain as those frequencies"
+            f"{-UNSTABLE_BELOW_THZ:g} THz of zero and no translations: free energy and "
+            "entropy are as uncertain as those frequencies"
         )
     return tuple(found)
 

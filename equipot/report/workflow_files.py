@@ -18,9 +18,9 @@ from equipot.storage.atomic_file import make_folder, write_atomically, write_jso
 from equipot.storage.frame_file import write_frames
 from equipot.workflows.committee import difference_spread
 from equipot.workflows.equation_of_state import EquationOfStateResult
-from equipot.workflows.per_what import contents
 from equipot.workflows.phonons import Phonons
 from equipot.workflows.reaction import Reaction
+from equipot.workflows.reference_amount import contents
 from equipot.workflows.relax import Relaxation
 from equipot.workflows.standard_axes import StandardAxes
 from equipot.workflows.thermochemistry import Thermochemistry

@@ -1,7 +1,7 @@
 """Representations of rotations: layout of features, harmonics, couplings.
 
-The only package that imports e3nn, and it passes floating-point types explicitly: e3nn
-computes constants in the default type.
+This is the only package that imports e3nn. It passes floating-point types explicitly,
+since e3nn computes constants in the default type.
 """
 
 from equipot.so3.coupling import wigner_3j as wigner_3j

@@ -12,10 +12,10 @@ from torch import Tensor
 def wigner_3j(l1: int, l2: int, l3: int) -> Float64[Tensor, "m1 m2 m3"]:
     r"""Real coupling coefficients :math:`C^{l_1 l_2 l_3}` of unit Frobenius norm.
 
-    The result is cached and must not be written to.
+    The result is cached and must not be modified.
 
     Source:
-        e3nn's convention of signs; the polar axis is y.
+        Sign convention of e3nn; the polar axis is y.
     """
-    with torch.device("cpu"):  # also where modules are built on the meta device
+    with torch.device("cpu"):  # also if modules are built on the meta device
         return o3.wigner_3j(l1, l2, l3, dtype=torch.float64)

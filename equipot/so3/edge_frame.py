@@ -1,19 +1,18 @@
-r"""Frames in which an edge is the polar axis, and how features turn into them.
+r"""Frames in which an edge is the polar axis, and rotations of features into them.
 
-The frame of an edge is a half turn about the bisector u of its direction n and the
-polar axis y, which swaps them. Where n is nearer to -y, a half turn F about x comes
-first:
+The frame of an edge is defined by a half turn about the bisector u of its direction n
+and the polar axis y, which swaps both. If n is nearer to -y, a half turn F about x is
+applied first:
 
 .. math:: R = (2 u u^T - 1) F, \qquad R n = y, \qquad
           u = \frac{F n + y}{|F n + y|}, \qquad
           F = \begin{cases} 1 & n_y \ge 0 \\ \mathrm{diag}(1, -1, -1) & n_y < 0
               \end{cases}
 
-It is a smooth function of n on either side of the equator; across, it jumps by a
-rotation about y. Whatever does not depend on that rotation, as no convolution does, is
-smooth everywhere and its derivatives are right, at the poles as on the equator. A half
-turn is symmetric, and an even polynomial in u, so that its Wigner matrices are a
-linear map of the even harmonics of u.
+R is a smooth function of n on either side of the equator, where it jumps by a rotation
+about y. Convolutions do not depend on that rotation, so they are smooth everywhere and
+their derivatives are correct at the poles and on the equator. A half turn is an even
+polynomial in u, so its Wigner matrices are a linear map of the even harmonics of u.
 """
 
 from collections.abc import Sequence
@@ -29,9 +28,9 @@ from equipot.so3.coupling import wigner_3j
 from equipot.so3.harmonics import even_spherical_harmonics
 from equipot.so3.layout import degree_slice, num_components
 
-UP = Constant([0.0, 1.0, 0.0])
+POLAR_AXIS = Constant([0.0, 1.0, 0.0])
 """Polar axis."""
-FLIP = Constant([1.0, -1.0, -1.0])
+HALF_TURN_ABOUT_X = Constant([1.0, -1.0, -1.0])
 """Diagonal of the half turn about x."""
 
 
@@ -40,29 +39,31 @@ class Component(NamedTuple):
 
     degree: int
     order: int
-    """m, from -l to l."""
+    """Order m, from -l to l."""
 
 
 class EdgeFrames(NamedTuple):
-    """Rotations of edges to the polar axis."""
+    """Rotations of the edges to the polar axis."""
 
     axes: Float[Tensor, "edges even_sph"]
-    """Harmonics of even degree of the axis u, up to twice the degree of features."""
+    """Even-degree harmonics of the axis u, up to twice the degree of the features."""
     signs: Float[Tensor, "edges sph"]
-    """How F acts on features: on every component by a sign."""
+    """Signs by which F acts on the components of features."""
 
 
 def edge_frames(lmax: int, directions: Float[Tensor, "edges 3"]) -> EdgeFrames:
-    """Frame of every edge.
+    """Frames of the edges.
 
     Args:
-        lmax: Highest degree of the features to turn.
-        directions: Unit vectors. Derivatives are meant along the sphere.
+        lmax: Highest degree of the features to rotate.
+        directions: Unit vectors; derivatives are defined along the sphere only.
     """
     down = directions[:, 1:2] < 0
-    turned = torch.where(down, directions * FLIP.like(directions), directions)
-    bisectors = turned + UP.like(directions)
-    # at least 1 long: neither vector points below the equator
+    turned = torch.where(
+        down, directions * HALF_TURN_ABOUT_X.like(directions), directions
+    )
+    bisectors = turned + POLAR_AXIS.like(directions)
+    # The norm is at least 1, since neither vector points below the equator.
     axes = bisectors / bisectors.norm(dim=1, keepdim=True)
     signs = _flip_signs(lmax).like(directions)
     return EdgeFrames(
@@ -73,12 +74,12 @@ def edge_frames(lmax: int, directions: Float[Tensor, "edges 3"]) -> EdgeFrames:
 
 @final
 class WignerRows:
-    """Rows of the matrices D that turn features into the frames of edges.
+    """Rows of the Wigner matrices D that rotate features into the frames of edges.
 
     Args:
-        components: Degree and order in the frame of each row.
-        columns: Components of the features in space, from the first of a degree to the
-            last of another; rows of other degrees are zero there.
+        components: Degree and order in the frame, for each row.
+        columns: Slice of the components of the features in space, over whole degrees;
+            elements between different degrees are zero.
     """
 
     def __init__(self, components: Sequence[Component], columns: slice) -> None:
@@ -89,7 +90,7 @@ class WignerRows:
         self._map = Constant(half_turns.flatten(1))
 
     def __call__(self, frames: EdgeFrames) -> Float[Tensor, "edges components columns"]:
-        """Evaluate for the frames of edges, of at least the degree of the rows."""
+        """Evaluate for edge frames of at least the highest degree of the rows."""
         half_turns = self._map.like(frames.axes)
         rows = frames.axes[:, : len(half_turns)] @ half_turns
         signs = frames.signs[:, None, self._columns]
@@ -106,9 +107,9 @@ def half_turn_map(
               C^{l l L}_{m m' M} \, Y^L_M(u), \qquad
               c_L = \sqrt{2L + 1} \, \sum_m (-1)^m \, C^{l l L}_{m m 0}
 
-    The form of the sum is that of every function of an axis that turns with it; its
-    coefficients follow from the axis y, about which a half turn is diagonal. The result
-    is cached and must not be written to.
+    The form of the sum follows from equivariance; the coefficients follow from the axis
+    y, for which the half turn is diagonal. The result is cached and must not be
+    modified.
 
     Args:
         degree: Degree l of the features.
@@ -126,7 +127,7 @@ def half_turn_map(
 def _half_turn_rows(
     components: Sequence[Component],
 ) -> Float64[Tensor, "even_sph components sph"]:
-    """Map from the harmonics of the axis to rows of the matrices of all degrees."""
+    """Map from the harmonics of the axis to rows of the Wigner matrices."""
     lmax = max((degree for degree, _ in components), default=0)
     num_even = len(half_turn_map(lmax))
     out = torch.zeros(
@@ -142,7 +143,7 @@ def _half_turn_rows(
 def _flip_signs(lmax: int) -> Constant:
     r"""Signs of components under F: :math:`(-1)^l`, times -1 for negative m.
 
-    F takes the polar angle to :math:`\pi - \beta` and the azimuth, counted from z
+    F maps the polar angle to :math:`\pi - \beta` and the azimuth, measured from z
     towards x, to :math:`\pi - \alpha`.
     """
     signs = []

@@ -1,14 +1,15 @@
 r"""Functions on the sphere as Fourier series in both angles.
 
-The polar angle :math:`\theta` is from y, the azimuth :math:`\varphi` from z to x. A
-polynomial on the sphere continues to all :math:`\theta`, that is to a torus which
-covers the sphere twice: :math:`f(-\theta, \varphi + \pi) = f(\theta, \varphi)`. There
+The polar angle :math:`\theta` is measured from y, the azimuth :math:`\varphi` from z
+towards x. A polynomial on the sphere extends to all :math:`\theta`, that is to a torus
+that covers the sphere twice: :math:`f(-\theta, \varphi + \pi) = f(\theta, \varphi)`. On
+the torus
 
 .. math:: f(\theta, \varphi) = \sum_{u,v} F_{uv} \, e^{i (u \theta + v \varphi)},
           \qquad F_{-u,-v} = F_{uv}^*,
 
-so that v >= 0 suffices. Frequencies u are in the order of discrete Fourier transforms:
-0, 1, 2, ..., -2, -1.
+so frequencies v >= 0 suffice. Frequencies u are in the order of discrete Fourier
+transforms: 0, 1, 2, ..., -2, -1.
 """
 
 import math
@@ -26,9 +27,8 @@ from equipot.so3.quadrature import gauss_legendre
 def harmonics_to_fourier(lmax: int) -> Complex128[Tensor, "sph u v"]:
     """Fourier coefficients of component-normalized harmonics.
 
-    Exact, as frequencies reach to `lmax` and a series of that length is determined by
-    ``2 * lmax + 1`` samples in each angle. The result is cached and must not be written
-    to.
+    Exact, since frequencies do not exceed `lmax` and ``2 * lmax + 1`` samples in each
+    angle determine such a series. The result is cached and must not be modified.
 
     Source:
         S. Luo, T. Chen, A. Krishnapriyan, ICLR 2024, section 3.2.
@@ -49,17 +49,17 @@ def fourier_to_harmonics(umax: int, lmax: int) -> Complex128[Tensor, "u v sph"]:
 
     .. math:: \int f \, Y_k \, d\omega = \mathrm{Re} \sum_{u, v \ge 0} F_{uv} Z_{uvk}
 
-    for every f that covers the sphere twice. In such a series terms of even v are even
-    in :math:`\theta` and those of odd v are odd: only :math:`\cos u \theta` or only
-    :math:`i \sin u \theta` remains. Times a harmonic of order v, either is a polynomial
-    in :math:`\cos \theta`, and Gauss-Legendre quadrature is exact.
+    for every f on the double cover of the sphere. In such a series, terms of even v are
+    even in :math:`\theta` and terms of odd v are odd, so only :math:`\cos u \theta` or
+    only :math:`i \sin u \theta` remains. The product with a harmonic of order v is a
+    polynomial in :math:`\cos \theta`, for which Gauss-Legendre quadrature is exact.
 
-    The result is cached and must not be written to.
+    The result is cached and must not be modified.
 
     Args:
         umax: Highest frequency in the polar angle.
-        lmax: Highest degree of the harmonics. Frequencies v reach as far; no higher one
-            contributes.
+        lmax: Highest degree of the harmonics, and highest frequency v; higher
+            frequencies do not contribute.
 
     Source:
         S. Luo, T. Chen, A. Krishnapriyan, ICLR 2024, section 3.2.
@@ -70,7 +70,7 @@ def fourier_to_harmonics(umax: int, lmax: int) -> Complex128[Tensor, "u v sph"]:
     v = torch.arange(lmax + 1)[:, None]
     angle = u * y.acos()
     polar = torch.where(v % 2 == 0, angle.cos(), 1j * angle.sin())
-    # terms of v and -v are complex conjugates: twice the real part of one
+    # Terms of v and -v are complex conjugates: twice the real part of one.
     terms = polar * torch.exp(1j * v * torch.atan2(x, z)) * (1 + (v > 0))
     return (terms * weights) @ spherical_harmonics(lmax, points).to(terms.dtype)
 
@@ -81,9 +81,10 @@ def sample_series(
     """Values of Fourier series on the torus, by fast Fourier transforms.
 
     Args:
-        series: Coefficients of v >= 0.
-        shape: Samples in the polar and the azimuthal angle; of the former at least as
-            many as coefficients. Frequencies v above half of the latter are left out.
+        series: Coefficients for v >= 0.
+        shape: Number of samples in the polar and the azimuthal angle; the former must
+            not be less than the number of coefficients. Frequencies v above half of the
+            latter are dropped.
     """
     umax = series.shape[1] // 2
     missing = shape[0] - series.shape[1]

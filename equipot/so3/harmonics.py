@@ -20,13 +20,13 @@ def spherical_harmonics(
     .. math:: \sum_m Y^l_m(n)^2 = 2 l + 1, \qquad
               Y^l = c_l \, C^{l-1,1,l} (Y^{l-1} \otimes Y^1)
 
-    Polynomials in the components of the vectors: derivatives of every order are finite
-    everywhere, the poles included.
+    The harmonics are polynomials in the components of the vectors, so derivatives of
+    every order are finite everywhere, including at the poles.
 
     Args:
         lmax: Highest degree.
-        directions: Unit vectors. Of other vectors the result is the homogeneous
-            polynomial of degree l, not the harmonic of their direction.
+        directions: Unit vectors. For other vectors the result is the homogeneous
+            polynomial of degree l (solid harmonic).
 
     Returns:
         Components in the order of `equipot.so3.layout`; degree 1 is
@@ -40,7 +40,7 @@ def spherical_harmonics(
 
 
 class _Harmonics(torch.autograd.Function):
-    r"""Harmonics, whose gradients are harmonics of one degree less.
+    r"""Harmonics with gradients in terms of harmonics of one degree less.
 
     Both :math:`\partial_a Y^l = D^l_a Y^{l-1}` and, by Euler's theorem,
     :math:`l \, Y^l = \sum_a n_a \, \partial_a Y^l` take a few operations for all edges.
@@ -50,7 +50,7 @@ class _Harmonics(torch.autograd.Function):
 
     @staticmethod
     def forward(directions: Tensor, lmax: int) -> Tensor:
-        # edges last: they are many, components are few
+        # Edges are the last dimension, since they are many and components few.
         n = directions.T.contiguous()
         parts = [torch.ones_like(n[:1])]
         for degree in range(1, lmax + 1):
@@ -78,11 +78,11 @@ class _Harmonics(torch.autograd.Function):
 def harmonic_derivatives(
     lmax: int, harmonics: Float[Tensor, "vectors sph"]
 ) -> Float[Tensor, "vectors 3 sph"]:
-    r"""Derivatives :math:`\partial_a Y^l = D^l_a Y^{l-1}` of harmonics as polynomials.
+    r"""Derivatives :math:`\partial_a Y^l = D^l_a Y^{l-1}` of the polynomials.
 
     Args:
         lmax: Highest degree.
-        harmonics: What `spherical_harmonics` returned.
+        harmonics: Result of `spherical_harmonics`.
     """
     if lmax == 0:
         return torch.zeros_like(harmonics)[:, None].expand(-1, 3, -1)
@@ -93,16 +93,16 @@ def harmonic_derivatives(
 def even_spherical_harmonics(
     lmax: int, axes: Float[Tensor, "vectors 3"]
 ) -> Float[Tensor, "vectors even_sph"]:
-    r"""Harmonics of degree 0, 2, ... to `lmax`: functions of an axis without a sign.
+    r"""Harmonics of even degree up to `lmax`, which are invariant under inversion.
 
     .. math:: Y^l = c_l \, C^{l-2,2,l} (Y^{l-2} \otimes Y^2)
 
     Args:
-        lmax: Highest degree; degrees are even up to it.
-        axes: Unit vectors; u and -u give the same.
+        lmax: Upper bound of the degrees.
+        axes: Unit vectors; u and -u give the same result.
 
     Returns:
-        Component-normalized, as the even degrees of `spherical_harmonics`.
+        Component-normalized harmonics, as the even degrees of `spherical_harmonics`.
     """
     parts = [torch.ones_like(axes[:, :1])]
     if lmax >= 2:
@@ -118,7 +118,7 @@ def _climb(
     step: Float[Tensor, "vectors sph_step"],
     degree: int,
 ) -> Float[Tensor, "vectors sph_high"]:
-    """Harmonics of `degree` from those of a lower one and of the difference."""
+    """Harmonics of `degree` from those of a lower degree and of the difference."""
     product = (harmonics[:, :, None] * step[:, None, :]).flatten(1)
     return product @ _ladder(degree, (step.shape[1] - 1) // 2).like(harmonics)
 
@@ -127,8 +127,8 @@ def _climb(
 def _derivative(degree: int) -> Constant:
     """Map from harmonics of degree l - 1 to the derivatives along x, y, z of degree l.
 
-    A vector couples with degree l - 1 to degree l in one way up to a factor, which
-    follows from Euler's theorem at the pole y.
+    The coupling of a vector and degree l - 1 to degree l is unique up to a factor,
+    which follows from Euler's theorem at the pole y.
     """
     coupling = wigner_3j(degree - 1, 1, degree)
     at_pole = coupling[degree - 1, 1, degree] * (2 * degree - 1) ** 0.5
@@ -138,7 +138,7 @@ def _derivative(degree: int) -> Constant:
 
 @cache
 def _all_derivatives(lmax: int) -> Constant:
-    """Map from the harmonics below `lmax` to derivatives of all."""
+    """Map from the harmonics below `lmax` to the derivatives of all harmonics."""
     out = torch.zeros(num_components(lmax - 1), 3, num_components(lmax)).double()
     for degree in range(1, lmax + 1):
         block = _derivative(degree).like(out).unflatten(0, (3, -1)).permute(2, 0, 1)
@@ -150,7 +150,7 @@ def _all_derivatives(lmax: int) -> Constant:
 def _ladder(degree: int, step: int) -> Constant:
     r"""Map from :math:`Y^{l-s} \otimes Y^s` to :math:`Y^l`.
 
-    The coupling is fixed up to a factor, which follows from the value at the pole y,
+    The coupling is unique up to a factor, which follows from the value at the pole y,
     where :math:`Y^l_m = \sqrt{2l+1} \, \delta_{m0}`.
     """
     low = degree - step

@@ -1,4 +1,4 @@
-"""Layout of features: component m of degree l stands at l*l + l + m."""
+"""Layout of features: component m of degree l has index l*l + l + m."""
 
 import torch
 from jaxtyping import Int
@@ -6,12 +6,12 @@ from torch import Tensor
 
 
 def num_components(lmax: int) -> int:
-    """Components of all degrees up to `lmax`: ``(lmax + 1)**2``."""
+    """Number of components of degrees 0 to `lmax`: ``(lmax + 1)**2``."""
     return (lmax + 1) ** 2
 
 
 def degree_slice(degree: int) -> slice:
-    """Where the ``2 * degree + 1`` components of a degree are."""
+    """Slice of the ``2 * degree + 1`` components of a degree."""
     return slice(degree**2, (degree + 1) ** 2)
 
 

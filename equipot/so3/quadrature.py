@@ -1,4 +1,4 @@
-"""Quadratures on the sphere that are exact up to a degree, with few points."""
+"""Quadrature rules on the sphere that are exact up to a given degree."""
 
 import math
 from functools import cache
@@ -11,7 +11,7 @@ from scipy.integrate import lebedev_rule
 from torch import Tensor
 
 LEBEDEV_DEGREES = (*range(3, 33, 2), *range(35, 132, 6))
-"""Degrees of the rules that Lebedev published."""
+"""Degrees of the published Lebedev rules."""
 
 
 class Quadrature(NamedTuple):
@@ -20,22 +20,22 @@ class Quadrature(NamedTuple):
     points: Float64[Tensor, "points 3"]
     """Unit vectors."""
     weights: Float64[Tensor, " points"]
-    r"""Areas in steradian; their sum is :math:`4\pi`."""
+    r"""Weights in steradian; their sum is :math:`4\pi`."""
 
 
 @cache
 def sphere_quadrature(degree: int) -> Quadrature:
-    """The smaller of the two rules that are exact for a degree.
+    """Smallest available quadrature rule that is exact for a degree.
 
-    It is Lebedev's from degree 2 to 131. Those of degree 13, 25 and 27 have negative
-    weights, whose cancellation would amplify rounding errors; the next rule serves
-    instead.
+    It is a Lebedev rule from degree 2 to 131. The Lebedev rules of degree 13, 25 and 27
+    have negative weights, whose cancellation would amplify rounding errors; the next
+    rule is used instead.
 
-    The result is cached and must not be written to.
+    The result is cached and must not be modified.
 
     Args:
-        degree: Highest degree of the polynomials to integrate. Products of functions
-            have the sum of their degrees.
+        degree: Highest degree of the polynomials to integrate; for products of
+            functions, the sum of their degrees.
 
     Raises:
         ValueError: If `degree` is negative.
@@ -50,7 +50,7 @@ def sphere_quadrature(degree: int) -> Quadrature:
 
 
 def gauss_legendre(degree: int) -> Quadrature:
-    r"""Gauss-Legendre rule in the cosine of the polar angle, equidistant azimuths.
+    r"""Product rule: Gauss-Legendre in the polar angle, equidistant azimuths.
 
     :math:`\lceil (D + 1) / 2 \rceil \times (D + 1)` points for degree D. The polar axis
     is y, and azimuths start at z, as in e3nn.
@@ -81,7 +81,7 @@ def gauss_legendre(degree: int) -> Quadrature:
 
 
 def lebedev(degree: int) -> Quadrature:
-    """Lebedev's rule, invariant under all symmetries of the cube.
+    """Lebedev rule, invariant under the octahedral group.
 
     Args:
         degree: One of `LEBEDEV_DEGREES`.
@@ -94,7 +94,7 @@ def lebedev(degree: int) -> Quadrature:
     """
     if degree not in LEBEDEV_DEGREES:
         raise ValueError(
-            f"no Lebedev rule of degree {degree}; there are those of "
+            f"no Lebedev rule of degree {degree}; available degrees are "
             f"{', '.join(map(str, LEBEDEV_DEGREES))}"
         )
     points, weights = lebedev_rule(degree)

@@ -13,13 +13,13 @@ from equipot.so3.layout import degree_slice, num_components
 def representation_matrix(
     lmax: int, matrix: Float64[Tensor, "3 3"]
 ) -> Float64[Tensor, "sph sph"]:
-    r"""Matrix by which features of natural parity transform under an orthogonal map.
+    r"""Representation matrix of an orthogonal map for features of natural parity.
 
     .. math:: D^l = (2l + 1) \, C^T (D^{l-1} \otimes R) \, C,
               \qquad C = C^{l-1, 1, l}
 
-    Polynomial in the entries of R, and right for improper maps as well: degree l
-    changes sign as :math:`(-1)^l` under inversion.
+    The elements are polynomials in those of R, also for improper maps: degree l is
+    multiplied by :math:`(-1)^l` under inversion.
 
     Args:
         lmax: Highest degree.
@@ -50,7 +50,7 @@ def rotation_generators(lmax: int) -> Float64[Tensor, "3 sph sph"]:
     .. math:: D(R) = 1 + \sum_a v_a J_a + O(v^2)
 
     for the rotation R about a vector v by the angle :math:`|v|`. They are antisymmetric
-    and keep degrees apart. The result is cached and must not be written to.
+    and block-diagonal in the degree. The result is cached and must not be modified.
 
     Args:
         lmax: Highest degree.
@@ -61,7 +61,7 @@ def rotation_generators(lmax: int) -> Float64[Tensor, "3 sph sph"]:
     block = vector.new_zeros(3, 1, 1)
     for degree in range(1, lmax + 1):
         coupling = wigner_3j(degree - 1, 1, degree)
-        # the product rule, applied to the recursion of representation_matrix
+        # Product rule applied to the recursion of representation_matrix.
         block = (2 * degree + 1) * (
             torch.einsum("abk,xac,cbn->xkn", coupling, block, coupling)
             + torch.einsum("abk,xbd,adn->xkn", coupling, vector, coupling)

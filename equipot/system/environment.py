@@ -1,4 +1,4 @@
-"""Environment of a run: versions, machine, revision of the sources."""
+"""Environment of a run: versions, machine and revision of the sources."""
 
 import platform
 import subprocess
@@ -15,7 +15,7 @@ from equipot.system.hardware import processor_name
 
 
 def describe_environment() -> dict[str, Any]:
-    """Versions, processor, threads and revision, ready for JSON."""
+    """Versions, processor, threads and revision as JSON values."""
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "equipot": equipot.__version__,
@@ -33,7 +33,7 @@ def describe_environment() -> dict[str, Any]:
 
 
 def _revision(folder: Path) -> str | None:
-    """Commit of the sources, with a "+" if they were changed; None outside of git."""
+    """Git commit of the sources, with "+" if modified; None outside of a repository."""
     try:
         commit = _git(folder, "rev-parse", "HEAD")
         changed = _git(folder, "status", "--porcelain", "--untracked-files=no")

@@ -1,4 +1,4 @@
-"""Ctrl-C and termination as a question to ask between steps."""
+"""Deferred handling of SIGINT and SIGTERM, for a clean stop between steps."""
 
 import signal
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from types import FrameType
 
 
 class Interruption:
-    """Whether the process was asked to stop."""
+    """Flag that is set by SIGINT and SIGTERM."""
 
     def __init__(self) -> None:
         self.signal: signal.Signals | None = None
@@ -20,13 +20,13 @@ class Interruption:
 
 @contextmanager
 def watch_signals() -> Iterator[Interruption]:
-    """Note SIGINT and SIGTERM instead of dying of them; a second one has its effect.
+    """Record SIGINT and SIGTERM; a second signal has its default effect.
 
-    Batch systems send SIGTERM some seconds before they kill, which is enough to finish
-    a step and write the state.
+    Batch systems send SIGTERM some seconds before SIGKILL, which is enough to finish a
+    step and write the state.
 
     Yields:
-        What to ask between steps.
+        Flag to check between steps.
     """
     interruption = Interruption()
     previous = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}

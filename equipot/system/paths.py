@@ -4,5 +4,5 @@ from pathlib import Path
 
 
 def located(path: Path) -> str:
-    """A path, and what it is relative to unless it is absolute."""
+    """Path for messages, with the working directory if it is relative."""
     return str(path) if path.is_absolute() else f"{path} (relative to {Path.cwd()})"

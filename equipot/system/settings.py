@@ -1,4 +1,4 @@
-"""Process-wide settings of a run: threads and determinism, restored afterwards."""
+"""Context manager for threads and determinism of PyTorch."""
 
 import os
 from collections.abc import Iterator
@@ -9,15 +9,15 @@ import torch
 
 @contextmanager
 def compute_settings(num_threads: int | None, deterministic: bool) -> Iterator[None]:
-    """Set threads and determinism of PyTorch for a while.
+    """Set the number of threads and determinism of PyTorch within a context.
 
     Args:
-        num_threads: Threads of one operation; None leaves them as they are.
-        deterministic: Demand algorithms that give the same bits every time; one that
-            has none raises.
+        num_threads: Number of intra-op threads; None leaves it unchanged.
+        deterministic: Whether to use deterministic algorithms only; operations without
+            one raise.
 
     Yields:
-        Nothing; on leaving, everything is as it was.
+        None; on exit, the previous settings are restored.
     """
     threads = torch.get_num_threads()
     before = torch.are_deterministic_algorithms_enabled()
@@ -25,7 +25,7 @@ def compute_settings(num_threads: int | None, deterministic: bool) -> Iterator[N
     if num_threads is not None:
         torch.set_num_threads(num_threads)
     if deterministic:
-        # cuBLAS is deterministic with this workspace only; it is read at its first use.
+        # cuBLAS is deterministic only with this setting, which it reads on first use.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         torch.use_deterministic_algorithms(True)

@@ -1,4 +1,4 @@
-"""Tables and columns that adapt to the width of the terminal."""
+"""Tables and lists that adapt to the width of the terminal."""
 
 import re
 import shutil
@@ -10,20 +10,20 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 
-ANY_WIDTH = 10_000
-"""Columns of a terminal that every table fits."""
-LEAST_WIDTH = 20
-"""Columns that a text needs beside its name; with fewer it goes below."""
+UNLIMITED_WIDTH = 10_000
+"""Number of columns that every table fits into."""
+MIN_TEXT_WIDTH = 20
+"""Smallest number of columns of a text beside its name; otherwise it is below it."""
 
 
 @final
 class Fitted:
-    """A table that is shown in another form where the terminal is too narrow for it.
+    """Table with an alternative form for narrow terminals.
 
     Args:
-        table: Shown if its longest lines fit.
-        narrower: Tables to show in its place; without any, each row is a list of the
-            names of its columns and their values.
+        table: Table that is shown if its longest lines fit.
+        narrower: Alternative tables; by default, each row is shown as a list of column
+            names and values.
     """
 
     def __init__(self, table: Table, narrower: Sequence[Table] = ()) -> None:
@@ -33,8 +33,8 @@ class Fitted:
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
     ) -> Iterator[RenderableType]:
-        """Choose a form; called by rich."""
-        unbounded = options.update(max_width=ANY_WIDTH)
+        """Select the form; called by rich."""
+        unbounded = options.update(max_width=UNLIMITED_WIDTH)
         needed = console.measure(self.table, options=unbounded).maximum
         if needed <= options.max_width:
             yield self.table
@@ -45,7 +45,7 @@ class Fitted:
 
 
 def _as_lists(table: Table) -> Iterator[RenderableType]:
-    """Rows one below the other, the first cell of each as its title."""
+    """Rows as lists of names and values, with the first cell as title."""
     if table.title:
         yield table.title
     first, *others = table.columns
@@ -65,11 +65,11 @@ def _as_lists(table: Table) -> Iterator[RenderableType]:
 def in_columns(
     lines: Sequence[tuple[str, str]], width: int | None = None, indent: int = 2
 ) -> Iterator[str]:
-    """Names and texts beside each other, or below each other on a narrow terminal.
+    """Names and texts side by side, or stacked on a narrow terminal.
 
     Args:
         lines: Name and text of each entry.
-        width: Columns of the terminal; those of this one by default.
+        width: Number of columns; by default that of the terminal.
         indent: Spaces before the names.
 
     Yields:
@@ -77,7 +77,7 @@ def in_columns(
     """
     width = width or shutil.get_terminal_size().columns
     start = indent + max((len(name) for name, _ in lines), default=0) + 2
-    below = width - start < LEAST_WIDTH
+    below = width - start < MIN_TEXT_WIDTH
     if below:
         start = indent + 4
     for name, text in lines:
@@ -94,6 +94,6 @@ def in_columns(
 
 
 def plain(text: str) -> str:
-    """A line of a docstring without the marks of reStructuredText."""
+    """Line of a docstring without reStructuredText markup."""
     text = re.sub(r":\w+:`([^`]*)`", r"\1", text)
     return re.sub(r"`{1,2}([^`]*)`{1,2}", r"\1", text)

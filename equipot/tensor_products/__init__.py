@@ -35,14 +35,14 @@ BACKENDS: dict[str, type[TensorProduct[Any]]] = {
 """All backends by the name that configurations use."""
 
 REFERENCE = "clebsch_gordan"
-"""Backend that defines what the others must compute."""
+"""Reference backend, which defines the results of all others."""
 
 
 def get_backend(name: str) -> type[TensorProduct[Any]]:
-    """Backend of a name.
+    """Backend class by name.
 
     Raises:
-        ValueError: If there is none; the message lists those that exist.
+        ValueError: If there is no such backend; the message lists those that exist.
     """
     if name not in BACKENDS:
         raise ValueError(
@@ -53,7 +53,7 @@ def get_backend(name: str) -> type[TensorProduct[Any]]:
 
 
 def backend_name(product: TensorProduct[Any]) -> str:
-    """Name of the backend of a product; that of its class if it is not one of ours."""
+    """Registered name of the backend of a product; its class name if not registered."""
     return next(
         (name for name, backend in BACKENDS.items() if type(product) is backend),
         type(product).__name__,

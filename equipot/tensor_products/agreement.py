@@ -8,43 +8,43 @@ import torch
 from torch import Tensor
 
 FLOAT64_TOLERANCE = 1e-9
-"""Relative difference that two correct computations in float64 stay below.
+"""Largest relative difference of two correct computations in float64.
 
-Rounding of 1e-16 grows through layers and two derivatives, but by less than a factor of
-1e5 in every model that was measured; a wrong term shows above 1e-5.
+Rounding errors of 1e-16 grow through layers and two derivatives, by less than a factor
+of 1e5 in all models measured; a wrong term gives differences above 1e-5.
 """
 ROUNDING_FACTOR = 10.0
-"""Allowed difference over the rounding error of the reference, in low precision.
+"""Allowed difference in low precision, relative to the rounding error of the reference.
 
-Another order of sums has errors of the same size; a product by way of a grid or of
-Fourier series makes several times larger ones.
+Another order of summation has errors of the same size; products by a grid or by Fourier
+series have errors several times larger.
 """
 ROUNDING_FLOOR = 16.0
-"""Allowed difference in units of the last place, where the reference happens to have no
-rounding error."""
+"""Allowed difference in units in the last place (ulp) if the reference has no rounding
+error by chance."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Distance of one quantity from its expected value, over all of its components."""
+    """Difference of a quantity from its expected value, over all components."""
 
     max_abs: float
     """Largest absolute difference, in the unit of the quantity."""
     scale: float
-    """What counts as one: the largest component, or a natural scale above it."""
+    """Scale of relative differences: largest component, or a larger natural scale."""
     tolerance: float
-    """Largest relative difference that passes."""
+    """Largest accepted relative difference."""
 
     @property
     def relative(self) -> float:
-        """Largest difference over the scale."""
+        """Largest absolute difference divided by the scale."""
         if self.max_abs == 0:
             return 0.0
         return self.max_abs / self.scale if self.scale > 0 else math.inf
 
     @property
     def passed(self) -> bool:
-        """Whether the difference is within the tolerance; NaN is not."""
+        """Whether the difference is within the tolerance; False for NaN."""
         return self.relative <= self.tolerance
 
 
@@ -54,13 +54,13 @@ def difference(
     """Compare values with expected ones.
 
     Args:
-        pairs: Values and expected values of equal shapes; all share one scale.
-        tolerance: Largest relative difference that passes.
-        floor: Smallest scale, in the unit of the values: rounding errors of what should
-            vanish by symmetry are compared with it.
+        pairs: Values and expected values of equal shapes, with a common scale.
+        tolerance: Largest accepted relative difference.
+        floor: Lower bound of the scale, in the unit of the values, for values that
+            vanish by symmetry up to rounding.
 
     Returns:
-        The difference; NaN or infinite values do not pass.
+        The difference; `passed` is False for NaN or infinite values.
     """
     largest, scale = 0.0, floor
     for value, expected in pairs:
@@ -73,7 +73,7 @@ def difference(
             continue
         a, b = value.detach().double().cpu(), expected.detach().double().cpu()
         distance = float((a - b).abs().max())
-        # max() of Python drops NaN, depending on the order.
+        # Python's max() may drop NaN, depending on the order.
         largest = distance if distance > largest or math.isnan(distance) else largest
         scale = max(scale, float(b.abs().max()))
         if math.isnan(largest):
@@ -82,11 +82,11 @@ def difference(
 
 
 def rounding_tolerance(rounding: Difference, dtype: torch.dtype) -> float:
-    """Relative difference that two correct computations in low precision stay below.
+    """Largest relative difference of two correct computations in low precision.
 
     Args:
-        rounding: Of the reference in `dtype` from the reference in float64.
-        dtype: The low precision.
+        rounding: Difference of the reference in `dtype` from the reference in float64.
+        dtype: Low precision.
     """
     floor = ROUNDING_FLOOR * torch.finfo(dtype).eps
     return max(ROUNDING_FACTOR * rounding.relative, floor)

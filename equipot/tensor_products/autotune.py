@@ -1,4 +1,4 @@
-"""``backend="auto"``: the fastest backend for a model, measured on this machine."""
+"""``backend="auto"``: selection of the fastest backend by timing on this machine."""
 
 import json
 import logging
@@ -24,9 +24,9 @@ from equipot.tensor_products import (
 from equipot.tensor_products.fingerprint import fingerprint
 from equipot.tensor_products.trial import (
     Problem,
-    affordable,
     cast,
     disagreements,
+    limited_to_time,
     random_inputs,
     seconds,
 )
@@ -34,45 +34,45 @@ from equipot.tensor_products.trial import (
 logger = logging.getLogger(__name__)
 
 TOPIC = "autotune"
-BUDGET = 1.0
-"""Seconds of measuring, after the first passes of every candidate."""
-FIRST_ROUNDS = 3
-"""Passes of every candidate before one is given up: a single one may have waited."""
-ROUNDS = 15
-"""Most passes of a candidate."""
+TIMING_BUDGET_SECONDS = 1.0
+"""Time budget in seconds after the first `MIN_ROUNDS` passes of every candidate."""
+MIN_ROUNDS = 3
+"""Smallest number of passes of every candidate; a single pass may be disturbed."""
+MAX_ROUNDS = 15
+"""Largest number of passes of a candidate."""
 PASS_SECONDS = 0.1
-"""Seconds that a pass of the reference may take; longer ones get fewer edges."""
+"""Largest time in seconds of a pass of the reference; the number of edges is reduced
+to meet it."""
 MAX_SLOWDOWN = 3.0
-"""A candidate that took this many times longer than the best is not measured again."""
+"""Slowdown relative to the fastest candidate above which a candidate is dropped."""
 MAX_RELATIVE_SPREAD = 0.5
-"""Median of the passes of a candidate over the fastest, less one, up to which a choice
-is remembered: a quiet machine stays below a tenth of that."""
+"""Largest relative spread of pass times (`Choice.spread`) with which a choice is
+cached; on an idle machine the spread is below a tenth of it."""
 
 
 class BackendExcludedWarning(UserWarning):
-    """A backend computes something else than the reference, or fails."""
+    """A backend disagrees with the reference or fails."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The backend that was chosen, and why."""
+    """Selected backend with the measurements behind the selection."""
 
     backend: str
     """Name among `equipot.tensor_products.BACKENDS`."""
     milliseconds: dict[str, float]
-    """Time of a forward and backward pass of each candidate: the fastest of several, as
-    disturbances only add to it."""
+    """Minimum time of a forward and backward pass of each candidate."""
     skipped: dict[str, str]
-    """Backends that cannot compute the products, or not here, and why."""
+    """Backends that do not support the products or this machine, with the reason."""
     excluded: dict[str, str]
-    """Backends that disagree with the reference, and by how much."""
+    """Backends that disagree with the reference, with the difference."""
     problem: str
-    """What was measured."""
+    """Description of the timed problem."""
     spread: float = 0.0
-    """Median of the passes over the fastest, less one, of the candidate for which it is
-    largest; candidates that were given up are left out."""
+    """Largest relative spread of pass times, median over minimum minus one, of all
+    candidates that were not dropped."""
     remembered: bool = False
-    """Whether it was measured in an earlier process."""
+    """Whether the choice comes from the cache."""
 
     def __str__(self) -> str:
         others = [
@@ -88,16 +88,16 @@ class Choice:
             parts.append("it is the only candidate")
         if self.excluded:
             wrong = [f"{name} ({reason})" for name, reason in self.excluded.items()]
-            parts.append(f"left out {', '.join(wrong)}")
+            parts.append(f"excluded: {', '.join(wrong)}")
         if self.skipped and not self.remembered:
-            # `equipot doctor` and `equipot verify` say why
-            parts.append(f"no candidates: {', '.join(self.skipped)}")
+            # `equipot doctor` and `equipot verify` give the reasons.
+            parts.append(f"not supported: {', '.join(self.skipped)}")
         if self.spread > MAX_RELATIVE_SPREAD:
             parts.append(
-                f"not remembered, as times of the same differ by {self.spread:.0%}: "
-                "other programs disturb"
+                f"not cached, as repeated timings differ by {self.spread:.0%}: the "
+                "machine is busy"
             )
-        parts.append("remembered from before" if self.remembered else "measured now")
+        parts.append("from the cache" if self.remembered else "measured now")
         return "; ".join(parts)
 
 
@@ -105,22 +105,22 @@ _CHOICE = TypeAdapter(Choice)
 
 
 def choose_backend(problem: Problem) -> Choice:
-    """The fastest backend that agrees with the reference.
+    """Select the fastest backend that agrees with the reference.
 
     Candidates are compared with the reference in values, gradients and second
-    derivatives, then timed in turns, forward and backward; the fastest pass decides.
-    The answer is remembered for this hardware, these versions and this problem, unless
-    passes of one candidate took times that differ much.
+    derivatives, then timed alternately, forward and backward; the minimum time decides.
+    The choice is cached by hardware, versions and problem, unless the timings of a
+    candidate vary too much.
 
     Args:
         problem: Products of the model and the size of a typical evaluation.
 
     Returns:
-        The choice. Its text says what was measured. Without products it is the
+        The choice; `str` of it describes the measurement. Without products it is the
         reference.
 
     Warns:
-        BackendExcludedWarning: If a backend is left out as it is wrong here.
+        BackendExcludedWarning: If a backend is excluded because its results are wrong.
     """
     if not problem.specs:
         return Choice(REFERENCE, {}, {}, {}, problem="no tensor products")
@@ -133,9 +133,9 @@ def choose_backend(problem: Problem) -> Choice:
             for name, reason in choice.excluded.items():
                 _warn(name, reason)
             return choice
-        logger.warning("the choice in %s is damaged: measuring anew", cache_folder())
+        logger.warning("the cache in %s is damaged: measuring again", cache_folder())
     candidates, excluded = _agreeing(problem, [n for n in BACKENDS if n not in skipped])
-    measured = affordable(problem, candidates[REFERENCE], PASS_SECONDS)
+    measured = limited_to_time(problem, candidates[REFERENCE], PASS_SECONDS)
     passes = _measure(candidates, measured) if len(candidates) > 1 else {}
     times = {name: 1000 * min(taken) for name, taken in passes.items()}
     choice = Choice(
@@ -155,7 +155,7 @@ Products = Mapping[TensorProductSpec, TensorProduct[Any]]
 
 
 def _skipped(problem: Problem) -> dict[str, str]:
-    """Backends that cannot be candidates, and why."""
+    """Backends that are not supported, with the reason."""
     skipped = {}
     for name, backend in BACKENDS.items():
         reasons = (backend.unsupported(spec) for spec in problem.specs)
@@ -169,7 +169,7 @@ def _skipped(problem: Problem) -> dict[str, str]:
 def _agreeing(
     problem: Problem, names: Iterable[str]
 ) -> tuple[dict[str, Products], dict[str, str]]:
-    """Products of the backends that are right, and what is wrong with the others."""
+    """Products of the backends that agree, and the differences of the others."""
     specs = dict.fromkeys(problem.specs)
     reference = {spec: BACKENDS[REFERENCE](spec) for spec in specs}
     candidates: dict[str, Products] = {}
@@ -189,8 +189,8 @@ def _agreeing(
                 continue
             what, first = next(iter(found.items()))
             excluded[name] = (
-                f"{what} differ from {REFERENCE} by {first.relative:.1e} of their "
-                f"size, {first.tolerance:.1e} is allowed"
+                f"{what} differ from {REFERENCE} by a relative error of "
+                f"{first.relative:.1e}, expected at most {first.tolerance:.1e}"
             )
         _warn(name, excluded[name])
     return candidates, excluded
@@ -198,7 +198,7 @@ def _agreeing(
 
 def _warn(name: str, reason: str) -> None:
     warnings.warn(
-        f"backend {name!r} is left out, it is wrong on this machine: {reason}",
+        f"backend {name!r} is excluded, it is wrong on this machine: {reason}",
         BackendExcludedWarning,
         stacklevel=3,
     )
@@ -207,16 +207,16 @@ def _warn(name: str, reason: str) -> None:
 def _measure(
     candidates: Mapping[str, Products], problem: Problem
 ) -> dict[str, list[float]]:
-    """Seconds of passes of each candidate; they take turns, to see the same machine."""
+    """Pass times in seconds of each candidate, measured alternately."""
     inputs = cast(random_inputs(problem), problem.dtype)
     times: dict[str, list[float]] = {name: [] for name in candidates}
     for products in candidates.values():
-        seconds(products, problem, inputs)  # fills caches
-    for _ in range(FIRST_ROUNDS):
+        seconds(products, problem, inputs)  # warm-up
+    for _ in range(MIN_ROUNDS):
         for name, products in candidates.items():
             times[name].append(seconds(products, problem, inputs))
-    deadline = time.perf_counter() + BUDGET
-    for _ in range(ROUNDS - FIRST_ROUNDS):
+    deadline = time.perf_counter() + TIMING_BUDGET_SECONDS
+    for _ in range(MAX_ROUNDS - MIN_ROUNDS):
         hopeful = _hopeful(times)
         for name in hopeful:
             if time.perf_counter() > deadline:
@@ -226,13 +226,13 @@ def _measure(
 
 
 def _hopeful(times: Mapping[str, list[float]]) -> list[str]:
-    """Candidates that may be the fastest."""
+    """Candidates within `MAX_SLOWDOWN` of the fastest."""
     best = min(min(taken) for taken in times.values())
     return [name for name, taken in times.items() if min(taken) < MAX_SLOWDOWN * best]
 
 
 def _spread(times: Mapping[str, list[float]]) -> float:
-    """How far times of the same are apart; see `Choice.spread`."""
+    """Largest relative spread of pass times; see `Choice.spread`."""
     if not times:
         return 0.0
     taken = [times[name] for name in _hopeful(times)]
@@ -240,7 +240,7 @@ def _spread(times: Mapping[str, list[float]]) -> float:
 
 
 def _question(problem: Problem, skipped: Mapping[str, str]) -> dict[str, Any]:
-    """Everything that the answer depends on, as JSON."""
+    """Cache key: everything that the choice depends on, as JSON."""
     return {
         **fingerprint(problem.device),
         "candidates": [name for name in BACKENDS if name not in skipped],
@@ -255,7 +255,7 @@ def _question(problem: Problem, skipped: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _from_answer(answer: Mapping[str, Any], able: set[str]) -> Choice | None:
-    """Choice that was stored; None if it cannot be one of these backends."""
+    """Choice from a cache entry; None if its backend is not available."""
     try:
         text = json.dumps({**answer, "remembered": True})
         choice = _CHOICE.validate_json(text, strict=True)

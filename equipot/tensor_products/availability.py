@@ -1,4 +1,4 @@
-"""Which backends can run on this machine."""
+"""Availability of backends on this machine."""
 
 from collections.abc import Callable
 
@@ -11,15 +11,15 @@ _CHECKS: dict[str, Callable[[torch.device], str | None]] = {
     "cuequivariance": cuequivariance.unavailable,
     "fused": ops.unavailable,
 }
-"""Backends that need more than PyTorch."""
+"""Availability functions of backends that need more than PyTorch."""
 
 
 def unavailable(name: str, device: torch.device) -> str | None:
-    """What a backend lacks to run on a device, and how to get it; None if it can.
+    """Reason why a backend cannot run on a device, with the remedy; None if it can.
 
     Args:
-        name: Among `equipot.tensor_products.BACKENDS`.
-        device: Where it is to compute.
+        name: Name in `equipot.tensor_products.BACKENDS`.
+        device: Device to compute on.
     """
     check = _CHECKS.get(name)
     return None if check is None else check(device)

@@ -1,4 +1,4 @@
-"""The interface that every tensor-product backend implements."""
+"""Abstract base class of tensor-product backends."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
@@ -15,18 +15,18 @@ EdgeState = TypeVar("EdgeState")
 
 
 class UnsupportedSpecError(ValueError):
-    """A backend was asked for a product that it cannot compute."""
+    """The backend does not support the specification of a product."""
 
 
 class BackendUnavailableError(ImportError):
-    """A backend lacks a package or a compiled library; says how to get it."""
+    """A package or library of a backend is missing; the message has the remedy."""
 
 
 class TensorProduct(nn.Module, ABC, Generic[EdgeState]):
-    """Equivariant convolution of node features with the directions of their edges.
+    """Equivariant convolution of node features with edge directions.
 
-    A backend holds constants only: no parameters and no buffers. Models
-    therefore have the same checkpoint whichever backend computes them.
+    A backend holds constants only, no parameters and no buffers, so checkpoints do not
+    depend on the backend.
     """
 
     def __init__(self, spec: TensorProductSpec) -> None:
@@ -41,18 +41,18 @@ class TensorProduct(nn.Module, ABC, Generic[EdgeState]):
     @staticmethod
     @abstractmethod
     def unsupported(spec: TensorProductSpec) -> str | None:
-        """Why this backend cannot compute `spec`, or None if it can."""
+        """Reason why this backend does not support `spec`; None if it does."""
 
     @property
     def edge_state_key(self) -> Hashable:
-        """Products of one backend whose keys are equal share what `prepare` returns."""
+        """Key of the edge state; products with equal keys share it."""
         return self.spec
 
     @abstractmethod
     def prepare(
         self, directions: Float[Tensor, "edges 3"], connectivity: Connectivity
     ) -> EdgeState:
-        """Expand the edges once; layers of equal `edge_state_key` share the result.
+        """Precompute the edge state, shared by layers with equal `edge_state_key`.
 
         Args:
             directions: Unit vectors of the edges.
@@ -60,7 +60,7 @@ class TensorProduct(nn.Module, ABC, Generic[EdgeState]):
         """
 
     def num_edges(self, edges: EdgeState) -> int | None:
-        """Edges that `prepare` was given; None if what it returned does not tell."""
+        """Number of edges of an edge state; None if not defined by it."""
         parts = edges if isinstance(edges, tuple) else ()
         return next((p.num_edges for p in parts if isinstance(p, Connectivity)), None)
 
@@ -71,11 +71,11 @@ class TensorProduct(nn.Module, ABC, Generic[EdgeState]):
         edges: EdgeState,
         weights: Float[Tensor, "edges num_weights channels"],
     ) -> Float[Tensor, "nodes sph_out channels"]:
-        """Sum the weighted products over the edges that arrive at each node.
+        """Sum the weighted products over the incoming edges of each node.
 
         Args:
             x: Node features, degrees concatenated from 0 to `spec.lmax_in`.
-            edges: What `prepare` returned for these edges.
+            edges: Result of `prepare` for these edges.
             weights: Radial weights in the order of `spec.paths` (per path), or of the
                 degrees of features, filter and messages (per degree).
 
@@ -84,14 +84,14 @@ class TensorProduct(nn.Module, ABC, Generic[EdgeState]):
             path with ``accumulate="concat"``.
 
         Raises:
-            ValueError: If a shape is not of `spec`; checked before the call.
+            ValueError: If a shape does not match `spec`; checked before the call.
         """
 
 
 def _check_operands(product: nn.Module, operands: tuple[Any, ...]) -> None:
-    """Refuse operands that would be broadcast, or fail deep within a backend."""
+    """Raise for operands whose shapes do not match the specification."""
     if not isinstance(product, TensorProduct) or len(operands) != 3:
-        return  # called by keyword
+        return  # keyword arguments are not checked
     x, edges, weights = operands
     spec = product.spec
     number = product.num_edges(edges)
@@ -104,7 +104,7 @@ def _check_operands(product: nn.Module, operands: tuple[Any, ...]) -> None:
         counted = "edges" if number is None else f"{number} edges"
         raise ValueError(
             f"{type(product).__name__} of lmax_in {spec.lmax_in}, lmax_filter "
-            f"{spec.lmax_filter}, lmax_out {spec.lmax_out} takes features of shape "
+            f"{spec.lmax_filter}, lmax_out {spec.lmax_out} expects features of shape "
             f"(nodes, {features[1]}, channels) and weights of shape ({counted}, "
             f"{spec.num_weights}, channels), got {tuple(x.shape)} and "
             f"{tuple(weights.shape)}"

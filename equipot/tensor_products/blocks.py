@@ -1,4 +1,4 @@
-"""Blocks of edges: what a product makes for a block fits into the cache."""
+"""Evaluation in blocks of edges, whose intermediates fit into the cache."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 BLOCK_BYTES = 4 * 2**20
-"""Memory that the intermediates of a block may take on a CPU.
+"""Memory in bytes of the intermediates of a block on a CPU.
 
-Of the time of a forward pass at lmax 3 over 2,000 edges at once, a third to a half goes
-into fresh pages of memory, which blocks reuse. Much smaller blocks cost more in calls.
+A third to a half of the time of a forward pass at lmax 3 over 2,000 edges at once is
+spent on allocating new pages of memory, which blocks reuse. Much smaller blocks have
+more call overhead.
 """
 
 
@@ -18,16 +19,16 @@ def in_blocks(
     operands: Sequence[Tensor],
     bytes_per_edge: int,
 ) -> list[Tensor]:
-    """Apply a function of edges to one block of them after the other.
+    """Apply a function of edges block by block.
 
     Args:
-        function: Takes and returns tensors whose first dimension runs over edges, each
-            of which it treats alike.
+        function: Function from and to tensors whose first dimension is that of edges;
+            it acts on each edge independently.
         operands: Arguments of the function for all edges.
         bytes_per_edge: Memory of its intermediates.
 
     Returns:
-        What the function returns for all edges at once.
+        Results of the function for all edges.
     """
     first = operands[0]
     size = max(1, BLOCK_BYTES // bytes_per_edge)

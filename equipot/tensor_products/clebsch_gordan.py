@@ -1,4 +1,4 @@
-"""The reference backend: Clebsch-Gordan couplings, path by path, in plain PyTorch."""
+"""Reference backend: Clebsch-Gordan couplings, path by path, in plain PyTorch."""
 
 from typing import NamedTuple, final
 
@@ -22,7 +22,7 @@ from equipot.tensor_products.weights import path_weights
 
 
 class EdgeMatrices(NamedTuple):
-    """Matrices from the features to the products of each degree of the messages."""
+    """Matrices from features to products, for each degree of the messages."""
 
     of_degree: tuple[Float[Tensor, "edges _rows sph_in"], ...]
     connectivity: Connectivity
@@ -30,15 +30,16 @@ class EdgeMatrices(NamedTuple):
 
 @final
 class ClebschGordan(TensorProduct[EdgeMatrices]):
-    r"""Couplings contracted with the harmonics first, once per edge for all channels.
+    r"""Tensor product with couplings contracted with the harmonics first.
 
     .. math:: T^p_{ki} = \alpha_p \sum_j C^{l_1 l_2 l_3}_{ijk} Y^{l_2}_j(n), \qquad
               z^{l_3}_{kc} = \sum_p W_{pc} \sum_i T^p_{ki} \, x_{ic}
 
-    The rows of a matrix T are the components of all paths that end in one degree. It
-    does not depend on the channel, so that the work per channel is a product of small
-    matrices. Degrees meet only on the nodes, and edges are taken in blocks: products of
-    all edges, paths and channels exist only where derivatives will need them.
+    The rows of a matrix T are the components of all paths to one output degree. T is
+    computed once per edge and does not depend on the channel, so the work per channel
+    is a product of small matrices. Output degrees are concatenated on the nodes only,
+    and edges are processed in blocks: products of all edges, paths and channels are
+    stored only if they are needed for derivatives.
     """
 
     def __init__(self, spec: TensorProductSpec) -> None:
@@ -54,7 +55,7 @@ class ClebschGordan(TensorProduct[EdgeMatrices]):
 
     @staticmethod
     def unsupported(spec: TensorProductSpec) -> str | None:
-        """Nothing is: this backend defines what the others must compute."""
+        """None: the reference supports all specifications."""
         return None
 
     def prepare(
@@ -73,14 +74,14 @@ class ClebschGordan(TensorProduct[EdgeMatrices]):
         edges: EdgeMatrices,
         weights: Float[Tensor, "edges num_weights channels"],
     ) -> Float[Tensor, "nodes sph_out channels"]:
-        """Sum the weighted products over the edges that arrive at each node."""
+        """Sum the weighted products over the incoming edges of each node."""
         senders, receivers = edges.connectivity.edge_index
         operands = [
             x.index_select(0, senders),
             path_weights(self.spec, weights),
             *edges.of_degree,
         ]
-        # products, and products with weights
+        # Products, and products times weights.
         rows, row_bytes = 2 * max(self._rows_of_degree), x.shape[2] * x.element_size()
         messages = in_blocks(self._messages, operands, rows * row_bytes)
         return torch.cat([scatter_sum(m, receivers, len(x)) for m in messages], dim=1)
@@ -91,7 +92,7 @@ class ClebschGordan(TensorProduct[EdgeMatrices]):
         weights: Float[Tensor, "edges paths channels"],
         *matrices: Float[Tensor, "edges _rows sph_in"],
     ) -> list[Float[Tensor, "edges _ channels"]]:
-        """Messages of each degree along each edge."""
+        """Messages of each output degree along each edge."""
         by_degree = weights.split(self._paths_to_degree, 1)
         return [
             self._weigh((m @ sent).unflatten(1, (w.shape[1], 2 * degree + 1)), w)
@@ -103,7 +104,7 @@ class ClebschGordan(TensorProduct[EdgeMatrices]):
         products: Float[Tensor, "edges paths order channels"],
         weights: Float[Tensor, "edges paths channels"],
     ) -> Float[Tensor, "edges _ channels"]:
-        """Weigh the paths to one degree; sum them, if so specified."""
+        """Multiply the paths to one degree by weights, and sum them if specified."""
         weighed = products * weights[:, :, None]
         return (
             weighed.sum(1) if self.spec.accumulate == "sum" else weighed.flatten(1, 2)
@@ -113,7 +114,7 @@ class ClebschGordan(TensorProduct[EdgeMatrices]):
 def _edge_matrix_map(
     spec: TensorProductSpec,
 ) -> Float64[Tensor, "sph_filter rows_sph_in"]:
-    """Linear map from harmonics to the matrices T, flattened."""
+    """Linear map from harmonics to the flattened matrices T."""
     blocks = [
         coefficient * _path_map(spec, path)
         for path, coefficient in zip(spec.paths, spec.path_coefficients(), strict=True)

@@ -1,4 +1,4 @@
-"""The Clebsch-Gordan product by NVIDIA's cuEquivariance, an optional package."""
+"""Clebsch-Gordan product by NVIDIA's cuEquivariance, an optional package."""
 
 from importlib.util import find_spec
 from typing import Any, NamedTuple, final
@@ -28,9 +28,9 @@ class CuEquivarianceEdges(NamedTuple):
 class CuEquivariance(TensorProduct[CuEquivarianceEdges]):
     """Clebsch-Gordan couplings as a segmented polynomial of cuEquivariance.
 
-    Couplings are ours, so that conventions of phase cannot differ. On the CPU the
-    polynomial is evaluated by plain PyTorch code of that package; on a GPU by its
-    closed kernels, without which a GPU is refused.
+    The couplings are those of this package, so phase conventions agree. On the CPU the
+    polynomial is evaluated by plain PyTorch code of cuEquivariance, on GPUs by its
+    closed-source kernels, which are required there.
 
     Raises:
         BackendUnavailableError: If the package is not installed.
@@ -40,12 +40,12 @@ class CuEquivariance(TensorProduct[CuEquivarianceEdges]):
         super().__init__(spec)
         if (reason := unavailable(torch.device("cpu"))) is not None:
             raise BackendUnavailableError(f"backend 'cuequivariance': {reason}")
-        # Not modules of this one: their buffers would become state of the potential.
+        # Not registered as submodules: their buffers would enter the state dict.
         self._polynomials: dict[tuple[int, torch.device], Any] = {}
 
     @staticmethod
     def unsupported(spec: TensorProductSpec) -> str | None:
-        """Nothing is; weights per degree are first multiplied to weights per path."""
+        """None: all are supported; weights per degree are expanded first."""
         return None
 
     def prepare(
@@ -61,9 +61,9 @@ class CuEquivariance(TensorProduct[CuEquivarianceEdges]):
         edges: CuEquivarianceEdges,
         weights: Float[Tensor, "edges num_weights channels"],
     ) -> Float[Tensor, "nodes sph_out channels"]:
-        """Sum the weighted products over the edges that arrive at each node."""
+        """Sum the weighted products over the incoming edges of each node."""
         nodes, channels = len(x), x.shape[2]
-        if not len(weights):  # version 0.13 mistakes no indices for no indexing
+        if not len(weights):  # version 0.13 treats empty indices as no indexing
             zeros = x.new_zeros(nodes, self.spec.num_outputs, channels)
             return zeros + x[:0].sum() + weights.sum()
         (messages,) = self._polynomial(channels, x.device)(
@@ -79,7 +79,7 @@ class CuEquivariance(TensorProduct[CuEquivarianceEdges]):
         return messages.unflatten(1, (-1, channels))
 
     def _polynomial(self, channels: int, device: torch.device) -> Any:
-        """Compiled form for a number of channels, made when it is first used."""
+        """Compiled polynomial for a number of channels, created on first use."""
         key = (channels, device)
         if key not in self._polynomials:
             if (reason := unavailable(device)) is not None:
@@ -89,7 +89,7 @@ class CuEquivariance(TensorProduct[CuEquivarianceEdges]):
 
 
 def unavailable(device: torch.device) -> str | None:
-    """What is missing to compute on a device, and how to install it; or None."""
+    """Reason why the backend cannot run on a device, with the remedy, or None."""
     if find_spec("cuequivariance") is None or find_spec("cuequivariance_torch") is None:
         return (
             "the packages cuequivariance and cuequivariance-torch are not installed: "
@@ -99,7 +99,7 @@ def unavailable(device: torch.device) -> str | None:
     if device.type == "cuda" and find_spec("cuequivariance_ops_torch") is None:
         major = (torch.version.cuda or "13").split(".")[0]
         return (
-            "its kernels for GPUs are not installed: pip install "
+            "its GPU kernels are not installed: pip install "
             f"cuequivariance-ops-torch-cu{major} (closed source, NVIDIA's license)"
         )
     return None
@@ -129,7 +129,7 @@ def _compile(spec: TensorProductSpec, channels: int, device: torch.device) -> An
             dims={"u": channels},
         )
     on_gpu = device.type == "cuda"
-    if on_gpu:  # the kernels want one mode, u, and one segment per component
+    if on_gpu:  # the kernels require one mode, u, and one segment per component
         product = product.flatten_modes("ijk")
     polynomial = SegmentedPolynomial(
         cue.SegmentedPolynomial.eval_last_operand(product),

@@ -1,4 +1,4 @@
-"""Fingerprint of code, libraries and machine, on which result and speed depend."""
+"""Fingerprint of code, libraries and machine, for caches of results and timings."""
 
 import hashlib
 from functools import cache
@@ -27,7 +27,7 @@ PRODUCT_CODE = (
     "graph",
     "constants.py",
 )
-"""Folders and modules of the package that compute tensor products and compare them."""
+"""Folders and modules of the package for computing and comparing tensor products."""
 MODEL_CODE = (
     *PRODUCT_CODE,
     "autodiff",
@@ -42,16 +42,16 @@ MODEL_CODE = (
     "node_products",
     "verify",
 )
-"""Those that compute potentials and compare them."""
+"""Folders and modules of the package for computing and comparing potentials."""
 
 
 def fingerprint(
     device: torch.device, code: tuple[str, ...] = PRODUCT_CODE
 ) -> dict[str, str]:
-    """Hardware, versions and code of the backends, as JSON.
+    """Fingerprint of hardware, versions and code, as JSON.
 
     Args:
-        device: Where they compute.
+        device: Device of the computation.
         code: Folders and modules of the package that the result depends on.
     """
     matmul = torch.backends.cuda.matmul
@@ -73,7 +73,7 @@ def fingerprint(
 
 @cache
 def _versions() -> dict[str, str]:
-    """Versions of those packages that are installed."""
+    """Versions of the installed packages that affect results or speed."""
     found = {}
     for package in PACKAGES:
         try:
@@ -85,10 +85,10 @@ def _versions() -> dict[str, str]:
 
 @cache
 def _sources(code: tuple[str, ...]) -> str:
-    """Hash of code: what was measured may have been edited.
+    """Hash of source files, which detects edits.
 
     Raises:
-        FileNotFoundError: If a folder or a module is not there.
+        FileNotFoundError: If a folder or a module does not exist.
     """
     root = Path(equipot.__file__).parent
     total = hashlib.sha256()
@@ -103,6 +103,6 @@ def _sources(code: tuple[str, ...]) -> str:
 
 @cache
 def _hash(path: Path) -> str:
-    """SHA-256 of a compiled library, shortened: it is loaded once for a process."""
+    """Shortened SHA-256 of a compiled library, cached per process."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]

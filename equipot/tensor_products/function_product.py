@@ -1,4 +1,4 @@
-"""Convolution by products of functions on the sphere, whoever multiplies them."""
+"""Convolution by products of functions on the sphere, shared by several backends."""
 
 import itertools
 import math
@@ -20,11 +20,11 @@ from equipot.tensor_products.sphere_functions import (
     component_has_degree,
 )
 
-NUMBERS_PER_BLOCK = 2**18
-"""Values of a function that a CPU computes before it goes on with other edges.
+VALUES_PER_BLOCK = 2**18
+"""Number of function values per block of edges on a CPU.
 
-They stay in the cache of a core, and the memory that a convolution needs does not grow
-with the values of all edges unless a gradient is wanted.
+A block fits into the cache of a core, and the memory of a convolution does not scale
+with the number of all edges unless gradients are recorded.
 """
 
 
@@ -37,15 +37,15 @@ class Degrees(NamedTuple):
 
 
 class FunctionEdges(NamedTuple):
-    """Edges as functions on the sphere."""
+    """Maps of the edges to functions on the sphere."""
 
     maps: tuple[FunctionMaps, ...]
-    """For the even paths and, with ``symmetry="SO(3)"``, for the odd ones."""
+    """Maps for even paths and, with ``symmetry="SO(3)"``, for odd ones."""
     connectivity: Connectivity
 
 
 class Weights(NamedTuple):
-    """Weights per degree, of the degrees that couple."""
+    """Weights per degree, restricted to degrees with a path."""
 
     features: Float[Tensor, "edges degrees_in channels"]
     filter: Float[Tensor, "edges degrees_filter channels"]
@@ -56,26 +56,26 @@ Multiply = Callable[
     [Float[Tensor, "edges values channels"], Float[Tensor, "edges points channels"]],
     Float[Tensor, "edges sph_out channels"],
 ]
-"""Values of the first function and of the filter to coefficients of their product."""
+"""Function from the values of features and filter to coefficients of their product."""
 
 
 def why_not_functions(spec: TensorProductSpec) -> str | None:
-    """Why products of functions on the sphere cannot compute `spec`, or None."""
+    """Reason why products of functions on the sphere do not support `spec`, or None."""
     if spec.weighting == "per_path":
         return (
-            "a product of functions on the sphere fixes the ratios between paths and "
-            "has no weight for each; choose weighting='per_degree'"
+            "a product of functions on the sphere has no weights per path; choose "
+            "weighting='per_degree'"
         )
     if spec.accumulate == "concat":
         return (
-            "a product of functions on the sphere is the sum of its paths; choose "
+            "a product of functions on the sphere cannot separate its paths; choose "
             "accumulate='sum'"
         )
     return None
 
 
 def coupled_degrees(spec: TensorProductSpec) -> Degrees:
-    """Highest degrees that have a path; those above would only cost points."""
+    """Highest degrees with a path; higher ones would only add quadrature points."""
     l_in, l_filter, l_out = spec.lmax_in, spec.lmax_filter, spec.lmax_out
     return Degrees(
         min(l_in, l_filter + l_out),
@@ -85,10 +85,10 @@ def coupled_degrees(spec: TensorProductSpec) -> Degrees:
 
 
 def message_scales(spec: TensorProductSpec) -> Float64[Tensor, " sph_out"]:
-    """Factor of every component that couples.
+    """Normalization factor of every component of the messages.
 
-    It normalizes messages as `spec` says, and the three harmonics in a product, taken
-    component-normalized, to unit norm on the sphere.
+    It combines the normalization of messages in `spec` with the conversion of three
+    component-normalized harmonics to unit norm on the sphere.
     """
     scales = dict(zip((p.l_out for p in spec.paths), spec.path_scales(), strict=True))
     degrees = degree_of_component(coupled_degrees(spec).messages).tolist()
@@ -98,12 +98,12 @@ def message_scales(spec: TensorProductSpec) -> Float64[Tensor, " sph_out"]:
 
 @final
 class FunctionProduct:
-    """What all backends share that multiply functions on the sphere.
+    """Common part of the backends that multiply functions on the sphere.
 
     Args:
-        spec: The product.
-        features: Map from coefficients of component-normalized harmonics to the values
-            that represent a function of the degree of the features.
+        spec: Specification of the product.
+        features: Map from coefficients of component-normalized harmonics to values that
+            represent the function of the features.
         filter: Map from coefficients of component-normalized harmonics to values of the
             filter at points.
     """
@@ -128,7 +128,7 @@ class FunctionProduct:
     def prepare(
         self, directions: Float[Tensor, "edges 3"], connectivity: Connectivity
     ) -> FunctionEdges:
-        """Maps from the operands of every edge to values."""
+        """Maps from the operands of every edge to function values."""
         harmonics = spherical_harmonics(self._degrees.filter, directions)
         maps = tuple(pair.prepare(directions, harmonics) for pair in self._pairs)
         return FunctionEdges(maps, connectivity)
@@ -140,18 +140,18 @@ class FunctionProduct:
         weights: Float[Tensor, "edges num_weights channels"],
         multiply: Multiply,
     ) -> Float[Tensor, "nodes sph_out channels"]:
-        """Sum the products over the edges that arrive at each node.
+        """Sum the products over the incoming edges of each node.
 
         Args:
             x: Node features.
-            edges: What `prepare` returned.
-            weights: Per degree, as `TensorProduct.forward` takes them.
-            multiply: Multiplies two functions.
+            edges: Result of `prepare`.
+            weights: Weights per degree, as in `TensorProduct.forward`.
+            multiply: Function that multiplies two functions on the sphere.
         """
         senders, receivers = edges.connectivity.edge_index
         x = x[:, : num_components(self._degrees.features)]
         operands = [x.index_select(0, senders), weights, *itertools.chain(*edges.maps)]
-        # split, not sliced: backwards, each slice would fill a tensor of all edges
+        # Split, not slice: the gradient of each slice would be a tensor of all edges.
         size = self._edges_per_block(weights)
         blocks = zip(*(operand.split(size) for operand in operands), strict=True)
         messages = [
@@ -179,7 +179,7 @@ class FunctionProduct:
     def _split(
         self, weights: Float[Tensor, "edges num_weights channels"]
     ) -> list[Weights]:
-        """Weights of every pair of functions, without degrees that have no path."""
+        """Weights of every pair of functions, restricted to degrees with a path."""
         spec = self._spec
         sizes = [lmax + 1 for lmax in (spec.lmax_in, spec.lmax_filter, spec.lmax_out)]
         parts = weights.split(sizes * len(self._pairs), dim=1)
@@ -190,18 +190,19 @@ class FunctionProduct:
         return [Weights(*coupled[n : n + 3]) for n in range(0, len(coupled), 3)]
 
     def _edges_per_block(self, weights: Float[Tensor, "edges _ channels"]) -> int:
-        """Edges that are computed together: all of them, unless on a CPU."""
+        """Number of edges per block: all of them, except on a CPU."""
         edges, _, channels = weights.shape
         if weights.device.type == "cpu":
-            edges = NUMBERS_PER_BLOCK // (self._num_points * max(1, channels))
+            edges = VALUES_PER_BLOCK // (self._num_points * max(1, channels))
         return max(1, edges)
 
 
 def _repeat(
     orders: Constant, weights: Float[Tensor, "edges degrees channels"]
 ) -> Float[Tensor, "edges sph channels"]:
-    """Weight of every component from those of the degrees.
+    """Repeat weights of degrees over their components.
 
-    A product of matrices, which is faster than indexing, above all backwards.
+    Implemented as a matrix product, which is faster than indexing, particularly in the
+    backward pass.
     """
     return orders.like(weights).expand(len(weights), -1, -1) @ weights

@@ -1,4 +1,4 @@
-"""The Clebsch-Gordan product by compiled ops: gather, product and sum in one pass."""
+"""Clebsch-Gordan product by compiled ops that fuse gather, product and scatter."""
 
 from collections.abc import Hashable
 from typing import Literal, final
@@ -32,16 +32,16 @@ Algorithm = Literal["edge_matrices", "so2"]
 
 @final
 class FusedEdges:
-    """Edges in the order of their receivers, and functions of their directions.
+    """Edges sorted by receiver, with cached functions of their directions.
 
-    The latter is computed where it is first needed, once for all products, and recorded
-    for differentiation as if it had been when the edges were made: a first call without
-    gradients does not take them from the next.
+    Harmonics and frames are computed on first use, once for all products, in the
+    gradient mode of the construction: a first call under ``no_grad`` does not remove
+    them from the graph of later calls.
 
     Args:
         directions: Unit vectors, sorted by receiver.
         compressed: Senders and receivers.
-        order: Given edges in the order of their receivers; None if they were sorted.
+        order: Permutation of the given edges to receiver order; None if sorted.
     """
 
     def __init__(
@@ -58,20 +58,20 @@ class FusedEdges:
         self._rotations: dict[int, EdgeRotations] = {}
 
     def harmonics(self, lmax: int) -> Float[Tensor, "edges sph"]:
-        """Of degree 0 to `lmax`."""
+        """Harmonics of degree 0 to `lmax`."""
         if lmax not in self._harmonics:
             with torch.set_grad_enabled(self._record):
                 self._harmonics[lmax] = solid_harmonics(lmax, self._directions)
         return self._harmonics[lmax]
 
     def given(self, lmax: int, harmonics: Float[Tensor, "edges sph"]) -> "FusedEdges":
-        """The same edges, whose harmonics are known."""
+        """Copy of the edges with precomputed harmonics."""
         copy = FusedEdges(self._directions, self.compressed, self.order)
         copy._harmonics[lmax] = harmonics
         return copy
 
     def rotations(self, lmax: int) -> EdgeRotations:
-        """Rotations of features up to `lmax` to the frames of the edges."""
+        """Rotations of features up to `lmax` into the frames of the edges."""
         if lmax not in self._rotations:
             with torch.set_grad_enabled(self._record):
                 self._rotations[lmax] = edge_rotations(self._directions, lmax)
@@ -82,19 +82,19 @@ class FusedEdges:
 class Fused(TensorProduct[FusedEdges]):
     """Clebsch-Gordan couplings by the compiled ops of ``cuda_ext/``.
 
-    Nothing of the size of edges times paths times channels is made, neither in the
+    No intermediate of size edges times paths times channels is stored, neither in the
     product nor in its derivatives of any order.
 
     Args:
-        spec: The product.
-        algorithm: "edge_matrices" contract couplings with harmonics first, once for
-            all channels; "so2" turns features to the frames of the edges. By default
-            the one that is faster where it runs, see `fastest`.
+        spec: Specification of the product.
+        algorithm: "edge_matrices" contracts couplings with harmonics first, once for
+            all channels; "so2" rotates features into the frames of the edges. By
+            default the faster one, see `fastest`.
 
     Raises:
-        UnsupportedSpecError: If the algorithm asked for cannot compute the product.
+        UnsupportedSpecError: If the algorithm does not support the product.
         BackendUnavailableError: If the ops are not compiled for the device of the
-            operands, or for no device at all.
+            operands, or for any device.
     """
 
     def __init__(
@@ -113,12 +113,12 @@ class Fused(TensorProduct[FusedEdges]):
 
     @staticmethod
     def unsupported(spec: TensorProductSpec) -> str | None:
-        """Nothing is; weights per degree are first multiplied to weights per path."""
+        """None: all are supported; weights per degree are expanded first."""
         return None
 
     @property
     def edge_state_key(self) -> Hashable:
-        """One for all products: each takes what it needs."""
+        """One key for all products of this backend."""
         return Fused
 
     def prepare(
@@ -135,7 +135,7 @@ class Fused(TensorProduct[FusedEdges]):
         return FusedEdges(directions, connectivity.compressed, order)
 
     def num_edges(self, edges: FusedEdges) -> int:
-        """Edges that `prepare` was given."""
+        """Number of edges given to `prepare`."""
         return len(edges.compressed.senders)
 
     def forward(
@@ -144,7 +144,7 @@ class Fused(TensorProduct[FusedEdges]):
         edges: FusedEdges,
         weights: Float[Tensor, "edges num_weights channels"],
     ) -> Float[Tensor, "nodes sph_out channels"]:
-        """Sum the weighted products over the edges that arrive at each node."""
+        """Sum the weighted products over the incoming edges of each node."""
         _require_compiled_ops(x.device)
         weights = path_weights(self.spec, weights)
         if edges.order is not None:
@@ -168,22 +168,22 @@ class Fused(TensorProduct[FusedEdges]):
 
 
 def unsupported_in_frames(spec: TensorProductSpec) -> str | None:
-    """Why the algorithm "so2" cannot compute a product, or None if it can."""
+    """Reason why the algorithm "so2" does not support a product; None if it does."""
     if spec.accumulate == "concat":
-        return "in the frame of an edge the paths to a degree are summed"
+        return "the algorithm so2 sums the paths to each output degree"
     if max(spec.lmax_in, spec.lmax_out) > MAX_DEGREE:
-        return f"kernels in the frames of edges end at degree {MAX_DEGREE}"
+        return f"the kernels of so2 support degrees up to {MAX_DEGREE}"
     return None
 
 
 def fastest(spec: TensorProductSpec, device: torch.device, channels: int) -> Algorithm:
-    """The faster algorithm for a product on a device.
+    """Faster algorithm for a product on a device.
 
-    Frames cost :math:`O(L^3)` operations for each channel, edge matrices
-    :math:`O(L^5)` but less of everything else. On CPUs with AVX-512 frames win from
-    degree 4 on, and at degree 3 for fewer than 128 channels; `benchmarks/` has the
-    numbers. With features or messages of lower degree, the matrices are small. There
-    are no kernels in frames for other devices.
+    "so2" takes :math:`O(L^3)` operations per channel, "edge_matrices" :math:`O(L^5)`
+    but with less overhead. On CPUs with AVX-512 "so2" is faster from degree 4 on, and
+    at degree 3 for fewer than 128 channels (see `benchmarks/`). With features or
+    messages of lower degree the edge matrices are small. "so2" has no kernels for other
+    devices.
     """
     degree = min(spec.lmax_in, spec.lmax_out)
     frames = (

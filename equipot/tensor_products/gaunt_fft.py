@@ -1,4 +1,4 @@
-"""The product of functions on the sphere as a convolution of Fourier series."""
+"""Product of functions on the sphere as a convolution of Fourier series."""
 
 from typing import final
 
@@ -31,9 +31,9 @@ class GauntFFT(TensorProduct[FunctionEdges]):
 
     .. math:: z^l_k = c_l \, \mathrm{Re} \sum_{u, v \ge 0} (F * H)_{uv} Z_{uvk}
 
-    with the series F and H of the functions of `FunctionPair`. Functions are real: half
-    of the frequencies suffice. All channels share the transforms of the filter, which
-    is linear in its weights.
+    with the series F and H of the functions of `FunctionPair`. Since functions are
+    real, half of the frequencies suffice. All channels share the transforms of the
+    filter, which is linear in its weights.
 
     Exact, and slower than `SphericalGrid`: the torus covers the sphere twice, with more
     points than a quadrature needs.
@@ -56,12 +56,12 @@ class GauntFFT(TensorProduct[FunctionEdges]):
             sample_series(filter[None], self._shape)[0].flatten(0, 1),
         )
         back = fourier_to_harmonics(self._shape[0] // 2, degrees.messages)
-        # the real part of a complex product
+        # Real part of a complex product.
         self._project = Constant(_real_rows(back.conj() * message_scales(spec)).T)
 
     @staticmethod
     def unsupported(spec: TensorProductSpec) -> str | None:
-        """Weights per path, and paths that are not summed."""
+        """Reject weights per path, and paths that are not summed."""
         return why_not_functions(spec)
 
     def prepare(
@@ -76,7 +76,7 @@ class GauntFFT(TensorProduct[FunctionEdges]):
         edges: FunctionEdges,
         weights: Float[Tensor, "edges num_weights channels"],
     ) -> Float[Tensor, "nodes sph_out channels"]:
-        """Sum the weighted products over the edges that arrive at each node."""
+        """Sum the weighted products over the incoming edges of each node."""
         return self._functions.convolve(x, edges, weights, self._multiply)
 
     def _multiply(
@@ -85,7 +85,7 @@ class GauntFFT(TensorProduct[FunctionEdges]):
         h: Float[Tensor, "edges points channels"],
     ) -> Float[Tensor, "edges sph_out channels"]:
         project = self._project.like(f)
-        if len(f) == 0:  # torch refuses to transform nothing
+        if len(f) == 0:  # torch.fft raises for empty tensors
             return (f[:, :1] * h[:, :1]).expand(-1, len(project), -1)
         real, imaginary = f.unflatten(1, (2, *self._coefficients)).unbind(1)
         samples = sample_series(torch.complex(real, imaginary), self._shape)
@@ -97,12 +97,12 @@ class GauntFFT(TensorProduct[FunctionEdges]):
 
 
 def padded_shape(degrees: Degrees) -> tuple[int, int]:
-    """Fewest samples in the polar and the azimuthal angle that give the exact product.
+    """Smallest number of samples in both angles for an exact product.
 
-    Every polar frequency of the product contributes to the messages. Of the azimuthal
-    ones, samples need to tell apart only those of the operands. Their number is odd:
-    higher frequencies of the product fold onto some of the other parity, where polar
-    terms are of the kind that `fourier_to_harmonics` leaves out.
+    Every polar frequency of the product contributes to the messages. In the azimuth,
+    only the frequencies of the operands must be resolved. The number of azimuthal
+    samples is odd, so higher frequencies of the product are aliased to frequencies of
+    opposite parity, whose polar terms `fourier_to_harmonics` discards.
     """
     l_in, l_filter, _ = degrees
     return 2 * (l_in + l_filter) + 1, 2 * max(degrees) + 1

@@ -1,4 +1,4 @@
-"""Random operands of a convolution, with which backends are compared and timed."""
+"""Random operands of a convolution for comparing and timing backends."""
 
 import torch
 from torch import Tensor
@@ -21,8 +21,8 @@ def random_operands(
         spec: Tensor product.
         connectivity: Edges between nodes.
         channels: Number of channels per degree.
-        generator: Source of the numbers; its device is that of the result.
-        dtype: Of the result.
+        generator: Random generator; the results are on its device.
+        dtype: Type of the results.
 
     Returns:
         x: Features, (nodes, sph_in, channels).

@@ -1,4 +1,4 @@
-"""The Clebsch-Gordan product in the frame of each edge, where the order m is kept."""
+"""Clebsch-Gordan product in the frame of each edge, where it is diagonal in |m|."""
 
 from typing import NamedTuple, final
 
@@ -18,30 +18,30 @@ from equipot.tensor_products.weights import path_weights
 
 
 class SO2Edges(NamedTuple):
-    """Wigner matrices of the edges, rows and columns in the order of the product."""
+    """Wigner matrices of the edges in the component order of the product."""
 
     inward: Float[Tensor, "edges components sph_in"]
-    """From features to components in the frame."""
+    """Rotation of features into the frame."""
     outward: tuple[tuple[Float[Tensor, "edges _orders _components"], ...], ...]
-    """From weighted components to each degree of the messages, term by term."""
+    """Rotation of weighted components to each degree of the messages, by term."""
     connectivity: Connectivity
 
 
 @final
 class SO2(TensorProduct[SO2Edges]):
-    r"""Features turned to the polar axis, mapped per :math:`|m|`, and turned back.
+    r"""Rotate features into edge frames, map them per :math:`|m|`, rotate back.
 
     .. math:: z^{l_3} = D^{l_3}(R)^T \sum_{l_1} W_{l_3 l_1} D^{l_1}(R) \, x^{l_1},
               \qquad R n = y
 
-    where the matrices W keep :math:`|m|`: with symmetry "O(3)" they are real and
-    diagonal, with "SO(3)" they swap m and -m as well. `so2_weights` has their elements.
-    Exactly the Clebsch-Gordan product at a cost per channel that grows like the third
-    power of the degree, not like the fifth.
+    where the matrices W conserve :math:`|m|`: with symmetry "O(3)" they are real and
+    diagonal, with "SO(3)" they also couple m and -m. Their elements are `so2_weights`.
+    The result is exactly the Clebsch-Gordan product, at a cost per channel of
+    :math:`O(L^3)` instead of :math:`O(L^5)`.
 
-    Components of :math:`|m| \le l_3` are all that a message of degree :math:`l_3`
-    takes. In order of :math:`|m|` they come first, so that each degree multiplies a
-    slice by its weights. The sum over :math:`l_1` is part of the turn back.
+    A message of degree :math:`l_3` needs components of :math:`|m| \le l_3` only. Sorted
+    by :math:`|m|` these are a leading slice, which is multiplied by the weights of that
+    degree. The sum over :math:`l_1` is part of the rotation back.
     """
 
     def __init__(self, spec: TensorProductSpec) -> None:
@@ -58,11 +58,11 @@ class SO2(TensorProduct[SO2Edges]):
 
     @staticmethod
     def unsupported(spec: TensorProductSpec) -> str | None:
-        """Paths side by side are: in the frame of the edge they are summed already."""
+        """Reject separate paths: in the frame of the edge they are already summed."""
         if spec.accumulate == "concat":
             return (
-                "in the frame of an edge the paths between two degrees are one map, "
-                "and only their sum exists; choose accumulate='sum'"
+                "in the frame of an edge the paths between two degrees are combined to "
+                "their sum; choose accumulate='sum'"
             )
         return None
 
@@ -83,7 +83,7 @@ class SO2(TensorProduct[SO2Edges]):
         edges: SO2Edges,
         weights: Float[Tensor, "edges num_weights channels"],
     ) -> Float[Tensor, "nodes sph_out channels"]:
-        """Sum the weighted products over the edges that arrive at each node."""
+        """Sum the weighted products over the incoming edges of each node."""
         senders, receivers = edges.connectivity.edge_index
         turned = edges.inward @ x.index_select(0, senders)
         by_degree = path_weights(self.spec, weights).split(self._paths_to_degree, 1)
@@ -104,9 +104,9 @@ class _Term:
     """Part of the messages of one degree: W^c, or W^s, times components.
 
     Args:
-        outward: Turns the product back, transposed.
-        components: Slice that is multiplied.
-        weights: Map from the weights of the paths to that degree to those of the
+        outward: Transposed rotation of the product back to space.
+        components: Slice of the components that enter.
+        weights: Map from the weights of the paths to that degree to weights of the
             components.
     """
 
@@ -125,7 +125,7 @@ class _Term:
     ) -> Float[Tensor, "edges components channels"]:
         """Weights of the components."""
         matrix = self._weights.like(of_paths)
-        # of all edges at once: torch would multiply a single matrix by a copy
+        # For all edges at once: torch would copy a single matrix for each edge.
         return matrix.expand(len(of_paths), -1, -1) @ of_paths
 
 
@@ -145,7 +145,7 @@ def _terms(
     """Terms of the messages of a degree."""
     reached = sum(abs(order) <= degree for _, order in components)
     terms = [_term(spec, components, slice(0, reached), degree, swaps=False)]
-    first_odd = spec.lmax_in + 1  # past the components of m = 0
+    first_odd = spec.lmax_in + 1  # after the components of m = 0
     if spec.symmetry == "SO(3)" and first_odd < reached:
         odd = slice(first_odd, reached)
         terms.append(_term(spec, components, odd, degree, swaps=True))
@@ -160,7 +160,7 @@ def _term(
     *,
     swaps: bool,
 ) -> _Term:
-    """Term that keeps the order of components, or swaps m and -m."""
+    """Term that conserves m, or swaps m and -m."""
     paths = [n for n, path in enumerate(spec.paths) if path.l_out == degree]
     of_paths = paths_to_so2(spec)[:, paths]
     row = {weight: n for n, weight in enumerate(so2_weights(spec))}

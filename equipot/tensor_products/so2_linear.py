@@ -1,4 +1,4 @@
-"""The linear convolution: maps that mix channels in the frame of each edge."""
+"""Linear convolution: maps that mix channels in the frame of each edge (eSCN)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,8 +30,8 @@ class LinearSpec:
                   W^s_{m, l_1 c_1, l_3 c_3} x_{l_1 c_1, +m}
                 + W^c_{m, l_1 c_1, l_3 c_3} x_{l_1 c_1, -m})
 
-    It is a Clebsch-Gordan product that mixes channels: `linear_path_weights` has its
-    weights.
+    It is equivalent to a Clebsch-Gordan product that mixes channels, with the weights
+    of `linear_path_weights`.
 
     Source:
         S. Passaro and C. L. Zitnick, ICML 2023 (arXiv:2302.03655), where W^s is always
@@ -43,12 +43,12 @@ class LinearSpec:
     lmax_out: int
     """Highest degree of messages."""
     mmax: int | None = None
-    """Highest order |m| that is kept, which changes the function; all if left out."""
+    """Highest order |m| that is retained, which changes the result; all by default."""
     symmetry: Symmetry = "O(3)"
-    """"O(3)" has no W^s and commutes with reflections."""
+    """"O(3)" has no W^s and is equivariant under reflections."""
 
     def __post_init__(self) -> None:
-        """Refuse degrees and orders that do not exist."""
+        """Raise for negative degrees and orders."""
         for name in ("lmax_in", "lmax_out", "mmax"):
             value = getattr(self, name)
             if value is not None and value < 0:
@@ -56,18 +56,18 @@ class LinearSpec:
 
     @property
     def orders(self) -> range:
-        """All :math:`|m|` that are mapped."""
+        """Range of the retained :math:`|m|`."""
         lmax = min(self.lmax_in, self.lmax_out)
         return range(1 + (lmax if self.mmax is None else min(lmax, self.mmax)))
 
     @property
     def num_radial(self) -> int:
-        """Radial weights of an edge and a channel: of each |m|, the degrees from it."""
+        """Number of radial weights per edge and channel: l >= m for each |m|."""
         return sum(self.lmax_in + 1 - order for order in self.orders)
 
     @property
     def product(self) -> TensorProductSpec:
-        """Clebsch-Gordan product whose paths span all such convolutions."""
+        """Clebsch-Gordan product whose paths span these convolutions."""
         return TensorProductSpec(
             self.lmax_in,
             self.lmax_in + self.lmax_out,
@@ -78,10 +78,10 @@ class LinearSpec:
     def mixing_shapes(
         self, channels_in: int, channels_out: int
     ) -> tuple[tuple[int, int, int], ...]:
-        """Shapes of the matrices W of each |m|.
+        """Shapes of the matrices W for each |m|.
 
-        First W^c, then W^s if there is one; then (l_in, channel) in one dimension, then
-        (l_out, channel), degrees from |m|.
+        The dimensions are the parts (W^c, then W^s if present), (l_in, channel) and
+        (l_out, channel), with degrees from |m| on.
         """
         return tuple(
             (
@@ -99,7 +99,7 @@ def random_mixing(
     channels_out: int,
     generator: torch.Generator | None = None,
 ) -> list[Float[Tensor, "_parts _in _out"]]:
-    """Matrices with which features of unit variance give messages of unit variance."""
+    """Random matrices that map unit-variance features to unit-variance messages."""
     return [
         torch.randn(shape, generator=generator) / (shape[0] * shape[1]) ** 0.5
         for shape in spec.mixing_shapes(channels_in, channels_out)
@@ -107,21 +107,21 @@ def random_mixing(
 
 
 class LinearEdges(NamedTuple):
-    """Wigner matrices of the edges, rows in order of :math:`|m|`."""
+    """Wigner matrices of the edges, with rows sorted by :math:`|m|`."""
 
     inward: Float[Tensor, "edges components_in sph_in"]
     outward: Float[Tensor, "edges components_out sph_out"]
-    """Transposed, it turns messages back."""
+    """Its transpose rotates messages back to space."""
     connectivity: Connectivity
 
 
 @final
 class SO2Linear(nn.Module):
-    """Turns features to the polar axis, maps them per :math:`|m|`, and turns them back.
+    """Rotate features into edge frames, map them per :math:`|m|`, rotate back.
 
-    As a backend of the tensor product it is prepared once for all layers and holds
-    constants only. The matrices, parameters that all edges share, are given to
-    `forward`: their layout is that of the function and not of this way to compute it.
+    As for a tensor-product backend, the edge state is prepared once for all layers, and
+    the module holds constants only. The mixing matrices are arguments of `forward`;
+    their layout is defined by `LinearSpec`, independent of the implementation.
     """
 
     def __init__(self, spec: LinearSpec) -> None:
@@ -136,7 +136,7 @@ class SO2Linear(nn.Module):
     def prepare(
         self, directions: Float[Tensor, "edges 3"], connectivity: Connectivity
     ) -> LinearEdges:
-        """Wigner matrices of the frames of the edges; layers of equal spec share them.
+        """Wigner matrices of the edge frames, shared by layers with equal spec.
 
         Args:
             directions: Unit vectors of the edges.
@@ -152,16 +152,16 @@ class SO2Linear(nn.Module):
         radial: Float[Tensor, "edges num_radial channels_in"],
         mixing: Sequence[Float[Tensor, "_parts _in _out"]],
     ) -> Float[Tensor, "nodes sph_out channels_out"]:
-        """Sum the messages over the edges that arrive at each node.
+        """Sum the messages over the incoming edges of each node.
 
         Args:
             x: Node features.
-            edges: What `prepare` returned for these edges.
-            radial: Weights of each edge, for each |m| those of the degrees from it.
+            edges: Result of `prepare` for these edges.
+            radial: Weights of each edge: for each |m|, those of the degrees l >= |m|.
             mixing: Matrices of each |m|, of the shapes in `LinearSpec.mixing_shapes`.
 
         Raises:
-            ValueError: If the matrices have other shapes.
+            ValueError: If the matrices do not have these shapes.
         """
         _check_mixing(self.spec, x.shape[2], mixing)
         senders, receivers = edges.connectivity.edge_index
@@ -185,7 +185,7 @@ class SO2Linear(nn.Module):
         return scatter_sum(messages, receivers, len(x))
 
     def _rows(self, lmax: int) -> list[int]:
-        """Components of each |m|."""
+        """Number of components of each |m|."""
         return [(2 if m else 1) * (lmax + 1 - m) for m in self.spec.orders]
 
 
@@ -194,15 +194,15 @@ def linear_path_weights(
     radial: Float[Tensor, "edges num_radial channels_in"],
     mixing: Sequence[Float[Tensor, "_parts _in _out"]],
 ) -> Float[Tensor, "edges paths channels_in channels_out"]:
-    """Weights with which paths of `LinearSpec.product` are the linear convolution.
+    """Path weights of `LinearSpec.product` that give the linear convolution.
 
     Args:
-        spec: Says which.
-        radial: As `SO2Linear.forward` takes them.
-        mixing: As `SO2Linear.forward` takes them.
+        spec: Specification of the convolution.
+        radial: Radial weights, as in `SO2Linear.forward`.
+        mixing: Mixing matrices, as in `SO2Linear.forward`.
 
     Returns:
-        Weights of every edge, of all paths from a channel to another.
+        Weights of all paths for every edge and pair of channels.
     """
     radial_of_order = radial.split([spec.lmax_in + 1 - m for m in spec.orders], 1)
     matrices = [

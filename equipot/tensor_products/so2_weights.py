@@ -1,4 +1,4 @@
-r"""Weights of paths and weights in the frame of an edge: two bases of the same product.
+r"""Transformation between path weights and weights in the frame of an edge.
 
 In the frame of the edge, harmonics vanish except for m = 0, and the product maps
 components of one :math:`|m|` to each other, here for m >= 0:
@@ -36,10 +36,10 @@ class SO2Weight(NamedTuple):
 
 
 def so2_weights(spec: TensorProductSpec) -> tuple[SO2Weight, ...]:
-    """Weights that a product has in the frame of an edge.
+    """Weights of a product in the frame of an edge.
 
-    Those that swap m and -m belong to paths of odd l1 + l2 + l3: with symmetry "O(3)"
-    there are none.
+    Weights that swap m and -m belong to paths of odd l1 + l2 + l3 and are absent with
+    symmetry "O(3)".
     """
     return tuple(
         SO2Weight(l_in, l_out, order, swaps)
@@ -57,10 +57,10 @@ def paths_to_so2(spec: TensorProductSpec) -> Float64[Tensor, "so2_weights paths"
     .. math:: W^c_m = \sum_{l_2} \alpha_p \sqrt{2 l_2 + 1} \, C_{m, 0, m} \, w_p, \qquad
               W^s_m = \sum_{l_2} \alpha_p \sqrt{2 l_2 + 1} \, C_{m, 0, -m} \, w_p
 
-    If the filter has all degrees up to `lmax_in + lmax_out`, it is square, and becomes
-    orthogonal but for the coefficients :math:`\alpha` when its rows of m > 0 are
-    multiplied by :math:`\sqrt 2`: no accuracy is lost in either direction. A filter of
-    lower degree spans a subspace. The result is cached and must not be written to.
+    If the filter has all degrees up to `lmax_in + lmax_out`, the matrix is square and,
+    apart from the coefficients :math:`\alpha`, orthogonal after multiplying the rows of
+    m > 0 by :math:`\sqrt 2`; the transformation is thus well conditioned. A filter of
+    lower degree spans a subspace. The result is cached and must not be modified.
     """
     return _overlaps(spec) * _coefficients(spec)
 
@@ -74,9 +74,9 @@ def so2_to_paths(spec: TensorProductSpec) -> Float64[Tensor, "paths so2_weights"
               \kappa_0 = 1, \; \kappa_{m > 0} = 2
 
     Inverse of `paths_to_so2` if the filter has all degrees up to
-    `lmax_in + lmax_out`. Of a filter of lower degree it is the left inverse, and gives
-    the paths that it has of any other product. The result is cached and must not be
-    written to.
+    `lmax_in + lmax_out`. For a filter of lower degree it is the left inverse and
+    projects any other product on the available paths. The result is cached and must not
+    be modified.
     """
     kappas = [2.0 if weight.order else 1.0 for weight in so2_weights(spec)]
     weighted = _overlaps(spec) * torch.tensor(kappas, dtype=torch.float64)[:, None]

@@ -1,4 +1,4 @@
-"""Specification of a tensor product, independent of the backend."""
+"""Specification of tensor products, independent of the backend."""
 
 import math
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ Accumulate = Literal["sum", "concat"]
 
 
 class Path(NamedTuple):
-    """One coupling: degrees of the features, of the filter, and of the messages."""
+    """One coupling path: degrees of features, filter and messages."""
 
     l_in: int
     l_filter: int
@@ -21,7 +21,7 @@ class Path(NamedTuple):
 
 @dataclass(frozen=True)
 class TensorProductSpec:
-    r"""Channelwise product of node features with the harmonics of an edge.
+    r"""Channelwise tensor product of node features with the harmonics of an edge.
 
     With features :math:`x`, harmonics :math:`Y` of the direction :math:`n` of an edge
     and couplings :math:`C` (Wigner 3j), the message of a path and a channel is
@@ -54,14 +54,14 @@ class TensorProductSpec:
     lmax_out: int
     """Highest degree of messages."""
     weighting: Weighting = "per_path"
-    """Whether weights belong to paths or to degrees."""
+    """Whether weights are per path or per degree."""
     symmetry: Symmetry = "O(3)"
-    """"O(3)" couples even l1 + l2 + l3 only and commutes with reflections."""
+    """"O(3)" couples even l1 + l2 + l3 only and is equivariant under reflections."""
     accumulate: Accumulate = "sum"
-    """Whether paths to the same degree are summed or kept side by side."""
+    """Whether paths to the same degree are summed or concatenated."""
 
     def __post_init__(self) -> None:
-        """Refuse what no backend could compute."""
+        """Raise for specifications that no backend supports."""
         for name in ("lmax_in", "lmax_filter", "lmax_out"):
             if getattr(self, name) < 0:
                 raise ValueError(
@@ -70,7 +70,7 @@ class TensorProductSpec:
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """All couplings that symmetry allows, ordered by degree of the messages."""
+        """All paths allowed by symmetry, sorted by degree of the messages."""
         return tuple(
             Path(l1, l2, l3)
             for l3 in range(self.lmax_out + 1)
@@ -82,7 +82,7 @@ class TensorProductSpec:
 
     @property
     def num_weights(self) -> int:
-        """Weights per edge and channel."""
+        """Number of weights per edge and channel."""
         if self.weighting == "per_path":
             return len(self.paths)
         sets = 1 if self.symmetry == "O(3)" else 2
@@ -90,7 +90,7 @@ class TensorProductSpec:
 
     @property
     def num_outputs(self) -> int:
-        """Components of a message."""
+        """Number of components of a message."""
         if self.accumulate == "sum":
             return num_components(self.lmax_out)
         return sum(2 * path.l_out + 1 for path in self.paths)
@@ -101,11 +101,11 @@ class TensorProductSpec:
         return tuple(f * s for f, s in zip(factors, scales, strict=True))
 
     def path_factors(self) -> tuple[float, ...]:
-        r"""What :math:`\alpha_p` is proportional to: 1, or the factors of functions.
+        r"""Unnormalized :math:`\alpha_p`: 1 per path, or the factors of functions.
 
-        The gradients of harmonics in a bracket are normalized like the harmonics
-        themselves, so that paths of odd and even :math:`l_1 + l_2 + l_3` are of one
-        scale: per path, the odd ones have 0.2 to 1.5 times the variance to `lmax` 6.
+        The gradients of harmonics in a bracket are normalized like the harmonics, so
+        that paths of odd and even :math:`l_1 + l_2 + l_3` have similar scales: per
+        path, odd ones have 0.2 to 1.5 times the variance up to `lmax` 6.
         """
         if self.weighting == "per_path":
             return (1.0,) * len(self.paths)
@@ -115,7 +115,7 @@ class TensorProductSpec:
         )
 
     def path_scales(self) -> tuple[float, ...]:
-        """What normalizes every path, or the sum of paths to its degree of messages."""
+        """Normalization of every path, or of the sum of paths to its output degree."""
         factors = self.path_factors()
         if self.accumulate == "concat":
             variances = [factor**2 for factor in factors]

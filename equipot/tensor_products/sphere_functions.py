@@ -1,4 +1,4 @@
-"""The functions on the sphere whose products couple features with edges."""
+"""Functions on the sphere whose products couple features with edges."""
 
 from functools import cache
 from typing import NamedTuple, final
@@ -12,26 +12,26 @@ from equipot.so3 import degree_of_component, rotation_generators
 
 
 class FunctionMaps(NamedTuple):
-    """Linear maps of each edge to values of its two functions."""
+    """Linear maps of each edge to the values of both functions."""
 
     features: Float[Tensor, "edges values sph_in"]
-    """From the weighted features."""
+    """Map from the weighted features."""
     filter: Float[Tensor, "edges points degrees"]
-    """From the weights of the filter."""
+    """Map from the weights of the filter."""
 
 
 @final
 class FunctionPair:
-    r"""The two functions whose product has the paths of one parity of l1 + l2 + l3.
+    r"""Two functions whose product has the paths of one parity of l1 + l2 + l3.
 
-    For even paths they are, with harmonics of unit norm on the sphere,
+    For even paths, with harmonics of unit norm on the sphere, they are
 
     .. math:: f(\omega) = \sum_l x^l \cdot Y^l(\omega), \qquad
               h(n \cdot \omega) = \sum_l b_l \, Y^l(n) \cdot Y^l(\omega).
 
-    The odd paths are those of the bracket of f and h. As h depends on the angle to the
-    edge only, the bracket is a product as well, in which f turns about the edge and h
-    is differentiated:
+    Odd paths are those of the bracket of f and h. Since h depends on the angle to the
+    edge only, the bracket is a product of the derivative of f with respect to rotations
+    about the edge and the derivative of h:
 
     .. math:: \omega \cdot (\nabla f \times \nabla h)
               = \big[ n \cdot (\omega \times \nabla) f \big] \; h'(n \cdot \omega)
@@ -41,9 +41,9 @@ class FunctionPair:
     Args:
         lmax_in: Highest degree of the features.
         lmax_filter: Highest degree of the filter.
-        odd: Whether to couple the odd paths instead of the even ones.
-        features: Map from coefficients of component-normalized harmonics to whatever
-            values are to represent f.
+        odd: Whether to couple odd paths instead of even ones.
+        features: Map from coefficients of component-normalized harmonics to values that
+            represent f.
         filter: Map from coefficients of component-normalized harmonics to values of h
             at points.
     """
@@ -66,7 +66,7 @@ class FunctionPair:
         directions: Float[Tensor, "edges 3"],
         harmonics: Float[Tensor, "edges sph_filter"],
     ) -> FunctionMaps:
-        """Maps for edges of these directions, given with their harmonics."""
+        """Maps for edges of the given directions and harmonics."""
         features = self._features.like(directions)
         if self._odd:
             features = torch.tensordot(directions, features, dims=1)
@@ -78,7 +78,7 @@ class FunctionPair:
 
 @cache
 def component_has_degree(lmax: int) -> Float64[Tensor, "sph degrees"]:
-    """1 where a component is of a degree and 0 elsewhere; not to be written to."""
+    """Indicator matrix of the degree of each component; must not be modified."""
     degrees = degree_of_component(lmax)
     return (degrees[:, None] == torch.arange(lmax + 1)).double()
 

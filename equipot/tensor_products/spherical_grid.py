@@ -1,4 +1,4 @@
-"""The product of functions on the sphere, point by point."""
+"""Product of functions on the sphere by quadrature on a grid."""
 
 from typing import final
 
@@ -22,17 +22,16 @@ from equipot.tensor_products.spec import TensorProductSpec
 
 @final
 class SphericalGrid(TensorProduct[FunctionEdges]):
-    r"""Features and filter evaluated at points, multiplied there, and projected back.
+    r"""Evaluate features and filter on a grid, multiply pointwise, and project back.
 
     .. math:: z^l_k = c_l \sum_g w_g \, Y^l_k(\omega_g) \, f(\omega_g) \, h(\omega_g)
 
     with the functions of `FunctionPair`. The quadrature is exact for the degree of the
-    integrand: this is the Clebsch-Gordan product up to rounding, and not only in the
-    limit of many points.
+    integrand, so the result equals the Clebsch-Gordan product up to rounding errors.
 
-    Edges weigh the degrees of what they receive and of what they send on. Transforms to
-    the grid and back therefore belong to edges; with weights of the filter alone they
-    could belong to nodes.
+    Radial weights multiply the degrees of features and messages, so the transforms to
+    the grid and back are evaluated per edge. With weights of the filter only they could
+    be evaluated per node.
 
     Source:
         Y. Xie, A. Daigavane, M. Kotak, T. Smidt, ICML 2025, arXiv:2506.13523.
@@ -49,13 +48,13 @@ class SphericalGrid(TensorProduct[FunctionEdges]):
 
     @staticmethod
     def unsupported(spec: TensorProductSpec) -> str | None:
-        """Weights per path, and paths that are not summed."""
+        """Reject weights per path, and paths that are not summed."""
         return why_not_functions(spec)
 
     def prepare(
         self, directions: Float[Tensor, "edges 3"], connectivity: Connectivity
     ) -> FunctionEdges:
-        """Values of the filter at the points, degree by degree."""
+        """Values of the filter at the grid points, by degree."""
         return self._functions.prepare(directions, connectivity)
 
     def forward(
@@ -64,7 +63,7 @@ class SphericalGrid(TensorProduct[FunctionEdges]):
         edges: FunctionEdges,
         weights: Float[Tensor, "edges num_weights channels"],
     ) -> Float[Tensor, "nodes sph_out channels"]:
-        """Sum the weighted products over the edges that arrive at each node."""
+        """Sum the weighted products over the incoming edges of each node."""
         return self._functions.convolve(x, edges, weights, self._multiply)
 
     def _multiply(

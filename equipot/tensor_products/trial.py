@@ -1,4 +1,4 @@
-"""Backends on trial: random inputs, agreement with the reference, and time."""
+"""Tests of backends: random inputs, comparison with the reference, and timing."""
 
 import time
 from collections import Counter, defaultdict
@@ -23,47 +23,48 @@ from equipot.tensor_products.spec import TensorProductSpec
 
 Products = Mapping[TensorProductSpec, TensorProduct[Any]]
 Values = dict[str, list[Tensor]]
-EDGES_OF_AGREEMENT = 64
-"""Edges on which backends are compared: some for each of several receivers, and few
-enough for second derivatives in two arithmetics."""
+COMPARISON_EDGES = 64
+"""Number of edges of the comparison: several edges for several receivers, and few
+enough for second derivatives in two precisions."""
 LARGE_EDGES = 2**15
-"""Edges of a comparison at the size of calculations: beyond the blocks and launches of
-kernels, where other code may run than for a few."""
+"""Number of edges of the large comparison, which exceeds the block and launch sizes of
+kernels, where other code paths may run."""
 MAX_RADIAL_WEIGHTS = 2**27
-"""Weights of that comparison: 512 MiB in float32."""
+"""Largest number of weights of the large comparison: 512 MiB in float32."""
 OPERANDS = ("features", "vectors", "weights")
-ELEMENTS = 2**25
-"""Most elements of an intermediate of the reference: 128 MiB in float32."""
+MAX_INTERMEDIATE_ELEMENTS = 2**25
+"""Largest number of elements of an intermediate: 128 MiB in float32."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Convolutions of a model, and how large and where they are."""
+    """Tensor products of a model, with size, precision and device of an evaluation."""
 
     specs: tuple[TensorProductSpec, ...]
-    """Of the layers; what occurs twice counts twice."""
+    """Specifications of all layers, with repetitions."""
     channels: int
     """Number of channels per degree l."""
     num_nodes: int
-    """Atoms of a typical evaluation."""
+    """Number of atoms of a typical evaluation."""
     num_edges: int
-    """Directed edges of a typical evaluation."""
+    """Number of directed edges of a typical evaluation."""
     dtype: torch.dtype
-    """Arithmetic."""
+    """Floating-point precision."""
     device: torch.device
-    """Where they are computed."""
+    """Device of the computation."""
 
     def bounded(self) -> "Problem":
-        """The problem with so few edges that the reference fits into memory.
+        """Copy with the number of edges limited by the memory of the reference.
 
-        Edges and atoms are rounded to powers of two, so that similar problems are one.
+        Edges and atoms are rounded to powers of two, so that similar problems share a
+        cache entry.
         """
         edges = _power_of_two(min(self.num_edges, self._most_edges()))
         shrunk = self.with_edges(edges)
         return replace(shrunk, num_nodes=_power_of_two(shrunk.num_nodes))
 
     def with_edges(self, num_edges: int) -> "Problem":
-        """The problem with another number of edges, as many for each atom as before."""
+        """Copy with another number of edges and the same number per atom."""
         nodes = round(self.num_nodes * num_edges / max(self.num_edges, 1))
         return replace(self, num_edges=num_edges, num_nodes=max(nodes, 2))
 
@@ -72,7 +73,9 @@ class Problem:
             rows = sum(2 * path.l_out + 1 for path in spec.paths)
             return rows * (num_components(spec.lmax_in) + self.channels)
 
-        return max(64, ELEMENTS // max(elements(spec) for spec in self.specs))
+        return max(
+            64, MAX_INTERMEDIATE_ELEMENTS // max(elements(spec) for spec in self.specs)
+        )
 
 
 @dataclass(frozen=True)
@@ -85,12 +88,12 @@ class Inputs:
     connectivity: Connectivity
 
     def to(self, dtype: torch.dtype) -> "Inputs":
-        """Copy in another arithmetic."""
+        """Copy in another precision."""
         x, vectors, weights = (t.to(dtype) for t in self.operands)
         return Inputs(x, vectors, weights, self.connectivity)
 
     def repeated(self, copies: int) -> "Inputs":
-        """Copies beside each other, without edges between them."""
+        """Disjoint union of several copies."""
         nodes, index = len(self.x), self.connectivity.edge_index
         steps = torch.arange(copies, device=index.device).repeat_interleave(
             index.shape[1]
@@ -112,12 +115,12 @@ class Inputs:
 
     @property
     def operands(self) -> tuple[Tensor, Tensor, Tensor]:
-        """What a convolution is differentiated by."""
+        """Differentiable operands: features, directions and weights."""
         return self.x, self.vectors, self.weights
 
 
 def random_inputs(problem: Problem, seed: int = 0) -> dict[TensorProductSpec, Inputs]:
-    """Operands of every product in float64; each node receives about as many edges."""
+    """Random float64 operands of every product, with evenly distributed receivers."""
     generator = torch.Generator().manual_seed(seed)
     edges, nodes = problem.num_edges, problem.num_nodes
     receivers = torch.arange(edges) * nodes // max(edges, 1)
@@ -136,20 +139,20 @@ def random_inputs(problem: Problem, seed: int = 0) -> dict[TensorProductSpec, In
 def disagreements(
     products: Products, reference: Products, problem: Problem
 ) -> dict[str, Difference]:
-    """Where a backend differs from the reference by more than rounding.
+    """Differences of a backend from the reference beyond rounding errors.
 
     Args:
-        products: Of the backend, for each spec of the problem.
-        reference: Of the reference.
-        problem: Its arithmetic is tried, and float64.
+        products: Products of the backend, by specification.
+        reference: Products of the reference, by specification.
+        problem: Problem; its precision and float64 are compared.
 
     Returns:
-        Differences by what they are of, such as ``"float32: gradients by weights"``;
-        messages, first and second derivatives were compared. Operands and messages have
-        unit variance, hence one is their smallest scale. If there are none, messages
-        and first derivatives of many copies at once are compared, too.
+        Differences by quantity, such as ``"float32: gradients by weights"``, of
+        messages, first and second derivatives. Operands and messages have unit
+        variance, so the scale is at least one. If there are none, messages and first
+        derivatives of many copies at once are compared, too.
     """
-    edges = min(problem.num_edges, EDGES_OF_AGREEMENT)
+    edges = min(problem.num_edges, COMPARISON_EDGES)
     inputs = random_inputs(problem.with_edges(edges))
     found = {}
     exact = _derivatives(reference, inputs, torch.float64)
@@ -177,9 +180,11 @@ def _large_disagreements(
     inputs: Mapping[TensorProductSpec, Inputs],
     problem: Problem,
 ) -> dict[str, Difference]:
-    """Copies of a small problem at once, which the reference computes for one.
+    """Differences for many copies of a small problem at once.
 
-    Backends may have other code for many edges, nodes or blocks.
+    The reference computes one copy.
+
+    Backends may use other code paths for many edges, nodes or blocks.
     """
     dtype = problem.dtype
     found = {}
@@ -221,17 +226,18 @@ def _first_derivatives(
     return {"messages": out, **{f"gradients by {name}": g for name, g in named}}
 
 
-def affordable(problem: Problem, reference: Products, limit: float) -> Problem:
-    """The problem, with fewer edges if the reference takes longer than a limit.
+def limited_to_time(problem: Problem, reference: Products, limit: float) -> Problem:
+    """Problem with fewer edges if the reference takes longer than a time limit.
 
-    Time is proportional to edges beyond that: which backend wins does not change.
+    At this size the time is proportional to the number of edges, so the ranking of
+    backends does not change.
 
     Args:
-        problem: What is to be measured.
+        problem: Problem to time.
         reference: Products of the reference.
-        limit: Seconds of one forward and backward pass.
+        limit: Time limit of one forward and backward pass in seconds.
     """
-    few = problem.with_edges(min(problem.num_edges, EDGES_OF_AGREEMENT))
+    few = problem.with_edges(min(problem.num_edges, COMPARISON_EDGES))
     inputs = cast(random_inputs(few), problem.dtype)
     took = min(seconds(reference, few, inputs) for _ in range(3))
     edges = problem.num_edges
@@ -243,7 +249,7 @@ def affordable(problem: Problem, reference: Products, limit: float) -> Problem:
 def cast(
     inputs: Mapping[TensorProductSpec, Inputs], dtype: torch.dtype
 ) -> dict[TensorProductSpec, Inputs]:
-    """Operands in another arithmetic."""
+    """Operands in another precision."""
     return {spec: given.to(dtype) for spec, given in inputs.items()}
 
 
@@ -252,13 +258,13 @@ def seconds(
 ) -> float:
     """Time of one forward and backward pass through the products of all layers.
 
-    Where one thread of the CPU computes it is the time of that thread, which other
-    processes and threads do not lengthen; else it is time as it passes.
+    With a single CPU thread this is the CPU time of the thread, which other processes
+    do not affect; otherwise it is the wall time.
 
     Args:
-        products: One for each spec.
-        problem: Says how many layers share a product, and what it prepares.
-        inputs: In the arithmetic of the problem.
+        products: Products by specification.
+        problem: Problem; specifications may repeat.
+        inputs: Inputs in the precision of the problem.
     """
     alone = problem.device.type == "cpu" and torch.get_num_threads() == 1
     clock = time.thread_time if alone else time.perf_counter
@@ -274,7 +280,7 @@ def seconds(
             messages,
             given.operands,
             [torch.ones_like(m) for m in messages],
-            allow_unused=True,  # a product of scalars alone has no use for directions
+            allow_unused=True,  # products of scalars do not depend on directions
         )
     _synchronize(problem.device)
     return clock() - start
@@ -283,7 +289,7 @@ def seconds(
 def _derivatives(
     products: Products, inputs: Mapping[TensorProductSpec, Inputs], dtype: torch.dtype
 ) -> Values:
-    """Messages, gradients, and gradients of gradients, by every operand."""
+    """Messages and their first and second derivatives by every operand."""
     values: Values = defaultdict(list)
     for spec, product in products.items():
         given = inputs[spec].to(dtype).differentiable()
@@ -301,16 +307,16 @@ def _derivatives(
 
 
 def _prepare(product: TensorProduct[Any], given: Inputs) -> Any:
-    # Derivatives off the unit sphere are nobody's business: go through unit vectors.
+    # Derivatives off the unit sphere are undefined: normalize the directions first.
     directions = torch.nn.functional.normalize(given.vectors)
     return product.prepare(directions, given.connectivity)
 
 
 def _project(tensor: Tensor) -> Tensor:
-    """A number, with random factors, that is not linear in the tensor.
+    """Nonlinear scalar function of a tensor with random coefficients.
 
-    What arrives from it in a backward pass depends on the operands; the derivative of
-    the backward pass by what arrives therefore counts as well.
+    Its gradient depends on the tensor, so second derivatives also test the derivative
+    of the backward pass with respect to the incoming gradient.
     """
     generator = torch.Generator().manual_seed(tensor.numel())
     factors = torch.randn(tensor.shape, generator=generator, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Weights of paths from whatever weights a product has."""
+"""Expansion of weights per degree to weights per path."""
 
 import torch
 from jaxtyping import Float
@@ -10,19 +10,19 @@ from equipot.tensor_products.spec import TensorProductSpec
 def path_weights(
     spec: TensorProductSpec, weights: Float[Tensor, "edges num_weights channels"]
 ) -> Float[Tensor, "edges paths channels"]:
-    """Weight of every path: a weight of its own, or the product of its degrees'.
+    """Weight of every path: given, or the product of the weights of its degrees.
 
     Args:
-        spec: Says which.
-        weights: As `TensorProduct.forward` takes them.
+        spec: Specification of the product.
+        weights: Weights, as in `TensorProduct.forward`.
 
     Returns:
-        One weight for each of `spec.paths`; without the constant coefficients.
+        One weight for each of `spec.paths`, without the constant coefficients.
     """
     if spec.weighting == "per_path":
         return weights
     l_in, l_filter, l_out = torch.tensor(spec.paths).T
-    # a second set of weights is for the paths of odd l1 + l2 + l3
+    # The second set of weights is for the paths of odd l1 + l2 + l3.
     num_sets = 2 if spec.symmetry == "SO(3)" else 1
     first = (l_in + l_filter + l_out) % 2 * (spec.num_weights // num_sets)
     a = first + l_in

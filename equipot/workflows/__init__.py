@@ -1,7 +1,7 @@
-"""What people do with second derivatives, for any calculator of ASE.
+"""Workflows with second derivatives, for any calculator of ASE.
 
-Functions take a structure with a calculator and a function that gives its Hessian:
-`model_hessian` for a potential of this package.
+Functions take a structure with a calculator and a function that returns its Hessian,
+such as `model_hessian` for a potential of this package.
 """
 
 from equipot.workflows.guess import Guess, guess_saddle

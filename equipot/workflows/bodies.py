@@ -1,4 +1,4 @@
-"""Parts of a structure that do not interact, each put together across the boundary."""
+"""Non-interacting parts of a structure, unwrapped across periodic boundaries."""
 
 from dataclasses import dataclass
 
@@ -12,13 +12,14 @@ from equipot.neighbors import connected_parts
 
 @dataclass(frozen=True)
 class Body:
-    """Atoms that are connected by pairs.
+    """Connected part of a structure.
 
     Attributes:
-        indices: Of its atoms in the structure, in ascending order.
-        positions: In Å, of those images of the atoms that are next to each other.
-        repeats: Orthonormal rows that span the directions in which it is connected
-            to its own images: none for a molecule, one for a wire, two for a slab.
+        indices: Indices of its atoms in the structure, in ascending order.
+        positions: Unwrapped positions in Å.
+        repeats: Orthonormal rows that span the directions in which it is connected to
+            its own periodic images: none for a molecule, one for a wire, two for a
+            slab.
     """
 
     indices: Int[np.ndarray, " body"]
@@ -30,16 +31,16 @@ def bodies(atoms: Atoms, reach: float) -> tuple[Body, ...]:
     """Connected parts of a structure.
 
     Args:
-        atoms: Structure; atoms of one molecule may be in different images.
+        atoms: Structure; molecules may be wrapped across boundaries.
         reach: Distance in Å within which two atoms are connected.
 
     Returns:
-        One body for each part, in the order of their first atoms.
+        One body for each connected part, in the order of their first atoms.
     """
     i, j, shifts = neighbor_list("ijS", atoms, float(reach))
     labels, offsets = connected_parts(np.stack([j, i]), shifts, len(atoms))
     positions = atoms.positions + offsets @ atoms.cell.array
-    # A closed walk that ends in another image says along which direction it repeats.
+    # A closed walk that ends in another image gives a direction of repetition.
     closed = (offsets[i] + shifts - offsets[j]) @ atoms.cell.array
     parts = []
     for label in range(labels.max(initial=-1) + 1):
@@ -49,7 +50,7 @@ def bodies(atoms: Atoms, reach: float) -> tuple[Body, ...]:
 
 
 def whole(atoms: Atoms) -> Body:
-    """A structure as one body that repeats along all its periodic directions."""
+    """The whole structure as one body, periodic along all its periodic directions."""
     return Body(
         np.arange(len(atoms)), atoms.positions.copy(), _span(atoms.cell[atoms.pbc])
     )

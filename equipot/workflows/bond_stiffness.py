@@ -1,4 +1,4 @@
-"""Force constants of bonds beside those of the bonds of nature."""
+"""Comparison of force constants of bonds with experimental ranges."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from jaxtyping import Float
 EV_PER_MDYN: Final = 1e2 / units._e * 1e-20
 """Force constant in eV/Å^2 of 1 mdyn/Å, which is 100 N/m: 6.24."""
 
-BONDED: Final = 1.25
-"""Atoms are bonded up to this many times the sum of their covalent radii."""
+MAX_BOND_LENGTH_RATIO: Final = 1.25
+"""Largest bond length, relative to the sum of the covalent radii."""
 
 TO_HYDROGEN: Final = {
     "H": 5.8, "B": 4.2, "C": 6.5, "N": 7.2, "O": 8.6, "F": 9.7, "Si": 3.0, "P": 3.6,
@@ -24,34 +24,35 @@ TO_HYDROGEN: Final = {
 others: Huber and Herzberg, Constants of Diatomic Molecules (1979); Herzberg, Infrared
 and Raman Spectra (1945)."""
 
-OTHERS_TO_HYDROGEN: Final = 3.6
-"""The same for all other elements, in mdyn/Å."""
+MAX_STIFFNESS_OTHER_TO_HYDROGEN: Final = 3.6
+"""Largest force constant in mdyn/Å of bonds of other elements to hydrogen."""
 
 SECOND_PERIOD: Final = {"B", "C", "N", "O", "F"}
-"""Elements of the stiffest bonds."""
+"""Elements with the stiffest bonds."""
 
-MIXED: Final = 10.5
-"""Largest force constant in mdyn/Å with one of them, as of SO3, PN and OsO4."""
+MAX_STIFFNESS_WITH_SECOND_PERIOD: Final = 10.5
+"""Largest force constant in mdyn/Å of bonds with one element of the second period, as
+in SO3, PN and OsO4."""
 
-HEAVY: Final = 8.5
-"""Largest force constant in mdyn/Å without them; that of Mo2 is 6.4."""
+MAX_STIFFNESS_OTHER: Final = 8.5
+"""Largest force constant in mdyn/Å of bonds without them; that of Mo2 is 6.4."""
 
-MARGIN: Final = 1.4
-"""A potential may be this many times stiffer than the stiffest bond."""
+MAX_STIFFNESS_FACTOR: Final = 1.4
+"""Largest accepted ratio of a force constant to the largest known one."""
 
-COMPRESSED: Final = 0.05
-"""Displacement in Å by which forces may have moved a bond from its minimum; there, its
-force constant has not yet grown by half."""
+MAX_COMPRESSION_A: Final = 0.05
+"""Largest displacement in Å of a bond from its minimum by the residual forces; within
+it, the force constant increases by less than half."""
 
-STATIONARY: Final = 0.01
-"""Largest force in eV/Å of a stationary point."""
+MAX_STATIONARY_FORCE: Final = 0.01
+"""Largest force in eV/Å at a stationary point."""
 
-SOFTEST_TO_HYDROGEN: Final = 1.3
-"""Smallest force constant in mdyn/Å of a bond of C, N, O or F to hydrogen that is not
-stretched; those of nature are 4 and more."""
+MIN_STIFFNESS_TO_HYDROGEN: Final = 1.3
+"""Smallest accepted force constant in mdyn/Å of an unstretched bond of C, N, O or F to
+hydrogen; experimental ones are 4 or more."""
 
-UNSTRETCHED: Final = 1.12
-"""Length in Å up to which such a bond is not stretched."""
+MAX_UNSTRETCHED_LENGTH_A: Final = 1.12
+"""Largest length in Å at which such a bond counts as unstretched."""
 
 MISTAKES: Final = {
     "forces were twice as large as they are": 2.0,
@@ -59,23 +60,23 @@ MISTAKES: Final = {
     "kJ/mol were taken for eV": 96.4853,
     "meV were taken for eV": 1000.0,
 }
-"""How many times stiffer bonds become by mistakes in the units of training data."""
+"""Factor on force constants by mistake in the units of training data."""
 
-LIKELY: Final = 1.5
-"""A mistake explains a force constant within this factor."""
+MAX_UNIT_ERROR_FACTOR: Final = 1.5
+"""Largest ratio between a force constant and that expected from a mistake."""
 
 
 @dataclass(frozen=True)
 class Bond:
-    """Two atoms that are bonded, and the force constant of their bond.
+    """Bond between two atoms with its force constant.
 
     Attributes:
         first: Index of one atom.
         second: Index of the other.
-        length: In Å.
-        stiffness: In mdyn/Å.
-        symbols: Of both elements.
-        stretch: Frequency in cm^-1 of the bond by itself, with the masses of its atoms.
+        length: Bond length in Å.
+        stiffness: Force constant in mdyn/Å.
+        symbols: Element symbols of both atoms.
+        stretch: Frequency in cm^-1 of the isolated bond, with the masses of its atoms.
     """
 
     first: int
@@ -87,22 +88,22 @@ class Bond:
 
     @property
     def stiffest(self) -> float:
-        """Largest force constant in mdyn/Å of bonds of these elements.
+        """Largest known force constant in mdyn/Å of bonds of these elements.
 
-        Between elements of the second period by length, as those of ethane, ethylene,
-        acetylene and nitrogen: 4.5, 9.4, 16.5 and 27 mdyn/Å.
+        Between elements of the second period it depends on the length, following
+        ethane, ethylene, acetylene and nitrogen: 4.5, 9.4, 16.5 and 27 mdyn/Å.
         """
         first, second = self.symbols
         if "H" in self.symbols:
             other = second if first == "H" else first
-            return TO_HYDROGEN.get(other, OTHERS_TO_HYDROGEN)
+            return TO_HYDROGEN.get(other, MAX_STIFFNESS_OTHER_TO_HYDROGEN)
         light = len(SECOND_PERIOD & {first}) + len(SECOND_PERIOD & {second})
         if light == 2:
             return 17.0 * float((1.2 / self.length) ** 5.4)
-        return MIXED if light else HEAVY
+        return MAX_STIFFNESS_WITH_SECOND_PERIOD if light else MAX_STIFFNESS_OTHER
 
     def described(self) -> str:
-        """Such as ``O-H bond of atoms 0 and 1``."""
+        """Description such as ``O-H bond of atoms 0 and 1``."""
         first, second = self.symbols
         return f"{first}-{second} bond of atoms {self.first} and {self.second}"
 
@@ -110,9 +111,9 @@ class Bond:
 def bonds(atoms: Atoms, matrix: Float[np.ndarray, "n n"]) -> list[Bond]:
     r"""Bonds of a structure with their force constants.
 
-    The force constant is :math:`-n \cdot H_{ij} n` along the bond, which does not
-    depend on masses. Where images of an atom are bonded to the same neighbor, whose
-    second derivatives are those of all of them, it is that of one.
+    The force constant is :math:`-n \cdot H_{ij} n` along the bond, independent of
+    masses. If several periodic images of an atom are bonded to the same neighbor, whose
+    block of the Hessian is their sum, the force constant is that of one of the bonds.
 
     Args:
         atoms: Structure.
@@ -124,10 +125,10 @@ def bonds(atoms: Atoms, matrix: Float[np.ndarray, "n n"]) -> list[Bond]:
 def too_stiff(
     atoms: Atoms, matrix: Float[np.ndarray, "n n"], max_force: float
 ) -> str | None:
-    """Say which bond is stiffer than any in nature, and why that may be.
+    """Check for bonds that are stiffer than any known bond.
 
-    A bond that is compressed is stiffer than at its minimum, so a bond counts if the
-    forces that are left displace it little.
+    Compressed bonds are stiffer than at their minimum, so only bonds that the residual
+    forces displace little are checked.
 
     Args:
         atoms: Structure.
@@ -135,13 +136,13 @@ def too_stiff(
         max_force: Largest force on a free atom, in eV/Å.
 
     Returns:
-        A sentence; None where every bond is possible.
+        Message with a probable cause; None if no bond is too stiff.
     """
     found = [
         b
         for b in bonds(atoms, matrix)
-        if b.stiffness > MARGIN * b.stiffest
-        and max_force < COMPRESSED * b.stiffness * EV_PER_MDYN
+        if b.stiffness > MAX_STIFFNESS_FACTOR * b.stiffest
+        and max_force < MAX_COMPRESSION_A * b.stiffness * EV_PER_MDYN
     ]
     if not found:
         return None
@@ -151,7 +152,7 @@ def too_stiff(
 def too_soft(
     atoms: Atoms, matrix: Float[np.ndarray, "n n"], max_force: float
 ) -> tuple[str, ...]:
-    """Say which bond to hydrogen is softer than any in nature; at stationary points.
+    """Check for bonds to hydrogen that are softer than any known; at stationary points.
 
     Args:
         atoms: Structure.
@@ -159,19 +160,19 @@ def too_soft(
         max_force: Largest force on a free atom, in eV/Å.
 
     Returns:
-        A sentence, or none where every bond is possible.
+        One message, or none if no bond is too soft.
     """
     found = [b for b in bonds(atoms, matrix) if _is_too_soft(b)]
-    if not found or max_force > STATIONARY:
+    if not found or max_force > MAX_STATIONARY_FORCE:
         return ()
     return (_too_soft(min(found, key=lambda b: b.stiffness)),)
 
 
 def _bonds(atoms: Atoms, matrix: Float[np.ndarray, "n n"]) -> Iterator[Bond]:
     radii = covalent_radii[atoms.numbers]
-    reach = 2 * BONDED * float(radii.max(initial=0.0))
+    reach = 2 * MAX_BOND_LENGTH_RATIO * float(radii.max(initial=0.0))
     i, j, distances, vectors = neighbor_list("ijdD", atoms, reach)
-    near = (i < j) & (distances < BONDED * (radii[i] + radii[j]))
+    near = (i < j) & (distances < MAX_BOND_LENGTH_RATIO * (radii[i] + radii[j]))
     i, j, distances, vectors = (a[near] for a in (i, j, distances, vectors))
     masses = atoms.get_masses()
     pairs = i * len(atoms) + j
@@ -208,8 +209,8 @@ def _is_too_soft(bond: Bond) -> bool:
     return (
         "H" in bond.symbols
         and bool({"C", "N", "O", "F"} & set(bond.symbols))
-        and bond.length < UNSTRETCHED
-        and bond.stiffness < SOFTEST_TO_HYDROGEN
+        and bond.length < MAX_UNSTRETCHED_LENGTH_A
+        and bond.stiffness < MIN_STIFFNESS_TO_HYDROGEN
     )
 
 
@@ -219,23 +220,23 @@ def _too_stiff(bond: Bond) -> str:
         MISTAKES.items(), key=lambda item: abs(np.log(1.2 * ratio / item[1]))
     )
     guess = (
-        f"that is as if {name}"
-        if 1 / LIKELY < 1.2 * ratio / factor < LIKELY
+        f"the value is as if {name}"
+        if 1 / MAX_UNIT_ERROR_FACTOR < 1.2 * ratio / factor < MAX_UNIT_ERROR_FACTOR
         else "energies or forces of the training data are probably not in eV and eV/Å"
     )
     return (
-        f"no bond is as stiff as the {bond.described()}: a force constant of "
-        f"{bond.stiffness:.3g} mdyn/Å at {bond.length:.3f} Å, a stretch at about "
-        f"{bond.stretch:.0f} cm-1, where {bond.stiffest:.2g} mdyn/Å is the most that "
-        f"is known. Check the units of what the model was trained on: {guess}"
+        f"the {bond.described()} is stiffer than any known bond: force constant "
+        f"{bond.stiffness:.3g} mdyn/Å at {bond.length:.3f} Å (stretching frequency "
+        f"about {bond.stretch:.0f} cm-1), expected at most {bond.stiffest:.2g} mdyn/Å. "
+        f"Check the units of the training data: {guess}"
     )
 
 
 def _too_soft(bond: Bond) -> str:
     return (
-        f"no bond is as soft as the {bond.described()}: a force constant of "
-        f"{bond.stiffness:.3g} mdyn/Å at {bond.length:.3f} Å, a stretch at about "
-        f"{bond.stretch:.0f} cm-1, where bonds of these elements have 4 mdyn/Å or "
-        "more. Either the model does not know this structure, or the energies or "
-        "forces that it was trained on were in Hartree, not in eV"
+        f"the {bond.described()} is softer than any known bond: force constant "
+        f"{bond.stiffness:.3g} mdyn/Å at {bond.length:.3f} Å (stretching frequency "
+        f"about {bond.stretch:.0f} cm-1), expected at least 4 mdyn/Å for these "
+        "elements. Either the model is not trained on similar structures, or energies "
+        "or forces of its training data were in Hartree instead of eV"
     )

@@ -1,4 +1,4 @@
-"""How far the members of a committee are apart at a structure."""
+"""Spread of the predictions of a committee for one structure."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,12 +14,12 @@ from equipot.workflows.second_derivatives import model_graph
 
 @dataclass(frozen=True)
 class CommitteeSpread:
-    """Predictions of all members for one structure, and standard deviations (n - 1)."""
+    """Predictions of all members for one structure; standard deviations use n - 1."""
 
     structure: str
-    """Which one it is, in words."""
+    """Description of the structure, such as ``relaxed structure``."""
     energies: Float[np.ndarray, " members"]
-    """Of the members, in eV for all atoms."""
+    """Total energies predicted by the members, in eV."""
     forces: Float[np.ndarray, " atoms"]
     """Standard deviation of the force on each atom in eV/Å, over all directions."""
 
@@ -35,15 +35,15 @@ class CommitteeSpread:
 
     @property
     def largest_force(self) -> float:
-        """In eV/Å."""
+        """Largest standard deviation of the force on an atom, in eV/Å."""
         return float(self.forces.max())
 
     def sentence(self) -> str:
-        """For a terminal or a page."""
+        """Summary in one sentence, for a terminal or a report."""
         return (
-            f"committee of {len(self.energies)} at the {self.structure}: spread of the "
-            f"energy {1e3 * self.energy_per_atom:.3g} meV/atom, largest of a force "
-            f"{self.largest_force:.3g} eV/Å, on atom {int(self.forces.argmax())}"
+            f"committee of {len(self.energies)} at the {self.structure}: energy spread "
+            f"{1e3 * self.energy_per_atom:.3g} meV/atom, largest force spread "
+            f"{self.largest_force:.3g} eV/Å on atom {int(self.forces.argmax())}"
         )
 
     def record(self) -> dict[str, Any]:
@@ -62,15 +62,15 @@ class CommitteeSpread:
 def committee_spread(
     calculator: EquipotCalculator, atoms: Atoms, structure: str
 ) -> CommitteeSpread | None:
-    """Ask all members of a committee about a structure.
+    """Evaluate all members of a committee for a structure.
 
     Args:
-        calculator: Of one potential or several.
-        atoms: The structure.
-        structure: Which one it is, in words.
+        calculator: Calculator of one potential or of a committee.
+        atoms: Structure to evaluate.
+        structure: Description of the structure.
 
     Returns:
-        What they say; None for a single potential.
+        Predictions of the members; None for a single potential.
     """
     committee = calculator.potential
     if not isinstance(committee, Committee):
@@ -79,7 +79,7 @@ def committee_spread(
     found = committee(graph, ("energy", "forces"), create_graph=False)
     forces = found.forces_spread
     if forces is None:
-        raise ValueError("a committee was asked for forces and gave none")
+        raise ValueError("the committee returned no forces")
     return CommitteeSpread(
         structure=structure,
         energies=np.array([float(member.energy[0]) for member in found.members]),
@@ -88,10 +88,13 @@ def committee_spread(
 
 
 def difference_spread(first: CommitteeSpread, second: CommitteeSpread) -> float:
-    """Standard deviation in eV of what members say of the energy between structures.
+    """Standard deviation over members of an energy difference between two structures.
 
     Args:
-        first: From here.
-        second: To there.
+        first: Predictions for the first structure.
+        second: Predictions of the same members for the second structure.
+
+    Returns:
+        Standard deviation in eV.
     """
     return float((second.energies - first.energies).std(ddof=1))

@@ -1,4 +1,4 @@
-"""What a structure must be so that it has the properties of a crystal."""
+"""Checks that a structure is a crystal."""
 
 import numpy as np
 from ase import Atoms
@@ -12,31 +12,31 @@ from equipot.neighbors.dimensionality import dimensionality
 def check_crystal(
     atoms: Atoms, what: str, *, cutoff: float | None = None, needs_volume: bool = False
 ) -> None:
-    """Raise if a structure cannot have a property of crystals.
+    """Raise if a property of crystals is not defined for a structure.
 
     Args:
         atoms: Structure.
-        what: The property, for messages.
-        cutoff: Distance in Å beyond which two atoms are no neighbors; if left out,
-            periodic directions are believed to connect the atoms.
-        needs_volume: Whether all strains must cost energy, which they do not where the
-            structure is a molecule, a chain or a layer with vacuum.
+        what: Name of the property in the plural, for messages.
+        cutoff: Distance in Å within which two atoms are neighbors; by default, atoms
+            are assumed to be connected along all periodic directions.
+        needs_volume: Whether the structure must be connected in three directions, which
+            a molecule, a chain or a layer with vacuum is not.
 
     Raises:
         ValueError: If a direction is not periodic or has no cell vector, atoms are
-            fixed, or interactions do not reach across the cell.
+            fixed, or neighbors do not connect the structure across the cell.
     """
     if not atoms.pbc.all():
         raise ValueError(_not_periodic(atoms, what, needs_volume))
     if np.linalg.matrix_rank(atoms.cell.array) < 3:
         raise ValueError(
-            f"{what} need a cell with a volume, got the vectors "
+            f"{what} need a cell of nonzero volume, got the cell vectors "
             f"{atoms.cell.array.tolist()}"
         )
     if atoms.constraints:
         raise ValueError(
-            f"{what} are those of all atoms, and this structure has fixed atoms: "
-            "remove the constraint (the column move_mask of an extended XYZ file, or "
+            f"{what} are not defined for this structure, which has fixed atoms: remove "
+            "the constraint (the column move_mask of an extended XYZ file, or "
             "atoms.set_constraint())"
         )
     if cutoff is not None:
@@ -44,15 +44,15 @@ def check_crystal(
 
 
 def connections(atoms: Atoms, cutoff: float) -> tuple[int, int]:
-    """How neighbors connect a structure.
+    """Dimension and number of the connected parts of a structure.
 
     Args:
         atoms: Structure.
-        cutoff: In Å; atoms that are closer are neighbors.
+        cutoff: Distance in Å within which two atoms are neighbors.
 
     Returns:
-        Directions in which the most extended part repeats itself, from 0 (a molecule)
-        to 3 (a crystal); and the number of parts that have no neighbors in each other.
+        Largest number of directions in which a part is connected to its own periodic
+        images, from 0 (molecule) to 3 (crystal); and the number of connected parts.
     """
     graph = build_graph(atoms, cutoff)
     index, count = graph.edge_index.numpy(), len(atoms)
@@ -67,28 +67,28 @@ def _check_connections(
     dimension, parts = connections(atoms, cutoff)
     if dimension == 0:
         raise ValueError(
-            f"{what} are those of a crystal, but no neighbors within {cutoff:g} Å "
-            "connect these atoms with the next cell: this is a molecule in a box, for "
-            "which `equipot vibrations` is made"
+            f"{what} are defined for crystals, but no neighbors within {cutoff:g} Å "
+            "connect these atoms with the next cell: this is a molecule in a box; use "
+            "`equipot vibrations`"
         )
     if not needs_volume:
         return
     if parts > 1:
         raise ValueError(
-            f"{what} need one crystal, but these atoms are {parts} parts without "
-            f"neighbors within {cutoff:g} Å of each other, which slide freely"
+            f"{what} need one connected crystal, but the structure has {parts} parts "
+            f"that are more than {cutoff:g} Å apart and slide freely"
         )
     if dimension < 3:
         kind = {1: "a chain", 2: "a layer"}[dimension]
         raise ValueError(
-            f"{what} need a crystal whose neighbors within {cutoff:g} Å connect it in "
-            f"three directions; this is {kind} with vacuum around it, where a strain "
-            "across the vacuum costs nothing"
+            f"{what} need a crystal that neighbors within {cutoff:g} Å connect in "
+            f"three directions; this is {kind} with vacuum, where a strain across the "
+            "vacuum does not change the energy"
         )
 
 
 def _not_periodic(atoms: Atoms, what: str, needs_volume: bool) -> str:
-    found = f"{what} are those of a crystal: expected three periodic directions, got "
+    found = f"{what} are defined for crystals: expected three periodic directions, got "
     found += f"pbc={atoms.pbc.tolist()}; "
     if not atoms.pbc.any():
         return found + "for a molecule use vibrations (`equipot vibrations`)"

@@ -1,4 +1,4 @@
-"""Energy of a crystal against its volume, and the equation of state that fits it."""
+"""Scan of the energy of a crystal over its volume, and fit of an equation of state."""
 
 import warnings
 from collections.abc import Callable
@@ -12,8 +12,8 @@ from jaxtyping import Float
 from scipy.optimize import OptimizeWarning
 
 from equipot.workflows.crystal import check_crystal
-from equipot.workflows.per_what import Contents, contents
-from equipot.workflows.relax import LARGE, Relaxation, relax
+from equipot.workflows.reference_amount import Contents, contents
+from equipot.workflows.relax import MAX_HESSIAN_ATOMS, Relaxation, relax
 from equipot.workflows.second_derivatives import HessianFunction
 
 Kind = Literal[
@@ -30,7 +30,7 @@ Kind = Literal[
 """Equations of state that `ase.eos.EquationOfState` fits."""
 
 Relaxed = Literal["nothing", "atoms", "shape"]
-"""What relaxes at each volume; with the shape, the atoms too."""
+"""Degrees of freedom relaxed at each volume; "shape" includes the atoms."""
 
 WITH_DERIVATIVE: Final = (
     "birchmurnaghan",
@@ -40,39 +40,40 @@ WITH_DERIVATIVE: Final = (
     "vinet",
     "anton-schmidt",
 )
-"""Kinds whose third parameter is the derivative of the bulk modulus by pressure."""
+"""Kinds whose third parameter is the pressure derivative of the bulk modulus."""
 
-FEWEST: Final = 5
-"""Volumes, for four parameters."""
+MIN_VOLUMES: Final = 5
+"""Smallest number of volumes for a fit of four parameters."""
 
-POOR: Final = 0.02
-"""Root mean square of the residuals, as a share of the range of energies, beyond which
-an equation of state does not describe the scan."""
+MAX_RELATIVE_RESIDUAL: Final = 0.02
+"""Root mean square of the residuals, relative to the range of energies, above which the
+fit is reported as poor."""
 
-DISAGREES: Final = 0.05
-"""Share of the range of pressures by which those from the stress and from the fit may
-differ."""
+MAX_RELATIVE_PRESSURE_DIFFERENCE: Final = 0.05
+"""Largest difference of the pressures from the stress and from the fit, relative to the
+range of pressures."""
 
 
 @dataclass(frozen=True)
 class EquationOfStateResult:
-    """A scan of volumes and its fit; all of it per cell.
+    """Scan of volumes and fitted equation of state; quantities are per cell.
 
     Attributes:
-        kind: Of the equation, as ASE calls it.
-        relaxed: What relaxed at each volume.
+        kind: Name of the equation of state in ASE.
+        relaxed: Degrees of freedom relaxed at each volume.
         frames: Structures of the scan, in ascending order of volumes.
-        volumes: In Å^3 per cell.
-        energies: In eV per cell.
-        pressures: From the stress, in GPa; empty if the calculator has none.
-        volume: At which the fit has its minimum, in Å^3 per cell.
-        energy: Of the minimum, in eV per cell.
-        bulk_modulus: At the minimum, in GPa.
-        bulk_derivative: Of the bulk modulus by pressure; None for kinds without it.
-        curve: Energies of the fit on `curve_volumes`, in eV per cell.
-        curve_volumes: In Å^3 per cell, from the first to the last of the scan.
-        residual: Root mean square of energies minus the fit, in eV per cell.
-        cell: What the cell holds.
+        volumes: Volumes in Å^3 per cell.
+        energies: Energies in eV per cell.
+        pressures: Pressures in GPa from the stress; empty if the calculator has none.
+        volume: Equilibrium volume of the fit in Å^3 per cell.
+        energy: Energy at the equilibrium volume in eV per cell.
+        bulk_modulus: Bulk modulus at the equilibrium volume in GPa.
+        bulk_derivative: Pressure derivative of the bulk modulus; None for kinds
+            without it.
+        curve: Energies of the fit at `curve_volumes`, in eV per cell.
+        curve_volumes: Volumes in Å^3 per cell, from the first to the last of the scan.
+        residual: Root mean square residual of the energies in eV per cell.
+        cell: Composition of the cell.
     """
 
     kind: str
@@ -92,33 +93,34 @@ class EquationOfStateResult:
 
     @property
     def curve_pressures(self) -> Float[np.ndarray, " curve"]:
-        """Of the fit, in GPa: minus the derivative of the energy by the volume."""
+        """Pressures of the fit in GPa: minus the volume derivative of the energy."""
         return -np.gradient(self.curve, self.curve_volumes, edge_order=2) / units.GPa
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """What makes the numbers mean less than they seem to, as sentences."""
+        """Warnings about the quality of the fit, as sentences."""
         found = []
         span = float(np.ptp(self.energies))
-        if self.residual > POOR * span:
+        if self.residual > MAX_RELATIVE_RESIDUAL * span:
             found.append(
-                f"the fit misses the energies by {1000 * self.residual:.2g} meV per "
-                f"cell, of a range of {1000 * span:.2g} meV: the curve has a kink or "
-                "another shape, such as that of a change of phase; scan a smaller range"
+                f"root mean square residual of the fit {1000 * self.residual:.2g} meV "
+                f"per cell, over a range of {1000 * span:.2g} meV: the energies have a "
+                "kink or another shape, for example at a phase transition; scan a "
+                "smaller range"
             )
         if len(self.pressures):
             fit = np.interp(self.volumes, self.curve_volumes, self.curve_pressures)
             off = float(np.abs(fit - self.pressures).max())
-            if off > DISAGREES * float(np.ptp(fit)):
+            if off > MAX_RELATIVE_PRESSURE_DIFFERENCE * float(np.ptp(fit)):
                 found.append(
                     f"pressures from the stress differ by up to {off:.2g} GPa from "
                     "those of the fitted energies: the stress is not the derivative of "
-                    "the energy, or the fit is poor; see `equipot verify`"
+                    "the energy, or the fit is poor; run `equipot verify`"
                 )
         return tuple(found)
 
     def record(self) -> dict[str, Any]:
-        """Everything as plain numbers, with the units in the names."""
+        """All fields as plain numbers, with units in the names of keys."""
         atoms, unit = self.cell.atoms, self.cell.units
         return {
             "kind": self.kind,
@@ -154,30 +156,31 @@ def equation_of_state(
     hessian_up_to: int | None = None,
     observer: Callable[[int, float, float], None] | None = None,
 ) -> EquationOfStateResult:
-    """Scan volumes around that of a crystal, and fit an equation of state.
+    """Scan volumes around that of a crystal and fit an equation of state.
 
-    Volumes are spaced evenly. The scan begins at the given one and goes both ways, each
-    structure from the one before it.
+    Volumes are evenly spaced. The scan starts at the given volume and proceeds in both
+    directions; each relaxation starts from the structure of the previous volume.
 
     Args:
         atoms: Crystal with a calculator.
-        hessian: Second derivatives, which help relaxing; as for `relax`.
-        kind: Of the equation.
-        points: Volumes; an odd number has the given one among them.
-        span: Largest change of the volume, as a share of the given one.
-        relaxed: What relaxes at each volume. With the shape of the cell, the result is
-            the bulk modulus under hydrostatic pressure; with less, an upper bound.
-        fmax: Force in eV/Å to which it relaxes.
-        hessian_up_to: As for `relax`; its own choice if left out.
-        observer: Is told of the number of volumes done, a volume in Å^3 and its energy
-            in eV, both per cell.
+        hessian: Hessian function that accelerates relaxations; as for `relax`.
+        kind: Name of the equation of state.
+        points: Number of volumes; an odd number includes the given volume.
+        span: Largest relative change of the volume.
+        relaxed: Degrees of freedom relaxed at each volume. With the shape of the cell,
+            the result is the bulk modulus under hydrostatic pressure; otherwise it is
+            an upper bound.
+        fmax: Convergence threshold of the forces in eV/Å.
+        hessian_up_to: As for `relax`; by default the same.
+        observer: Called after each volume with the number of completed volumes, the
+            volume in Å^3 per cell and its energy in eV per cell.
 
     Returns:
-        Scan and fit.
+        Scan and fitted equation of state.
 
     Raises:
-        ValueError: If the structure is no crystal or has fixed atoms, a relaxation does
-            not converge, or the energy has no minimum inside of the scan.
+        ValueError: If the structure is not a crystal or has fixed atoms, a relaxation
+            does not converge, or the energy has no minimum within the scan.
     """
     check_crystal(atoms, "equations of state")
     if kind not in get_args(Kind):
@@ -185,14 +188,14 @@ def equation_of_state(
             f"unknown equation of state {kind!r}: expected one of "
             f"{', '.join(get_args(Kind))}"
         )
-    if points < FEWEST:
-        raise ValueError(f"expected at least {FEWEST} volumes, got {points}")
+    if points < MIN_VOLUMES:
+        raise ValueError(f"expected at least {MIN_VOLUMES} volumes, got {points}")
     if not 0 < span < 0.5:
         raise ValueError(
-            f"expected a change of the volume between 0 and 0.5 of it, got {span}"
+            f"expected a relative change of the volume between 0 and 0.5, got {span}"
         )
     if hessian_up_to is None:
-        hessian_up_to = LARGE
+        hessian_up_to = MAX_HESSIAN_ATOMS
     scan: dict[int, tuple[Atoms, float, float | None]] = {}
     scales = 1 + np.linspace(-span, span, points)
     middle = points // 2
@@ -224,18 +227,18 @@ def fit_equation_of_state(
     kind: Kind = "birchmurnaghan",
     relaxed: Relaxed = "nothing",
 ) -> EquationOfStateResult:
-    """Fit an equation of state to a scan.
+    """Fit an equation of state to a scan of volumes.
 
     Args:
-        frames: Of one crystal, in ascending order of volumes.
-        energies: In eV per cell.
-        pressures: In GPa, from the stress; may be empty.
-        kind: Of the equation.
-        relaxed: What relaxed at each volume.
+        frames: Structures of one crystal, in ascending order of volumes.
+        energies: Energies in eV per cell.
+        pressures: Pressures in GPa from the stress; may be empty.
+        kind: Name of the equation of state.
+        relaxed: Degrees of freedom relaxed at each volume.
 
     Raises:
-        ValueError: If the energy has no minimum inside of the scan, the fit does not
-            converge, or has its minimum elsewhere or none.
+        ValueError: If the energy has no minimum within the scan, the fit does not
+            converge, or the fit has no minimum within the scan.
     """
     volumes = np.array([frame.get_volume() for frame in frames])
     _refuse_edge(volumes, energies)
@@ -253,13 +256,13 @@ def fit_equation_of_state(
         ) from error
     if not (np.isfinite([volume, energy, bulk]).all() and bulk > 0):
         raise ValueError(
-            f"the fit of {kind} has no minimum: the bulk modulus would be "
-            f"{bulk / units.GPa:.3g} GPa; scan a smaller range around the minimum"
+            f"the fit of {kind} has no minimum (bulk modulus "
+            f"{bulk / units.GPa:.3g} GPa); scan a smaller range around the minimum"
         )
     if not volumes[0] < volume < volumes[-1]:
         raise ValueError(
             f"the fit of {kind} has its minimum at {volume:.4g} Å^3 per cell, outside "
-            f"of the scan from {volumes[0]:.4g} to {volumes[-1]:.4g}: {_RECENTER}"
+            f"the scan from {volumes[0]:.4g} to {volumes[-1]:.4g}: {_RECENTER}"
         )
     at_points = np.asarray(
         fit.fit0(volumes ** -(1 / 3))
@@ -286,7 +289,7 @@ def fit_equation_of_state(
 
 
 _RECENTER: Final = (
-    "relax the cell first (--cell), start from a crystal nearer to its minimum, or "
+    "relax the cell first (--cell), start from a structure closer to the minimum, or "
     "scan a larger range"
 )
 
@@ -299,7 +302,7 @@ def _refuse_edge(
         end = "smallest" if lowest == 0 else "largest"
         raise ValueError(
             f"the energy is lowest at the {end} volume of the scan, "
-            f"{volumes[lowest]:.4g} Å^3 per cell, so the minimum is outside of "
+            f"{volumes[lowest]:.4g} Å^3 per cell, so the minimum is outside "
             f"{volumes[0]:.4g} to {volumes[-1]:.4g}: {_RECENTER}"
         )
 
@@ -342,7 +345,7 @@ def _at_volume(
 def _refuse_unfinished(result: Relaxation, volume: float, fmax: float) -> None:
     if not result.converged:
         raise ValueError(
-            f"at {volume:.4g} Å^3 per cell the structure is not relaxed after "
+            f"the relaxation at {volume:.4g} Å^3 per cell did not converge within "
             f"{result.steps} steps: the largest force is {result.max_force:.2g} eV/Å, "
             f"expected less than {fmax:g}; scan a smaller range"
         )

@@ -1,4 +1,4 @@
-"""The space group of a crystal, kept while it relaxes, by ASE's `FixSymmetry`."""
+"""Relaxation under the space group of a crystal, by ASE's `FixSymmetry`."""
 
 from dataclasses import dataclass
 from typing import Any, Final
@@ -11,22 +11,22 @@ from jaxtyping import Float, Int
 
 from equipot.workflows.space_group import find_space_group, symmetry_failures
 
-TOLERANCE: Final = 0.01
-"""Distance in Å up to which atoms and their images under an operation are the same."""
+SYMMETRY_TOLERANCE_A: Final = 0.01
+"""Largest distance in Å between an atom and the image of an equivalent atom."""
 
-COMMUTES: Final = 1e-6
-"""Largest element of a commutator of projectors that counts as zero."""
+MAX_COMMUTATOR: Final = 1e-6
+"""Largest element of the commutator of two projectors that counts as zero."""
 
 
 @dataclass(frozen=True)
 class FixedSymmetry:
-    """Operations that a relaxation keeps.
+    """Symmetry operations that a relaxation conserves.
 
     Attributes:
         constraint: `ase.constraints.FixSymmetry`.
         name: Number and symbol of the space group.
-        operations: How many there are in the given cell.
-        moved: How far an atom moved, in Å, to where the operations hold exactly.
+        operations: Number of operations in the given cell.
+        moved: Largest displacement in Å of an atom by the symmetrization.
     """
 
     constraint: Any
@@ -35,23 +35,25 @@ class FixedSymmetry:
     moved: float
 
 
-def fix_symmetry(atoms: Atoms, tolerance: float = TOLERANCE) -> FixedSymmetry:
-    """Find the symmetry of a crystal, and move it to where that holds exactly.
+def fix_symmetry(
+    atoms: Atoms, tolerance: float = SYMMETRY_TOLERANCE_A
+) -> FixedSymmetry:
+    """Find the space group of a crystal and symmetrize it in place.
 
     Args:
-        atoms: Crystal; atoms and cell are moved by up to about `tolerance`. Its
-            constraints are left alone.
-        tolerance: In Å.
+        atoms: Crystal; atoms and cell change by up to about `tolerance`. Its
+            constraints are not changed.
+        tolerance: Tolerance of the symmetry search in Å.
 
     Raises:
         ImportError: If spglib is not installed.
         ValueError: If a direction is not periodic, no symmetry is found, fixed atoms
-            are not mapped to fixed atoms, or more than `tolerance` explains would move.
+            are not mapped to fixed atoms, or the displacements exceed `tolerance`.
     """
     if not atoms.pbc.all():
         raise ValueError(
-            "symmetry can be fixed in crystals: expected three periodic directions, "
-            f"got pbc={atoms.pbc.tolist()}"
+            "symmetry can be fixed in crystals only: expected three periodic "
+            f"directions, got pbc={atoms.pbc.tolist()}"
         )
     refined = atoms.copy()
     refined.set_constraint()
@@ -59,15 +61,15 @@ def fix_symmetry(atoms: Atoms, tolerance: float = TOLERANCE) -> FixedSymmetry:
     found = find_space_group(refined, tolerance)
     if found is None:
         raise ValueError(
-            f"no symmetry found with a tolerance of {tolerance:g} Å: atoms may be "
-            "closer than that; give another tolerance"
+            f"no symmetry found with a tolerance of {tolerance:g} Å: two atoms may be "
+            "closer than that; use another tolerance"
         )
     try:
         constraint = FixSymmetry(refined, symprec=tolerance)
     except symmetry_failures() as error:
         raise ValueError(
-            f"the symmetry {found.international} cannot be made exact ({error}): give "
-            f"another tolerance than {tolerance:g} Å"
+            f"the structure cannot be symmetrized to {found.international} ({error}): "
+            f"use another tolerance than {tolerance:g} Å"
         ) from error
     change = refined.positions - atoms.positions
     moved = float(
@@ -77,8 +79,8 @@ def fix_symmetry(atoms: Atoms, tolerance: float = TOLERANCE) -> FixedSymmetry:
     allowed = 10 * tolerance * max(1.0, float(np.cbrt(len(atoms))))
     if max(moved, stretched) > allowed:
         raise ValueError(
-            f"making the symmetry {found.international} exact would move atoms by "
-            f"{moved:.2g} Å and the cell by {stretched:.2g} Å: give a smaller "
+            f"symmetrizing the structure to {found.international} would move atoms by "
+            f"{moved:.2g} Å and the cell by {stretched:.2g} Å: use a smaller "
             f"tolerance than {tolerance:g} Å"
         )
     _refuse_half_fixed_orbits(atoms, constraint)
@@ -97,15 +99,15 @@ def refuse_broken_symmetry(
     rotations: Int[np.ndarray, "operations 3 3"],
     projector: Float[np.ndarray, "9 9"],
 ) -> None:
-    """Raise if the strains that are allowed break a symmetry that is kept.
+    """Raise if allowed strains break the fixed symmetry.
 
     Args:
         atoms: Crystal.
-        rotations: Of fractional coordinates.
-        projector: On the allowed strains.
+        rotations: Rotations in fractional coordinates.
+        projector: Projector on the allowed strains.
 
     Raises:
-        ValueError: If a rotation takes an allowed strain out of the allowed ones.
+        ValueError: If the space of allowed strains is not invariant under a rotation.
     """
     cell = atoms.cell.array.T
     symmetric = np.zeros((9, 9))
@@ -113,11 +115,11 @@ def refuse_broken_symmetry(
         turn = cell @ rotation @ np.linalg.inv(cell)
         symmetric += np.kron(turn, turn) / len(rotations)
     commutator = symmetric @ projector - projector @ symmetric
-    if np.abs(commutator).max() > COMMUTES:
+    if np.abs(commutator).max() > MAX_COMMUTATOR:
         raise ValueError(
-            "the strains that may change break the symmetry that is fixed: allow all "
-            "that the symmetry connects, such as xx, yy and zz of a cubic crystal, or "
-            "do not fix the symmetry"
+            "the allowed strains break the fixed symmetry: allow all strains that the "
+            "symmetry relates, such as xx, yy and zz of a cubic crystal, or do not fix "
+            "the symmetry"
         )
 
 
@@ -129,7 +131,6 @@ def _refuse_half_fixed_orbits(atoms: Atoms, constraint: Any) -> None:
     for images in constraint.symm_map:
         if (fixed[np.asarray(images)] != fixed).any():
             raise ValueError(
-                "fixed atoms and fixed symmetry contradict each other: an operation "
-                "maps a fixed atom to one that may move; fix all equivalent atoms or "
-                "none"
+                "fixed atoms and fixed symmetry are inconsistent: a symmetry operation "
+                "maps a fixed atom to a free one; fix all equivalent atoms or none"
             )

@@ -1,4 +1,4 @@
-"""A guess of the saddle point between two minima, by a nudged elastic band."""
+"""Initial guess of the saddle point between two minima, by a nudged elastic band."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -9,22 +9,22 @@ from ase.mep import NEB
 from ase.optimize import FIRE
 from jaxtyping import Float
 
-from equipot.workflows.images import laid_over
+from equipot.workflows.images import superimposed
 from equipot.workflows.vibrations import bare
 
-LOOSE: Final = 0.5
-"""Force in eV/Å at which the band is good enough for its top to start climbing."""
+CLIMBING_FORCE: Final = 0.5
+"""Largest force on the band in eV/Å below which the highest image starts to climb."""
 
 
 @dataclass(frozen=True)
 class Guess:
-    """The top of a band.
+    """Guess of a saddle point: the highest image of a band.
 
     Attributes:
-        atoms: Its highest image, without a calculator.
-        direction: Along the band there, in Å.
+        atoms: Highest image, without a calculator.
+        direction: Tangent of the band at that image, in Å.
         band: All images from one minimum to the other.
-        energies: Of them, in eV.
+        energies: Energies of all images in eV.
     """
 
     atoms: Atoms
@@ -41,43 +41,42 @@ def guess_saddle(
     fmax: float = 0.2,
     max_steps: int = 200,
 ) -> Guess:
-    """Climb between two minima.
+    """Guess the saddle point between two minima by a climbing-image band.
 
     Args:
-        start: One minimum, with a calculator, which computes all images.
-        end: The other: the same atoms in the same order and the same cell, in any of
-            their images.
-        images: Structures of the band, minima included.
-        fmax: Force in eV/Å to converge the band to; a search takes over from there.
-        max_steps: Most steps.
+        start: First minimum, with a calculator, which is used for all images.
+        end: Second minimum: the same atoms in the same order and the same cell, wrapped
+            or not.
+        images: Number of images, minima included.
+        fmax: Convergence threshold of the band in eV/Å.
+        max_steps: Largest number of steps.
 
     Returns:
-        The highest image, converged or not: it is a guess.
+        The highest image, whether the band is converged or not.
 
     Raises:
         ValueError: If the ends are not the same atoms in the same order with the same
             masses, cell and fixed atoms, are the same structure, or the highest image
             is an end: there is nothing to climb.
     """
-    end = laid_over(start, end)
+    end = superimposed(start, end)
     if np.abs(end.positions - start.positions).max() < 0.05:
-        raise ValueError(
-            "expected two minima, got the same structure twice: give the other one"
-        )
+        raise ValueError("expected two different minima, got the same structure twice")
     band = [start.copy() for _ in range(images - 1)] + [end]
     for image in band:
         image.calc = start.calc
     neb = NEB(band, allow_shared_calculator=True, method="improvedtangent")
     neb.interpolate(method="idpp", mic=bool(start.pbc.any()))
-    for climb, limit in ((False, max(LOOSE, fmax)), (True, fmax)):
+    for climb, limit in ((False, max(CLIMBING_FORCE, fmax)), (True, fmax)):
         neb.climb = climb
         FIRE(neb, logfile=None).run(fmax=limit, steps=max_steps)
     energies = np.array([image.get_potential_energy() for image in band])
     top = int(np.argmax(energies))
     if top in (0, images - 1):
         raise ValueError(
-            "the energy between the two structures is nowhere above both: relax them "
-            "first, or give structures with a barrier in between"
+            "there is no barrier between the two structures: the highest image is an "
+            "end of the band; relax the structures first, or use structures with a "
+            "barrier between them"
         )
     return Guess(
         atoms=bare(band[top]),

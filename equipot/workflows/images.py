@@ -1,4 +1,4 @@
-"""Structures brought next to each other: images, common translations, rotations."""
+"""Superposition of structures by periodic images, translations and rotations."""
 
 from typing import Final
 
@@ -9,31 +9,35 @@ from ase.geometry import find_mic
 from jaxtyping import Float
 
 from equipot.workflows.bodies import bodies
-from equipot.workflows.rigid_motion import ASSUMED_RANGE
+from equipot.workflows.rigid_motion import DEFAULT_RANGE_A
 from equipot.workflows.second_derivatives import pair_cutoff
 
-SAME_CELL: Final = 1e-4
-"""Largest difference in Å between vectors of one cell."""
+MAX_CELL_DIFFERENCE_A: Final = 1e-4
+"""Largest difference in Å between cell vectors that count as equal."""
 
-HELD: Final = 0.01
-"""Largest distance in Å between the places of an atom that is fixed in both."""
+MAX_FIXED_ATOM_DISTANCE_A: Final = 0.01
+"""Largest distance in Å between positions of an atom that is fixed in both
+structures."""
 
 
-def laid_over(reference: Atoms, atoms: Atoms) -> Atoms:
-    """Copy of a structure as near as possible to another of the same atoms.
+def superimposed(reference: Atoms, atoms: Atoms) -> Atoms:
+    """Copy of a structure superimposed on a reference with the same atoms.
 
-    Every atom is taken in the image next to the reference. Structures without fixed
-    atoms are shifted together; free molecules, in a periodic box as well, also turned.
+    Every atom is moved to its periodic image nearest to the reference. Structures
+    without fixed atoms are also translated, and isolated molecules, also in a periodic
+    box, are rotated.
 
     Args:
-        reference: Structure that stays; its calculator says how far atoms interact.
-        atoms: Structure to move: the same atoms in the same order and the same cell.
+        reference: Reference structure; the cutoff of its calculator determines whether
+            it is an isolated molecule.
+        atoms: Structure to move, with the same atoms in the same order and the same
+            cell.
 
     Raises:
         ValueError: If they are not the same atoms in the same order with the same
             masses, or differ in their cell, periodic directions or fixed atoms.
     """
-    check_alike(reference, atoms)
+    check_compatible(reference, atoms)
     there = atoms.copy()
     if reference.constraints:
         return _in_images(reference, there, np.zeros(3))
@@ -49,11 +53,11 @@ def laid_over(reference: Atoms, atoms: Atoms) -> Atoms:
     return _in_images(reference, there, _common_shift(reference, there))
 
 
-def check_alike(reference: Atoms, atoms: Atoms) -> None:
-    """Refuse two structures that no path can connect.
+def check_compatible(reference: Atoms, atoms: Atoms) -> None:
+    """Raise if no path can connect two structures.
 
     Raises:
-        ValueError: As for `laid_over`.
+        ValueError: As for `superimposed`.
     """
     if reference.get_chemical_symbols() != atoms.get_chemical_symbols():
         raise ValueError(
@@ -61,7 +65,9 @@ def check_alike(reference: Atoms, atoms: Atoms) -> None:
             f"{reference.symbols} and {atoms.symbols}"
         )
     if not np.allclose(reference.get_masses(), atoms.get_masses(), atol=1e-3):
-        raise ValueError("expected the same masses at both ends: isotopes differ")
+        raise ValueError(
+            "expected the same masses at both ends, got different isotopes"
+        )
     if (reference.pbc != atoms.pbc).any():
         raise ValueError(
             "expected the same periodic directions at both ends, got "
@@ -69,7 +75,7 @@ def check_alike(reference: Atoms, atoms: Atoms) -> None:
         )
     vectors = [s.cell.array[s.pbc] for s in (reference, atoms)]
     difference = np.abs(vectors[0] - vectors[1]).max(initial=0.0)
-    if difference > SAME_CELL:
+    if difference > MAX_CELL_DIFFERENCE_A:
         raise ValueError(
             f"expected the same cell at both ends, got vectors that differ by "
             f"{difference:.4f} Å: relax both in one cell"
@@ -83,11 +89,11 @@ def check_alike(reference: Atoms, atoms: Atoms) -> None:
     indices = sorted(held[0])
     apart = _nearest(atoms.positions - reference.positions, reference)[indices]
     distances = np.linalg.norm(apart, axis=1)
-    if distances.max(initial=0.0) > HELD:
+    if distances.max(initial=0.0) > MAX_FIXED_ATOM_DISTANCE_A:
         worst = indices[int(np.argmax(distances))]
         raise ValueError(
-            f"expected fixed atoms in the same places at both ends; atom {worst} is "
-            f"{distances.max():.3f} Å away from where it was"
+            f"expected fixed atoms at the same positions at both ends, got a distance "
+            f"of {distances.max():.3f} Å for atom {worst}"
         )
 
 
@@ -99,8 +105,8 @@ def _fixed(atoms: Atoms) -> set[int]:
 
 
 def _molecule(atoms: Atoms, cutoff: float | None) -> Atoms | None:
-    """One molecule in a periodic box as it is without one; None if it is not one."""
-    parts = bodies(atoms, ASSUMED_RANGE if cutoff is None else cutoff)
+    """Unwrapped molecule without a cell; None if the structure is not one molecule."""
+    parts = bodies(atoms, DEFAULT_RANGE_A if cutoff is None else cutoff)
     if len(parts) > 1 or len(parts[0].repeats):
         return None
     return Atoms(numbers=atoms.numbers, positions=parts[0].positions)
@@ -109,14 +115,14 @@ def _molecule(atoms: Atoms, cutoff: float | None) -> Atoms | None:
 def _nearest(
     displacements: Float[np.ndarray, "atoms 3"], atoms: Atoms
 ) -> Float[np.ndarray, "atoms 3"]:
-    """The shortest of all images of displacements."""
+    """Displacements by the minimum-image convention."""
     if not atoms.pbc.any():
         return displacements
     return np.asarray(find_mic(displacements, atoms.cell, atoms.pbc)[0])
 
 
 def _in_images(reference: Atoms, atoms: Atoms, shift: Float[np.ndarray, " 3"]) -> Atoms:
-    """Move a structure by a shift, and its atoms into images next to a reference."""
+    """Translate a structure; move atoms to the images nearest to a reference."""
     moved = atoms.positions - shift - reference.positions
     atoms.set_positions(
         reference.positions + _nearest(moved, reference), apply_constraint=False
@@ -125,9 +131,9 @@ def _in_images(reference: Atoms, atoms: Atoms, shift: Float[np.ndarray, " 3"]) -
 
 
 def _common_shift(reference: Atoms, atoms: Atoms) -> Float[np.ndarray, " 3"]:
-    """Translation in Å that all atoms share, whatever images they are in.
+    """Common translation of all atoms in Å, independent of their periodic images.
 
-    The shift of some atom brings most others near their places, so all are tried.
+    The shifts of single atoms are the candidates; the best one is chosen.
     """
     moved = atoms.positions - reference.positions
     best, least = np.zeros(3), np.inf

@@ -1,4 +1,4 @@
-"""Intrinsic reaction coordinate: the way down from a saddle point, to both sides."""
+"""Intrinsic reaction coordinate: steepest descent from a saddle point to both sides."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -11,31 +11,32 @@ from equipot.workflows.rigid_motion import internal_basis, rigid_motions
 from equipot.workflows.second_derivatives import HessianFunction, hessian_matrix
 from equipot.workflows.vibrations import bare
 
-SUBSTEPS: Final = 500
-"""Points on which the length of a curve within one step is integrated."""
+ARC_LENGTH_POINTS: Final = 500
+"""Number of points for the integration of the arc length within one step."""
 
-HALVINGS: Final = 6
-"""How often a step that leads uphill is halved before a side is given up."""
+MAX_HALVINGS: Final = 6
+"""Largest number of halvings of a step that increases the energy."""
 
-SOFTEST: Final = 1e-4
-"""Curvature in eV/Å^2/amu that the bottom of a valley has at least where the rest of a
-path is estimated: that of 5 cm^-1."""
+MIN_VALLEY_CURVATURE: Final = 1e-4
+"""Smallest curvature in eV/Å^2/amu for the estimate of the remaining energy drop: that
+of 5 cm^-1."""
 
-TOLERANCE: Final = 0.01
-"""Share of the way down, in energy, that may be left where a path has arrived."""
+DROP_TOLERANCE: Final = 0.01
+"""Largest remaining share of the energy drop at the end of a path."""
 
 
 @dataclass(frozen=True)
 class ReactionPath:
-    """Structures from one valley over a saddle point into the other.
+    """Structures from one valley over a saddle point into another.
 
     Attributes:
         frames: Structures, without calculators.
-        energies: Of them, in eV.
-        lengths: Along the path from the saddle point, in Å amu^1/2; negative before it.
-        saddle: Which frame the saddle point is.
-        unfinished: Why the first and the last side stopped before the bottom of a
-            valley; None where one arrived.
+        energies: Energies of the frames in eV.
+        lengths: Arc lengths along the path from the saddle point in Å amu^1/2; negative
+            before it.
+        saddle: Index of the frame of the saddle point.
+        unfinished: Reasons why the first and the last side ended before a minimum; None
+            for a side that is complete.
     """
 
     frames: tuple[Atoms, ...]
@@ -62,7 +63,7 @@ class _Slope:
 
     @property
     def curvature_along(self) -> float:
-        """Curvature along the path, in eV/Å^2/amu; the lowest where it has no slope."""
+        """Curvature along the path in eV/Å^2/amu; the lowest one at a zero gradient."""
         square = float(self.gradient @ self.gradient)
         if square < 1e-20:
             return float(self.curvatures.min(initial=0.0))
@@ -70,8 +71,8 @@ class _Slope:
 
     @property
     def rest(self) -> float:
-        """Energy in eV from here down to the bottom of a quadratic valley."""
-        stiff = np.maximum(np.abs(self.curvatures), SOFTEST)
+        """Estimate of the remaining energy drop in eV, by a quadratic model."""
+        stiff = np.maximum(np.abs(self.curvatures), MIN_VALLEY_CURVATURE)
         return float((self.gradient**2 / stiff).sum() / 2)
 
 
@@ -81,47 +82,48 @@ def reaction_path(
     *,
     step: float = 0.1,
     fmax: float = 0.02,
-    tolerance: float = TOLERANCE,
+    tolerance: float = DROP_TOLERANCE,
     max_steps: int = 150,
 ) -> ReactionPath:
-    """Steepest descent in mass-weighted coordinates, from a saddle point to both sides.
+    """Follow steepest descent in mass-weighted coordinates to both sides of a saddle.
 
-    Every step follows the steepest descent of the local quadratic surface exactly, so
-    a step may be as long as that surface holds; one that leads uphill is halved. A side
-    has arrived where forces are small, the curvature along the path is positive, and
-    the quadratic surface has almost nothing left to fall: small forces alone are those
-    of any soft motion, the saddle point itself among them.
+    Every step follows the steepest descent on the local quadratic surface exactly, so
+    its length is limited only by the validity of that surface; a step that increases
+    the energy is halved. A side is complete if forces are small, the curvature along
+    the path is positive, and the remaining drop on the quadratic surface is small.
+    Small forces alone are not sufficient: they occur along any soft mode and at the
+    saddle point itself.
 
     Args:
-        saddle: Saddle point, with a calculator; left as it is.
-        hessian: Second derivatives of the same energy; asked for at every step.
+        saddle: Saddle point with a calculator; not changed.
+        hessian: Hessian function of the same energy; called at every step.
         step: Length of a step in Å amu^1/2.
-        fmax: Largest force in eV/Å where a side has arrived in its valley.
-        tolerance: Largest share of the drop so far that may be left there.
-        max_steps: Most steps to each side.
+        fmax: Largest force in eV/Å at the end of a side.
+        tolerance: Largest remaining share of the energy drop at the end of a side.
+        max_steps: Largest number of steps to each side.
 
     Returns:
-        The path; `ReactionPath.unfinished` says which side did not arrive, and why. Its
-        first frame is on the side to which the first atom with the largest part in the
-        imaginary mode moves along a negative coordinate.
+        The path; `ReactionPath.unfinished` has the reasons for incomplete sides. The
+        first frame is on the side where the atom with the largest displacement in the
+        imaginary mode (the first one if several) moves along a negative coordinate.
 
     Raises:
-        ValueError: If no curvature at the structure is negative, or the tolerance is
-            not a share.
+        ValueError: If no curvature at the structure is negative, or `tolerance` is not
+            between 0 and 1.
 
     Source:
         Page and McIver, J. Chem. Phys. 88, 922 (1988).
     """
     if not 0 < tolerance < 1:
         raise ValueError(
-            "expected a tolerance between 0 and 1, a share of the drop, got "
+            "expected a tolerance between 0 and 1, relative to the drop, got "
             f"{tolerance}"
         )
     slope = _slope(saddle, hessian)
     if slope.curvatures[0] >= 0:
         raise ValueError(
-            "expected a saddle point, got a structure without a negative curvature: "
-            "search for the saddle first"
+            "expected a saddle point, got a structure without negative curvature: "
+            "search for the saddle point first"
         )
     mode = slope.vectors[:, 0]
     mode = mode * np.sign(mode[np.argmax(np.abs(mode))])
@@ -157,7 +159,7 @@ def _descend(
     top: float,
     limits: _Limits,
 ) -> tuple[list[_Point], str | None]:
-    """Points of one side, and why it did not arrive."""
+    """Points of one side, and the reason if it is incomplete."""
     atoms = saddle.copy()
     atoms.calc = saddle.calc
     move, length, energy = limits.step * mode, 0.0, top
@@ -165,7 +167,7 @@ def _descend(
     for _ in range(limits.max_steps):
         share = _go_down(atoms, move, energy)
         if share == 0:
-            return points, "the energy rises along it before it arrives"
+            return points, "the energy increases along it before the minimum"
         energy = float(atoms.get_potential_energy())
         length += share * float(np.linalg.norm(move))
         points.append(_Point(bare(atoms), energy, length))
@@ -175,21 +177,21 @@ def _descend(
         if force < limits.fmax and level and slope.curvature_along > 0:
             return points, None
         if not slope.gradient.any():
-            return points, "it ends at another stationary point that is no minimum"
+            return points, "it ends at a stationary point that is not a minimum"
         move = _quadratic_descent(slope, limits.step)
     return points, (
         f"it needs more than {limits.max_steps} steps of {limits.step:g} Å amu^1/2: "
-        "allow more (--path-steps) or longer ones (--step)"
+        "allow more steps (--path-steps) or longer ones (--step)"
     )
 
 
 def _go_down(
     atoms: Atoms, move: Float[np.ndarray, " coordinates"], energy: float
 ) -> float:
-    """Move by the largest of the halves of a step that lowers the energy; which."""
+    """Move by the longest halved step that lowers the energy; returns its length."""
     root = np.sqrt(atoms.get_masses())[:, None]
     start = atoms.positions.copy()
-    for halving in range(HALVINGS + 1):
+    for halving in range(MAX_HALVINGS + 1):
         share = 0.5**halving
         atoms.set_positions(start + share * move.reshape(-1, 3) / root)
         if float(atoms.get_potential_energy()) < energy:
@@ -199,11 +201,15 @@ def _go_down(
 
 
 def _quadratic_descent(slope: _Slope, step: float) -> Float[np.ndarray, " coordinates"]:
-    """Steepest descent of given length on the quadratic surface at a structure."""
+    """Steepest descent of a given arc length on the local quadratic surface."""
     curvatures, gradient = slope.curvatures, slope.gradient
-    # In units of the first time step, the curve moves by `step` / SUBSTEPS or less
-    # where it slows down, and curvatures that are negative only speed it up.
-    times = np.arange(8 * SUBSTEPS) * step / (SUBSTEPS * np.linalg.norm(gradient))
+    # Per unit of the first time step, the curve moves by at most
+    # `step` / ARC_LENGTH_POINTS if it slows down; negative curvatures only accelerate.
+    times = (
+        np.arange(8 * ARC_LENGTH_POINTS)
+        * step
+        / (ARC_LENGTH_POINTS * np.linalg.norm(gradient))
+    )
     decay = np.exp(-np.clip(np.outer(times, curvatures), -50, 700))
     speed = np.linalg.norm(decay * gradient, axis=1)
     walked = np.concatenate(
@@ -211,7 +217,7 @@ def _quadratic_descent(slope: _Slope, step: float) -> Float[np.ndarray, " coordi
     )
     time = float(np.interp(step, walked, times))
     exponent = np.clip(curvatures * time, -50, 700)
-    # (1 - exp(-ht)) / h, which is t where h vanishes
+    # (1 - exp(-ht)) / h, which is t at h = 0
     small = np.abs(exponent) < 1e-8
     reach = np.where(
         small, time, -np.expm1(-exponent) / np.where(small, 1.0, curvatures)
@@ -220,7 +226,7 @@ def _quadratic_descent(slope: _Slope, step: float) -> Float[np.ndarray, " coordi
 
 
 def _slope(atoms: Atoms, hessian: HessianFunction) -> _Slope:
-    """In mass-weighted coordinates without rigid motions."""
+    """Gradient and curvatures in mass-weighted coordinates without rigid motions."""
     masses = atoms.get_masses()
     root = np.repeat(np.sqrt(masses), 3)
     matrix = hessian_matrix(hessian, atoms)

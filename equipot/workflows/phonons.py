@@ -1,4 +1,4 @@
-"""Phonons of crystals by phonopy, with force constants by differentiation."""
+"""Phonons by phonopy, with force constants by automatic differentiation."""
 
 import warnings
 from dataclasses import dataclass
@@ -10,38 +10,38 @@ from ase import Atoms, units
 from jaxtyping import Float
 
 from equipot.workflows.crystal import check_crystal
-from equipot.workflows.per_what import Contents, contents
+from equipot.workflows.reference_amount import Contents, contents
 from equipot.workflows.second_derivatives import ProductFunction
-from equipot.workflows.vibrations import STATIONARY
+from equipot.workflows.vibrations import MAX_STATIONARY_FORCE
 
 Method = Literal["auto", "derivatives", "displacements"]
 
-DISTANCE: Final = 1e-3
-"""Displacement in Å; the error of force constants falls with its square."""
+DISPLACEMENT_A: Final = 1e-3
+"""Finite displacement in Å; the error of force constants is quadratic in it."""
 
 PRODUCT_COST: Final = 1.5
-"""A Hessian-vector product costs as much as so many evaluations of forces."""
+"""Cost of a Hessian-vector product, in evaluations of forces."""
 
-UNSTABLE: Final = -0.05
-"""Frequencies in THz below this are instabilities, not noise about Gamma."""
+UNSTABLE_BELOW_THZ: Final = -0.05
+"""Frequency in THz below which modes are unstable, beyond noise near Gamma."""
 
-ACOUSTIC: Final = 0.1
-"""Frequency in THz that translations of all atoms may have by noise."""
+MAX_ACOUSTIC_NOISE_THZ: Final = 0.1
+"""Largest frequency in THz of the acoustic modes at Gamma that counts as noise."""
 
-MASSES_DIFFER: Final = 1e-6
-"""In amu; atoms of one element that differ by more are other isotopes."""
+MAX_MASS_DIFFERENCE: Final = 1e-6
+"""Largest difference in amu between masses of the same isotope."""
 
 
 @dataclass(frozen=True)
 class ForceConstants:
-    """Second derivatives of a supercell, with phonopy's view of its symmetry.
+    """Force constants of a supercell, with its symmetry by phonopy.
 
     Attributes:
-        phonopy: `phonopy.Phonopy` with force constants set, for all that it can do.
-        compact: In eV/Å^2, from the atoms of the primitive cell to those of the
-            supercell; rows in the order of ``phonopy.primitive.p2s_map``.
+        phonopy: `phonopy.Phonopy` object with these force constants.
+        compact: Force constants in eV/Å^2 between atoms of the primitive cell and those
+            of the supercell; rows in the order of ``phonopy.primitive.p2s_map``.
         method: ``derivatives`` or ``displacements``.
-        evaluations: Hessian-vector products, or evaluations of forces.
+        evaluations: Number of Hessian-vector products or of force evaluations.
         sum_rule: Largest violation of the acoustic sum rule in eV/Å^2.
         inradius: Radius in Å of the largest sphere inside the supercell.
     """
@@ -56,12 +56,12 @@ class ForceConstants:
 
 @dataclass(frozen=True)
 class Bands:
-    """Frequencies along straight lines between special points.
+    """Phonon band structure along lines between high-symmetry points.
 
     Attributes:
-        distances: Along the lines, in 1/Å, one array for each line.
-        frequencies: In THz, negative where imaginary, one array for each line.
-        labels: Names of the first and the last point of each line.
+        distances: Distances along the lines in 1/Å, one array per line.
+        frequencies: Frequencies in THz, negative if imaginary, one array per line.
+        labels: Labels of the first and the last point of each line.
     """
 
     distances: tuple[Float[np.ndarray, " points"], ...]
@@ -71,28 +71,27 @@ class Bands:
 
 @dataclass(frozen=True)
 class Phonons:
-    """Harmonic lattice dynamics of one primitive cell.
+    """Phonon properties of a crystal, per primitive cell.
 
     Attributes:
-        force_constants: What they come from.
-        bands: Along special lines.
-        mesh: Points along the reciprocal vectors.
-        dos_frequencies: In THz.
-        dos: States per THz and primitive cell.
-        temperatures: In K.
-        free_energy: Helmholtz energy of the vibrations, in eV per primitive cell.
-        entropy: In eV/K per primitive cell.
-        heat_capacity: At constant volume, in eV/K per primitive cell.
-        lowest: Lowest frequency on the mesh and the lines, in THz.
-        lowest_at: Where, in reciprocal vectors of the primitive cell.
-        unstable_share: Share of the modes of the mesh that are imaginary.
-        soft_share: Share of the modes of the mesh within noise of zero that are no
-            translations; a harmonic oscillator of such a frequency has an entropy that
-            is as uncertain as the frequency.
-        translations: Frequencies in THz of the three modes at Gamma that move all
-            atoms alike, negative where imaginary: zero for an invariant energy.
-        primitive: What the primitive cell holds.
-        volume: Of the primitive cell, in Å^3.
+        force_constants: Force constants of the supercell.
+        bands: Band structure.
+        mesh: Number of mesh points along each reciprocal vector.
+        dos_frequencies: Frequencies of the density of states in THz.
+        dos: Density of states per THz and primitive cell.
+        temperatures: Temperatures of the thermal properties in K.
+        free_energy: Vibrational Helmholtz free energy in eV per primitive cell.
+        entropy: Vibrational entropy in eV/K per primitive cell.
+        heat_capacity: Heat capacity at constant volume in eV/K per primitive cell.
+        lowest: Lowest frequency on the mesh and along the bands in THz.
+        lowest_at: Wave vector of `lowest`, in reciprocal vectors of the primitive cell.
+        unstable_share: Share of imaginary modes on the mesh.
+        soft_share: Share of modes on the mesh that are zero within noise and not
+            translations. Their entropy is as uncertain as their frequency.
+        translations: Frequencies in THz of the three acoustic modes at Gamma, negative
+            if imaginary; zero for a translationally invariant energy.
+        primitive: Composition of the primitive cell.
+        volume: Volume of the primitive cell in Å^3.
     """
 
     force_constants: ForceConstants
@@ -114,13 +113,13 @@ class Phonons:
 
     @property
     def invariant(self) -> bool:
-        """Whether moving all atoms alike costs nothing, within noise."""
-        return bool(np.abs(self.translations).max() < ACOUSTIC)
+        """Whether the acoustic modes at Gamma are zero within noise."""
+        return bool(np.abs(self.translations).max() < MAX_ACOUSTIC_NOISE_THZ)
 
     @property
     def stable(self) -> bool:
         """Whether no mode is imaginary beyond noise."""
-        return self.lowest > UNSTABLE
+        return self.lowest > UNSTABLE_BELOW_THZ
 
     def record(self) -> dict[str, Any]:
         """Everything as plain numbers, with the units in the names."""
@@ -159,11 +158,14 @@ class Phonons:
 
 
 def supercell_around(atoms: Atoms, radius: float) -> tuple[int, int, int]:
-    """Fewest copies along each lattice vector so that a sphere fits inside.
+    """Smallest supercell that contains a sphere.
 
     Args:
         atoms: Periodic structure.
-        radius: Of the sphere in Å.
+        radius: Radius of the sphere in Å.
+
+    Returns:
+        Number of replicas along each lattice vector.
     """
     copies = np.ceil(2 * radius / _heights(atoms.cell.array) - 1e-9)
     a, b, c = np.maximum(copies, 1).astype(int).tolist()
@@ -176,35 +178,36 @@ def force_constants(
     products: ProductFunction | None = None,
     *,
     method: Method = "auto",
-    distance: float = DISTANCE,
+    distance: float = DISPLACEMENT_A,
     interaction_range: float | None = None,
 ) -> ForceConstants:
-    """Force constants of a supercell, using all symmetry that phonopy finds.
+    """Force constants of a supercell, using the symmetry found by phonopy.
 
-    Phonopy says which atoms to displace along which directions. A displacement is
-    either differentiated, by one Hessian-vector product and without an error of
-    truncation, or made, and forces evaluated.
+    Phonopy determines the displacements. The response to a displacement is either
+    differentiated, by one Hessian-vector product without truncation error, or obtained
+    from the forces at a finite displacement.
 
     Args:
         atoms: Relaxed unit cell with a calculator, periodic in all directions.
-        supercell: Copies along each lattice vector.
+        supercell: Number of replicas along each lattice vector.
         products: Hessian-vector products of the same energy.
-        method: "derivatives" need `products`; "auto" takes what costs less.
-        distance: Of displacements that are made, in Å.
-        interaction_range: Distance in Å beyond which two atoms do not feel each other.
+        method: "derivatives", which needs `products`, or "displacements"; "auto"
+            selects the cheaper one.
+        distance: Finite displacement in Å.
+        interaction_range: Distance in Å beyond which two atoms do not interact.
 
     Returns:
-        The force constants in phonopy's compact form. Atoms of one element with
-        different masses are different atoms: the primitive cell is then the given one.
+        The force constants in phonopy's compact form. If atoms of one element differ in
+        mass, the given cell is used as the primitive cell.
 
     Raises:
         ImportError: If phonopy is not installed.
-        ValueError: If the structure is not periodic or has fixed atoms, or derivatives
-            are asked for without `products`.
+        ValueError: If the structure is not 3D-periodic or has fixed atoms, or `method`
+            is "derivatives" and `products` is None.
 
     Warns:
-        UserWarning: If forces do not vanish, or the supercell is smaller than the range
-            of the interaction, so that an atom feels its own images.
+        UserWarning: If forces do not vanish, or the supercell is smaller than the
+            interaction range, so that atoms interact with their own images.
     """
     check_crystal(atoms, "phonons")
     if method == "derivatives" and products is None:
@@ -242,13 +245,13 @@ def phonons(
     band_points: int = 51,
     temperatures: Float[np.ndarray, " temperatures"] | None = None,
 ) -> Phonons:
-    """Bands, density of states and thermal properties.
+    """Band structure, density of states and thermal properties.
 
     Args:
-        constants: Of a supercell.
+        constants: Force constants of a supercell.
         mesh: Length in Å that sets the mesh of reciprocal space, as in phonopy.
-        band_points: On each line between special points.
-        temperatures: In K; 0 to 1000 K if left out.
+        band_points: Number of points on each line of the band structure.
+        temperatures: Temperatures in K; 0 to 1000 K by default.
     """
     lattice = constants.phonopy
     if temperatures is None:
@@ -258,7 +261,7 @@ def phonons(
     lattice.run_mesh(mesh, is_mesh_symmetry=not isotopes)
     lattice.run_total_dos()
     with warnings.catch_warnings():
-        # `invariant` says the same.
+        # `invariant` reports the same.
         warnings.filterwarnings("ignore", "The acoustic frequencies at Gamma")
         lattice.run_thermal_properties(
             temperatures=temperatures, exclude_gamma_acoustic=True
@@ -284,7 +287,9 @@ def phonons(
         lowest=float(lowest.min()),
         lowest_at=(float(where[0]), float(where[1]), float(where[2])),
         unstable_share=float(
-            np.average((frequencies < UNSTABLE).mean(axis=1), weights=on_mesh.weights)
+            np.average(
+                (frequencies < UNSTABLE_BELOW_THZ).mean(axis=1), weights=on_mesh.weights
+            )
         ),
         soft_share=_soft_share(on_mesh),
         translations=_translations(lattice),
@@ -294,8 +299,8 @@ def phonons(
 
 
 def _soft_share(on_mesh: Any) -> float:
-    """Share of modes within noise of zero, without the translations at Gamma."""
-    soft = (np.abs(on_mesh.frequencies) <= -UNSTABLE).sum(axis=1)
+    """Share of modes that are zero within noise, without the translations at Gamma."""
+    soft = (np.abs(on_mesh.frequencies) <= -UNSTABLE_BELOW_THZ).sum(axis=1)
     at_gamma = np.abs(on_mesh.qpoints).max(axis=1) < 1e-9
     soft = np.where(at_gamma, np.maximum(soft - 3, 0), soft)
     branches = on_mesh.frequencies.shape[1]
@@ -303,7 +308,7 @@ def _soft_share(on_mesh: Any) -> float:
 
 
 def _translations(lattice: Any) -> Float[np.ndarray, "3"]:
-    """Frequencies in THz of the modes at Gamma that are most of all translations."""
+    """Frequencies in THz of the translations, by overlap, at Gamma."""
     lattice.run_qpoints([(0.0, 0.0, 0.0)], with_eigenvectors=True)
     found = lattice.qpoints
     root = np.sqrt(np.asarray(lattice.primitive.masses))
@@ -322,7 +327,7 @@ def _phonopy(atoms: Atoms, supercell: tuple[int, int, int]) -> Any:
             "phonons need phonopy, which is not installed: pip install "
             "'phonopy>=4.8,<5'"
         ) from error
-    # Phonopy wants a right-handed cell; the opposite vectors span the same lattice.
+    # Phonopy requires a right-handed cell; the opposite vectors span the same lattice.
     vectors = atoms.cell.array * (1 if atoms.cell.handedness > 0 else -1)
     cell = PhonopyAtoms(
         symbols=atoms.get_chemical_symbols(),
@@ -330,8 +335,8 @@ def _phonopy(atoms: Atoms, supercell: tuple[int, int, int]) -> Any:
         scaled_positions=np.linalg.solve(vectors.T, atoms.positions.T).T % 1.0,
         masses=atoms.get_masses(),
     )
-    # Symmetry is that of elements and positions, which is right for force constants;
-    # isotopes may be arranged with less of it.
+    # The symmetry ignores masses, which is correct for force constants; isotopes may
+    # reduce the symmetry of the phonons.
     isotopes = _has_isotopes(atoms)
     return Phonopy(
         cell,
@@ -344,12 +349,13 @@ def _has_isotopes(atoms: Atoms) -> bool:
     """Whether atoms of one element differ in mass."""
     masses = atoms.get_masses()
     return any(
-        np.ptp(masses[atoms.numbers == z]) > MASSES_DIFFER for z in set(atoms.numbers)
+        np.ptp(masses[atoms.numbers == z]) > MAX_MASS_DIFFERENCE
+        for z in set(atoms.numbers)
     )
 
 
 def _cheaper(lattice: Any, distance: float) -> str:
-    """Fewer evaluations of forces, or what they would cost, wins."""
+    """Method with the lower cost in evaluations of forces."""
     lattice.generate_displacements(distance=distance, is_plusminus=False)
     derivatives = 1 + PRODUCT_COST * len(lattice.displacements)
     lattice.generate_displacements(distance=distance)
@@ -372,7 +378,7 @@ def _forces(cell: Any, atoms: Atoms) -> Float[np.ndarray, "atoms 3"]:
 def _linear_forces(
     lattice: Any, products: ProductFunction
 ) -> list[Float[np.ndarray, "atoms 3"]]:
-    """Forces of phonopy's displacements if the energy were exactly quadratic."""
+    """Forces of phonopy's displacements to first order."""
     structure = _as_atoms(lattice.supercell)
     directions = np.zeros((len(lattice.displacements), len(structure), 3))
     for n, (atom, *displacement) in enumerate(lattice.displacements):
@@ -418,16 +424,16 @@ def _heights(cell: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, " 3"]:
 
 def _warn(atoms: Atoms, inradius: float, interaction_range: float | None) -> None:
     max_force = float(np.linalg.norm(atoms.get_forces(), axis=1).max())
-    if max_force > STATIONARY:
+    if max_force > MAX_STATIONARY_FORCE:
         warnings.warn(
-            f"the largest force is {max_force:.3f} eV/Å, so the crystal is not at rest "
-            "and its phonons mean little: relax it first",
+            f"the largest force is {max_force:.3f} eV/Å, so the crystal is not relaxed "
+            "and its phonons are not reliable: relax it first",
             stacklevel=3,
         )
     if interaction_range is not None and inradius < interaction_range:
         warnings.warn(
-            f"atoms interact up to {interaction_range:.1f} Å, but only {inradius:.1f} "
-            "Å fit into the supercell, so force constants of images are added up: see "
-            "whether a larger supercell changes the result",
+            f"the interaction range is {interaction_range:.1f} Å, but the inradius of "
+            f"the supercell is only {inradius:.1f} Å, so force constants of periodic "
+            "images are summed: check whether a larger supercell changes the result",
             stacklevel=3,
         )

@@ -1,4 +1,4 @@
-"""A transition state with everything that makes it one."""
+"""Verified transition state: saddle point, reaction path and adjacent minima."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -7,17 +7,17 @@ from typing import Any, Final
 import numpy as np
 from ase import Atoms
 
-from equipot.workflows.images import laid_over
-from equipot.workflows.path import TOLERANCE, ReactionPath, reaction_path
+from equipot.workflows.images import superimposed
+from equipot.workflows.path import DROP_TOLERANCE, ReactionPath, reaction_path
 from equipot.workflows.relax import relax
 from equipot.workflows.second_derivatives import HessianFunction
-from equipot.workflows.vibrations import STATIONARY, Vibrations, vibrations
+from equipot.workflows.vibrations import MAX_STATIONARY_FORCE, Vibrations, vibrations
 
-SAME: Final = 0.1
-"""Distance in Å up to which the atoms of two structures are in the same places."""
+MAX_SAME_STRUCTURE_DISTANCE_A: Final = 0.1
+"""Largest distance in Å between atoms of two structures that count as the same."""
 
-RELAXED: Final = 1e-4
-"""Force in eV/Å to which the ends of a path are relaxed."""
+END_RELAXATION_FORCE: Final = 1e-4
+"""Convergence threshold in eV/Å for the relaxation of the ends of a path."""
 
 
 @dataclass(frozen=True)
@@ -29,38 +29,38 @@ class Reaction:
         path: Steepest descent to both sides.
         start: Modes at the minimum that the first frame relaxes to.
         end: Modes at the minimum that the last frame relaxes to.
-        tolerance: Share of the drop to a minimum that its side of the path may miss.
-        asked: Minima that the path was to connect, relaxed, if it was to connect given
-            ones.
+        tolerance: Largest energy gap between an end of the path and its minimum,
+            relative to the energy drop.
+        asked: Requested minima, relaxed, if the path is to connect given ones.
     """
 
     saddle: Vibrations
     path: ReactionPath
     start: Vibrations
     end: Vibrations
-    tolerance: float = TOLERANCE
+    tolerance: float = DROP_TOLERANCE
     asked: tuple[Atoms, Atoms] | None = None
 
     @property
     def per(self) -> str:
-        """What energies are those of, such as ``per molecule of C2H4O``."""
+        """Reference amount of the energies, such as ``per molecule of C2H4O``."""
         return self.saddle.per
 
     @property
     def gaps(self) -> tuple[float, float]:
-        """Energy in eV of both ends of the path above the minima they relax to."""
+        """Energies in eV of both ends of the path relative to their minima."""
         first, last = float(self.path.energies[0]), float(self.path.energies[-1])
         return first - self.start.energy, last - self.end.energy
 
     @property
     def barriers(self) -> tuple[float, float]:
-        """Energy in eV of the saddle point above the start, and above the end."""
+        """Barriers in eV from the start and from the end."""
         top = self.saddle.energy
         return top - self.start.energy, top - self.end.energy
 
     @property
     def zero_point_barriers(self) -> tuple[float, float]:
-        """The same with the zero-point energies of all three."""
+        """Barriers in eV including zero-point energies."""
         zero = self.saddle.zero_point_energy
         forward, backward = self.barriers
         return (
@@ -70,18 +70,21 @@ class Reaction:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What keeps this from being a verified transition state; nothing if it is."""
+        """Reasons why this is not a verified transition state; empty if it is."""
         return tuple(self._problems())
 
     def _problems(self) -> Iterator[str]:
-        if self.saddle.max_force > STATIONARY:
-            yield f"forces of {self.saddle.max_force:.3f} eV/Å are left at the saddle"
+        if self.saddle.max_force > MAX_STATIONARY_FORCE:
+            yield f"the largest force at the saddle is {self.saddle.max_force:.3f} eV/Å"
         if self.saddle.num_imaginary != 1:
             number = self.saddle.num_imaginary
             yield f"the saddle has {number} imaginary modes, expected exactly one"
         for side, minimum in (("start", self.start), ("end", self.end)):
-            if minimum.max_force > STATIONARY:
-                yield f"the {side} did not relax: {minimum.max_force:.3f} eV/Å are left"
+            if minimum.max_force > MAX_STATIONARY_FORCE:
+                yield (
+                    f"the {side} is not relaxed: the largest force is "
+                    f"{minimum.max_force:.3f} eV/Å"
+                )
             if minimum.num_imaginary:
                 yield f"the {side} is not a minimum: {minimum.num_imaginary} imaginary"
             elif (minimum.frequencies < -minimum.resolution).any():
@@ -91,11 +94,11 @@ class Reaction:
                 yield f"the {side} is not below the saddle"
         yield from self._gaps()
         yield from self._other_ends()
-        if _moved(self.start.atoms, self.end.atoms) < SAME:
+        if _moved(self.start.atoms, self.end.atoms) < MAX_SAME_STRUCTURE_DISTANCE_A:
             yield "both sides of the path lead to the same structure"
 
     def _gaps(self) -> Iterator[str]:
-        """Sides of the path that did not arrive in the minimum next to them."""
+        """Sides of the path that end above their minimum."""
         for side, gap, drop, reason in zip(
             ("start", "end"),
             self.gaps,
@@ -106,36 +109,37 @@ class Reaction:
             if reason is None and gap <= self.tolerance * max(drop, 0.0):
                 continue
             yield (
-                f"the path does not arrive at the {side}: it stops {1e3 * gap:.3g} meV "
-                f"above it, of a drop of {1e3 * drop:.3g} meV"
-                f"{'' if reason is None else f', as {reason}'}"
+                f"the path does not reach the {side}: it ends {1e3 * gap:.3g} meV "
+                f"above it, with a total drop of {1e3 * drop:.3g} meV"
+                f"{'' if reason is None else f'; {reason}'}"
             )
 
     def _other_ends(self) -> Iterator[str]:
-        """Ends that are not those that the path was asked to connect."""
+        """Ends that differ from the requested minima."""
         ends = (self.start.atoms, self.end.atoms)
         for side, wanted, found in zip(
             ("start", "end"), self.asked or (), ends, strict=False
         ):
             distance = largest_distance(wanted, found)
-            if distance > SAME:
+            if distance > MAX_SAME_STRUCTURE_DISTANCE_A:
                 yield (
-                    f"the path leads to another {side} than the given one; an atom is "
-                    f"{distance:.2f} Å away: there may be more than one barrier, each "
-                    "with a saddle point of its own"
+                    f"the path leads to another {side} than the given one (largest "
+                    f"distance of an atom {distance:.2f} Å): there may be several "
+                    "barriers with intermediate minima"
                 )
 
     def between(self, start: Atoms, end: Atoms) -> "Reaction":
-        """The same in the direction from one given minimum to another.
+        """The same reaction in the direction from one given minimum to another.
 
         Args:
-            start: Minimum, relaxed.
-            end: Minimum, relaxed; where the path leads to others, `problems` says so.
+            start: First minimum, relaxed.
+            end: Second minimum, relaxed; `problems` reports if the path leads to
+                others.
         """
         return replace(self.from_start(start), asked=(start, end))
 
     def from_start(self, start: Atoms) -> "Reaction":
-        """The same reaction in the direction that begins nearer to a structure."""
+        """The same reaction in the direction that starts nearer to a structure."""
         here, there = self.start.atoms, self.end.atoms
         if largest_distance(start, here) <= largest_distance(start, there):
             return self
@@ -175,20 +179,21 @@ def reaction_through(
     hessian: HessianFunction,
     *,
     step: float = 0.1,
-    tolerance: float = TOLERANCE,
+    tolerance: float = DROP_TOLERANCE,
     max_steps: int = 150,
 ) -> Reaction:
-    """Follow a saddle point down to both sides and describe what is there.
+    """Follow the reaction path from a saddle point and relax both ends.
 
     Args:
         saddle: Converged saddle point with a calculator.
-        hessian: Second derivatives of the same energy.
+        hessian: Hessian function of the same energy.
         step: Length of a step of the path in Å amu^1/2.
-        tolerance: Share of the drop to a minimum that its side of the path may miss.
-        max_steps: Most steps of the path to each side.
+        tolerance: Largest energy gap between an end of the path and its minimum,
+            relative to the energy drop.
+        max_steps: Largest number of steps of the path to each side.
 
     Returns:
-        The reaction; ask `Reaction.problems` whether it is one.
+        The reaction; `Reaction.problems` is empty if it is verified.
 
     Raises:
         ValueError: If no curvature at the structure is negative.
@@ -206,17 +211,20 @@ def reaction_through(
 
 
 def largest_distance(a: Atoms, b: Atoms) -> float:
-    """Largest distance in Å between the same atoms of two structures, laid over.
+    """Largest distance in Å between corresponding atoms of two superimposed structures.
 
-    Images, a common translation and, of molecules, rotations make no difference.
+    Periodic images, common translations and, for molecules, rotations are removed.
     """
-    return float(np.linalg.norm(laid_over(a, b).positions - a.positions, axis=1).max())
+    return float(
+        np.linalg.norm(superimposed(a, b).positions - a.positions, axis=1).max()
+    )
 
 
 def _moved(start: Atoms, end: Atoms) -> float:
     """Largest distance in Å that an atom has moved from one end to the other.
 
-    In a periodic structure an atom that hops to where its own image was has moved.
+    In a periodic structure an atom that moves to its own periodic image counts as
+    moved.
     """
     if not start.pbc.any():
         return largest_distance(start, end)
@@ -229,6 +237,6 @@ def _moved(start: Atoms, end: Atoms) -> float:
 def _minimum(frame: Atoms, saddle: Atoms, hessian: HessianFunction) -> Vibrations:
     start = frame.copy()
     start.calc = saddle.calc
-    atoms = relax(start, hessian, fmax=RELAXED).atoms
+    atoms = relax(start, hessian, fmax=END_RELAXATION_FORCE).atoms
     atoms.calc = saddle.calc
     return vibrations(atoms, hessian)

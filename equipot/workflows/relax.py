@@ -1,4 +1,4 @@
-"""Relaxation by BFGS that begins with the model's own Hessian, or by L-BFGS."""
+"""Relaxation by BFGS started from the Hessian of the model, or by L-BFGS."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from jaxtyping import Float
 from equipot.data.unlabeled import without_labels
 from equipot.neighbors.cell import complete_rows
 from equipot.workflows.fixed_symmetry import (
-    TOLERANCE,
+    SYMMETRY_TOLERANCE_A,
     fix_symmetry,
     refuse_broken_symmetry,
 )
@@ -29,31 +29,31 @@ from equipot.workflows.strain_mask import (
     component_mask,
 )
 
-SOFTEST: Final = 1.0
-"""Curvatures in eV/Å^2 are taken for at least this, so that no step runs away."""
+MIN_CURVATURE: Final = 1.0
+"""Lower bound in eV/Å^2 of the initial curvatures, which limits the steps."""
 
-CELL_STEP: Final = 1e-4
-"""Strain for the curvature of the cell, by central differences of the stress."""
+STRAIN_STEP: Final = 1e-4
+"""Strain of the central differences of the stress for the curvature of the cell."""
 
-LARGE: Final = 100
-"""Atoms beyond which no Hessian is computed and L-BFGS takes the place of BFGS: a
-Hessian costs about three evaluations of forces for each atom, more than it saves."""
+MAX_HESSIAN_ATOMS: Final = 100
+"""Number of atoms above which L-BFGS is used instead of BFGS with a Hessian, which
+costs about three evaluations of forces per atom, more than it saves."""
 
-LARGEST_STEP: Final = 0.2
-"""Of an atom, in Å, as in ASE."""
+MAX_STEP_A: Final = 0.2
+"""Largest displacement of an atom in one step in Å, as in ASE."""
 
-LARGEST_STRAIN: Final = 0.1
-"""Of the cell, in one step."""
+MAX_STRAIN_STEP: Final = 0.1
+"""Largest strain of the cell in one step."""
 
 
 @dataclass(frozen=True)
 class RelaxationStep:
-    """Where a relaxation is.
+    """State of a relaxation after a step.
 
     Attributes:
-        number: Of steps so far.
-        energy: In eV.
-        max_force: Largest force in eV/Å, cell included where it relaxes.
+        number: Number of steps so far.
+        energy: Energy in eV.
+        max_force: Largest force in eV/Å, including that on the cell if it relaxes.
         atoms: Copy of the structure with energy, forces and, if there is one, stress.
     """
 
@@ -64,27 +64,26 @@ class RelaxationStep:
 
 
 Observer = Callable[[RelaxationStep], None]
-"""Is told of the start and of each step."""
+"""Called at the start and after each step."""
 
 
 @dataclass(frozen=True)
 class Relaxation:
-    """What a relaxation came to.
+    """Result of a relaxation.
 
     Attributes:
-        atoms: The relaxed structure, without a calculator: all that the start carried
-            but labels and momenta, which are those of another structure.
-        energy: In eV, of all atoms; without the work against a pressure.
-        start_energy: In eV, before the first step.
-        max_force: Largest force in eV/Å, cell included where it was relaxed.
-        steps: Steps taken.
-        converged: Whether `max_force` is below what was asked for.
-        method: How steps were chosen.
-        pressure: That the cell was relaxed under, in GPa.
-        net_force: Sum of the forces on all atoms by the number of atoms, in eV/Å, at
-            the start or at the end, whichever is larger: zero unless the energy
-            changes when all atoms move alike.
-        notes: What was dropped or changed, as sentences.
+        atoms: Relaxed structure without a calculator, with all data of the initial
+            structure except labels and momenta.
+        energy: Total energy in eV, without the pressure-volume term.
+        start_energy: Total energy in eV before the first step.
+        max_force: Largest force in eV/Å, including that on the cell if it was relaxed.
+        steps: Number of steps.
+        converged: Whether `max_force` is below the threshold.
+        method: Optimizer.
+        pressure: External pressure on the cell in GPa.
+        net_force: Mean force per atom in eV/Å, at the start or at the end, whichever is
+            larger; zero for a translationally invariant energy.
+        notes: Notes on data that was dropped or changed.
     """
 
     atoms: Atoms
@@ -100,7 +99,7 @@ class Relaxation:
 
     @property
     def enthalpy(self) -> float:
-        """Energy and the work of the volume against the pressure, in eV."""
+        """Enthalpy in eV: energy plus pressure times volume."""
         if self.pressure == 0:
             return self.energy
         return self.energy + self.pressure * units.GPa * self.atoms.get_volume()
@@ -108,16 +107,17 @@ class Relaxation:
 
 @final
 class SeededBFGS(BFGS):
-    """ASE's BFGS with a given first Hessian in place of a multiple of the identity.
+    """ASE's BFGS with a given initial Hessian instead of a multiple of the identity.
 
-    Curvatures enter by their absolute values, at least `softest`: the first steps are
-    Newton steps along stiff modes, and go downhill, not to a saddle, along others.
+    Curvatures are replaced by their absolute values, at least `softest`: the first
+    steps are Newton steps along stiff modes, and go downhill along modes of negative
+    curvature.
 
     Args:
-        atoms: Structure, or a filter of it, as in ASE.
-        hessian: Over all its degrees of freedom, in eV/Å^2.
-        softest: Smallest curvature in eV/Å^2.
-        options: Those of `ase.optimize.BFGS`.
+        atoms: Structure or ASE filter.
+        hessian: Hessian over all degrees of freedom in eV/Å^2.
+        softest: Lower bound of the curvatures in eV/Å^2.
+        options: Options of `ase.optimize.BFGS`.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class SeededBFGS(BFGS):
         atoms: Any,
         hessian: Float[np.ndarray, "n n"],
         *,
-        softest: float = SOFTEST,
+        softest: float = MIN_CURVATURE,
         **options: Any,
     ) -> None:
         curvatures, vectors = np.linalg.eigh(hessian)
@@ -134,7 +134,7 @@ class SeededBFGS(BFGS):
         super().__init__(atoms, **options)
 
     def initialize(self) -> None:
-        """Start from the given Hessian; ASE calls this."""
+        """Set the initial Hessian; called by ASE."""
         super().initialize()
         self.H0 = self._seed
 
@@ -147,51 +147,52 @@ def relax(
     strains: Sequence[str] = (),
     pressure: float = 0.0,
     keep_symmetry: bool = False,
-    symmetry_tolerance: float = TOLERANCE,
+    symmetry_tolerance: float = SYMMETRY_TOLERANCE_A,
     fmax: float = 1e-3,
     max_steps: int = 500,
-    hessian_up_to: int = LARGE,
+    hessian_up_to: int = MAX_HESSIAN_ATOMS,
     observer: Observer | None = None,
     logfile: IO[str] | str | Path | None = None,
 ) -> Relaxation:
-    """Go to the nearest minimum of the energy; fixed atoms stay.
+    """Relax a structure to a local minimum of the energy; fixed atoms do not move.
 
-    One Hessian is computed, at the start, unless forces vanish already; BFGS improves
-    it from there. A cell relaxes along its periodic directions only; fixed atoms then
-    keep their place relative to the cell.
+    One Hessian is computed at the start, unless forces are already below the threshold,
+    and updated by BFGS. A cell relaxes along its periodic directions only; fixed atoms
+    then keep their fractional coordinates.
 
     Args:
-        atoms: Start, with a calculator; left as it is.
-        hessian: Second derivatives; without them, ASE's plain BFGS.
-        cell: Whether the cell relaxes too; the calculator then needs a stress. That of
-            a structure with fewer than three periodic directions may refer to any
-            volume, as long as it is the derivative of the energy by strain, divided by
-            the volume of the cell; vectors of free directions are left out of it.
-        strains: What of the cell may change: names of
-            `equipot.workflows.strain_mask.COMPONENTS`, or "hydrostatic" or "shape";
-            all if left out.
-        pressure: On the cell, in GPa; the enthalpy is then what becomes least.
-        keep_symmetry: Whether the space group of the start is kept.
-        symmetry_tolerance: Distance in Å within which it is looked for.
-        fmax: Force in eV/Å below which all must be. That on the cell is the derivative
-            of the energy by strain, by the number of atoms and Å.
-        max_steps: Most steps.
-        hessian_up_to: Atoms beyond which no Hessian is computed and L-BFGS is used.
-        observer: Is told of the start and of each step.
-        logfile: Where ASE prints a line for each step; nowhere if left out.
+        atoms: Initial structure with a calculator; not changed.
+        hessian: Hessian function; without it, plain BFGS of ASE is used.
+        cell: Whether the cell relaxes too, which needs a stress. For structures with
+            fewer than three periodic directions, the stress is the derivative of the
+            energy with respect to strain divided by the volume of the cell, and its
+            components along free directions are ignored.
+        strains: Allowed strains of the cell: names of
+            `equipot.workflows.strain_mask.COMPONENTS`, or "hydrostatic" or "shape"; all
+            by default.
+        pressure: External pressure in GPa; the enthalpy is then minimized.
+        keep_symmetry: Whether the space group of the initial structure is conserved.
+        symmetry_tolerance: Tolerance of the symmetry search in Å.
+        fmax: Convergence threshold of all forces in eV/Å. The force on the cell is the
+            derivative of the energy with respect to strain, divided by the number of
+            atoms and by 1 Å.
+        max_steps: Largest number of steps.
+        hessian_up_to: Number of atoms above which L-BFGS without a Hessian is used.
+        observer: Called at the start and after each step.
+        logfile: File for ASE's line per step; none by default.
 
     Returns:
-        The result; `converged` says whether it is one.
+        The result; check `Relaxation.converged`.
 
     Raises:
-        ImportError: If symmetry is to be kept and spglib is not installed.
-        ValueError: If what is asked for contradicts the structure: a cell without
-            periodic directions, a pressure without a volume, constraints other than
-            `FixAtoms`, strains that break the symmetry.
+        ImportError: If `keep_symmetry` is set and spglib is not installed.
+        ValueError: If the request does not fit the structure: relaxation of the cell
+            without periodic directions, pressure without a volume, constraints other
+            than `FixAtoms`, or strains that break the symmetry.
     """
     _check_request(atoms, cell=cell, strains=strains, pressure=pressure)
     if hessian is not None:
-        free_atoms(atoms)  # raises where constraints cannot be respected
+        free_atoms(atoms)  # raises for constraints that are not supported
     moving, notes = _as_start(atoms)
     target, more = _target(
         moving,
@@ -240,17 +241,17 @@ def _check_request(
 ) -> None:
     if not cell and strains:
         raise ValueError(
-            f"the strains {', '.join(strains)} may change only if the cell relaxes: "
-            "ask for that too (--cell)"
+            f"the strains {', '.join(strains)} need a relaxation of the cell: add "
+            "cell=True (--cell)"
         )
     if not cell and pressure != 0:
         raise ValueError(
-            f"a pressure of {pressure:g} GPa acts on a cell that relaxes: ask for that "
-            "too (--cell)"
+            f"a pressure of {pressure:g} GPa needs a relaxation of the cell: add "
+            "cell=True (--cell)"
         )
     if pressure != 0 and not atoms.pbc.all():
         raise ValueError(
-            "a pressure acts on a volume, that is on three periodic directions, got "
+            "a pressure needs a volume: expected three periodic directions, got "
             f"pbc={atoms.pbc.tolist()}"
         )
     if not np.isfinite(pressure):
@@ -258,11 +259,11 @@ def _check_request(
 
 
 def _as_start(atoms: Atoms) -> tuple[Atoms, list[str]]:
-    """Copy that may move, without what holds only for the start."""
+    """Copy without data that is valid for the initial structure only, and notes."""
     moving, notes = without_labels(atoms), []
     if moving.has("momenta"):
         if np.any(moving.get_momenta()):
-            notes.append("momenta are dropped: a relaxed structure is at rest")
+            notes.append("momenta are dropped")
         moving.set_array("momenta", None)
     moving.calc = atoms.calc
     return moving, notes
@@ -276,7 +277,7 @@ def _target(
     pressure: float,
     tolerance: float | None,
 ) -> tuple[Any, list[str]]:
-    """What an optimizer moves: the atoms, or the atoms and their cell."""
+    """Object to optimize: the atoms, or the atoms and their cell."""
     projector = allowed_strains(moving, strains) if cell else None
     notes = []
     constraints = list(moving.constraints)
@@ -286,14 +287,14 @@ def _target(
             refuse_broken_symmetry(moving, kept.constraint.rotations, projector)
         constraints.append(kept.constraint)
         notes.append(
-            f"space group {kept.name} is kept, {kept.operations} operations; making it "
-            f"exact moved atoms by up to {kept.moved:.1e} Å"
+            f"space group {kept.name} is conserved ({kept.operations} operations); the "
+            f"symmetrization moved atoms by up to {kept.moved:.1e} Å"
         )
     if projector is None:
         moving.set_constraint(constraints)
         return moving, notes
     moving.set_constraint([*constraints, StrainMask(projector, pressure)])
-    # Vectors of free directions mean nothing, and may be missing.
+    # Cell vectors along free directions are ignored and may be zero.
     moving.set_cell(complete_rows(moving.cell.tolist(), moving.pbc.tolist()))
     target = FrechetCellFilter(
         moving,
@@ -304,7 +305,7 @@ def _target(
         target.get_forces()
     except PropertyNotImplementedError as error:
         raise ValueError(
-            f"the cell cannot relax without a stress, and there is none: {error}"
+            f"the relaxation of the cell needs a stress, which is missing: {error}"
         ) from error
     return target, notes
 
@@ -318,9 +319,9 @@ def _optimizer(
     cell: bool,
     logfile: IO[str] | str | Path | None,
 ) -> tuple[Optimizer, str]:
-    options: dict[str, Any] = {"logfile": logfile, "maxstep": LARGEST_STEP}
+    options: dict[str, Any] = {"logfile": logfile, "maxstep": MAX_STEP_A}
     if cell:
-        options["maxstep"] = min(LARGEST_STEP, LARGEST_STRAIN * len(moving))
+        options["maxstep"] = min(MAX_STEP_A, MAX_STRAIN_STEP * len(moving))
     if hessian is None:
         if small:
             return BFGS(target, **options), "BFGS"
@@ -342,7 +343,7 @@ def _net_force(atoms: Atoms) -> float:
 
 
 def _as_given(moving: Atoms, start: Atoms) -> Atoms:
-    """Copy with the constraints of the start, and its vectors of free directions."""
+    """Copy with the constraints and the free cell vectors of the initial structure."""
     result = moving.copy()
     result.calc = None
     result.set_constraint([c.copy() for c in start.constraints])
@@ -353,7 +354,7 @@ def _as_given(moving: Atoms, start: Atoms) -> Atoms:
 
 
 def _step(number: int, moving: Atoms, start: Atoms, max_force: float) -> RelaxationStep:
-    """Copy of where a relaxation is, with results that no constraint has touched."""
+    """State of the relaxation, with results that are not changed by constraints."""
     energy = float(moving.get_potential_energy())
     results = {"energy": energy, "forces": moving.get_forces(apply_constraint=False)}
     if moving.pbc.all() and "stress" in getattr(moving.calc, "results", {}):
@@ -366,7 +367,7 @@ def _step(number: int, moving: Atoms, start: Atoms, max_force: float) -> Relaxat
 def _of_free_atoms(
     matrix: Float[np.ndarray, "n n"], atoms: Atoms
 ) -> Float[np.ndarray, "n n"]:
-    """Fixed atoms do not respond, so free ones must not count on them."""
+    """Hessian without the coupling of free and fixed atoms."""
     free = np.zeros(len(atoms), dtype=bool)
     free[free_atoms(atoms)] = True
     free = np.repeat(free, 3)
@@ -376,13 +377,13 @@ def _of_free_atoms(
 def _with_cell(
     positions: Float[np.ndarray, "n n"], target: FrechetCellFilter, moving: Atoms
 ) -> Float[np.ndarray, "m m"]:
-    """Hessian of positions, and of the cell by differences of forces and stress.
+    """Hessian of positions and cell, the latter by differences of forces and stress.
 
-    Strains that are not allowed get a curvature of one and no coupling.
+    Forbidden strains get a curvature of one and no coupling.
     """
     start = target.get_positions().copy()
     n = len(positions)
-    step = CELL_STEP * target.exp_cell_factor
+    step = STRAIN_STEP * target.exp_cell_factor
     columns = []
     for k in range(9):
         change = np.zeros(start.size)

@@ -1,4 +1,4 @@
-"""Motions of a structure that cost no energy, and the coordinates without them."""
+"""Rigid motions (zero modes) of a structure, and internal coordinates without them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -13,47 +13,51 @@ from scipy.linalg import null_space
 from equipot.workflows.bodies import Body, bodies, whole
 from equipot.workflows.second_derivatives import pair_cutoff
 
-CM_PER_ROOT: Final = units._hbar * 1e10 / np.sqrt(units._e * units._amu) / units.invcm
+WAVENUMBER_PER_ROOT_CURVATURE: Final = (
+    units._hbar * 1e10 / np.sqrt(units._e * units._amu) / units.invcm
+)
 """Frequency in cm^-1 of sqrt(1 eV/Å^2/amu): 521.47."""
 
-UNRESOLVED: Final = 10.0
-"""Frequency in cm^-1 up to which a motion is taken for one that costs no energy."""
+MAX_ZERO_WAVENUMBER: Final = 10.0
+"""Largest frequency in cm^-1 of a motion that counts as a zero mode."""
 
-UNRESOLVED_SHARE: Final = 0.005
-"""The same in units of the highest frequency: what differences of forces leave."""
+MAX_ZERO_WAVENUMBER_SHARE: Final = 0.005
+"""The same relative to the highest frequency, due to the errors of finite differences
+of forces."""
 
 NEGLIGIBLE_MOMENT: Final = 0.03
-"""Moment of inertia in amu Å^2 of an axis about which nothing turns: a quantum of that
-rotation, 16.86 cm^-1 amu Å^2 over the moment, would be one of a bend, 500 cm^-1, or
-more, and the atoms are as far off the axis as the zero-point motion of that bend."""
+"""Moment of inertia in amu Å^2 below which a rotation about an axis does not count. The
+rotational quantum, 16.86 cm^-1 amu Å^2 over the moment, is then that of a bending mode,
+500 cm^-1 or more, and the distances of the atoms from the axis are those of its
+zero-point motion."""
 
-SLENDER: Final = 0.05
-"""Smallest in units of the largest moment of inertia of a molecule that may be linear
-but for the softness of its bends; then the curvature of the rotation decides."""
+MAX_LINEAR_INERTIA_RATIO: Final = 0.05
+"""Ratio of the smallest to the largest moment of inertia below which a molecule may be
+linear with soft bending modes; the curvature along the rotation then decides."""
 
-ASSUMED_RANGE: Final = 6.0
-"""Range in Å of a calculator that does not say how far its atoms interact."""
+DEFAULT_RANGE_A: Final = 6.0
+"""Interaction range in Å assumed for calculators that do not define one."""
 
-FREE_FORCE: Final = 1e-3
-"""Largest force in eV/Å along a motion that may cost no energy."""
+MAX_FREE_FORCE: Final = 1e-3
+"""Largest force in eV/Å along a possible zero mode."""
 
 
 @dataclass(frozen=True)
 class RigidMotions:
-    """Translations and rotations, of the whole or of parts that do not interact.
+    """Translations and rotations of a structure or of its non-interacting parts.
 
     Attributes:
-        displacements: Independent columns over all 3N coordinates; those of fixed
-            atoms are zero.
-        translations: How many of them shift a body.
-        molecule: The structure put together across the boundary and without a cell,
-            if it is one molecule that interacts with nothing; None otherwise.
-        bodies: Parts that do not interact with each other and may move.
-        error: Largest frequency in cm^-1 by which second derivatives contradict that
-            the energy does not change, forces accounted for; zero for an exact Hessian
-            of an invariant energy, at any structure.
-        tolerance: What `error` may be, in cm^-1.
-        offender: What motion `error` is that of.
+        displacements: Linearly independent columns over all 3N coordinates; rows of
+            fixed atoms are zero.
+        translations: Number of translations among them.
+        molecule: Unwrapped structure without a cell if it is one isolated molecule;
+            None otherwise.
+        bodies: Number of free, non-interacting parts.
+        error: Largest violation of the invariance of the energy by the second
+            derivatives, as a frequency in cm^-1, with forces accounted for; zero for an
+            exact Hessian of an invariant energy, at any structure.
+        tolerance: Largest accepted `error` in cm^-1.
+        offender: Description of the motion with the largest error.
     """
 
     displacements: Float[np.ndarray, "coordinates motions"]
@@ -66,18 +70,18 @@ class RigidMotions:
 
     @property
     def rotations(self) -> int:
-        """How many of the motions turn a body."""
+        """Number of rotations."""
         return self.displacements.shape[1] - self.translations
 
     def weighted(
         self, weights: Float[np.ndarray, " atoms"]
     ) -> Float[np.ndarray, "coordinates motions"]:
-        """Orthonormal columns of positions times the roots of weights of the atoms."""
+        """Orthonormal columns in coordinates weighted by roots of the given weights."""
         root = np.repeat(np.sqrt(weights), 3)
         return np.linalg.qr(root[:, None] * self.displacements)[0]
 
     def described(self) -> str:
-        """Such as ``3 translations, 2 rotations``."""
+        """Description such as ``3 translations, 2 rotations``."""
         counts = {"translation": self.translations, "rotation": self.rotations}
         texts = [f"{n} {name}{'s' * (n > 1)}" for name, n in counts.items() if n]
         return ", ".join(texts) or "none"
@@ -85,7 +89,7 @@ class RigidMotions:
 
 @dataclass(frozen=True)
 class _Motion:
-    """A displacement of the atoms of a body, by a rotation if there is an axis."""
+    """Displacement of the atoms of a body; a rotation if it has an axis."""
 
     vector: Float[np.ndarray, " coordinates"]
     axis: Float[np.ndarray, " 3"]
@@ -94,53 +98,52 @@ class _Motion:
 
 
 def free_atoms(atoms: Atoms) -> Int[np.ndarray, " free"]:
-    """Indices of the atoms that may move.
+    """Indices of the atoms that are not fixed.
 
     Raises:
         ValueError: If there are constraints other than `ase.constraints.FixAtoms`, or
-            no atom may move.
+            all atoms are fixed.
     """
     fixed: set[int] = set()
     for constraint in atoms.constraints:
         if not isinstance(constraint, FixAtoms):
             raise ValueError(
-                "second derivatives can be restricted to free atoms, so constraints "
-                f"must be FixAtoms, got {type(constraint).__name__}: remove it with "
-                "atoms.set_constraint()"
+                "second derivatives support FixAtoms constraints only, got "
+                f"{type(constraint).__name__}: remove it with atoms.set_constraint()"
             )
         fixed.update(constraint.get_indices().tolist())
     free = np.array([i for i in range(len(atoms)) if i not in fixed], dtype=int)
     if not len(free):
-        raise ValueError("expected at least one atom that may move, got none")
+        raise ValueError("expected at least one free atom, got none")
     return free
 
 
 def rigid_motions(atoms: Atoms, matrix: Float[np.ndarray, "n n"]) -> RigidMotions:
-    r"""Motions that cost no energy: of a molecule six, of a linear one five.
+    r"""Zero modes of a structure: six for a molecule, five for a linear one.
 
-    Parts without a pair between them within the range of the potential move
-    independently. A part that is connected to its own images in one direction, a
-    wire, turns about that direction only; in two or three, not at all. Fixed atoms
-    stay where they are: a molecule with one fixed atom turns about it.
+    Parts with no pair of atoms within the range of the potential move independently. A
+    part that is connected to its own periodic images in one direction (a wire) rotates
+    about that direction only; in two or three directions it does not rotate. Fixed
+    atoms do not move: a molecule with one fixed atom rotates about it.
 
-    A potential of this package says how far its atoms interact. For other
-    calculators a range of 6 Å is assumed, and motions of a part count only if forces
-    and second derivatives agree with all of them. An energy that is invariant under a
-    rotation about :math:`\omega` has, at any structure with forces F,
+    The range of potentials of this package is known. For other calculators a range of
+    6 Å is assumed, and the motions of a part count only if forces and second
+    derivatives are consistent with all of them. An energy that is invariant under a
+    rotation about :math:`\omega` satisfies, at any structure with forces F,
 
     .. math:: \sum_j H_{ij} (\omega \times r_j) = -\omega \times F_i
 
     Args:
         atoms: Structure with a calculator.
-        matrix: Its second derivatives in eV/Å^2, symmetric.
+        matrix: Symmetric Hessian in eV/Å^2.
 
     Returns:
-        The motions, and how far the second derivatives contradict them.
+        The motions, and the violation of invariance by the second derivatives.
     """
     free = free_atoms(atoms)
     forces = atoms.get_forces(apply_constraint=False)
     cutoff = pair_cutoff(atoms)
-    parts = bodies(atoms, ASSUMED_RANGE if cutoff is None else cutoff)
+    parts = bodies(atoms, DEFAULT_RANGE_A if cutoff is None else cutoff)
     tolerance = _tolerance(matrix, atoms)
     kept: list[_Motion] = []
     errors: list[float] = []
@@ -171,15 +174,16 @@ def rigid_motions(atoms: Atoms, matrix: Float[np.ndarray, "n n"]) -> RigidMotion
 def internal_basis(
     atoms: Atoms, weights: Float[np.ndarray, " atoms"], motions: RigidMotions
 ) -> Float[np.ndarray, "coordinates internal"]:
-    """Orthonormal weighted coordinates of the free atoms without rigid motions.
+    """Orthonormal basis of the internal coordinates, weighted, without rigid motions.
 
     Args:
-        atoms: Structure; its `FixAtoms` say which atoms are fixed.
-        weights: Of the atoms; coordinates are positions times their square roots.
-        motions: To leave out.
+        atoms: Structure; `FixAtoms` constraints are respected.
+        weights: Weights of the atoms; coordinates are positions times their square
+            roots.
+        motions: Rigid motions to project out.
 
     Returns:
-        Columns over all 3N coordinates; those of fixed atoms are zero.
+        Columns over all 3N coordinates; rows of fixed atoms are zero.
     """
     free = (3 * free_atoms(atoms)[:, None] + np.arange(3)).ravel()
     across = np.eye(3 * len(atoms))[:, free]
@@ -188,14 +192,14 @@ def internal_basis(
     return across @ null_space(motions.weighted(weights)[free].T)
 
 
-def turning_axes(
+def num_rotation_axes(
     positions: Float[np.ndarray, "body 3"], masses: Float[np.ndarray, " body"]
 ) -> int:
-    """Axes about which a free molecule turns: 3, of a linear one 2, of an atom 0.
+    """Number of rotations of an isolated molecule: 3, linear molecule 2, atom 0.
 
     Args:
-        positions: Of its atoms, in Å.
-        masses: In amu.
+        positions: Positions in Å.
+        masses: Masses in amu.
     """
     arms = positions - masses @ positions / masses.sum()
     moments = np.linalg.eigvalsh(_inertia(arms, masses, np.eye(3)))
@@ -208,7 +212,7 @@ def _motions(
     free: Int[np.ndarray, " free"],
     matrix: Float[np.ndarray, "n n"],
 ) -> Iterator[_Motion]:
-    """Of one body; whether they cost energy is another question."""
+    """Candidate zero modes of one body."""
     moves = np.isin(body.indices, free)
     if not moves.any():
         return
@@ -231,7 +235,9 @@ def _motions(
         axis = turn @ axes
         if moment < NEGLIGIBLE_MOMENT:
             continue
-        if moment < SLENDER * largest and _is_bend(body, arms, axis, masses, matrix):
+        if moment < MAX_LINEAR_INERTIA_RATIO * largest and _is_bend(
+            body, arms, axis, masses, matrix
+        ):
             continue
         yield _motion(body, atoms, np.cross(axis, arms), axis, f"a rotation of {name}")
 
@@ -256,7 +262,7 @@ def _motion(
 def _allowed_axes(
     directions: Float[np.ndarray, "directions 3"],
 ) -> Float[np.ndarray, "axes 3"]:
-    """Orthonormal axes of rotations that leave given directions as they are."""
+    """Orthonormal axes of rotations that leave given directions invariant."""
     longest = np.linalg.norm(directions, axis=1).max(initial=0.0)
     if longest < 1e-6:
         return np.eye(3)
@@ -281,11 +287,11 @@ def _is_bend(
     masses: Float[np.ndarray, " body"],
     matrix: Float[np.ndarray, "n n"],
 ) -> bool:
-    """Whether turning atoms about an axis is one of two equal bends off that axis.
+    """Whether a rotation about an axis is one of two degenerate bending modes.
 
-    The atoms move by the same distances when they turn about the axis and when they
-    move away from it. At a linear structure both cost the same; at a bent one that is
-    stationary the first costs nothing.
+    Atoms move by equal distances in the rotation about the axis and in the motion away
+    from it. For a linear structure both have the same curvature; for a bent stationary
+    structure the rotation has none.
     """
     off = arms - np.outer(arms @ axis, axis)
     turn = np.cross(axis, arms)
@@ -302,13 +308,15 @@ def _error(
     atoms: Atoms,
     free: Int[np.ndarray, " free"],
 ) -> float:
-    """Frequency in cm^-1 by which second derivatives contradict a rigid motion."""
+    """Violation of the invariance under a rigid motion, as a frequency in cm^-1."""
     masses = atoms.get_masses()
     change = (matrix @ motion.vector).reshape(-1, 3)
     change[motion.indices] += np.cross(motion.axis, forces[motion.indices])
     change, root = change[free], np.sqrt(masses[free])[:, None]
     size = np.linalg.norm(root * motion.vector.reshape(-1, 3)[free])
-    return CM_PER_ROOT * float(np.sqrt(np.linalg.norm(change / root) / size))
+    return WAVENUMBER_PER_ROOT_CURVATURE * float(
+        np.sqrt(np.linalg.norm(change / root) / size)
+    )
 
 
 def _is_unforced(
@@ -318,19 +326,22 @@ def _is_unforced(
 ) -> bool:
     vector = motion.vector.reshape(-1, 3)[free]
     along = float((vector * forces[free]).sum() / np.linalg.norm(vector))
-    return abs(along) < FREE_FORCE
+    return abs(along) < MAX_FREE_FORCE
 
 
 def _tolerance(matrix: Float[np.ndarray, "n n"], atoms: Atoms) -> float:
     root = np.repeat(np.sqrt(atoms.get_masses()), 3)
     largest = float((np.abs(np.diag(matrix)) / root**2).max(initial=0.0))
-    return max(UNRESOLVED, UNRESOLVED_SHARE * CM_PER_ROOT * np.sqrt(largest))
+    return max(
+        MAX_ZERO_WAVENUMBER,
+        MAX_ZERO_WAVENUMBER_SHARE * WAVENUMBER_PER_ROOT_CURVATURE * np.sqrt(largest),
+    )
 
 
 def _independent(
     motions: list[_Motion], atoms: Atoms
 ) -> tuple[Float[np.ndarray, "coordinates motions"], int]:
-    """Orthonormal columns with the same span, and how many are translations."""
+    """Orthonormal columns with the same span, and the number of translations."""
     n = 3 * len(atoms)
     shifts = [m.vector for m in motions if not m.axis.any()]
     turns = [m.vector for m in motions if m.axis.any()]
@@ -354,7 +365,7 @@ def _with_molecule(
     matrix: Float[np.ndarray, "n n"],
     free: Int[np.ndarray, " free"],
 ) -> RigidMotions:
-    """The same with the molecule, if all is one that translates and turns as one."""
+    """The same with `molecule` set, if the structure is one isolated molecule."""
     if len(free) < len(atoms) or (atoms.pbc.any() and len(parts) > 1):
         return motions
     body = parts[0] if atoms.pbc.any() else whole(atoms)

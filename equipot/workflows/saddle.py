@@ -13,33 +13,33 @@ from equipot.workflows.rigid_motion import internal_basis, rigid_motions
 from equipot.workflows.second_derivatives import HessianFunction, hessian_matrix
 from equipot.workflows.vibrations import bare
 
-NEGATIVE: Final = -1e-3
-"""Curvatures in eV/Å^2 below this are directions in which the energy falls."""
+NEGATIVE_BELOW: Final = -1e-3
+"""Curvature in eV/Å^2 below which it counts as negative."""
 
 FIRST_RADIUS: Final = 0.1
 LARGEST_RADIUS: Final = 0.4
-SMALLEST_RADIUS: Final = 1e-3
-"""Length in Å of a step, over all atoms."""
+MIN_TRUST_RADIUS_A: Final = 1e-3
+"""Smallest trust radius in Å, over all atoms."""
 
-KICK: Final = 0.05
-"""Displacement in Å off a stationary point that has too many negative curvatures."""
+SYMMETRY_BREAKING_STEP_A: Final = 0.05
+"""Displacement in Å from a stationary point with too many negative curvatures."""
 
-UNRESOLVED: Final = 1e-6
-"""A predicted change of energy below this, in eV, says nothing about the model."""
+MIN_PREDICTED_CHANGE_EV: Final = 1e-6
+"""Smallest predicted energy change in eV for which the prediction is assessed."""
 
 
 @dataclass(frozen=True)
 class Saddle:
-    """Where a search for a saddle point came to.
+    """Result of a search for a saddle point.
 
     Attributes:
         atoms: Structure, without a calculator.
         energy: In eV.
         max_force: Largest force in eV/Å.
         curvatures: Eigenvalues of the Hessian without rigid motions, in eV/Å^2.
-        direction: Unit vector over all atoms, along which the curvature is lowest.
-        steps: Steps taken; each costs one Hessian.
-        converged: Whether forces vanish.
+        direction: Unit vector over all atoms along the lowest curvature.
+        steps: Number of steps, with one Hessian each.
+        converged: Whether all forces are below the threshold.
     """
 
     atoms: Atoms
@@ -52,18 +52,18 @@ class Saddle:
 
     @property
     def num_negative(self) -> int:
-        """Directions in which the energy falls; a transition state has exactly one."""
-        return int((self.curvatures < NEGATIVE).sum())
+        """Number of negative curvatures; exactly one at a transition state."""
+        return int((self.curvatures < NEGATIVE_BELOW).sum())
 
     @property
     def is_transition_state(self) -> bool:
-        """Whether forces vanish and exactly one curvature is negative."""
+        """Whether forces are converged and exactly one curvature is negative."""
         return self.converged and self.num_negative == 1
 
 
 @dataclass(frozen=True)
 class _Surface:
-    """Energy, gradient and Hessian at one structure, in its internal eigenvectors."""
+    """Energy, gradient and Hessian of a structure in its internal eigenvectors."""
 
     energy: float
     max_force: float
@@ -81,29 +81,31 @@ def find_saddle(
     max_steps: int = 100,
     observe: Callable[[int, float, float, int], None] | None = None,
 ) -> Saddle:
-    r"""Go uphill along one mode and downhill along all others, with exact Hessians.
+    r"""Search for a saddle point: uphill along one mode, downhill along all others.
 
-    In the space of the followed mode the step is that of the largest eigenvalue
-    :math:`\nu` of the augmented Hessian, in the space of the others that of the
-    smallest:
+    Exact Hessians are used at every step. The step along the followed mode is that of
+    the largest eigenvalue :math:`\nu` of the augmented Hessian, the step along the
+    other modes is that of the smallest eigenvalue:
 
     .. math:: \begin{pmatrix} H & g \\ g^T & 0 \end{pmatrix}
               \begin{pmatrix} x \\ y \end{pmatrix}
               = \nu \begin{pmatrix} \alpha x \\ y \end{pmatrix}
 
-    with :math:`\alpha \ge 1` so large that the step stays within the trust radius.
+    with :math:`\alpha \ge 1` such that the step is within the trust radius.
 
     Args:
-        atoms: Guess, with a calculator; left as it is. `FixAtoms` stay.
-        hessian: Second derivatives of the same energy; asked for at every step.
-        direction: Displacement in Å whose mode is followed; the lowest if left out.
-        fmax: Force in eV/Å below which all must be.
-        max_steps: Most steps.
+        atoms: Initial guess with a calculator; not changed. `FixAtoms` constraints are
+            respected.
+        hessian: Hessian function of the same energy; called at every step.
+        direction: Displacement in Å; the mode with the largest overlap is followed. By
+            default the lowest mode.
+        fmax: Convergence threshold of all forces in eV/Å.
+        max_steps: Largest number of steps.
         observe: Called at every point with the number of steps, the energy in eV, the
             largest force in eV/Å and the number of negative curvatures.
 
     Returns:
-        The result; ask `Saddle.is_transition_state`.
+        The result; check `Saddle.is_transition_state`.
 
     Source:
         Banerjee et al., J. Phys. Chem. 89, 52 (1985), for partitioned rational
@@ -117,10 +119,10 @@ def find_saddle(
     steps = 0
     while True:
         if observe is not None:
-            negative = int((here.curvatures < NEGATIVE).sum())
+            negative = int((here.curvatures < NEGATIVE_BELOW).sum())
             observe(steps, here.energy, here.max_force, negative)
         done = here.max_force < fmax
-        stuck = done and (here.curvatures < NEGATIVE).sum() > 1
+        stuck = done and (here.curvatures < NEGATIVE_BELOW).sum() > 1
         if (done and not stuck) or steps == max_steps:
             return _result(moving, here, steps, done)
         mode = _followed_mode(here, followed)
@@ -166,7 +168,7 @@ def _followed_mode(
 
 
 def _step(here: _Surface, mode: int, radius: float) -> Float[np.ndarray, " internal"]:
-    """The step of the rational functions, no longer than the trust radius."""
+    """Step of the rational functions, restricted to the trust radius."""
 
     def excess(log_alpha: float) -> float:
         step = _rational_step(here, mode, float(np.exp(log_alpha)))
@@ -192,40 +194,42 @@ def _rational_step(
         augmented[:n, :n] = np.diag(h / alpha)
         augmented[:n, n] = augmented[n, :n] = g / np.sqrt(alpha)
         shift = alpha * np.linalg.eigvalsh(augmented)[which]
-        # A mode without a gradient may sit exactly at the shift; it does not move.
+        # A mode without a gradient may be exactly at the shift; its step is zero.
         gap = h - shift
         step[space] = np.where(g == 0, 0.0, -g / np.where(gap == 0, 1.0, gap))
     return step
 
 
 def _off_symmetry(here: _Surface, mode: int) -> Float[np.ndarray, " internal"]:
-    """Off a point whose symmetry hides that it is no saddle of first order."""
+    """Step away from a symmetric stationary point of the wrong order."""
     step = np.zeros_like(here.gradient)
-    falling = [i for i, h in enumerate(here.curvatures) if h < NEGATIVE and i != mode]
-    step[falling] = KICK
+    falling = [
+        i for i, h in enumerate(here.curvatures) if h < NEGATIVE_BELOW and i != mode
+    ]
+    step[falling] = SYMMETRY_BREAKING_STEP_A
     return step
 
 
 def _agreement(
     here: _Surface, there: _Surface, step: Float[np.ndarray, " internal"]
 ) -> float:
-    """Change of the energy in units of what the quadratic model predicted."""
+    """Ratio of the energy change to the prediction of the quadratic model."""
     predicted = here.gradient @ step + step @ (here.curvatures * step) / 2
-    if abs(predicted) < UNRESOLVED:
+    if abs(predicted) < MIN_PREDICTED_CHANGE_EV:
         return 1.0
     return float((there.energy - here.energy) / predicted)
 
 
 def _trust(ratio: float, length: float, radius: float) -> tuple[float, bool]:
-    """New trust radius, and whether the step is kept."""
+    """New trust radius, and whether the step is accepted."""
     if 0.75 < ratio < 1.33:
         grown = 1.5 * radius if length > 0.8 * radius else radius
         return min(grown, LARGEST_RADIUS), True
     if 0.25 < ratio < 2.5:
         return radius, True
-    smaller = max(0.4 * min(radius, length), SMALLEST_RADIUS)
-    # At the smallest radius a poor model is followed rather than nothing at all.
-    return smaller, -1.0 < ratio < 4.0 or radius <= SMALLEST_RADIUS
+    smaller = max(0.4 * min(radius, length), MIN_TRUST_RADIUS_A)
+    # At the smallest radius a step is accepted even if the prediction is poor.
+    return smaller, -1.0 < ratio < 4.0 or radius <= MIN_TRUST_RADIUS_A
 
 
 def _result(atoms: Atoms, here: _Surface, steps: int, converged: bool) -> Saddle:

@@ -1,4 +1,4 @@
-"""Second derivatives as functions of a structure, and what they must be like."""
+"""Second derivatives as functions of a structure, with checks of their results."""
 
 from collections.abc import Callable
 from typing import Final
@@ -14,39 +14,39 @@ from equipot.hessians import hessian, hessian_vector_products
 from equipot.neighbors import build_graph
 
 HessianFunction = Callable[[Atoms], np.ndarray]
-"""From a structure to its second derivatives in eV/Å^2, shape ``(N, 3, N, 3)``."""
+"""Function from a structure to its Hessian in eV/Å^2, shape ``(N, 3, N, 3)``."""
 
 ProductFunction = Callable[[Atoms, np.ndarray], np.ndarray]
-"""From a structure and displacements ``(k, N, 3)`` in Å to the changes of the gradient
-that they cause, to first order, in eV/Å: Hessian-vector products ``(k, N, 3)``."""
+"""Function from a structure and displacements ``(k, N, 3)`` in Å to Hessian-vector
+products ``(k, N, 3)``: first-order changes of the gradient in eV/Å."""
 
 
 Progress = Callable[[int, int], None]
-"""Is told how many atoms are done, and of how many."""
+"""Called with the number of completed atoms and the total number of atoms."""
 
-ROWS: Final = 8
-"""Atoms whose rows of a Hessian are differentiated between two reports of progress."""
+ATOMS_PER_PROGRESS: Final = 8
+"""Number of atoms whose Hessian rows are computed between two progress reports."""
 
 
 def model_hessian(
     calculator: EquipotCalculator, progress: Progress | None = None
 ) -> HessianFunction:
-    """Hessian of a potential by differentiation, for what wants a function.
+    """Hessian function of a potential by automatic differentiation.
 
     Args:
-        calculator: Of the potential.
-        progress: Is told of the start and whenever the rows of some atoms are done.
+        calculator: Calculator of the potential.
+        progress: Called at the start and after each group of rows.
     """
     if progress is None:
         return calculator.get_hessian
 
     def in_parts(atoms: Atoms) -> Float[np.ndarray, "atoms 3 atoms 3"]:
-        calculator.get_forces(atoms)  # refuses what the potential does not know
+        calculator.get_forces(atoms)  # raises for unsupported structures
         graph, count = model_graph(calculator, atoms), len(atoms)
         parts = []
         progress(0, count)
-        for first in range(0, count, ROWS):
-            rows = range(first, min(first + ROWS, count))
+        for first in range(0, count, ATOMS_PER_PROGRESS):
+            rows = range(first, min(first + ATOMS_PER_PROGRESS, count))
             part = hessian(calculator.potential, graph, atoms=rows)
             parts.append(part.double().cpu().numpy())
             progress(rows.stop, count)
@@ -56,7 +56,7 @@ def model_hessian(
 
 
 def model_products(calculator: EquipotCalculator) -> ProductFunction:
-    """Hessian-vector products of a potential, for what wants a function."""
+    """Hessian-vector product function of a potential."""
     potential = calculator.potential
 
     def products(
@@ -77,23 +77,23 @@ def model_graph(calculator: EquipotCalculator, atoms: Atoms) -> AtomicGraph:
 
 
 def interaction_range(calculator: EquipotCalculator) -> float:
-    """Distance in Å beyond which two atoms of a potential do not feel each other.
+    """Distance in Å beyond which two atoms of a potential do not interact.
 
-    The energy of an atom depends on others within `cutoff` for each layer, and two
-    atoms interact through the energy of any atom between them.
+    The energy of an atom depends on atoms within one cutoff per layer, and two atoms
+    interact through the energies of all atoms between them.
     """
     potential = calculator.potential
     return 2 * potential.cutoff * potential.num_layers
 
 
 def pair_cutoff(atoms: Atoms) -> float | None:
-    """Distance in Å within which pairs of atoms enter the energy of a structure.
+    """Cutoff of the pairs of atoms that enter the energy of a structure.
 
     Args:
         atoms: Structure with a calculator.
 
     Returns:
-        That of a potential of this package; None for any other calculator.
+        Cutoff in Å of a potential of this package; None for any other calculator.
     """
     if isinstance(atoms.calc, EquipotCalculator):
         return float(atoms.calc.potential.cutoff)
@@ -101,24 +101,24 @@ def pair_cutoff(atoms: Atoms) -> float | None:
 
 
 def difference_step(calculator: EquipotCalculator) -> float:
-    """Displacement in Å at which differences of forces are most accurate.
+    """Displacement in Å that minimizes the error of finite differences of forces.
 
-    The error of truncation falls with the square of the step, that of rounding grows
-    with its inverse: single precision needs a longer one.
+    The truncation error is quadratic in the step, the rounding error is proportional to
+    its inverse: single precision needs a longer step.
     """
     return 1e-3 if calculator.potential.dtype == torch.float64 else 1e-2
 
 
 def hessian_matrix(hessian: HessianFunction, atoms: Atoms) -> Float[np.ndarray, "n n"]:
-    """Second derivatives as a symmetric matrix, in eV/Å^2.
+    """Symmetric Hessian matrix in eV/Å^2.
 
     Args:
-        hessian: Where they come from.
+        hessian: Hessian function.
         atoms: Structure.
 
     Raises:
-        ValueError: If they do not have the right shape, are not finite, or are
-            asymmetric beyond what rounding can explain.
+        ValueError: If the Hessian has the wrong shape, is not finite, or is asymmetric
+            beyond rounding errors.
     """
     values = np.asarray(hessian(atoms), dtype=float)
     n = len(atoms)
@@ -129,13 +129,13 @@ def hessian_matrix(hessian: HessianFunction, atoms: Atoms) -> Float[np.ndarray, 
     matrix = values.reshape(3 * n, 3 * n)
     if not np.isfinite(matrix).all():
         raise ValueError(
-            "the Hessian is not finite: the structure is far from what the potential "
-            "knows, or two atoms coincide"
+            "the Hessian is not finite: the structure is far from the training data, "
+            "or two atoms coincide"
         )
     asymmetry = np.abs(matrix - matrix.T).max(initial=0.0)
     if asymmetry > 1e-2 * max(np.abs(matrix).max(initial=0.0), 1.0):
         raise ValueError(
             f"expected a symmetric Hessian, got an asymmetry of {asymmetry:.2g} "
-            "eV/Å^2: these are not second derivatives of one energy"
+            "eV/Å^2: it is not the second derivative of an energy"
         )
     return (matrix + matrix.T) / 2

@@ -1,4 +1,4 @@
-"""The space group of a crystal, as spglib finds it."""
+"""Space group of a crystal by spglib."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ from ase.utils import OldSpglibError
 
 
 def find_space_group(atoms: Atoms, tolerance: float) -> Any | None:
-    """Operations, standard axes and name, or None if no symmetry is found.
+    """Symmetry operations, standard axes and name of the space group.
 
     Args:
         atoms: Crystal.
-        tolerance: Distance in Å up to which atoms are the same.
+        tolerance: Tolerance of the symmetry search in Å.
 
     Returns:
-        What ``spglib.get_symmetry_dataset`` gives.
+        Result of ``spglib.get_symmetry_dataset``; None if no symmetry is found.
 
     Raises:
         ImportError: If spglib is not installed.
@@ -28,7 +28,7 @@ def find_space_group(atoms: Atoms, tolerance: float) -> Any | None:
 
 
 def symmetry_failures() -> tuple[type[Exception], ...]:
-    """What is raised where no symmetry is found.
+    """Exceptions that spglib raises if no symmetry is found.
 
     Raises:
         ImportError: If spglib is not installed.
@@ -39,5 +39,5 @@ def symmetry_failures() -> tuple[type[Exception], ...]:
         raise ImportError(
             "symmetry needs spglib, which is not installed: pip install spglib"
         ) from error
-    # Since spglib 2.7 a failure has a class of its own.
+    # spglib 2.7 and later have an exception class for failures.
     return (OldSpglibError, getattr(spglib, "SpglibError", OldSpglibError))

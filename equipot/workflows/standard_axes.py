@@ -1,4 +1,4 @@
-"""Axes in which elastic constants of a crystal look as they are tabulated."""
+"""Standard axes of a crystal, in which elastic constants are tabulated."""
 
 from dataclasses import dataclass
 
@@ -8,8 +8,8 @@ from jaxtyping import Float
 
 from equipot.workflows.space_group import find_space_group
 
-SYMMETRY: float = 1e-3
-"""Distance in Å within which symmetry is looked for."""
+SYMMETRY_TOLERANCE_A: float = 1e-3
+"""Tolerance of the symmetry search in Å."""
 
 
 @dataclass(frozen=True)
@@ -17,9 +17,9 @@ class StandardAxes:
     """Orientation of the conventional cell.
 
     Attributes:
-        rotation: Takes Cartesian vectors of the structure to components along standard
-            axes.
-        space_group: Number and symbol.
+        rotation: Rotation from Cartesian components in the structure to components
+            along the standard axes.
+        space_group: Number and symbol of the space group.
     """
 
     rotation: Float[np.ndarray, "3 3"]
@@ -27,28 +27,30 @@ class StandardAxes:
 
     @property
     def aligned(self) -> bool:
-        """Whether they are the Cartesian axes of the structure, up to signs."""
-        return bool(np.abs(np.abs(self.rotation) - np.eye(3)).max() < SYMMETRY)
+        """Whether they are the Cartesian axes of the structure, up to sign."""
+        return bool(
+            np.abs(np.abs(self.rotation) - np.eye(3)).max() < SYMMETRY_TOLERANCE_A
+        )
 
 
 def standard_axes(atoms: Atoms) -> StandardAxes | None:
-    """Axes of the conventional cell, by spglib's choice of it.
+    """Standard axes of the conventional cell chosen by spglib.
 
-    The first axis lies along a, the second in the plane of a and b; the unique axis of
+    The first axis is along a, the second in the plane of a and b; the unique axis of
     a monoclinic crystal is the second.
 
     Args:
         atoms: Crystal, periodic in three directions.
 
     Returns:
-        None where no symmetry is found, or spglib is not installed.
+        The axes; None if no symmetry is found or spglib is not installed.
 
     Source:
         A. Togo, K. Shinohara and I. Tanaka, Sci. Technol. Adv. Mater. Meth. 4, 2384822
         (2024).
     """
     try:
-        found = find_space_group(atoms, SYMMETRY)
+        found = find_space_group(atoms, SYMMETRY_TOLERANCE_A)
     except ImportError:
         return None
     if found is None:

@@ -1,4 +1,4 @@
-"""Which strains of a cell a relaxation may make, as a constraint of ASE."""
+"""Allowed strains of a cell in a relaxation, as a constraint of ASE."""
 
 from collections.abc import Sequence
 from typing import Any, Final, final
@@ -11,33 +11,32 @@ from jaxtyping import Float
 from scipy.linalg import null_space, orth
 
 COMPONENTS: Final = ("xx", "yy", "zz", "yz", "xz", "xy")
-"""Names of the components of a strain, in the order of Voigt."""
+"""Names of the strain components in Voigt order."""
 
-WHOLE: Final = ("hydrostatic", "shape")
-"""Strains that are no component: the same in all directions, and without a change of
-volume (of area in a slab)."""
+COLLECTIVE_STRAINS: Final = ("hydrostatic", "shape")
+"""Strains of several components: isotropic, and volume-conserving (area-conserving in a
+slab)."""
 
-ON_AXES: Final = 1e-9
+MAX_ZERO_ELEMENT: Final = 1e-9
 """Largest element of a projector that counts as zero."""
 
 
 def allowed_strains(
     atoms: Atoms, names: Sequence[str] = ()
 ) -> Float[np.ndarray, "9 9"]:
-    """Projector on the strains that a relaxation may make, as flat 3x3 matrices.
+    """Projector on the allowed strains, as flattened 3x3 matrices.
 
-    Only strains within the span of the periodic directions are allowed, so that lengths
-    along the other ones stay.
+    Only strains within the span of the periodic directions are allowed, so lengths
+    along the other directions are conserved.
 
     Args:
         atoms: Structure with at least one periodic direction.
-        names: Some of `COMPONENTS`, in Cartesian axes, or one of `WHOLE`; all
-            components if left out.
+        names: Some of `COMPONENTS`, in Cartesian axes, or one of `COLLECTIVE_STRAINS`;
+            all components by default.
 
     Raises:
-        ValueError: If a name is unknown, no direction is periodic, a periodic
-            direction has no cell vector, or a component does not lie within the
-            periodic directions.
+        ValueError: If a name is unknown, no direction is periodic, a periodic direction
+            has no cell vector, or a component is not within the periodic directions.
     """
     plane = _periodic_plane(atoms)
     inside = orth(
@@ -54,7 +53,7 @@ def allowed_strains(
     if unknown := [name for name in names if name not in COMPONENTS]:
         raise ValueError(
             f"unknown strain {', '.join(unknown)}: expected some of "
-            f"{', '.join(COMPONENTS)}, or one of {', '.join(WHOLE)} alone"
+            f"{', '.join(COMPONENTS)}, or one of {', '.join(COLLECTIVE_STRAINS)} alone"
         )
     chosen = sorted({COMPONENTS.index(name) for name in names})
     strains = _unit_strains()
@@ -64,7 +63,7 @@ def allowed_strains(
         raise ValueError(
             f"the strains {', '.join(COMPONENTS[n] for n in chosen)} are not all "
             f"within the periodic directions, pbc={atoms.pbc.tolist()}: leave out "
-            "those along a direction that is not periodic"
+            "those along non-periodic directions"
         )
     return common @ common.T
 
@@ -72,9 +71,9 @@ def allowed_strains(
 def component_mask(
     projector: Float[np.ndarray, "9 9"],
 ) -> Float[np.ndarray, " 6"] | None:
-    """Components of Voigt that a projector lets through, if it is as simple as that."""
+    """Mask of allowed Voigt components; None if the projector is not diagonal."""
     off_diagonal = projector - _symmetric_diagonal(projector)
-    if np.abs(off_diagonal).max() > ON_AXES:
+    if np.abs(off_diagonal).max() > MAX_ZERO_ELEMENT:
         return None
     kept = np.array([e.ravel() @ projector @ e.ravel() for e in _unit_strains()])
     return (kept > 0.5).astype(float)
@@ -82,12 +81,12 @@ def component_mask(
 
 @final
 class StrainMask(FixConstraint):
-    """Constraint of ASE that takes forbidden strains out of the stress.
+    """Constraint of ASE that removes forbidden strains from the stress.
 
     Args:
-        projector: On the allowed strains.
-        pressure: In GPa; what is taken out is that of the stress that is left when it
-            has been balanced.
+        projector: Projector on the allowed strains.
+        pressure: External pressure in GPa; the projection applies to the stress
+            relative to it.
     """
 
     def __init__(self, projector: Float[np.ndarray, "9 9"], pressure: float) -> None:
@@ -95,7 +94,7 @@ class StrainMask(FixConstraint):
         self.pressure = pressure
 
     def adjust_stress(self, atoms: Atoms, stress: Float[np.ndarray, " 6"]) -> None:
-        """Project the stress; ASE calls this."""
+        """Project the stress; called by ASE."""
         del atoms
         outside = self.pressure * units.GPa * np.eye(3)
         full = voigt_6_to_full_3x3_stress(stress) + outside
@@ -103,18 +102,18 @@ class StrainMask(FixConstraint):
         stress[:] = full_3x3_to_voigt_6_stress(kept - outside)
 
     def adjust_positions(self, atoms: Atoms, new: Any) -> None:
-        """Leave positions alone."""
+        """No-op: positions are not constrained."""
 
     def adjust_forces(self, atoms: Atoms, forces: Any) -> None:
-        """Leave forces alone."""
+        """No-op: forces are not constrained."""
 
     def get_removed_dof(self, atoms: Atoms) -> int:
-        """No atom is held."""
+        """Zero: no atom is fixed."""
         del atoms
         return 0
 
     def todict(self) -> dict[str, Any]:
-        """Name and arguments, as ASE keeps constraints."""
+        """Name and arguments, in ASE's format of constraints."""
         kwargs = {"projector": self.projector, "pressure": self.pressure}
         return {"name": "StrainMask", "kwargs": kwargs}
 
@@ -124,7 +123,7 @@ def _periodic_plane(atoms: Atoms) -> Float[np.ndarray, "3 3"]:
     if not atoms.pbc.any():
         raise ValueError(
             "a cell can relax along periodic directions only, got "
-            f"pbc={atoms.pbc.tolist()}: leave out the relaxation of the cell"
+            f"pbc={atoms.pbc.tolist()}: do not relax the cell"
         )
     vectors = atoms.cell.array[atoms.pbc]
     if np.linalg.matrix_rank(vectors) < len(vectors):
@@ -137,7 +136,7 @@ def _periodic_plane(atoms: Atoms) -> Float[np.ndarray, "3 3"]:
 
 
 def _unit_strains() -> list[Float[np.ndarray, "3 3"]]:
-    """Orthonormal symmetric matrices in the order of Voigt."""
+    """Orthonormal symmetric matrices in Voigt order."""
     strains = []
     for row, column in ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)):
         strain = np.zeros((3, 3))
@@ -149,7 +148,7 @@ def _unit_strains() -> list[Float[np.ndarray, "3 3"]]:
 def _symmetric_diagonal(
     projector: Float[np.ndarray, "9 9"],
 ) -> Float[np.ndarray, "9 9"]:
-    """The part of a projector that maps each component to itself."""
+    """Diagonal part of a projector in the basis of symmetric unit strains."""
     flat = [e.ravel() for e in _unit_strains()]
     return sum(
         (e @ projector @ e * np.outer(e, e) for e in flat), start=np.zeros((9, 9))
@@ -159,6 +158,6 @@ def _symmetric_diagonal(
 def _intersection(
     a: Float[np.ndarray, "9 m"], b: Float[np.ndarray, "9 n"]
 ) -> Float[np.ndarray, "9 common"]:
-    """Orthonormal basis of what two spaces, given by orthonormal columns, share."""
+    """Orthonormal basis of the intersection of two spaces with orthonormal columns."""
     outside = [np.eye(9) - space @ space.T for space in (a, b)]
     return null_space(np.concatenate(outside), rcond=1e-8)

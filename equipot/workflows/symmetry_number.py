@@ -1,4 +1,4 @@
-"""Rotations that leave a molecule as it is."""
+"""Rotational symmetry number of a molecule."""
 
 from itertools import product
 
@@ -6,25 +6,25 @@ import numpy as np
 from ase import Atoms
 from jaxtyping import Float, Int
 
-TOLERANCE = 0.02
-"""Distance in Å within which an atom is in the place of another."""
+SYMMETRY_TOLERANCE_A = 0.02
+"""Largest distance in Å between a rotated atom and an equivalent atom."""
 
 
 def rotational_symmetry_number(
-    atoms: Atoms, tolerance: float = TOLERANCE, *, linear: bool = False
+    atoms: Atoms, tolerance: float = SYMMETRY_TOLERANCE_A, *, linear: bool = False
 ) -> int:
     """Number of proper rotations that map a molecule onto itself.
 
-    A rotation is known by where it takes two atoms, so all pairs are tried that two
-    well-chosen atoms could be taken to. Isotopes of an element are different atoms.
+    A rotation is determined by the images of two atoms, so all possible images of two
+    suitable atoms are tested. Isotopes of an element are inequivalent.
 
     Args:
-        atoms: A molecule.
-        tolerance: Distance in Å between an atom and the place it should be in.
-        linear: Whether it is linear, its atoms off the axis by softness only.
+        atoms: Molecule.
+        tolerance: Largest distance in Å between a rotated atom and an equivalent atom.
+        linear: Whether to treat the molecule as linear.
 
     Returns:
-        1 without symmetry; for linear molecules 1 or 2, by their ends.
+        1 without symmetry; for linear molecules 1, or 2 if both ends are equivalent.
     """
     places = atoms.positions - atoms.get_center_of_mass()
     if linear:
@@ -60,7 +60,7 @@ def rotational_symmetry_number(
 
 
 def _kinds(atoms: Atoms) -> Int[np.ndarray, " atoms"]:
-    """Numbers that are equal for atoms of one element and mass."""
+    """Labels that are equal for atoms of the same element and mass."""
     masses = np.round(atoms.get_masses(), 2)
     pairs = np.stack([atoms.numbers, masses], axis=1)
     return np.unique(pairs, axis=0, return_inverse=True)[1].reshape(-1)
@@ -69,7 +69,7 @@ def _kinds(atoms: Atoms) -> Int[np.ndarray, " atoms"]:
 def _frame(
     a: Float[np.ndarray, " 3"], b: Float[np.ndarray, " 3"]
 ) -> Float[np.ndarray, "3 3"]:
-    """Right-handed orthonormal rows from two directions."""
+    """Right-handed orthonormal frame of two directions, as rows."""
     x = a / np.linalg.norm(a)
     y = b - (b @ x) * x
     y = y / np.linalg.norm(y)
@@ -82,10 +82,10 @@ def _same(
     others: Float[np.ndarray, "atoms 3"],
     tolerance: float,
 ) -> bool:
-    """Whether each atom is in the place of one of its kind."""
+    """Whether each atom coincides with an equivalent atom."""
     distances = np.linalg.norm(places[:, None] - others[None], axis=2)
     distances[kinds[:, None] != kinds[None]] = np.inf
     nearest = distances.argmin(axis=1)
     distinct = len(set(nearest.tolist())) == len(kinds)
-    # A frame from two places adds their errors, so its atoms get twice the tolerance.
+    # The frame adds the errors of two positions: twice the tolerance for its atoms.
     return distinct and bool(distances.min(axis=1).max() < 2 * tolerance)

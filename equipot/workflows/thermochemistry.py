@@ -8,40 +8,41 @@ import numpy as np
 from ase import Atoms, units
 from jaxtyping import Bool, Float, Int
 
-from equipot.workflows.rigid_motion import turning_axes
+from equipot.workflows.rigid_motion import num_rotation_axes
 from equipot.workflows.symmetry_number import rotational_symmetry_number
-from equipot.workflows.vibrations import EV_PER_ROOT, Vibrations
+from equipot.workflows.vibrations import EV_PER_ROOT_CURVATURE, Vibrations
 
-BAR: Final = 1e5
+STANDARD_PRESSURE_PA: Final = 1e5
 """Standard pressure in Pa."""
 
-ROTOR_BELOW: Final = 100.0
-"""Frequency in cm^-1 at which a mode is half a vibration and half a free rotor."""
+ROTOR_WAVENUMBER: Final = 100.0
+"""Frequency in cm^-1 at which a mode counts half as vibration and half as free rotor
+(quasi-RRHO)."""
 
-SLOWEST: Final = 1e-3
-"""Frequency in cm^-1 of a mode that turns like a free rotor if it has none at all."""
+MIN_WAVENUMBER: Final = 1e-3
+"""Frequency in cm^-1 assigned to zero modes that are treated as free rotors."""
 
-MEAN_INERTIA: Final = 1e-44
-"""Moment of inertia in kg m^2 that limits that of a free rotor."""
+MAX_ROTOR_INERTIA: Final = 1e-44
+"""Moment of inertia in kg m^2 that bounds that of free rotors."""
 
 
 @dataclass(frozen=True)
 class Thermochemistry:
-    """Energies in eV and entropies in eV/K.
+    """Thermochemical quantities: energies in eV and entropies in eV/K.
 
     Attributes:
-        model: ``ideal gas`` or ``harmonic``; with quasi-RRHO entropy where it says so.
-        per: What they are those of, such as ``per molecule of H2O``.
-        temperature: In K.
-        pressure: In Pa; None where nothing translates.
-        symmetry_number: Of rotations; None where nothing rotates.
-        energy: Of the structure, without any motion.
-        zero_point_energy: Of all vibrations.
-        internal_energy: Energy, zero-point energy and thermal energy.
-        enthalpy: Internal energy plus kT for an ideal gas.
-        entropies: By contribution.
-        imaginary_modes: Modes left out because they do not oscillate.
-        notes: What is left out, or treated in another way than the model says.
+        model: ``ideal gas`` or ``harmonic``, with ``, quasi-RRHO`` if used.
+        per: Reference amount, such as ``per molecule of H2O``.
+        temperature: Temperature in K.
+        pressure: Pressure in Pa; None for the harmonic model.
+        symmetry_number: Rotational symmetry number; None without rotations.
+        energy: Potential energy of the structure.
+        zero_point_energy: Zero-point energy of all vibrations.
+        internal_energy: Sum of potential, zero-point and thermal energy.
+        enthalpy: Internal energy, plus kT for an ideal gas.
+        entropies: Entropy by contribution.
+        imaginary_modes: Number of imaginary modes, which are left out.
+        notes: Notes on contributions that are left out or treated differently.
     """
 
     model: str
@@ -59,16 +60,16 @@ class Thermochemistry:
 
     @property
     def entropy(self) -> float:
-        """Sum of all contributions, in eV/K."""
+        """Total entropy in eV/K."""
         return sum(self.entropies.values())
 
     @property
     def free_energy(self) -> float:
-        """Gibbs energy of an ideal gas, Helmholtz energy of a solid, in eV."""
+        """Gibbs free energy of an ideal gas, otherwise Helmholtz free energy, in eV."""
         return self.enthalpy - self.temperature * self.entropy
 
     def record(self) -> dict[str, Any]:
-        """Everything as plain numbers."""
+        """All fields as plain numbers."""
         sums = {"entropy": self.entropy, "free_energy": self.free_energy}
         mapped = {"entropies": dict(self.entropies), "notes": list(self.notes)}
         return {**asdict(self), **mapped, **sums}
@@ -77,31 +78,31 @@ class Thermochemistry:
 def ideal_gas(
     vibrations: Vibrations,
     temperature: float = 298.15,
-    pressure: float = BAR,
+    pressure: float = STANDARD_PRESSURE_PA,
     *,
     symmetry_number: int | None = None,
     multiplicity: int = 1,
     quasi_rrho: bool = False,
 ) -> Thermochemistry:
-    """A molecule in the gas: rigid rotor and harmonic oscillators.
+    """Ideal-gas thermochemistry of a molecule: rigid rotor, harmonic oscillators.
 
-    The molecule may be in a periodic box if it interacts with nothing across the
-    boundary. One imaginary mode is left out, as is right for the reaction coordinate
-    of a transition state.
+    The molecule may be in a periodic box if it does not interact across the boundary.
+    One imaginary mode is left out: the reaction coordinate of a transition state.
 
     Args:
-        vibrations: Modes of a molecule.
-        temperature: In K.
-        pressure: In Pa.
-        symmetry_number: Rotations that leave the molecule as it is; found if left out.
-        multiplicity: Of the electronic ground state.
-        quasi_rrho: Whether the entropy of soft modes turns into that of free rotors
-            below 100 cm^-1, as harmonic entropies diverge there.
+        vibrations: Normal modes of a molecule.
+        temperature: Temperature in K.
+        pressure: Pressure in Pa.
+        symmetry_number: Rotational symmetry number; determined by default.
+        multiplicity: Spin multiplicity of the electronic ground state.
+        quasi_rrho: Whether to interpolate the entropy of soft modes to that of free
+            rotors around 100 cm^-1, since harmonic entropies diverge at low
+            frequencies.
 
     Raises:
-        ValueError: If the structure is not one free molecule, a mode cannot be told
-            from a motion that costs no energy and `quasi_rrho` is off, more than one
-            mode is imaginary, or an argument is not positive.
+        ValueError: If the structure is not one isolated molecule, a mode is zero within
+            its resolution and `quasi_rrho` is not set, more than one mode is imaginary,
+            or an argument is not positive.
 
     Source:
         McQuarrie, Statistical Mechanics (1976), chapters 6 and 8; for quasi-RRHO,
@@ -114,7 +115,7 @@ def ideal_gas(
     if symmetry_number is not None:
         _positive(symmetry_number=symmetry_number)
     rotations = (
-        turning_axes(atoms.positions, atoms.get_masses())
+        num_rotation_axes(atoms.positions, atoms.get_masses())
         if vibrations.rigid is None
         else vibrations.rigid.rotations
     )
@@ -150,16 +151,16 @@ def harmonic(
     multiplicity: int = 1,
     quasi_rrho: bool = False,
 ) -> Thermochemistry:
-    """Oscillators only: atoms on fixed ones, or the modes of a cell at Γ.
+    """Harmonic thermochemistry: atoms with fixed neighbors, or a cell at Γ.
 
     Args:
-        vibrations: Modes, such as those of an adsorbate on fixed atoms.
-        temperature: In K.
-        multiplicity: Of the electronic ground state.
+        vibrations: Normal modes, such as those of an adsorbate on fixed atoms.
+        temperature: Temperature in K.
+        multiplicity: Spin multiplicity of the electronic ground state.
         quasi_rrho: As for `ideal_gas`.
 
     Raises:
-        ValueError: As for `ideal_gas`, except that any structure will do.
+        ValueError: As for `ideal_gas`, except that any structure is accepted.
     """
     _positive(temperature=temperature, multiplicity=multiplicity)
     zero, thermal, entropy = _oscillators(vibrations, temperature, quasi_rrho)
@@ -184,10 +185,10 @@ def harmonic(
 
 
 def _why_no_gas(vibrations: Vibrations) -> str:
-    text = "an ideal gas is made of free molecules; this structure "
+    text = "an ideal gas needs one isolated molecule; this structure "
     if vibrations.rigid is not None and vibrations.rigid.bodies > 1:
         return (
-            f"{text}has {vibrations.rigid.bodies} parts that do not interact: give one "
+            f"{text}has {vibrations.rigid.bodies} parts that do not interact: use one "
             "molecule at a time"
         )
     return f"{text}is periodic or has fixed atoms: use harmonic()"
@@ -198,7 +199,7 @@ def _imaginary(vibrations: Vibrations) -> Bool[np.ndarray, " modes"]:
 
 
 def _notes(vibrations: Vibrations, molecule: Atoms | None) -> tuple[str, ...]:
-    """What the numbers leave out."""
+    """Notes on contributions that are left out."""
     notes = []
     imaginary = np.flatnonzero(_imaginary(vibrations))
     if len(imaginary):
@@ -206,23 +207,23 @@ def _notes(vibrations: Vibrations, molecule: Atoms | None) -> tuple[str, ...]:
     soft = np.flatnonzero(vibrations.unresolved)
     if len(soft):
         notes.append(
-            f"mode {_list(vibrations, soft)} cannot be told from a motion without "
-            "energy and is taken for a free rotor"
+            f"mode {_list(vibrations, soft)} is zero within its resolution and is "
+            "treated as a free rotor"
         )
     if molecule is None and vibrations.rigid is not None:
         left = vibrations.rigid.described()
         if left != "none":
-            notes.append(f"motions that cost no energy are left out: {left}")
+            notes.append(f"zero modes are left out: {left}")
     if molecule is None and vibrations.atoms.pbc.any():
         notes.append(
-            "of a periodic structure these are the modes at Γ only, those in which all "
-            "cells move alike; see equipot phonons for the others"
+            "for a periodic structure these are the modes at Γ only; use equipot "
+            "phonons for the others"
         )
     return tuple(notes)
 
 
 def _list(vibrations: Vibrations, indices: Int[np.ndarray, " some"]) -> str:
-    """Such as ``1 (12.3i cm-1), 2 (0.1 cm-1)``."""
+    """List of modes such as ``1 (12.3i cm-1), 2 (0.1 cm-1)``."""
     return ", ".join(
         f"{n + 1} ({abs(nu):.3g}{'i' if nu < 0 else ''} cm-1)"
         for n, nu in zip(indices, vibrations.frequencies[indices], strict=True)
@@ -232,36 +233,36 @@ def _list(vibrations: Vibrations, indices: Int[np.ndarray, " some"]) -> str:
 def _oscillators(
     vibrations: Vibrations, temperature: float, quasi_rrho: bool
 ) -> tuple[float, float, float]:
-    """Zero-point energy, thermal energy, entropy."""
+    """Zero-point energy, thermal energy and entropy of harmonic oscillators."""
     _refuse_undefined(vibrations, quasi_rrho)
-    floor = SLOWEST * units.invcm
+    floor = MIN_WAVENUMBER * units.invcm
     curvatures = vibrations.curvatures[~_imaginary(vibrations)]
-    quanta = np.maximum(EV_PER_ROOT * np.sqrt(np.abs(curvatures)), floor)
+    quanta = np.maximum(EV_PER_ROOT_CURVATURE * np.sqrt(np.abs(curvatures)), floor)
     x = quanta / (units.kB * temperature)
     thermal = quanta / np.expm1(x)
     entropy = units.kB * (x / np.expm1(x) - np.log1p(-np.exp(-x)))
     if quasi_rrho:
-        share = 1 / (1 + (ROTOR_BELOW * units.invcm / quanta) ** 4)
+        share = 1 / (1 + (ROTOR_WAVENUMBER * units.invcm / quanta) ** 4)
         entropy = share * entropy + (1 - share) * _free_rotor(quanta, temperature)
     return float(quanta.sum() / 2), float(thermal.sum()), float(entropy.sum())
 
 
 def _refuse_undefined(vibrations: Vibrations, quasi_rrho: bool) -> None:
-    """No free energy of what is no minimum, nor of modes without a frequency."""
+    """Raise for several imaginary modes, and for modes without a defined frequency."""
     imaginary = np.flatnonzero(_imaginary(vibrations))
     if len(imaginary) > 1:
         raise ValueError(
             f"{len(imaginary)} imaginary modes, {_list(vibrations, imaginary)}: a free "
-            "energy is that of a minimum, or of a transition state with one; relax the "
-            "structure off the symmetry that keeps it here"
+            "energy is defined for a minimum (none) or a transition state (one); break "
+            "the symmetry of the structure and relax it again"
         )
     soft = np.flatnonzero(vibrations.unresolved)
     if len(soft) and not quasi_rrho:
         raise ValueError(
-            f"mode {_list(vibrations, soft)} cannot be told from a motion that costs "
-            f"no energy (below {vibrations.resolution:.1f} cm-1, or below 10i), "
-            "so its entropy would be arbitrary: relax further, hold what turns or "
-            "drifts by fixed atoms, or take soft modes for free rotors with quasi_rrho "
+            f"mode {_list(vibrations, soft)} is zero within its resolution "
+            f"({vibrations.resolution:.1f} cm-1, or 10i cm-1), so its entropy is "
+            "undefined: relax further, fix atoms to remove free rotations and "
+            "translations, or treat soft modes as free rotors with quasi_rrho "
             "(--quasi-rrho)"
         )
 
@@ -269,16 +270,16 @@ def _refuse_undefined(vibrations: Vibrations, quasi_rrho: bool) -> None:
 def _free_rotor(
     quanta: Float[np.ndarray, " modes"], temperature: float
 ) -> Float[np.ndarray, " modes"]:
-    """Entropy in eV/K of rotors whose frequencies would be those of the modes."""
+    """Entropy in eV/K of free rotors with the frequencies of the modes."""
     frequency = quanta * units._e / units._hplanck
     inertia = units._hplanck / (8 * np.pi**2 * frequency)
-    inertia = inertia * MEAN_INERTIA / (inertia + MEAN_INERTIA)
+    inertia = inertia * MAX_ROTOR_INERTIA / (inertia + MAX_ROTOR_INERTIA)
     thermal = units._k * temperature / units._hplanck**2
     return units.kB * (0.5 + np.log(np.sqrt(8 * np.pi**3 * inertia * thermal)))
 
 
 def _translation(atoms: Atoms, temperature: float, pressure: float) -> float:
-    """Sackur-Tetrode, in eV/K."""
+    """Translational entropy in eV/K (Sackur-Tetrode)."""
     mass = atoms.get_masses().sum() * units._amu
     kT = units._k * temperature
     waves = (2 * np.pi * mass * kT / units._hplanck**2) ** 1.5
@@ -288,7 +289,7 @@ def _translation(atoms: Atoms, temperature: float, pressure: float) -> float:
 def _rotation(
     atoms: Atoms, rotations: int, temperature: float, symmetry_number: int
 ) -> float:
-    """Classical rigid rotor, in eV/K."""
+    """Rotational entropy in eV/K of a classical rigid rotor."""
     if rotations == 0:
         return 0.0
     inertia = atoms.get_moments_of_inertia() * units._amu * 1e-20

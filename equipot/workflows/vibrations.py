@@ -9,10 +9,10 @@ from ase import Atoms, units
 from ase.data import atomic_masses
 from jaxtyping import Bool, Float, Int
 
-from equipot.workflows.bond_stiffness import STATIONARY, too_soft, too_stiff
-from equipot.workflows.per_what import per_what
+from equipot.workflows.bond_stiffness import MAX_STATIONARY_FORCE, too_soft, too_stiff
+from equipot.workflows.reference_amount import reference_amount
 from equipot.workflows.rigid_motion import (
-    CM_PER_ROOT,
+    WAVENUMBER_PER_ROOT_CURVATURE,
     RigidMotions,
     free_atoms,
     internal_basis,
@@ -20,21 +20,23 @@ from equipot.workflows.rigid_motion import (
 )
 from equipot.workflows.second_derivatives import HessianFunction, hessian_matrix
 
-EV_PER_ROOT: Final = units._hbar * 1e10 / np.sqrt(units._e * units._amu)
-"""Energy in eV of a quantum of the frequency sqrt(1 eV/Å^2/amu)."""
+EV_PER_ROOT_CURVATURE: Final = units._hbar * 1e10 / np.sqrt(units._e * units._amu)
+"""Energy in eV of a quantum of frequency sqrt(1 eV/Å^2/amu)."""
 
-THZ_PER_ROOT: Final = EV_PER_ROOT * units._e / units._hplanck * 1e-12
-"""The same in THz: 15.633."""
+THZ_PER_ROOT_CURVATURE: Final = (
+    EV_PER_ROOT_CURVATURE * units._e / units._hplanck * 1e-12
+)
+"""Frequency in THz of sqrt(1 eV/Å^2/amu): 15.633."""
 
-NEGLIGIBLE: Final = 10.0
-"""Imaginary frequencies up to this, in cm^-1, are called noise, not instabilities."""
+MAX_NOISE_WAVENUMBER: Final = 10.0
+"""Largest imaginary frequency in cm^-1 that counts as noise, not as an instability."""
 
-RESOLVED: Final = 3.0
-"""Frequencies in cm^-1 below this are never told from zero: at room temperature such a
-mode holds 70 quanta, far beyond what is harmonic."""
+MIN_RESOLVED_WAVENUMBER: Final = 3.0
+"""Lower bound of the resolution in cm^-1: at room temperature a mode of this frequency
+holds 70 quanta, far beyond the harmonic regime."""
 
-ISOTOPE: Final = 0.05
-"""Mass in amu by which an atom differs from the mean of its element if it is called an
+MIN_ISOTOPE_MASS_DIFFERENCE: Final = 0.05
+"""Smallest difference in amu from the standard atomic mass that is reported as an
 isotope."""
 
 
@@ -42,22 +44,21 @@ isotope."""
 class Vibrations:
     """Normal modes in ascending order of their frequencies.
 
-    Imaginary frequencies are negative numbers, as everywhere in this field.
+    Imaginary frequencies are represented by negative numbers.
 
     Attributes:
         atoms: The structure, without a calculator.
-        energy: Of it, in eV.
+        energy: Energy of the structure in eV.
         max_force: Largest force on a free atom in eV/Å; zero at a stationary point.
-        curvatures: Eigenvalues of the projected, mass-weighted Hessian, eV/Å^2/amu.
-        modes: Displacements in Å of each mode, of unit length over all atoms.
-        reduced_masses: Of the modes, in amu.
-        rigid_frequencies: Frequencies in cm^-1, *before* projection, of the modes that
-            are translations and rotations: zero for an invariant energy at a
-            stationary point, so they measure how well both hold.
-        rigid: Motions that cost no energy; None if they are those of a free molecule
-            whose atoms are all in one image.
-        resolution: Frequency in cm^-1 up to which modes cannot be told from zero.
-        remarks: What is unlikely about them.
+        curvatures: Eigenvalues of the projected, mass-weighted Hessian in eV/Å^2/amu.
+        modes: Displacements in Å of each mode, normalized over all atoms.
+        reduced_masses: Reduced masses of the modes in amu.
+        rigid_frequencies: Frequencies in cm^-1, *before* projection, of translations
+            and rotations; zero for an invariant energy at a stationary point.
+        rigid: Rigid motions; None for those of an isolated molecule that is not
+            wrapped.
+        resolution: Frequency in cm^-1 below which modes are zero within errors.
+        remarks: Warnings about implausible force constants.
     """
 
     atoms: Atoms
@@ -68,54 +69,58 @@ class Vibrations:
     reduced_masses: Float[np.ndarray, " modes"]
     rigid_frequencies: Float[np.ndarray, " rigid"]
     rigid: RigidMotions | None = None
-    resolution: float = RESOLVED
+    resolution: float = MIN_RESOLVED_WAVENUMBER
     remarks: tuple[str, ...] = ()
 
     @property
     def frequencies(self) -> Float[np.ndarray, " modes"]:
-        """In cm^-1; negative where imaginary."""
-        return CM_PER_ROOT * signed_root(self.curvatures)
+        """Frequencies in cm^-1; negative if imaginary."""
+        return WAVENUMBER_PER_ROOT_CURVATURE * signed_root(self.curvatures)
 
     @property
     def terahertz(self) -> Float[np.ndarray, " modes"]:
-        """In THz; negative where imaginary."""
-        return THZ_PER_ROOT * signed_root(self.curvatures)
+        """Frequencies in THz; negative if imaginary."""
+        return THZ_PER_ROOT_CURVATURE * signed_root(self.curvatures)
 
     @property
     def real(self) -> Bool[np.ndarray, " modes"]:
-        """Which modes oscillate."""
+        """Mask of the modes with real frequencies."""
         return self.curvatures > 0
 
     @property
     def num_imaginary(self) -> int:
-        """Modes that lower the energy; those up to 10i cm^-1 do not count."""
-        return int((self.frequencies < -NEGLIGIBLE).sum())
+        """Number of imaginary modes; those up to 10i cm^-1 do not count."""
+        return int((self.frequencies < -MAX_NOISE_WAVENUMBER).sum())
 
     @property
     def unresolved(self) -> Bool[np.ndarray, " modes"]:
-        """Modes that cannot be told from motions that cost no energy.
+        """Mask of the modes that are zero within their resolution.
 
-        They are below the resolution, or imaginary and too soft for an instability.
+        They are below the resolution, or imaginary with a negligible frequency.
         """
         nu = self.frequencies
-        return (np.abs(nu) < self.resolution) | ((nu < 0) & (nu >= -NEGLIGIBLE))
+        return (np.abs(nu) < self.resolution) | (
+            (nu < 0) & (nu >= -MAX_NOISE_WAVENUMBER)
+        )
 
     @property
     def molecule(self) -> Atoms | None:
-        """The free molecule, whole and without a cell; None if it is not just one."""
+        """Isolated molecule, unwrapped and without a cell; None if it is not one."""
         if self.rigid is not None:
             return self.rigid.molecule
         return None if self.atoms.pbc.any() or self.atoms.constraints else self.atoms
 
     @property
     def per(self) -> str:
-        """Reference of energies and entropies, such as ``per molecule of H2O``."""
+        """Reference amount, such as ``per molecule of H2O``."""
         fixed = len(self.atoms) - len(free_atoms(self.atoms))
-        return per_what(self.atoms, molecule=self.molecule is not None, fixed=fixed)
+        return reference_amount(
+            self.atoms, molecule=self.molecule is not None, fixed=fixed
+        )
 
     @property
     def isotopes(self) -> dict[str, list[int]]:
-        """Atoms whose masses are not those of their elements, by element and mass."""
+        """Atoms with non-standard masses, by element and mass."""
         masses = self.atoms.get_masses()
         found: dict[str, list[int]] = {}
         for n, (symbol, mass, mean) in enumerate(
@@ -126,22 +131,22 @@ class Vibrations:
                 strict=True,
             )
         ):
-            if abs(mass - mean) > ISOTOPE:
+            if abs(mass - mean) > MIN_ISOTOPE_MASS_DIFFERENCE:
                 found.setdefault(f"{symbol} of {mass:.3f} amu", []).append(n)
         return found
 
     @property
     def quanta(self) -> Float[np.ndarray, " oscillating"]:
-        """Energies in eV of one quantum of each mode that oscillates."""
-        return EV_PER_ROOT * np.sqrt(self.curvatures[self.real])
+        """Vibrational quanta in eV of the modes with real frequencies."""
+        return EV_PER_ROOT_CURVATURE * np.sqrt(self.curvatures[self.real])
 
     @property
     def zero_point_energy(self) -> float:
-        """Half a quantum of each mode that oscillates, in eV."""
+        """Zero-point energy in eV of the modes with real frequencies."""
         return float(self.quanta.sum() / 2)
 
     def record(self) -> dict[str, Any]:
-        """Everything as plain numbers, with the units in the names."""
+        """All fields as plain numbers, with units in the names of keys."""
         return {
             "symbols": self.atoms.get_chemical_symbols(),
             "positions_angstrom": self.atoms.positions.tolist(),
@@ -170,24 +175,24 @@ class Vibrations:
 def vibrations(atoms: Atoms, hessian: HessianFunction) -> Vibrations:
     r"""Normal modes of a structure in the harmonic approximation.
 
-    Eigenvectors of :math:`P^T M^{-1/2} H M^{-1/2} P`, where P spans what is orthogonal
-    to motions that cost no energy (Eckart conditions): see `rigid_motions`. One
-    molecule in a periodic box has the modes of the molecule in the gas if no pair of
-    atoms within the range of the potential crosses the boundary. Masses are those of
-    the structure, isotopes included. Fixed atoms (`FixAtoms`) do not move; beside them
-    nothing is left out: motions that cost no energy are modes of frequency zero.
+    Eigenvectors of :math:`P^T M^{-1/2} H M^{-1/2} P`, where P spans the orthogonal
+    complement of the rigid motions (Eckart conditions): see `rigid_motions`. A molecule
+    in a periodic box has the modes of an isolated molecule if no pair of atoms within
+    the range of the potential crosses the boundary. Masses are those of the structure,
+    isotopes included. Fixed atoms (`FixAtoms`) do not move; with fixed atoms, rigid
+    motions are not projected out and appear as modes of frequency zero.
 
     Args:
-        atoms: Structure with a calculator; relaxed.
-        hessian: Second derivatives of the same energy.
+        atoms: Relaxed structure with a calculator.
+        hessian: Hessian function of the same energy.
 
     Returns:
         The modes.
 
     Raises:
-        ValueError: If a Hessian cannot be used, there are constraints other than
-            `FixAtoms`, a mass is not positive, a bond is stiffer than any in nature, or
-            a translation or rotation changes the energy.
+        ValueError: If the Hessian is invalid, there are constraints other than
+            `FixAtoms`, a mass is not positive, a bond is stiffer than any known one, or
+            the energy is not invariant under translations and rotations.
 
     Warns:
         UserWarning: If forces do not vanish: frequencies then depend on the choice of
@@ -212,10 +217,10 @@ def vibrations(atoms: Atoms, hessian: HessianFunction) -> Vibrations:
         curvatures, vectors, still = _with_motions(curvatures, vectors, still)
     cartesian = vectors / root[:, None]
     lengths = np.linalg.norm(cartesian, axis=0)
-    if max_force > STATIONARY:
+    if max_force > MAX_STATIONARY_FORCE:
         warnings.warn(
             f"the largest force is {max_force:.3f} eV/Å, so this is not a stationary "
-            "point and its frequencies mean little: relax it first",
+            "point and its frequencies are not reliable: relax it first",
             stacklevel=2,
         )
     return Vibrations(
@@ -233,12 +238,12 @@ def vibrations(atoms: Atoms, hessian: HessianFunction) -> Vibrations:
 
 
 def signed_root(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """Square roots; of a negative number, minus the root of its modulus."""
+    """Square roots with sign: minus the root of the modulus for negative numbers."""
     return np.sign(values) * np.sqrt(np.abs(values))
 
 
 def bare(atoms: Atoms) -> Atoms:
-    """Copy without a calculator, with the masses that the structure has now."""
+    """Copy without a calculator, with explicit masses."""
     copy = atoms.copy()
     copy.set_masses(atoms.get_masses())
     return copy
@@ -250,7 +255,7 @@ def _checked_masses(atoms: Atoms) -> Float[np.ndarray, " atoms"]:
     if len(wrong):
         raise ValueError(
             f"expected positive masses in amu, got {masses[wrong[0]]} for atom "
-            f"{wrong[0]}: correct them, or leave them out for those of the elements"
+            f"{wrong[0]}: correct them, or remove them to use standard masses"
         )
     return masses
 
@@ -258,10 +263,9 @@ def _checked_masses(atoms: Atoms) -> Float[np.ndarray, " atoms"]:
 def _refuse_stiff_motions(rigid: RigidMotions) -> None:
     if rigid.error > rigid.tolerance:
         raise ValueError(
-            f"{rigid.offender} should cost no energy, but second derivatives say that "
-            f"it does, as a mode of {rigid.error:.0f} cm-1: the energy is not "
-            "invariant, or these are not its second derivatives. Check the model with "
-            "equipot verify"
+            f"{rigid.offender} should not change the energy, but by the Hessian it is "
+            f"a mode of {rigid.error:.0f} cm-1: the energy is not invariant, or the "
+            "Hessian is not its second derivative. Check the model with equipot verify"
         )
 
 
@@ -274,7 +278,7 @@ def _with_motions(
     Float[np.ndarray, "coordinates modes"],
     Float[np.ndarray, "coordinates 0"],
 ]:
-    """Motions that cost no energy as modes of frequency zero, and none left out."""
+    """Add rigid motions as modes of frequency zero instead of projecting them out."""
     zeros = np.zeros(motions.shape[1])
     curvatures = np.concatenate([curvatures, zeros])
     vectors = np.concatenate([vectors, motions], axis=1)
@@ -283,12 +287,18 @@ def _with_motions(
 
 
 def _resolution(rigid: RigidMotions, max_force: float, mass: float) -> float:
-    """Frequency in cm^-1 below which errors of the Hessian and forces hide a mode.
+    """Resolution in cm^-1 from the errors of the Hessian and the residual forces.
 
-    A force F that is left changes curvatures by the order of F over 1 Å.
+    A residual force F changes curvatures by the order of F over 1 Å.
     """
-    residual = CM_PER_ROOT * float(np.sqrt(max_force / mass))
-    return float(np.clip(max(3 * rigid.error, residual), RESOLVED, NEGLIGIBLE))
+    residual = WAVENUMBER_PER_ROOT_CURVATURE * float(np.sqrt(max_force / mass))
+    return float(
+        np.clip(
+            max(3 * rigid.error, residual),
+            MIN_RESOLVED_WAVENUMBER,
+            MAX_NOISE_WAVENUMBER,
+        )
+    )
 
 
 def _rigid_frequencies(
@@ -296,9 +306,9 @@ def _rigid_frequencies(
     motions: Float[np.ndarray, "n rigid"],
     free: Int[np.ndarray, " free"],
 ) -> Float[np.ndarray, " rigid"]:
-    """Of the eigenvectors that are most of all rigid motions."""
+    """Frequencies of the eigenvectors with the largest overlap with rigid motions."""
     moving = (3 * free[:, None] + np.arange(3)).ravel()
     curvatures, vectors = np.linalg.eigh(weighted[np.ix_(moving, moving)])
     share = np.sum((motions[moving].T @ vectors) ** 2, axis=0)
     rigid = np.sort(np.argsort(share)[len(share) - motions.shape[1] :])
-    return CM_PER_ROOT * signed_root(curvatures[rigid])
+    return WAVENUMBER_PER_ROOT_CURVATURE * signed_root(curvatures[rigid])

@@ -1,4 +1,4 @@
-"""Stops a process at a chosen moment of its writing: kills it, or fills the disk.
+"""Stop a process at a given file operation: kill it, or simulate a full disk.
 
 Everything that a run does to its folder goes through a few functions of the system that
 Python calls: write, flush, fsync, rename, link, unlink, truncate. `at_points` counts
@@ -24,10 +24,10 @@ FILE = ("write", "writelines", "flush", "truncate", "tofile")
 FILES = (io.FileIO, io.BufferedWriter, io.BufferedRandom, io.TextIOWrapper, np.ndarray)
 NAMES = frozenset((*SYSTEM, *FILE))
 GROWING = ("write", "writelines", "flush", "tofile", "fsync", "link", "mkdir")
-"""Calls that can find the disk full."""
+"""System calls that can fail with a full disk."""
 
 Counter = c_int
-"""Number of operations on files so far, shared with the process that started this."""
+"""Number of file operations so far, shared with the parent process."""
 
 
 def at_points(act: Callable[[str, int], None], counter: Counter) -> None:
@@ -57,16 +57,16 @@ def at_points(act: Callable[[str, int], None], counter: Counter) -> None:
 
 @dataclass(frozen=True)
 class Count:
-    """Only counts."""
+    """Count file operations."""
 
     def __call__(self, counter: Counter) -> None:
-        """Begin to count."""
+        """Start counting."""
         at_points(lambda name, number: None, counter)
 
 
 @dataclass(frozen=True)
 class KillAt:
-    """Kills the process before its n-th operation on files, as a power failure would.
+    """Kill the process before its n-th file operation, like a power failure.
 
     SIGKILL can be neither caught nor delayed.
     """
@@ -85,7 +85,7 @@ class KillAt:
 
 @dataclass(frozen=True)
 class FullAt:
-    """Lets the disk be full at the n-th operation that would need room."""
+    """Simulate a full disk at the n-th operation that needs space."""
 
     number: int
 
@@ -104,7 +104,7 @@ class FullAt:
 
 @dataclass(frozen=True)
 class FileLimit:
-    """No file may grow beyond so many bytes: what a disk quota does, for one file."""
+    """Limit of the file size in bytes, like a disk quota for one file."""
 
     size: int
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from ase.build import bulk
 
-from equipot.md.recorder import TRAJECTORIES, ThermoLog
+from equipot.md.recorder import TRAJECTORY_WRITERS, ThermoLog
 from equipot.storage.rotation import RotatingCheckpoints
 
 
@@ -29,7 +29,7 @@ def record(folder: Path, form: str, frames: int) -> None:
         frames: How many.
     """
     log = ThermoLog(folder / "log.csv", ("step", "energy"))
-    trajectory = TRAJECTORIES[form](folder / f"trajectory.{form}")
+    trajectory = TRAJECTORY_WRITERS[form](folder / f"trajectory.{form}")
     with closing(trajectory):
         for step in range(frames):
             log.write({"step": step, "energy": -0.1 * step})

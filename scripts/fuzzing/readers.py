@@ -1,4 +1,4 @@
-"""The rule of the fuzzer: an input is read and makes sense, or it is refused clearly.
+"""Criterion of the fuzzer: inputs are read to valid data or refused with a clear error.
 
 A refusal is clear if it is an error of the package that names the file. Memory is
 limited, and readers may neither execute an input nor change or add files.
@@ -59,7 +59,7 @@ KEYS = (
 
 
 class FuzzFault(AssertionError):
-    """An input was neither read sensibly nor refused clearly."""
+    """An input was read to invalid data, or failed without a clear error."""
 
 
 def check_input(target: str, path: Path) -> str:

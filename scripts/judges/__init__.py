@@ -1,1 +1,1 @@
-"""Adapters to checks that others wrote, for `scripts/judge_calculator.py`."""
+"""Adapters to external test suites, for `scripts/judge_calculator.py`."""

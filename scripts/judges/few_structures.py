@@ -1,4 +1,4 @@
-"""Plug-in of pytest: ml-peg's curves for the elements of one model only.
+"""pytest plug-in that restricts ml-peg's curves to the elements of one model.
 
 ml-peg scans pairs and crystals of all elements, hours of errors for a model that knows
 ten. `JUDGED_ELEMENTS` names those to scan; there are fewer crystals of each, too. Every
@@ -14,7 +14,7 @@ PROTOTYPES = ["bcc", "fcc", "diamond"]
 
 
 def pytest_collection_modifyitems(items: list) -> None:
-    """Change the lists that ml-peg's modules hold."""
+    """Replace the lists of elements and structures in ml-peg's modules."""
     for module in {item.module for item in items}:
         if hasattr(module, "ELEMENTS"):
             module.ELEMENTS = os.environ["JUDGED_ELEMENTS"].split()

@@ -1,4 +1,4 @@
-"""matcalc's properties of a metal: of the model, of its teacher, and by our own way."""
+"""Properties of a metal by matcalc, for the model and its reference potential."""
 
 import time
 import warnings
@@ -23,7 +23,7 @@ from judges.verdict import Verdict
 
 JUDGE = f"matcalc {version('matcalc')}"
 CRYSTAL = bulk("Cu", "fcc", a=3.7)
-"""Where relaxation starts."""
+"""Initial lattice constant of the relaxation in Å."""
 TIGHT = {"fmax": 1e-5, "max_steps": 1000}
 SMALL_STRAINS = {
     "norm_strains": (-0.002, -0.001, 0.001, 0.002),
@@ -41,15 +41,16 @@ LIMITS = {
     "highest phonon / THz": 5.0,
     "heat capacity at 300 K / (J/K/mol)": 1.0,
 }
-"""Allowed difference between model and teacher in percent; matcalc has no limits."""
+"""Allowed difference between model and reference potential in percent; matcalc defines
+no limits."""
 SAME = {"C11 / GPa": 0.1, "C12 / GPa": 0.1, "C44 / GPa": 0.1}
 SAME |= {"lattice constant / Å": 0.001, "highest phonon / THz": 0.1}
-"""Allowed difference between matcalc and `equipot.workflows` in percent: both measure
-the same model, matcalc by differences of forces and stress."""
+"""Allowed difference between matcalc and `equipot.workflows` in percent, for the same
+model; matcalc uses finite differences of forces and stress."""
 
 
 def judge(path: Path) -> list[Verdict]:
-    """Verdicts on a model of copper that learned from `judges.teachers.metal`."""
+    """Verdicts on a model of copper trained on `judges.teachers.metal`."""
     calculator = EquipotCalculator(
         path, dtype="float64", on_extrapolation="warn", always=("forces", "stress")
     )
@@ -81,7 +82,7 @@ def _timed(function: Callable[[], Any]) -> tuple[Any, float]:
 
 
 def _measured(calculator: Calculator) -> dict[str, float]:
-    """Numbers of matcalc, with its defaults but for convergence."""
+    """Results of matcalc, with its defaults except for convergence."""
     crystal = AseAtomsAdaptor.get_structure(CRYSTAL)
     relaxed = RelaxCalc(calculator, **TIGHT).calc(crystal)
     structure = relaxed["final_structure"]
@@ -132,7 +133,7 @@ def _own(calculator: EquipotCalculator) -> dict[str, float]:
     atoms.calc = calculator
     elastic = elastic_constants(calculator.potential, model_graph(calculator, atoms))
     with warnings.catch_warnings():
-        # Both judge and judged take the same supercell, which atoms reach across.
+        # Both use the same supercell, which is smaller than the interaction range.
         warnings.simplefilter("ignore", UserWarning)
         lattice = force_constants(
             atoms, SUPERCELL, model_products(calculator), method="derivatives"

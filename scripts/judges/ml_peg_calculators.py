@@ -1,4 +1,4 @@
-"""What ml-peg makes calculators with: it names the arithmetic `default_dtype`."""
+"""Calculator factories for ml-peg, which passes the precision as `default_dtype`."""
 
 from ase.calculators.calculator import Calculator
 
@@ -7,11 +7,11 @@ from judges.teachers import MorsePairs
 
 
 def ours(model: str, default_dtype: str = "float64") -> Calculator:
-    """A model on disk; scans reach distances that nobody trains on."""
+    """Calculator of a model file; scans include distances beyond all training data."""
     return EquipotCalculator(model, dtype=default_dtype, on_extrapolation="ignore")
 
 
 def teacher(default_dtype: str = "float64") -> Calculator:
-    """What it learned from, always in float64."""
+    """Reference potential of the training data, always in float64."""
     del default_dtype
     return MorsePairs()

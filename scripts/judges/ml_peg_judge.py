@@ -1,4 +1,4 @@
-"""ml-peg's checks of physicality, by its own commands, with its own scores.
+"""ml-peg's physicality tests, by its own commands and with its own scores.
 
 It runs in processes of its own, and nothing here imports it.
 """
@@ -31,18 +31,19 @@ CHECKS: dict[str, list[str]] = {
     "diatomics": ["--run-slow"],
     "compression": ["--run-very-slow"],
 }
-"""All of `physicality` that needs no data from elsewhere, with flags."""
+"""All tests of `physicality` that need no external data, with flags."""
 CURVES = ("diatomics", "compression")
-"""These depend on what was learned, and go far below all distances of training: they
-pass where they are better than what ml-peg calls bad."""
+"""Threshold of tests that depend on the training data and extend far below all training
+distances: the score must be better than ml-peg's "bad"."""
 LEAST_SCORE = 0.95
-"""Of the others, which hold whatever was learned; 1 is what ml-peg calls good."""
+"""Threshold of the other tests, independent of the training data; 1 is "good" in
+ml-peg."""
 OURS, TEACHER = "equipot", "teacher"
 SCRIPTS = Path(__file__).parents[1]
 
 
 def judge(path: Path) -> list[Verdict]:
-    """Verdicts on a model that learned from `judges.teachers.MorsePairs`."""
+    """Verdicts on a model trained on `judges.teachers.MorsePairs`."""
     elements = [chemical_symbols[z] for z in load_potential(path).elements]
     verdicts = []
     with tempfile.TemporaryDirectory() as folder:
@@ -54,7 +55,7 @@ def judge(path: Path) -> list[Verdict]:
 
 
 def _models(path: Path) -> dict[str, Any]:
-    """The model and its teacher, as ml-peg's registry wants them."""
+    """Registry entries of ml-peg for the model and its reference potential."""
     common = {
         "module": "judges.ml_peg_calculators",
         "device": None,
@@ -75,7 +76,7 @@ def _judged(
         table.unlink()  # of an earlier run
     common = ["--category", "physicality", "--test", check]
     common += ["--models-file", str(models)]
-    # Neither command has an exit status that says whether its tests passed.
+    # The exit status of these commands does not depend on test results.
     for command in (["calc", *common, "--no-verbose", *flags], ["analyse", *common]):
         output = _run(command, package, elements)
         if " passed" not in output or " failed" in output or " error" in output:
@@ -143,7 +144,7 @@ def _verdict(
 
 
 def _score(value: float | None, limits: dict[str, Any]) -> float:
-    """ml-peg's: one where it is good, zero where it is bad or missing."""
+    """Score of ml-peg: 1 is good, 0 is bad or missing."""
     if value is None or not math.isfinite(value):
         return 0.0
     share = (value - limits["bad"]) / (limits["good"] - limits["bad"])

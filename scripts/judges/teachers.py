@@ -1,4 +1,4 @@
-"""Closed-form potentials that judged models learn from, as calculators of ASE.
+"""Analytic reference potentials for training data, as calculators of ASE.
 
 A judge measures teacher and student alike, so that what differs is the student.
 """
@@ -14,7 +14,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from vesin import ase_neighbor_list
 
 PAIR_CUTOFF = 5.0
-"""Distance in Å from which on pairs do not interact."""
+"""Cutoff of pair interactions in Å."""
 WIDTH = 1.8
 """Inverse width of the wells in 1/Å."""
 
@@ -64,7 +64,7 @@ class MorsePairs(Calculator):
 
 
 def morse(d: np.ndarray, well: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Energies and their slopes at distances `d`, of wells at distances `well`."""
+    """Energies and derivatives at distances `d`, for wells at distances `well`."""
     depth = 3.0 / well
     x = np.exp(-WIDTH * (d - well))
     shape, shape_slope = x * (x - 2), -2 * WIDTH * x * (x - 1)

@@ -1,4 +1,4 @@
-"""torch-sim's validator of models, and its states against our calculator."""
+"""torch-sim's model validator, and comparison of its states with the calculator."""
 
 import time
 from importlib.metadata import version
@@ -17,12 +17,12 @@ from judges.verdict import Verdict
 
 JUDGE = f"torch-sim {version('torch-sim-atomistic')}"
 TOLERANCE = 1e-9
-"""Largest difference that passes, in eV, eV/Å and eV/Å^3."""
+"""Largest accepted difference in eV, eV/Å and eV/Å^3."""
 CPU = torch.device("cpu")
 
 
 def judge(path: Path) -> list[Verdict]:
-    """Verdicts on a model that knows Si and Fe, in float64."""
+    """Verdicts on a float64 model of Si and Fe."""
     calculator = EquipotCalculator(path, dtype="float64", on_extrapolation="ignore")
     model = EquipotModel(calculator.potential)
     return [_validated(model), *_compared(model, calculator)]
@@ -47,7 +47,7 @@ def _validated(model: EquipotModel) -> Verdict:
 
 
 def _compared(model: EquipotModel, calculator: EquipotCalculator) -> list[Verdict]:
-    """A batch of torch-sim against ASE, structure by structure."""
+    """Comparison of a torch-sim batch with ASE, structure by structure."""
     start = time.perf_counter()
     structures = [_tilted("SiFe"), _tilted("SiFe") * (2, 1, 3), _tilted("FeFe")]
     found = model(torch_sim.io.atoms_to_state(structures, CPU, torch.float64))
@@ -75,7 +75,7 @@ def _compared(model: EquipotModel, calculator: EquipotCalculator) -> list[Verdic
 
 
 def _tilted(formula: str) -> Atoms:
-    """A crystal whose lattice vectors, as rows, are no symmetric matrix."""
+    """Crystal whose matrix of lattice vectors is not symmetric."""
     atoms = bulk(formula, "zincblende", a=4.6)
     cell = [[0.1, 2.4, 2.3], [2.2, 0.3, 2.5], [2.6, 2.1, -0.2]]
     atoms.set_cell(cell, scale_atoms=True)

@@ -1,29 +1,30 @@
-"""`Verdict`: one line of the table that the judges fill."""
+"""`Verdict`: one row of the table of external test results."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a judge measured, and what it holds against it."""
+    """Result of one external test with its expected value."""
 
     judge: str
     """Package, with its version."""
     check: str
-    """What was checked, as the judge calls it, with its unit."""
+    """Name of the tested quantity in the package, with its unit."""
     measured: float | str
-    """Of our potential."""
+    """Value for the potential of this package."""
     expected: float | str
-    """What is right: of the teacher by the same judge, or in the judge's words."""
+    """Expected value: of the reference potential by the same test, or as documented by
+    the package."""
     limit: str
-    """When it passes."""
+    """Criterion for passing."""
     passed: bool
     seconds: float
-    """Of the whole run that this line is part of."""
+    """Run time of the whole run of this row."""
 
 
 def print_table(verdicts: list[Verdict]) -> None:
-    """One line for each, and how many passed."""
+    """One line per verdict, and the number of passed ones."""
     rows = [("judge", "check", "measured", "expected", "passes if", "", "s")]
     rows += [
         (

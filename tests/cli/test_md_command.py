@@ -232,7 +232,7 @@ def test_a_folder_that_cannot_be_made_is_named(folder):
 def test_a_short_run_has_no_drift(folder):
     result = _md(folder / "md.yaml", "--set", "ensemble=nve")
 
-    assert "drift        not determined: the run has 0.012 ps, a slope" in result.output
+    assert "drift        not determined: the run is 0.012 ps" in result.output
     summary = json.loads((folder / "run" / "summary.json").read_text())
     assert summary["drift_meV_per_atom_per_ns"] is None
 
@@ -248,9 +248,9 @@ def test_the_first_screen_says_what_the_file_gave(folder):
 
     assert result.exit_code == 0, result.output
     for text in (
-        "masses of the file are used for 8 atoms: Si 29 u",
-        "not kept, since they hold for the frame of the file only: REF_energy",
-        "velocities that the file gives to fixed atoms are set to zero",
+        "non-standard masses of the file are used for 8 atoms: Si 29 u",
+        "dropped, since they are valid for the frame of the file only: REF_energy",
+        "velocities of fixed atoms in the file are set to zero",
         "2 of 8 atoms are fixed",
         "velocities: of the structure file; ",
         "with 18 degrees of freedom (without 6 of 2 fixed atoms)",

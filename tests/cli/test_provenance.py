@@ -138,7 +138,9 @@ def check_spread(result, count, *structures):
         lines[0] == f"committee of {count} members; results are means over the members:"
     )
     for line, structure in zip(lines[1:], structures, strict=True):
-        assert line.startswith(f"committee of {count} at the {structure}: spread")
+        assert line.startswith(
+            f"committee of {count} at the {structure}: energy spread"
+        )
 
 
 def energies_of(committee, frame):

@@ -470,7 +470,7 @@ def test_impossible_specs_are_refused():
     with pytest.raises(ValueError, match="order must be at least 1, got 0"):
         NodeProductSpec(1, 1, 0)
     with pytest.raises(
-        ValueError, match=r"break reflections; choose symmetry='O\(3\)'"
+        ValueError, match=r"equivariant under reflections; choose symmetry='O\(3\)'"
     ):
         NodeProductSpec(1, 1, 2, "per_degree", "SO(3)")
 
@@ -481,7 +481,7 @@ def test_products_of_functions_refuse_weights_per_path(name):
 
     with pytest.raises(
         UnsupportedSpecError,
-        match=r"cannot compute .* no weight for each; choose weighting='per_degree'",
+        match=r"cannot compute .* no weights per coupling; choose weighting=",
     ):
         get_node_product(name)(spec)
 
@@ -491,7 +491,7 @@ def test_operands_of_other_shapes_are_refused(name):
     """Neither components that would be ignored nor weights that would be broadcast."""
     spec = NodeProductSpec(1, 1, 2, "per_degree")
     x, weights = random_inputs(spec)
-    message = r"takes features of shape \(nodes, 4, channels\) and weights of shape"
+    message = r"expects features of shape \(nodes, 4, channels\) and weights of shape"
 
     with pytest.raises(ValueError, match=message):
         build(name, spec)(torch.cat([x, x], dim=1), weights)

@@ -103,7 +103,7 @@ def test_unknown_elements_name_the_structure():
 
 
 def test_no_structure_is_an_error():
-    with pytest.raises(ValueError, match="no structure to evaluate"):
+    with pytest.raises(ValueError, match="no structures to evaluate"):
         evaluated([])
 
 
@@ -123,9 +123,7 @@ def test_a_label_for_the_stress_needs_a_volume():
     example = labeled(water(), source="a#7")
     example.labels.stress[:] = 0.1
 
-    with pytest.raises(
-        ValueError, match="a#7 has a label for the stress but no volume"
-    ):
+    with pytest.raises(ValueError, match="a#7 has a stress label but no volume"):
         evaluated([example])
 
 

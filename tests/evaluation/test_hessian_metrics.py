@@ -109,5 +109,5 @@ def test_means_are_over_structures(water):
     )
 
     assert mean_errors([one, other]).mae == pytest.approx(other.mae / 2)
-    with pytest.raises(ValueError, match="no structure with a Hessian"):
+    with pytest.raises(ValueError, match="no structure has a reference Hessian"):
         mean_errors([])

@@ -194,8 +194,8 @@ def test_columns_fit_into_the_memory_that_is_left():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"atoms": [9]}, r"atoms 0 to 8, rows were asked for \[9\]"),
-        ({"atoms": [-1]}, r"rows were asked for \[-1\]"),
+        ({"atoms": [9]}, r"indices must be from 0 to 8, got \[9\]"),
+        ({"atoms": [-1]}, r"indices must be from 0 to 8, got \[-1\]"),
         ({"columns": 0}, "columns must be a positive number or 'auto', got 0"),
     ],
 )

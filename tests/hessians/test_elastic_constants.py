@@ -224,7 +224,7 @@ def test_elastic_refusals(ethanol):
     crystal = bulk("Si", a=LATTICE, cubic=True)
     rattled = crystal.copy()
     rattled.rattle(0.1, seed=0)
-    with pytest.raises(ValueError, match="atoms that are not at rest"):
+    with pytest.raises(ValueError, match="elastic constants need relaxed atoms"):
         constants(model, rattled)
     assert constants(model, rattled, max_force=100.0).max_force > 0.1
     graph = build_graph(crystal, model.cutoff)
@@ -233,7 +233,7 @@ def test_elastic_refusals(ethanol):
     with pytest.raises(ValueError, match="three periodic directions"):
         constants(model, ethanol)
     lone = Atoms("Si2", positions=[[0, 0, 0], [9, 9, 9]], cell=[18] * 3, pbc=True)
-    with pytest.raises(ValueError, match="zero modes besides the translations"):
+    with pytest.raises(ValueError, match="zero modes besides translations"):
         constants(model, lone)
     with pytest.raises(ValueError, match="must be finite"):
         elastic_moduli(np.full((6, 6), np.nan))

@@ -109,7 +109,7 @@ def test_too_short_a_reach_is_noticed_by_the_dense_hessian():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"atoms": [8]}, r"atoms 0 to 7, rows were asked for \[8\]"),
+        ({"atoms": [8]}, r"indices must be from 0 to 7, got \[8\]"),
         ({"num_layers": 0}, "num_layers must be positive, got 0"),
         ({"edges_at_once": 0}, "edges_at_once must be positive, got 0"),
     ],

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from equipot.md.thermodynamics import Course, Thermodynamics
+from equipot.md.thermodynamics import RunStatistics, Thermodynamics
 
 
 def course_of(energies, num_atoms=4):
-    course = Course(num_atoms)
+    course = RunStatistics(num_atoms)
     for n, energy in enumerate(energies):
         course.add(
             Thermodynamics(

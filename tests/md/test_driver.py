@@ -100,7 +100,7 @@ def test_velocities_of_the_file_are_used():
 
 
 def test_velocities_that_the_file_lacks_are_an_error():
-    with pytest.raises(ValueError, match="has no momenta; use maxwell_boltzmann"):
+    with pytest.raises(ValueError, match="has no momenta; set it to maxwell_boltzmann"):
         start_velocities(
             molecule("H2O"),
             VelocitiesConfig(source="file"),
@@ -120,7 +120,7 @@ def test_barostats_need_a_volume(ensemble, tmp_path):
     atoms = copper()
     atoms.pbc = [True, True, False]
 
-    with pytest.raises(ValueError, match="needs three periodic directions"):
+    with pytest.raises(ValueError, match="needs a 3D-periodic structure"):
         run_quietly(atoms, ensemble, tmp_path)
 
 

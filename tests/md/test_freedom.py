@@ -223,7 +223,7 @@ def test_a_drift_is_no_heat_at_constant_energy(make, tmp_path):
 )
 def test_thermostats_that_would_scale_a_drift_refuse_it(ensemble, tmp_path):
     with pytest.raises(
-        ValueError, match=r"motion or rotation of the structure as a wh"
+        ValueError, match=r"translation or rotation of the structure as a wh"
     ):
         run_quietly(
             fluid(), ensemble, tmp_path, velocities={"remove_drift": False}, steps=2
@@ -234,7 +234,9 @@ def test_thermostats_that_would_scale_a_drift_refuse_it(ensemble, tmp_path):
 def test_one_atom_has_nothing_but_drift(ensemble, tmp_path):
     atoms = fluid(1)
 
-    with pytest.raises(ValueError, match=r"nothing can move in .* but the structure"):
+    with pytest.raises(
+        ValueError, match=r"no thermal degrees of freedom in .*: only the structure"
+    ):
         run_quietly(atoms, ensemble, tmp_path, velocities={"remove_drift": False})
 
 
@@ -248,9 +250,7 @@ def test_one_atom_diffuses_with_langevin(tmp_path):
 def test_cells_that_change_and_fixed_atoms_exclude_each_other(ensemble, tmp_path):
     atoms = _with_fixed(fluid(), [0])
 
-    with pytest.raises(
-        ValueError, match="changes the cell, which would move the fixed"
-    ):
+    with pytest.raises(ValueError, match="changes the cell, which would move fixed"):
         run_quietly(atoms, ensemble, tmp_path)
 
 

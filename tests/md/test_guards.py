@@ -14,8 +14,8 @@ from equipot.calculators import EquipotCalculator
 from equipot.config.md import AlarmsConfig
 from equipot.domain import Domain
 from equipot.md import MDStoppedError, run_md
-from equipot.md.alarms import lonely_atoms
-from equipot.md.energy_jump import Moment, unexplained_energy
+from equipot.md.alarms import isolated_atoms
+from equipot.md.energy_jump import Snapshot, unexplained_energy
 from tests.md.md_runs import ENSEMBLES, configuration, network, run_quietly
 from tests.md.soft_spheres import SoftSpheres, fluid
 from tests.potentials import random_potential
@@ -41,8 +41,8 @@ def test_a_jump_of_the_energy_stops_the_run(tmp_path):
 
     with pytest.raises(
         MDStoppedError,
-        match=r"(?s)at step 5: the energy changed by .* eV in one step, 2 eV "
-        r"more than the work of the forces explains, alarms\.max_energy_jump is 1:",
+        match=r"(?s)at step 5: the energy changed by .* eV in one step, which "
+        r"differs by 2 eV from the work of the forces; alarms\.max_energy_jump is 1:",
     ):
         run_quietly(atoms, "nve", tmp_path)
 
@@ -61,12 +61,12 @@ def test_work_explains_the_energy_in_every_ensemble(ensemble, tmp_path):
 
 def test_a_strain_does_the_work_of_the_stress():
     atoms = fluid()
-    before = Moment.of(atoms)
+    before = Snapshot.of(atoms)
     strained = atoms.copy()
     strain = 1e-3 * np.array([[1, 0.3, 0], [0.3, -2, 0.1], [0, 0.1, 0.5]])
     strained.set_cell(atoms.cell @ (np.eye(3) + strain), scale_atoms=True)
     strained.calc = SoftSpheres()
-    after = Moment.of(strained)
+    after = Snapshot.of(strained)
 
     change = after.energy - before.energy
     assert abs(change) > 1e-3
@@ -75,8 +75,8 @@ def test_a_strain_does_the_work_of_the_stress():
 
 def test_without_stress_the_work_on_a_cell_is_unknown():
     atoms = fluid()
-    before = Moment.of(atoms)
-    unknown = Moment(
+    before = Snapshot.of(atoms)
+    unknown = Snapshot(
         before.energy, before.forces, None, before.positions, 1.1 * before.cell
     )
 
@@ -92,7 +92,7 @@ def test_an_atom_that_flies_away_stops_the_run(tmp_path):
     limits = AlarmsConfig(lost_distance=20.0, max_temperature=None)
 
     expected = (
-        r"(?s)1 atoms have no other atom within 20 Å, alarms\.lost_distance.*atom 3"
+        r"(?s)1 atoms have no neighbor within 20 Å \(alarms\.lost_distance\).*atom 3"
     )
     with pytest.raises(MDStoppedError, match=expected):
         run_quietly(
@@ -113,12 +113,12 @@ def test_an_atom_that_was_alone_from_the_first_is_not_lost(tmp_path):
 def test_lonely_atoms_are_those_beyond_a_distance():
     atoms = Atoms("H4", [[0, 0, 0], [1, 0, 0], [8, 0, 0], [30, 0, 0]])
 
-    assert lonely_atoms(atoms, 2.0).tolist() == [2, 3]
-    assert lonely_atoms(atoms, 7.5).tolist() == [3]
-    assert lonely_atoms(atoms, 25.0).tolist() == []
+    assert isolated_atoms(atoms, 2.0).tolist() == [2, 3]
+    assert isolated_atoms(atoms, 7.5).tolist() == [3]
+    assert isolated_atoms(atoms, 25.0).tolist() == []
     single = Atoms("H", cell=[4, 4, 4], pbc=True)
-    assert lonely_atoms(single, 3.9).tolist() == [0]
-    assert lonely_atoms(single, 4.1).tolist() == []
+    assert isolated_atoms(single, 3.9).tolist() == [0]
+    assert isolated_atoms(single, 4.1).tolist() == []
 
 
 def test_a_run_that_leaves_the_domain_stops_and_says_where(tmp_path):
@@ -133,7 +133,7 @@ def test_a_run_that_leaves_the_domain_stops_and_says_where(tmp_path):
     expected = (
         r"(?s)stopped at step \d+: outside the domain: atoms 0 \(Cu\) and 1 \(Cu\) "
         r"are 1\.[78]\d\d\d Å apart; the minimum in the training set for Cu-Cu is "
-        r"2\.0000 Å.*the trajectory up to here is kept"
+        r"2\.0000 Å.*the trajectory up to this step is kept"
     )
     with pytest.raises(MDStoppedError, match=expected):
         run_quietly(
@@ -184,7 +184,7 @@ def test_steps_beyond_the_domain_are_recorded_and_the_run_goes_on(tmp_path):
     assert 0 < summary.steps_beyond_domain < 31
     assert len({row["step"] for row in rows}) == summary.steps_beyond_domain
     assert any(
-        line == f"domain       left in {len(rows)} steps, see extrapolation.csv"
+        line == f"domain       extrapolated at {len(rows)} steps, see extrapolation.csv"
         for line in summary.lines()
     )
 
@@ -216,7 +216,7 @@ def test_a_run_that_stays_inside_says_so(tmp_path):
     summary = run_quietly(atoms, "nve", tmp_path, steps=5)
 
     assert summary.steps_beyond_domain == 0
-    assert "domain       never left" in summary.lines()
+    assert "domain       no extrapolation events" in summary.lines()
     assert (
         run_quietly(fluid(), "nve", tmp_path / "b", steps=5).steps_beyond_domain is None
     )

@@ -145,7 +145,7 @@ def test_extxyz_is_cut_back_too(tmp_path):
 def test_refuses_to_continue_another_run(tmp_path):
     run("copper", "nve", tmp_path, steps=20)
 
-    with pytest.raises(ValueError, match=r"(?s)timestep was 4\.0, is 2\.0.*new run"):
+    with pytest.raises(ValueError, match=r"(?s)timestep was 4\.0, now 2\.0.*new run"):
         run("copper", "nve", tmp_path, resume=True, timestep=2.0)
 
 
@@ -167,7 +167,7 @@ def test_a_run_killed_before_its_first_state_starts_anew(tmp_path, monkeypatch):
     console = Console(file=output, width=200)
     run("copper", "nve", tmp_path / "pieces", resume=True, console=console)
 
-    assert "before its first state: starting anew" in output.getvalue()
+    assert "before its first state was written: restarting it" in output.getvalue()
     _assert_same(tmp_path / "whole", tmp_path / "pieces")
 
 
@@ -181,7 +181,7 @@ def test_a_run_whose_states_are_gone_keeps_its_trajectory(tmp_path):
         state.unlink()
     frames = (tmp_path / "trajectory.traj").read_bytes()
 
-    with pytest.raises(StateError, match=r"log\.csv goes beyond the first state"):
+    with pytest.raises(StateError, match=r"log\.csv extends beyond the first state"):
         run("copper", "nve", tmp_path, resume=True)
 
     assert (tmp_path / "trajectory.traj").read_bytes() == frames
@@ -190,7 +190,9 @@ def test_a_run_whose_states_are_gone_keeps_its_trajectory(tmp_path):
 def test_refuses_to_continue_to_an_earlier_step(tmp_path):
     run("copper", "nve", tmp_path, steps=20)
 
-    with pytest.raises(ValueError, match=r"at step 20 already, steps is 10.*use more"):
+    with pytest.raises(
+        ValueError, match=r"already at step 20, but steps is 10.*increase it"
+    ):
         run("copper", "nve", tmp_path, resume=True, steps=10)
 
 
@@ -198,5 +200,5 @@ def test_refuses_files_that_were_shortened(tmp_path):
     run("copper", "nve", tmp_path, steps=40)
     (tmp_path / "log.csv").write_text("")
 
-    with pytest.raises(ValueError, match=r"log\.csv has 0 bytes.*put the original"):
+    with pytest.raises(ValueError, match=r"log\.csv has 0 bytes.*restore the original"):
         run("copper", "nve", tmp_path, resume=True)

@@ -45,7 +45,7 @@ def test_momenta_of_the_file_are_used_by_default(tmp_path):
     [
         ({"source": "maxwell_boltzmann"}, (1, 1, 1), "source is maxwell_boltzmann"),
         ({"temperature": 50.0}, (1, 1, 1), "velocities.temperature selects random"),
-        ({}, (2, 1, 1), "copies of a replicated structure would all move identically"),
+        ({}, (2, 1, 1), "all replicas of the structure would move identically"),
     ],
 )
 def test_momenta_that_are_not_used_are_named(velocities, replicate, reason, tmp_path):
@@ -104,8 +104,8 @@ def test_the_run_says_where_velocities_come_from(tmp_path, capsys):
         texts.append(screen.getvalue())
 
     assert "velocities: drawn at 400 K; " in texts[0]
-    assert "with 21 degrees of freedom (without 3 of the conserved motion" in texts[0]
-    assert "velocities: of the structure file, less a drift of " in texts[1]
+    assert "with 21 degrees of freedom (without 3 of conserved rigid" in texts[0]
+    assert "velocities: of the structure file, minus a drift of " in texts[1]
 
 
 def test_masses_of_the_file_are_used_and_named(tmp_path):
@@ -116,7 +116,7 @@ def test_masses_of_the_file_are_used_and_named(tmp_path):
 
     np.testing.assert_allclose(start.atoms.get_masses(), [15.999, 2.014, 2.014])
     (note,) = start.notes
-    assert note == "masses of the file are used for 2 atoms: H 2.014 u"
+    assert note == "non-standard masses of the file are used for 2 atoms: H 2.014 u"
 
 
 def test_masses_that_make_no_sense_are_refused(tmp_path):
@@ -150,7 +150,7 @@ def test_tags_moments_and_info_reach_every_frame_and_labels_do_not(tmp_path):
     )
 
     assert start.notes == (
-        "not kept, since they hold for the frame of the file only: REF_energy, "
+        "dropped, since they are valid for the frame of the file only: REF_energy, "
         "REF_forces, dft_stress, energy, forces",
     )
     for frame in read(tmp_path / "run" / "trajectory.extxyz", ":"):
@@ -220,9 +220,18 @@ def test_atoms_are_fixed_by_number_and_element(tmp_path):
     ("fixed", "message"),
     [
         ({"indices": (3,)}, "fixed.indices has 3, but .* has 3 atoms, numbered 0 to 2"),
-        ({"elements": ("Fe",)}, "fixed.elements has Fe, but .* holds H, O"),
-        ({"elements": ("Xx",)}, "fixed.elements has Xx, but .* holds H, O"),
-        ({"elements": ("H", "O")}, "all atoms of .* are fixed; nothing would move"),
+        (
+            {"elements": ("Fe",)},
+            "fixed.elements has Fe, but the elements of .* are H, O",
+        ),
+        (
+            {"elements": ("Xx",)},
+            "fixed.elements has Xx, but the elements of .* are H, O",
+        ),
+        (
+            {"elements": ("H", "O")},
+            "all atoms of .* are fixed, expected at least one free atom",
+        ),
     ],
 )
 def test_impossible_choices_of_fixed_atoms_are_refused(fixed, message, tmp_path):
@@ -254,9 +263,7 @@ def test_momenta_of_fixed_atoms_are_set_to_zero_and_named(tmp_path):
     start = read_start(config, FixedConfig(indices=(2,)))
 
     np.testing.assert_array_equal(start.atoms.get_momenta()[2], 0)
-    assert (
-        "velocities that the file gives to fixed atoms are set to zero" in start.notes
-    )
+    assert "velocities of fixed atoms in the file are set to zero" in start.notes
 
 
 def test_a_momentum_that_is_not_finite_is_refused(tmp_path):

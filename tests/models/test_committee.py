@@ -89,7 +89,7 @@ def test_equal_members_have_no_spread(members, ethanol):
 @pytest.mark.parametrize(
     ("others", "message"),
     [
-        ([], "two potentials or more, got 1"),
+        ([], "at least two potentials, got 1"),
         ([{"elements": (1, 6)}], "must agree in elements"),
         ([{"dtype": "float32"}], "must agree in dtype, got torch.float64, torch.float"),
     ],

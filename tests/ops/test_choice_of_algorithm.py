@@ -76,9 +76,9 @@ def test_algorithm_asked_for_is_taken(algorithm, monkeypatch):
     [
         (
             TensorProductSpec(2, 2, 2, accumulate="concat"),
-            "paths to a degree are summed",
+            "sums the paths to each output degree",
         ),
-        (TensorProductSpec(7, 1, 7), "end at degree 6"),
+        (TensorProductSpec(7, 1, 7), "support degrees up to 6"),
     ],
 )
 def test_frames_refuse_what_they_cannot_compute(spec, reason):

@@ -90,7 +90,7 @@ def test_other_version_of_the_ops(tree):
     write_library(tree, abi=library.ABI + 1)
 
     assert library._load("cpu").problem == (
-        f"were built for version {library.ABI + 1} of the ops, but this package has "
+        f"were built for ABI version {library.ABI + 1}, but this package needs "
         f"version {library.ABI}"
     )
 
@@ -98,7 +98,7 @@ def test_other_version_of_the_ops(tree):
 def test_file_that_is_no_library_of_ours(tree):
     (tree / "equipot_cpu.so").write_bytes(b"ELF")
 
-    assert "were built for version None" in str(library._load("cpu").problem)
+    assert "were built for ABI version None" in str(library._load("cpu").problem)
 
 
 def test_library_that_does_not_load(tree, monkeypatch):

@@ -105,7 +105,7 @@ def test_predictions_without_labels(tmp_path, model):
     refused, accepted = run(model, data), run(model, data, "--output", output)
 
     assert refused.exit_code == 1
-    assert "no structure has a label: looked for REF_energy" in refused.output
+    assert "no structure has a label: expected REF_energy" in refused.output
     assert accepted.exit_code == 0, accepted.output
     assert "equipot_energy" in read(output).info
 
@@ -210,6 +210,6 @@ def test_labels_of_other_names_are_never_no_labels(tmp_path, model, other_data, 
 
     assert result.exit_code == 1
     text = " ".join(result.output.split())
-    assert "looked for REF_energy, REF_forces, REF_stress" in text
+    assert "expected REF_energy, REF_forces, REF_stress" in text
     assert "dft_energy" in text
     assert written.exists() == (option == "--output")

@@ -96,5 +96,7 @@ def test_rings_of_the_product_rule_are_around_y_and_start_at_z():
 def test_impossible_degrees_are_refused():
     with pytest.raises(ValueError, match="degree must not be negative, got -1"):
         sphere_quadrature(-1)
-    with pytest.raises(ValueError, match=r"no Lebedev rule of degree 4; there are .*5"):
+    with pytest.raises(
+        ValueError, match=r"no Lebedev rule of degree 4; available degrees are .*5"
+    ):
         lebedev(4)

@@ -14,7 +14,7 @@ from crashing.runs import Dynamics, Training
 from crashing.writers import record
 from rich.console import Console
 
-from equipot.md.recorder import TRAJECTORIES, ThermoLog
+from equipot.md.recorder import TRAJECTORY_WRITERS, ThermoLog
 from equipot.storage.atomic_file import append_whole, write_atomically
 from equipot.storage.run_folder import lock_run_directory
 from equipot.training.logs import CsvLog, Journal, TensorBoardLog
@@ -164,7 +164,7 @@ def test_an_appended_piece_is_whole_or_not_there(tmp_path, full, room):
 def test_all_that_grows_is_named_when_the_disk_is_full(tmp_path, full):
     progress = TrainingProgress()
     log = ThermoLog(tmp_path / "log.csv", ("step",))
-    frames = TRAJECTORIES["extxyz"](tmp_path / "trajectory.extxyz")
+    frames = TRAJECTORY_WRITERS["extxyz"](tmp_path / "trajectory.extxyz")
     table, curves = CsvLog(tmp_path / "metrics.csv"), TensorBoardLog(tmp_path / "board")
     for observer in (table, curves):
         observer.on_start(progress, Limits(epochs=1))

@@ -91,7 +91,7 @@ def test_edges_may_be_computed_in_blocks_of_any_size(name, symmetry, monkeypatch
     *tensors, edge_index = random_inputs(spec)
     results = []
     for numbers in (1, 700, 10**9):
-        monkeypatch.setattr(function_product, "NUMBERS_PER_BLOCK", numbers)
+        monkeypatch.setattr(function_product, "VALUES_PER_BLOCK", numbers)
         inputs = [t.detach().requires_grad_() for t in tensors]
         out = convolve(get_backend(name)(spec), *inputs, edge_index)
         results.append([out, *torch.autograd.grad(out.pow(2).sum(), inputs)])

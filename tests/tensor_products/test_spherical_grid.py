@@ -82,7 +82,7 @@ def test_memory_of_evaluation_holds_the_values_of_one_block(monkeypatch):
 
     monkeypatch.setattr(backend, "_multiply", record)
     monkeypatch.setattr(
-        "equipot.tensor_products.function_product.NUMBERS_PER_BLOCK", 10_000
+        "equipot.tensor_products.function_product.VALUES_PER_BLOCK", 10_000
     )
     found = convolve(backend, *inputs)
 

@@ -253,7 +253,7 @@ def test_hessians_that_are_not_learned_are_reported(tree, tmp_path):
 def test_one_file_of_hessians_belongs_to_one_of_structures(folder):
     files = [folder / "train.xyz", folder / "test.xyz"]
 
-    with pytest.raises(DataError, match="holds the Hessians of one file, but 2"):
+    with pytest.raises(DataError, match="has the Hessians of one file, but 2"):
         load_structures(files, KeysConfig(), folder / "test.npz")
 
 

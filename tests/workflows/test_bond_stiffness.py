@@ -53,7 +53,7 @@ def test_bonds_of_nature_pass(name):
 def test_wrong_units_of_energy_are_refused_whatever_the_masses(name, factor, masses):
     atoms = diatomic(name, factor, masses)
 
-    with pytest.raises(ValueError, match="no bond is as stiff as the"):
+    with pytest.raises(ValueError, match="is stiffer than any known bond"):
         vibrations(atoms, atoms.calc.hessian)
 
 
@@ -85,7 +85,7 @@ def test_a_little_away_from_the_minimum_units_are_judged_too():
     atoms = water(KCAL)
     atoms.positions[1] += (0.01, 0, 0)
 
-    with pytest.raises(ValueError, match="no bond is as stiff"):
+    with pytest.raises(ValueError, match="is stiffer than any known bond"):
         vibrations(atoms, atoms.calc.hessian)
 
 
@@ -102,7 +102,7 @@ def test_bonds_softer_than_any_are_remarked_upon():
 
     (remark,) = vibrations(atoms, atoms.calc.hessian).remarks
 
-    assert "in Hartree, not in eV" in remark
+    assert "in Hartree instead of eV" in remark
     assert vibrations(water(1.0), water(1.0).calc.hessian).remarks == ()
 
 

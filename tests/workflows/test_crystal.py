@@ -7,7 +7,7 @@ from ase.build import bulk, diamond100, graphene, molecule
 from ase.constraints import FixAtoms
 
 from equipot.workflows.crystal import check_crystal, connections
-from equipot.workflows.per_what import contents, per_what
+from equipot.workflows.reference_amount import contents, reference_amount
 
 CUTOFF = 3.0
 
@@ -72,7 +72,7 @@ def test_a_molecule_that_crosses_the_boundary_is_a_molecule():
         (molecule("H2O", cell=[20] * 3, pbc=True), False, "a molecule in a box"),
         (silicon_layer(5.0), True, "a layer with vacuum"),
         (wire(), True, "a chain with vacuum"),
-        (two_layers(), True, "2 parts without neighbors"),
+        (two_layers(), True, "the structure has 2 parts"),
     ],
 )
 def test_what_is_no_crystal_is_refused(atoms, needs_volume, message):
@@ -98,7 +98,7 @@ def test_fixed_atoms_and_flat_cells_are_refused():
 
     with pytest.raises(ValueError, match="has fixed atoms: remove the constraint"):
         check_crystal(held, "phonons")
-    with pytest.raises(ValueError, match="cell with a volume"):
+    with pytest.raises(ValueError, match="cell of nonzero volume"):
         check_crystal(flat, "phonons")
 
 
@@ -110,6 +110,6 @@ def test_words_for_what_an_energy_belongs_to():
     quartz = contents(["Si"] * 3 + ["O"] * 6)
 
     assert quartz.text == "O6Si3: 9 atoms, 3 formula units of O2Si"
-    assert per_what(bulk("Si", cubic=True)) == "per cell of Si8 (8 atoms)"
-    assert per_what(molecule("CH3CH2OH")) == "for C2H6O (9 atoms)"
-    assert per_what(Atoms("H")) == "for H (1 atom)"
+    assert reference_amount(bulk("Si", cubic=True)) == "per cell of Si8 (8 atoms)"
+    assert reference_amount(molecule("CH3CH2OH")) == "for C2H6O (9 atoms)"
+    assert reference_amount(Atoms("H")) == "for H (1 atom)"

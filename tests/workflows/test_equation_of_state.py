@@ -148,7 +148,7 @@ def test_a_kink_and_a_wrong_stress_are_noticed(found):
     kinked = fit_equation_of_state(found.frames, bend, found.pressures)
     halved = fit_equation_of_state(found.frames, found.energies, found.pressures / 2)
 
-    assert any("change of phase" in doubt for doubt in kinked.doubts)
+    assert any("phase transition" in doubt for doubt in kinked.doubts)
     assert any("not the derivative" in doubt for doubt in halved.doubts)
 
 

@@ -7,7 +7,7 @@ from ase.build import bulk, molecule
 from ase.constraints import FixAtoms
 
 from equipot.workflows import guess_saddle
-from equipot.workflows.images import laid_over
+from equipot.workflows.images import superimposed
 from equipot.workflows.reaction import largest_distance
 from tests.workflows.analytic_potentials import Analytic
 
@@ -27,7 +27,7 @@ def test_wrapped_and_shifted_atoms_are_near_their_own_images(crystal):
     end.positions += rng.integers(-2, 3, size=(len(end), 3)) @ end.cell.array
     end.translate((1.3, 2.9, -0.8))
 
-    moved = laid_over(start, end).positions - start.positions
+    moved = superimposed(start, end).positions - start.positions
 
     # The common translation is that of the mean, to which the displaced atom adds.
     expected = np.zeros((16, 3))
@@ -42,7 +42,7 @@ def test_fixed_atoms_keep_their_places(crystal):
         atoms.set_constraint(FixAtoms([0, 1]))
     end.positions[5] += end.cell[1]
 
-    moved = laid_over(start, end).positions - start.positions
+    moved = superimposed(start, end).positions - start.positions
 
     expected = np.zeros((16, 3))
     expected[3] = (0.7, -0.4, 0.2)
@@ -83,7 +83,7 @@ def test_fixed_atoms_that_have_moved_are_refused(crystal):
     for atoms in (start, end):
         atoms.set_constraint(FixAtoms([3]))
 
-    with pytest.raises(ValueError, match=r"atom 3 is 0\.831 Å away"):
+    with pytest.raises(ValueError, match=r"distance of 0\.831 Å for atom 3"):
         guess_saddle(start, end)
 
 

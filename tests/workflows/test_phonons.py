@@ -9,7 +9,7 @@ from ase.constraints import FixAtoms
 
 from equipot.report.phonon_page import doubts, phonon_page
 from equipot.workflows.phonons import force_constants, phonons, supercell_around
-from equipot.workflows.vibrations import THZ_PER_ROOT
+from equipot.workflows.vibrations import THZ_PER_ROOT_CURVATURE
 from tests.workflows.analytic_potentials import (
     Analytic,
     SiliconBonds,
@@ -96,7 +96,7 @@ def test_what_is_cheaper_is_chosen(silicon):
     crooked = bulk("Si", "diamond", a=LATTICE_CONSTANT)
     crooked.rattle(0.1, seed=1)
     crooked.calc = silicon.calc
-    with pytest.warns(UserWarning, match="not at rest"):
+    with pytest.warns(UserWarning, match="not relaxed"):
         chosen = force_constants(crooked, (2, 2, 2), silicon.calc.products)
 
     assert chosen.method == "derivatives"
@@ -141,7 +141,10 @@ def test_supercells_hold_the_range_or_say_so(silicon):
     height = LATTICE_CONSTANT / np.sqrt(3)
     assert supercell_around(primitive, height * 1.49) == (3, 3, 3)
 
-    with pytest.warns(UserWarning, match=r"up to 7\.5 Å, but only 2\.7 Å fit"):
+    with pytest.warns(
+        UserWarning,
+        match=r"is 7\.5 Å, but the inradius of the supercell is only 2\.7 Å",
+    ):
         force_constants(silicon, (1, 1, 1), interaction_range=7.5)
 
 
@@ -224,7 +227,7 @@ def test_isotopes_are_told_apart(silicon):
     root = np.repeat(np.sqrt(masses), 3)
     matrix = silicon.calc.hessian(mixed).reshape(24, 24) / root[:, None] / root
     values = np.linalg.eigvalsh(matrix)
-    expected = THZ_PER_ROOT * np.sign(values) * np.sqrt(np.abs(values))
+    expected = THZ_PER_ROOT_CURVATURE * np.sign(values) * np.sqrt(np.abs(values))
     np.testing.assert_allclose(found[3:], expected[3:], rtol=1e-4)
     assert phonons(constants, mesh=20.0).primitive.atoms == 8
 

@@ -193,10 +193,14 @@ def test_under_a_pressure_the_enthalpy_is_least(silicon):
 @pytest.mark.parametrize(
     ("options", "pbc", "message"),
     [
-        ({"pressure": 1.0}, True, "acts on a cell that relaxes"),
-        ({"cell": True, "pressure": 1.0}, [True, True, False], "acts on a volume"),
+        ({"pressure": 1.0}, True, "pressure of 1 GPa needs a relaxation of the cell"),
+        (
+            {"cell": True, "pressure": 1.0},
+            [True, True, False],
+            "pressure needs a volume",
+        ),
         ({"cell": True, "pressure": np.nan}, True, "finite pressure"),
-        ({"strains": ["xx"]}, True, "only if the cell relaxes"),
+        ({"strains": ["xx"]}, True, "strains xx need a relaxation of the cell"),
         ({"cell": True, "strains": ["xx", "ab"]}, True, "unknown strain ab"),
         ({"cell": True, "strains": ["shape", "xx"]}, True, "unknown strain shape"),
         (
@@ -209,7 +213,7 @@ def test_under_a_pressure_the_enthalpy_is_least(silicon):
         (
             {"cell": True, "keep_symmetry": True, "strains": ["xx"]},
             True,
-            "break the symmetry",
+            "break the fixed symmetry",
         ),
     ],
 )
@@ -226,7 +230,7 @@ def test_a_calculator_without_stress_cannot_relax_a_cell(peroxide):
     box = with_cell(peroxide, [9, 9, 9])
     box.calc = NoStress()
 
-    with pytest.raises(ValueError, match="cannot relax without a stress"):
+    with pytest.raises(ValueError, match="relaxation of the cell needs a stress"):
         relax(box, cell=True)
 
 
@@ -357,7 +361,7 @@ def test_the_space_group_is_kept():
     result = relax(quartz, quartz.calc.hessian, cell=True, keep_symmetry=True)
 
     (note,) = result.notes
-    assert "227 (Fd-3m) is kept, 192 operations" in note
+    assert "227 (Fd-3m) is conserved (192 operations)" in note
     np.testing.assert_allclose(result.atoms.cell.angles(), 90, atol=1e-10)
     np.testing.assert_allclose(np.ptp(result.atoms.cell.lengths()), 0, atol=1e-10)
     assert result.atoms.constraints == []
@@ -368,7 +372,7 @@ def test_fixed_atoms_and_symmetry_must_agree(silicon):
     crystal.calc = silicon.calc
     crystal.set_constraint(FixAtoms([0]))
 
-    with pytest.raises(ValueError, match="contradict each other"):
+    with pytest.raises(ValueError, match="fixed symmetry are inconsistent"):
         relax(crystal, keep_symmetry=True)
 
 
@@ -405,7 +409,7 @@ def test_all_but_labels_and_momenta_is_kept(peroxide):
     assert kept.arrays["site"].tolist() == list("abcd")
     assert not kept.has("momenta")
     assert "REF_forces" not in kept.arrays
-    assert result.notes == ("momenta are dropped: a relaxed structure is at rest",)
+    assert result.notes == ("momenta are dropped",)
     assert peroxide.has("momenta")
 
 

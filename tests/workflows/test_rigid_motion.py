@@ -292,7 +292,7 @@ def test_motions_about_fixed_atoms_have_no_frequency_and_no_entropy(fixed, zeros
     assert (found.frequencies == 0).sum() == zeros
     np.testing.assert_array_equal(found.modes[:, fixed], 0)
     if zeros:
-        with pytest.raises(ValueError, match="cannot be told from a motion"):
+        with pytest.raises(ValueError, match="is zero within its resolution"):
             harmonic(found)
         rotors = harmonic(found, quasi_rrho=True)
         assert np.isfinite(rotors.free_energy)
@@ -310,7 +310,7 @@ def test_a_molecule_beside_fixed_atoms_that_it_does_not_feel_is_not_bound(water)
     found = vibrations(atoms, atoms.calc.hessian)
 
     assert (found.frequencies == 0).sum() == 6
-    with pytest.raises(ValueError, match="cannot be told from a motion"):
+    with pytest.raises(ValueError, match="is zero within its resolution"):
         harmonic(found)
 
 
@@ -323,7 +323,9 @@ def test_an_energy_that_depends_on_the_orientation_is_an_error(water):
             values[n, 0, n, 0] += 0.5
         return values
 
-    with pytest.raises(ValueError, match="of the structure should cost no energy"):
+    with pytest.raises(
+        ValueError, match="of the structure should not change the energy"
+    ):
         vibrations(water, with_field)
 
 
@@ -337,7 +339,9 @@ def test_a_rotation_that_costs_energy_is_an_error():
         values[:, 1, :, 1] += spring
         return values
 
-    with pytest.raises(ValueError, match="a rotation of the structure should cost"):
+    with pytest.raises(
+        ValueError, match="a rotation of the structure should not change"
+    ):
         vibrations(molecule, hindered)
 
 

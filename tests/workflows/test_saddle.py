@@ -145,7 +145,7 @@ def test_a_minimum_is_not_called_a_transition_state():
     assert found.converged
     assert found.num_negative == 0
     assert not found.is_transition_state
-    with pytest.raises(ValueError, match="without a negative curvature"):
+    with pytest.raises(ValueError, match="without negative curvature"):
         reaction_path(minimum, atoms.calc.hessian)
 
 

@@ -8,8 +8,8 @@ from ase.constraints import FixAtoms
 from ase.thermochemistry import HarmonicThermo, IdealGasThermo, RRHOMode
 
 from equipot.workflows.symmetry_number import rotational_symmetry_number
-from equipot.workflows.thermochemistry import MEAN_INERTIA, harmonic, ideal_gas
-from equipot.workflows.vibrations import CM_PER_ROOT, Vibrations
+from equipot.workflows.thermochemistry import MAX_ROTOR_INERTIA, harmonic, ideal_gas
+from equipot.workflows.vibrations import WAVENUMBER_PER_ROOT_CURVATURE, Vibrations
 
 CASES = {
     "H2O": ("nonlinear", 2, [1595.0, 3657.0, 3756.0]),
@@ -27,7 +27,8 @@ def modes(atoms, frequencies):
         atoms=atoms,
         energy=-3.7,
         max_force=0.0,
-        curvatures=np.sign(frequencies) * (frequencies / CM_PER_ROOT) ** 2,
+        curvatures=np.sign(frequencies)
+        * (frequencies / WAVENUMBER_PER_ROOT_CURVATURE) ** 2,
         modes=np.zeros((count, len(atoms), 3)),
         reduced_masses=np.ones(count),
         rigid_frequencies=np.zeros(6),
@@ -75,7 +76,7 @@ def test_soft_modes_become_free_rotors_as_in_ase():
     frequencies = [5.0, 40.0, 100.0, 400.0, 2000.0]
     found = harmonic(modes(molecule("H2O"), frequencies), 300.0, quasi_rrho=True)
 
-    inertia = MEAN_INERTIA * units.kg * units.m**2
+    inertia = MAX_ROTOR_INERTIA * units.kg * units.m**2
     expected = sum(
         RRHOMode(f * units.invcm, inertia, tau=100.0).get_entropy(300.0, False)
         for f in frequencies

@@ -47,7 +47,7 @@ class PairModel:
     """Derivatives of the energies with respect to the coefficients."""
     stress: Float[np.ndarray, "structures 3 3"]
     """Predicted stress in eV/Å^3; NaN without a volume."""
-    forces: list[Float[np.ndarray, "atoms 3"]]
+    forces: list[Float[np.ndarray, "_atoms 3"]]
     """Predicted forces in eV/Å."""
     explained: float
     """Fraction of the variance of the forces that the fit explains."""

@@ -1,4 +1,4 @@
-"""All analyses of one trajectory, and what could not be done and why."""
+"""All analyses of one trajectory, with notes on those that are not possible."""
 
 import csv
 from dataclasses import dataclass
@@ -10,17 +10,18 @@ from ase.units import fs, kB
 from jaxtyping import Float
 
 from equipot.md.analysis.blocks import Average, average
-from equipot.md.analysis.diffusion import CM2_PER_S, Diffusion, diffusion
+from equipot.md.analysis.diffusion import CM2_PER_S_PER_A2_PER_PS, Diffusion, diffusion
 from equipot.md.analysis.radial import Radial, radial_distribution
 from equipot.md.analysis.spectrum import CM_PER_THZ, Spectrum, spectrum
 from equipot.md.analysis.trajectory import Trajectory
 from equipot.units import GPA_PER_EV_PER_A3
 
-G_PER_CM3 = 1.66053906892
-"""Of 1 u/Å^3."""
-EQUILIBRATES = 4.0
-"""Standard errors between both halves from which a mean is a moving target."""
-LOGGED = {
+G_PER_CM3_PER_U_PER_A3 = 1.66053906892
+"""Density in g/cm^3 of 1 u/Å^3."""
+MAX_HALF_DIFFERENCE = 4.0
+"""Difference between the means of both halves of a series, in standard errors, above
+which the series is reported as not equilibrated."""
+LOG_COLUMNS = {
     "temperature": ("temperature_K", "K"),
     "potential energy per cell": ("potential_energy_eV", "eV"),
     "pressure": ("pressure_GPa", "GPa"),
@@ -31,19 +32,19 @@ LOGGED = {
 
 @dataclass(frozen=True)
 class Analysis:
-    """What a trajectory tells."""
+    """Results of all analyses of a trajectory."""
 
     trajectory: Trajectory
     averages: dict[str, tuple[Average, str]]
-    """By quantity, with the unit."""
+    """Average and unit, by quantity."""
     radial: Radial | None
     diffusion: list[Diffusion]
     spectrum: Spectrum | None
     notes: tuple[str, ...]
-    """What was done to the data, and what could not be computed and why."""
+    """Changes made to the data, and analyses left out with the reason."""
 
     def lines(self) -> list[str]:
-        """For a terminal."""
+        """Text lines for a terminal."""
         trajectory = self.trajectory
         times = "" if trajectory.interval is None else f", {self.duration:g} ps"
         frames, atoms = len(trajectory), len(trajectory.numbers)
@@ -71,11 +72,11 @@ class Analysis:
 
     @property
     def duration(self) -> float:
-        """From first to last frame, in ps; 0 if it is not known."""
+        """Time from the first to the last frame in ps; 0 if not known."""
         return (self.trajectory.interval or 0.0) * (len(self.trajectory) - 1)
 
     def record(self) -> dict[str, Any]:
-        """JSON values; every unit is in the name of its key."""
+        """All results as JSON values, with units in the names of keys."""
         trajectory = self.trajectory
         return {
             "trajectory": trajectory.source,
@@ -105,30 +106,29 @@ def analyze(
     reach: float | None = None,
     bins: int = 200,
 ) -> Analysis:
-    """Averages, radial distribution, diffusion and spectrum.
+    """Compute averages, radial distribution functions, diffusion and spectrum.
 
     Args:
-        trajectory: To analyze.
-        log: ``log.csv`` of the run, which has more rows than there are frames.
-        discard: Time in ps left out at the beginning of the log; the trajectory was
-            cut when it was read.
+        trajectory: Trajectory to analyze, already without the discarded frames.
+        log: ``log.csv`` of the run, whose rows replace the values of the frames.
+        discard: Time in ps left out at the beginning of the log.
         reach: Largest distance of the radial distribution in Å.
-        bins: Of the radial distribution.
+        bins: Number of bins of the radial distribution.
 
     Raises:
-        ValueError: If `reach` is beyond what the cell allows.
+        ValueError: If `reach` exceeds half of the smallest height of the cell.
     """
     notes = list(trajectory.notes)
     if len(trajectory) == 1:
         notes.append(
-            "a single frame: no diffusion and no spectrum; write frames more often "
-            "(record.trajectory), run for longer, or --discard less"
+            "a single frame: diffusion and spectrum are not computed; write frames "
+            "more often (record.trajectory), run longer, or discard less (--discard)"
         )
     radial = None
     if trajectory.pbc.all():
         radial = radial_distribution(trajectory, reach=reach, bins=bins)
     else:
-        notes.append("no radial distribution: it needs three periodic directions")
+        notes.append("no radial distribution: the structure is not 3D-periodic")
     moving: list[Diffusion] = []
     if trajectory.interval is not None and len(trajectory) > 1:
         moving, more = diffusion(trajectory)
@@ -137,15 +137,15 @@ def analyze(
     if len(trajectory) > 1:
         try:
             states = spectrum(trajectory)
-        except ValueError as error:  # the other results stand; the page says why
+        except ValueError as error:  # other results are valid; the note has the reason
             notes.append(f"no density of states: {error}")
     averages = _averages(trajectory, log, discard)
     for name, (value, _) in averages.items():
-        if value.change is not None and abs(value.change) > EQUILIBRATES:
+        if value.change is not None and abs(value.change) > MAX_HALF_DIFFERENCE:
             notes.append(
-                f"the {name} still changes: the halves differ by "
-                f"{abs(value.change):.1f} standard errors; --discard more of the "
-                "beginning"
+                f"the {name} is not equilibrated: the means of both halves differ by "
+                f"{abs(value.change):.1f} standard errors; discard more of the "
+                "beginning (--discard)"
             )
     return Analysis(trajectory, averages, radial, moving, states, tuple(notes))
 
@@ -158,12 +158,12 @@ def shown(value: Average) -> str:
 
 
 def coefficient(entry: Diffusion) -> str:
-    """Diffusion coefficient with its error and unit, or why there is none."""
+    """Diffusion coefficient with error and unit, or the reason why there is none."""
     if entry.coefficient is None or entry.error is None:
         return entry.remark
     return (
         f"{entry.coefficient:.3g} ± {entry.error:.2g} Å²/ps = "
-        f"{entry.coefficient * CM2_PER_S:.3g} cm²/s"
+        f"{entry.coefficient * CM2_PER_S_PER_A2_PER_PS:.3g} cm²/s"
     )
 
 
@@ -175,7 +175,7 @@ def _averages(
         series.update(_logged(log, discard))
     if (volumes := trajectory.volumes) is not None:
         mass = float(trajectory.masses.sum())
-        series["density"] = (mass / volumes * G_PER_CM3, "g/cm^3")
+        series["density"] = (mass / volumes * G_PER_CM3_PER_U_PER_A3, "g/cm^3")
     return {
         name: (average(values), unit)
         for name, (values, unit) in series.items()
@@ -186,7 +186,7 @@ def _averages(
 def _series(
     trajectory: Trajectory,
 ) -> dict[str, tuple[Float[np.ndarray, " frames"], str]]:
-    """Quantities of the frames."""
+    """Time series of the frames, with units."""
     series = {}
     heat = None
     if trajectory.velocities is not None and trajectory.degrees_of_freedom:
@@ -207,12 +207,12 @@ def _series(
 def _logged(
     path: Path, discard: float
 ) -> dict[str, tuple[Float[np.ndarray, " rows"], str]]:
-    """Columns of the log of a run."""
+    """Time series of the log of a run, with units."""
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     kept = [row for row in rows if float(row["time_ps"]) >= discard - 1e-9]
     series = {}
-    for name, (column, unit) in LOGGED.items():
+    for name, (column, unit) in LOG_COLUMNS.items():
         cells = [row.get(column, "") for row in kept]
         if cells and all(cells):
             series[name] = (np.array([float(cell) for cell in cells]), unit)

@@ -1,4 +1,4 @@
-"""Averages of correlated series, with errors by blocks."""
+"""Averages of correlated time series, with standard errors by blocking."""
 
 from dataclasses import dataclass
 
@@ -6,25 +6,26 @@ import numpy as np
 from jaxtyping import Float
 
 FEWEST_BLOCKS = 4
-CONSTANT = 1e-12
-"""Relative error of a mean that is rounding of equal values."""
+MIN_RELATIVE_ERROR = 1e-12
+"""Relative error of a mean below which all values are equal up to rounding."""
 
 
 @dataclass(frozen=True)
 class Average:
-    """Mean of a series and how well it is known."""
+    """Mean of a time series and its standard error."""
 
     mean: float
     error: float | None
-    """Standard error of the mean; None if the series is too short to tell."""
+    """Standard error of the mean; None if the series is too short."""
     deviation: float
     """Standard deviation of the values."""
     samples: int
     change: float | None
-    """Mean of the second half less that of the first, in standard errors of it."""
+    """Mean of the second half minus that of the first, in standard errors of this
+    difference; None if the series is too short."""
 
     def record(self) -> dict[str, float | int | None]:
-        """JSON values."""
+        """All fields as JSON values."""
         return {
             "mean": self.mean,
             "error": self.error,
@@ -34,10 +35,10 @@ class Average:
 
 
 def average(values: Float[np.ndarray, " samples"]) -> Average:
-    """Mean, and its error by blocking.
+    """Mean of a time series with its standard error by blocking.
 
     Args:
-        values: At equal times.
+        values: Series, equally spaced in time.
     """
     error = block_error(values)
     if error == 0.0:
@@ -62,14 +63,14 @@ def average(values: Float[np.ndarray, " samples"]) -> Average:
 def block_error(values: Float[np.ndarray, " samples"]) -> float | None:
     r"""Standard error of the mean of a correlated series.
 
-    Blocks grow until :math:`B^3 > 2 n (\sigma_B / \sigma_1)^4`, with the error
-    :math:`\sigma_B` from blocks of length B.
+    The block length B is increased until :math:`B^3 > 2 n (\sigma_B / \sigma_1)^4`,
+    where :math:`\sigma_B` is the error estimated from blocks of length B.
 
     Args:
-        values: At equal times.
+        values: Series, equally spaced in time.
 
     Returns:
-        The error; None if no block length that leaves four blocks is long enough.
+        The error; None if no block length with at least four blocks is long enough.
 
     Source:
         R. M. Lee et al., Phys. Rev. E 83, 066706 (2011), eq. 28.
@@ -78,7 +79,7 @@ def block_error(values: Float[np.ndarray, " samples"]) -> float | None:
     if n < 2 * FEWEST_BLOCKS:
         return None
     naive = float(values.std(ddof=1)) / n**0.5
-    if naive <= CONSTANT * abs(float(values.mean())):
+    if naive <= MIN_RELATIVE_ERROR * abs(float(values.mean())):
         return 0.0
     length = 1
     while n // length >= FEWEST_BLOCKS:

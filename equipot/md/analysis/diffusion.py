@@ -9,52 +9,57 @@ from jaxtyping import Float
 from equipot.md.analysis.correlation import mean_square_displacement
 from equipot.md.analysis.trajectory import Trajectory
 
-BLOCKS = 5
-"""Pieces of the trajectory whose scatter is the error."""
-WINDOW = (0.1, 0.5)
-"""Lags of the fit, relative to the length of a block."""
-SHORTEST_BLOCK = 20
-"""Frames; fewer give no slope."""
-DIFFUSIVE = (0.8, 1.2)
-"""Exponents of the time at which a displacement counts as diffusion."""
-LATER = (0.5, 1.5)
-"""The same at times of up to half of the trajectory, where noise is larger: what
-vibrates looks like diffusion between flight and standstill, but not for long."""
-MIN_DISPLACEMENT = 1.0
-"""Å^2 that atoms must have moved within half of the trajectory."""
-DRIFTS = 10.0
-"""Square displacement of the center, relative to that of independent atoms."""
-CM2_PER_S = 1e-4
-"""Of 1 Å^2/ps."""
+NUM_BLOCKS = 5
+"""Blocks of the trajectory; their scatter gives the standard error."""
+FIT_WINDOW = (0.1, 0.5)
+"""Range of lags of the linear fit, relative to the length of a block."""
+MIN_BLOCK_FRAMES = 20
+"""Smallest number of frames in a block."""
+DIFFUSIVE_EXPONENTS = (0.8, 1.2)
+"""Range of exponents of the mean square displacement that is accepted as diffusion."""
+LATE_EXPONENTS = (0.5, 1.5)
+"""Range of exponents at lags of up to half of the trajectory, where noise is larger.
+Vibration resembles diffusion between the ballistic regime and the plateau, but not at
+these longer lags."""
+MIN_DISPLACEMENT_A2 = 1.0
+"""Smallest mean square displacement in Å^2 within half of the trajectory."""
+MIN_DRIFT_RATIO = 10.0
+"""Ratio of the square displacement of the center of mass to that expected for
+independent atoms, above which the drift is subtracted."""
+CM2_PER_S_PER_A2_PER_PS = 1e-4
+"""Diffusion coefficient in cm^2/s of 1 Å^2/ps."""
 
 
 @dataclass(frozen=True)
 class Diffusion:
-    """Motion of the atoms of one element."""
+    """Mean square displacement and diffusion coefficient of one element."""
 
     element: str
     displacement: Float[np.ndarray, "lags 3"]
     """Mean square displacement by direction in Å^2."""
     coefficient: float | None
-    """In Å^2/ps; None if the motion is not diffusion, or the run too short."""
+    """Diffusion coefficient in Å^2/ps; None if the motion is not diffusive or the run
+    is too short."""
     error: float | None
     """Standard error of the coefficient, from blocks."""
     exponent: float | None
-    """Power of the time in the window of the fit: 1 for diffusion, 2 for flight."""
+    """Exponent of the mean square displacement in the fit window: 1 for diffusion, 2
+    for ballistic motion."""
     window: tuple[float, float] | None
-    """Lags of the fit in ps."""
+    """Range of lags of the fit in ps."""
     remark: str
-    """Why there is no coefficient; empty if there is one."""
+    """Reason why there is no coefficient; empty if there is one."""
 
 
 def diffusion(trajectory: Trajectory) -> tuple[list[Diffusion], list[str]]:
     """Mean square displacement and diffusion coefficient of each element.
 
     Args:
-        trajectory: With a known time between frames. Fixed atoms are left out.
+        trajectory: Trajectory with a known time between frames. Fixed atoms are left
+            out.
 
     Returns:
-        One entry for each element that moves, and what the user should know.
+        One entry for each element with free atoms, and notes for the user.
 
     Raises:
         ValueError: If the time between frames is not known.
@@ -75,7 +80,7 @@ def diffusion(trajectory: Trajectory) -> tuple[list[Diffusion], list[str]]:
 def _at_rest(
     trajectory: Trajectory,
 ) -> tuple[Float[np.ndarray, "frames atoms 3"], list[str]]:
-    """Positions without a drift of the whole, which would look like diffusion."""
+    """Positions relative to the center of mass if it drifts, and notes."""
     positions = trajectory.positions
     atoms = len(trajectory.numbers)
     if not trajectory.free.all() or atoms == 1 or len(trajectory) < 2:
@@ -85,7 +90,7 @@ def _at_rest(
     moved = float(((center[-1] - center[0]) ** 2).sum())
     own = positions - center[:, None]
     typical = float(((own[-1] - own[0]) ** 2).sum(axis=1).mean()) / atoms
-    if moved <= DRIFTS * typical or moved < 1e-6:
+    if moved <= MIN_DRIFT_RATIO * typical or moved < 1e-6:
         return positions, []
     return own, [
         f"the center of mass moves by {moved**0.5:.3g} Å: displacements are relative "
@@ -98,14 +103,14 @@ def _of_element(
 ) -> Diffusion:
     displacement = mean_square_displacement(positions)
     symbol = chemical_symbols[element]
-    length = len(positions) // BLOCKS
-    if length < SHORTEST_BLOCK:
+    length = len(positions) // NUM_BLOCKS
+    if length < MIN_BLOCK_FRAMES:
         remark = (
             f"{len(positions)} frames are too few for a diffusion coefficient, "
-            f"expected {BLOCKS * SHORTEST_BLOCK} or more"
+            f"expected at least {NUM_BLOCKS * MIN_BLOCK_FRAMES}"
         )
         return Diffusion(symbol, displacement, None, None, None, None, remark)
-    lags = np.arange(int(WINDOW[0] * length), int(WINDOW[1] * length) + 1)
+    lags = np.arange(int(FIT_WINDOW[0] * length), int(FIT_WINDOW[1] * length) + 1)
     times = lags * interval
     window = (float(times[0]), float(times[-1]))
     total = displacement.sum(axis=1)
@@ -116,29 +121,29 @@ def _of_element(
     exponent = _exponent(times, total[lags])
     blocks = [
         mean_square_displacement(positions[n * length : (n + 1) * length]).sum(axis=1)
-        for n in range(BLOCKS)
+        for n in range(NUM_BLOCKS)
     ]
     slopes = np.array([np.polyfit(times, block[lags], 1)[0] for block in blocks]) / 6
     coefficient = float(np.polyfit(times, total[lags], 1)[0]) / 6
-    error = float(slopes.std(ddof=1)) / BLOCKS**0.5
-    whole = np.arange(*(int(share * len(positions)) for share in WINDOW))
+    error = float(slopes.std(ddof=1)) / NUM_BLOCKS**0.5
+    whole = np.arange(*(int(share * len(positions)) for share in FIT_WINDOW))
     later = _exponent(whole * interval, total[whole])
     remark = ""
-    if total[whole].max() < MIN_DISPLACEMENT:
+    if total[whole].max() < MIN_DISPLACEMENT_A2:
         remark = (
-            f"the atoms move by {total[whole].max() ** 0.5:.2g} Å only (root mean "
-            "square): no diffusion within this run"
-        )
-    elif not DIFFUSIVE[0] <= exponent <= DIFFUSIVE[1]:
-        remark = (
-            f"the mean square displacement grows as the power {exponent:.2f} of the "
-            "time, not as 1: no diffusion within this run"
-        )
-    elif not LATER[0] <= later <= LATER[1]:
-        remark = (
-            f"at times up to {whole[-1] * interval:.3g} ps the mean square "
-            f"displacement grows as the power {later:.2f} of the time, not as 1: "
+            f"root mean square displacement of only {total[whole].max() ** 0.5:.2g} Å: "
             "no diffusion within this run"
+        )
+    elif not DIFFUSIVE_EXPONENTS[0] <= exponent <= DIFFUSIVE_EXPONENTS[1]:
+        remark = (
+            f"the mean square displacement grows as t^{exponent:.2f}, expected t^1: no "
+            "diffusion within this run"
+        )
+    elif not LATE_EXPONENTS[0] <= later <= LATE_EXPONENTS[1]:
+        remark = (
+            f"at lags up to {whole[-1] * interval:.3g} ps the mean square "
+            f"displacement grows as t^{later:.2f}, expected t^1: no diffusion within "
+            "this run"
         )
     elif coefficient < 2 * error:
         remark = (
@@ -153,6 +158,6 @@ def _of_element(
 def _exponent(
     times: Float[np.ndarray, " lags"], displacement: Float[np.ndarray, " lags"]
 ) -> float:
-    """Power of the time with which a displacement grows."""
+    """Exponent of the time dependence of a mean square displacement."""
     logs = np.log(np.maximum(displacement, 1e-300))
     return float(np.polyfit(np.log(times), logs, 1)[0])

@@ -1,4 +1,4 @@
-"""Radial distribution functions of any cell, within half of its smallest height."""
+"""Radial distribution functions up to half of the smallest height of the cell."""
 
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
@@ -10,35 +10,36 @@ from jaxtyping import Float
 from equipot.md.analysis.trajectory import Trajectory
 from equipot.neighbors import neighbor_list
 
-DEFAULT_REACH = 10.0
-"""Å, if the cell allows."""
-MOST_FRAMES = 200
-"""Evenly spaced ones that are used; more would add little."""
+DEFAULT_RANGE_A = 10.0
+"""Default range in Å, if the cell allows it."""
+MAX_FRAMES = 200
+"""Largest number of frames used, evenly spaced; more would add little."""
 
 
 @dataclass(frozen=True)
 class Radial:
-    """Pair distribution, partial and in all."""
+    """Partial and total radial distribution functions."""
 
     distances: Float[np.ndarray, " bins"]
-    """Middles of the bins in Å."""
+    """Centers of the bins in Å."""
     functions: dict[str, Float[np.ndarray, " bins"]]
-    """By pair of elements, such as Na-Cl, and ``all``; 1 for an ideal gas."""
+    """g(r) by pair of elements, such as ``Na-Cl``, and ``all``; 1 for an ideal gas."""
     coordination: dict[str, Float[np.ndarray, " bins"]]
-    """Neighbors within the outer edge of a bin; Na-Cl counts Cl around Na."""
+    """Mean number of neighbors within the outer edge of each bin; ``Na-Cl`` counts Cl
+    around Na."""
     limit: float
     """Half of the smallest height of the cell in Å."""
     frames: int
 
     def first_peak(self, pair: str) -> tuple[float, float]:
-        """Place in Å and height of the highest bin."""
+        """Position in Å and height of the highest bin."""
         values = self.functions[pair]
         n = int(values.argmax())
         return float(self.distances[n]), float(values[n])
 
 
 def half_height(trajectory: Trajectory) -> float:
-    """Largest radius in Å at which every pair is found in one image only."""
+    """Largest radius in Å within which each pair occurs in one periodic image only."""
     cells = trajectory.cells
     volumes = np.abs(np.linalg.det(cells))
     areas = np.stack(
@@ -55,37 +56,38 @@ def half_height(trajectory: Trajectory) -> float:
 def radial_distribution(
     trajectory: Trajectory, *, reach: float | None = None, bins: int = 200
 ) -> Radial:
-    """Pair distribution functions, averaged over frames.
+    """Radial distribution functions, averaged over frames.
 
-    An element with N atoms is compared with an ideal gas of N - 1 partners, so that an
-    ideal gas has 1 whatever N is.
+    The reference for an element with N atoms is an ideal gas of N - 1 partners, so that
+    g(r) of an ideal gas is 1 for any N.
 
     Args:
-        trajectory: Periodic in three directions.
-        reach: Largest distance in Å; 10 Å, or what the cell allows, if left out.
+        trajectory: 3D-periodic trajectory.
+        reach: Largest distance in Å; by default 10 Å or half of the smallest height of
+            the cell, whichever is less.
         bins: Number of bins.
 
     Raises:
-        ValueError: If there is no volume, or `reach` is beyond half of the smallest
-            height of the cell.
+        ValueError: If the trajectory is not 3D-periodic, or `reach` exceeds half of the
+            smallest height of the cell.
     """
     if not trajectory.pbc.all():
         raise ValueError(
-            "a radial distribution needs a density, that is three periodic directions; "
-            f"the trajectory has pbc={trajectory.pbc.tolist()}"
+            "a radial distribution needs a density, expected a 3D-periodic "
+            f"trajectory, got pbc={trajectory.pbc.tolist()}"
         )
     limit = half_height(trajectory)
     if reach is not None and reach > limit:
         raise ValueError(
-            f"--reach is {reach:g} Å, but beyond {limit:.3f} Å, half of the smallest "
-            "height of the cell, atoms would meet their own images; take a smaller "
-            "value or a larger cell"
+            f"--reach is {reach:g} Å, expected at most {limit:.3f} Å, half of the "
+            "smallest height of the cell: beyond it atoms are counted with their own "
+            "periodic images; use a smaller value or a larger cell"
         )
-    reach = min(DEFAULT_REACH, limit) if reach is None else reach
+    reach = min(DEFAULT_RANGE_A, limit) if reach is None else reach
     edges = np.linspace(0.0, reach, bins + 1)
     shells = 4 / 3 * np.pi * np.diff(edges**3)
     chosen = np.unique(
-        np.linspace(0, len(trajectory) - 1, min(MOST_FRAMES, len(trajectory))).astype(
+        np.linspace(0, len(trajectory) - 1, min(MAX_FRAMES, len(trajectory))).astype(
             int
         )
     )
@@ -138,7 +140,7 @@ def _counts(
     edges: Float[np.ndarray, " edges"],
     pairs: dict[tuple[int, int], Float[np.ndarray, " bins"]],
 ) -> dict[tuple[int, int], Float[np.ndarray, " bins"]]:
-    """Pairs of one frame by distance, each counted from its first element."""
+    """Histogram of pair distances of one frame, by pair of elements."""
     positions, cell = trajectory.positions[frame], trajectory.cells[frame]
     near = neighbor_list(positions, cell, trajectory.pbc, float(edges[-1]))
     senders, receivers = near.index

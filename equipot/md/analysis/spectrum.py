@@ -1,4 +1,4 @@
-"""Velocity autocorrelation and the vibrational density of states."""
+"""Velocity autocorrelation function and vibrational density of states."""
 
 from dataclasses import dataclass
 
@@ -10,37 +10,38 @@ from scipy.signal import welch
 from equipot.md.analysis.correlation import autocorrelation
 from equipot.md.analysis.trajectory import Trajectory
 
-UNRESOLVED = 0.05
-"""Mean square difference between velocities and displacements of the same interval,
-relative to the velocities: five frames in a period give 0.025, four give 0.075."""
-SHORTEST = 32
-"""Frames; fewer give no spectrum."""
-SEGMENTS = 4
-"""Parts of a long trajectory, half of which overlap, that are averaged."""
-LONG = 1024
-"""Frames from which a trajectory is cut into parts."""
+MAX_VELOCITY_MISMATCH = 0.05
+"""Largest mean square difference between velocities and displacements over the same
+interval, relative to the mean square velocity. Five frames per period give 0.025, four
+give 0.075."""
+MIN_FRAMES = 32
+"""Smallest number of frames for a spectrum."""
+NUM_SEGMENTS = 4
+"""Number of half-overlapping segments of a long trajectory in Welch's method."""
+MIN_SEGMENTED_FRAMES = 1024
+"""Smallest number of frames of a trajectory that is divided into segments."""
 CM_PER_THZ = 33.35640951981521
 FS_PER_PS = 1000
 
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Vibrations from the motion of atoms, mass-weighted."""
+    """Mass-weighted velocity autocorrelation function and density of states."""
 
     lags: Float[np.ndarray, " lags"]
-    """In ps."""
+    """Lags of `correlation` in ps."""
     correlation: Float[np.ndarray, " lags"]
-    """Velocity autocorrelation, 1 at the start."""
+    """Velocity autocorrelation function, normalized to 1 at lag 0."""
     frequencies: Float[np.ndarray, " frequencies"]
-    """In THz."""
+    """Frequencies of `states` in THz."""
     states: dict[str, Float[np.ndarray, " frequencies"]]
-    """Density of states in 1/THz by element; together they have the integral 1."""
+    """Density of states in 1/THz by element; the sum over elements integrates to 1."""
     resolution: float
-    """Width of a line in THz."""
+    """Line width in THz."""
 
     @property
     def total(self) -> Float[np.ndarray, " frequencies"]:
-        """Of all elements."""
+        """Density of states of all elements in 1/THz."""
         return np.sum(list(self.states.values()), axis=0)
 
 
@@ -48,12 +49,12 @@ def spectrum(trajectory: Trajectory) -> Spectrum:
     """Power spectrum of the velocities, by Welch's method with Hann windows.
 
     Args:
-        trajectory: With velocities and a known time between frames. Fixed atoms are
-            left out.
+        trajectory: Trajectory with velocities and a known time between frames. Fixed
+            atoms are left out.
 
     Raises:
-        ValueError: If velocities or times are missing, or frames are so far apart that
-            fast vibrations would appear at wrong frequencies.
+        ValueError: If velocities or times are missing, or the time between frames is
+            too long for the fastest vibrations (aliasing).
     """
     velocities, interval = trajectory.velocities, trajectory.interval
     if velocities is None or interval is None:
@@ -61,25 +62,25 @@ def spectrum(trajectory: Trajectory) -> Spectrum:
             "a spectrum needs velocities (the column momenta) and the time between "
             "frames"
         )
-    if len(trajectory) < SHORTEST:
+    if len(trajectory) < MIN_FRAMES:
         raise ValueError(
-            f"a spectrum needs {SHORTEST} frames or more, got {len(trajectory)}"
+            f"a spectrum needs at least {MIN_FRAMES} frames, got {len(trajectory)}"
         )
     free = trajectory.free
     missed = _unresolved(trajectory, velocities, interval)
-    if missed > UNRESOLVED:
+    if missed > MAX_VELOCITY_MISMATCH:
         raise ValueError(
-            f"frames are {interval * FS_PER_PS:g} fs apart, and between them atoms do "
-            f"not move as their velocities say (difference {missed:.2g}, expected at "
-            f"most {UNRESOLVED:g}): fast vibrations would appear at wrong frequencies; "
-            "write frames more often, at least five in the shortest period "
+            f"frames are {interval * FS_PER_PS:g} fs apart, and displacements between "
+            f"them differ from the velocities by {missed:.2g} (mean square), expected "
+            f"at most {MAX_VELOCITY_MISMATCH:g}: fast vibrations would appear at wrong "
+            "frequencies; write at least five frames per shortest period "
             "(record.trajectory)"
         )
     weighted = velocities * np.sqrt(trajectory.masses)[:, None]
     series = weighted[:, free].reshape(len(trajectory), -1)
     correlation = autocorrelation(series).sum(axis=1)[: len(trajectory) // 2]
-    long = len(trajectory) >= LONG
-    length = len(trajectory) // SEGMENTS if long else len(trajectory)
+    long = len(trajectory) >= MIN_SEGMENTED_FRAMES
+    length = len(trajectory) // NUM_SEGMENTS if long else len(trajectory)
     states = {}
     for element in trajectory.elements:
         chosen = (trajectory.numbers == element) & free
@@ -108,7 +109,7 @@ def _unresolved(
     velocities: Float[np.ndarray, "frames atoms 3"],
     interval: float,
 ) -> float:
-    """How far displacements are from the mean velocity of their interval."""
+    """Relative mean square difference of displacements and mean velocities."""
     moved = np.diff(trajectory.positions, axis=0) / (interval * FS_PER_PS)
     mean = (velocities[1:] + velocities[:-1]) / 2
     weights = (trajectory.masses * trajectory.free)[:, None]

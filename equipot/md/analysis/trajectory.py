@@ -1,4 +1,4 @@
-"""A trajectory as arrays: equal times, unwrapped positions, velocities."""
+"""A trajectory as arrays: equally spaced frames, unwrapped positions, velocities."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,44 +13,45 @@ from equipot.data.reading.frames import iterate_frames
 from equipot.md.velocities import conserved_momenta, drift_energy, movable
 from equipot.storage.provenance import SHA256
 
-UNEQUAL = 1e-4
-"""Relative difference of times between frames that is rounding."""
-CERTAIN = 0.35
-"""Largest displacement between frames, in lattice vectors, that an image cannot be."""
-AT_REST = 1e-4
-"""Share of the kinetic energy in conserved rigid motions that counts as none."""
+MAX_INTERVAL_DIFFERENCE = 1e-4
+"""Largest relative difference of intervals between frames that counts as rounding."""
+MAX_UNAMBIGUOUS_DISPLACEMENT = 0.35
+"""Largest displacement between frames, in lattice vectors, that is unwrapped
+unambiguously."""
+MAX_RIGID_MOTION_SHARE = 1e-4
+"""Share of the kinetic energy in conserved rigid motions that counts as zero."""
 
 
 @dataclass(frozen=True)
 class Trajectory:
-    """Frames of one system at equal times."""
+    """Frames of one system, equally spaced in time."""
 
     source: str
-    """File, for titles."""
+    """Name of the file, for titles."""
     numbers: Int[np.ndarray, " atoms"]
     masses: Float[np.ndarray, " atoms"]
-    """In u."""
+    """Masses in u."""
     free: Bool[np.ndarray, " atoms"]
-    """Atoms that are not fixed."""
+    """Mask of the atoms that are not fixed."""
     pbc: Bool[np.ndarray, "3"]
     cells: Float[np.ndarray, "frames 3 3"]
-    """Rows are lattice vectors in Å."""
+    """Lattice vectors in Å, as rows."""
     positions: Float[np.ndarray, "frames atoms 3"]
-    """Unwrapped, in Å."""
+    """Unwrapped positions in Å."""
     velocities: Float[np.ndarray, "frames atoms 3"] | None
-    """In Å/fs; None if frames have no momenta."""
+    """Velocities in Å/fs; None if the frames have no momenta."""
     energies: Float[np.ndarray, " frames"] | None
-    """Potential energy of the cell in eV; None if frames have none."""
+    """Potential energy of the cell in eV; None if the frames have none."""
     pressures: Float[np.ndarray, " frames"] | None
-    """Virial part in eV/Å^3; None if frames have no stress."""
+    """Virial part of the pressure in eV/Å^3; None if the frames have no stress."""
     interval: float | None
-    """Time between frames in ps; None if it is not known."""
+    """Time between frames in ps; None if not known."""
     degrees_of_freedom: int
-    """Momenta that carry heat."""
+    """Number of thermal degrees of freedom."""
     notes: tuple[str, ...] = ()
-    """What the user should know."""
+    """Notes for the user."""
     models: tuple[str, ...] = ()
-    """SHA-256 of the models that its frames name."""
+    """SHA-256 of the models stored in the frames."""
 
     def __len__(self) -> int:
         """Number of frames."""
@@ -58,12 +59,12 @@ class Trajectory:
 
     @property
     def elements(self) -> list[int]:
-        """Atomic numbers that occur."""
+        """Atomic numbers of the system, in ascending order."""
         return [int(z) for z in np.unique(self.numbers)]
 
     @property
     def volumes(self) -> Float[np.ndarray, " frames"] | None:
-        """Volume of the cell in Å^3; None without three periodic directions."""
+        """Volume of the cell in Å^3; None unless the system is 3D-periodic."""
         return np.abs(np.linalg.det(self.cells)) if self.pbc.all() else None
 
 
@@ -74,18 +75,17 @@ def read_trajectory(
     discard: float = 0.0,
     wrapped: bool | None = None,
 ) -> Trajectory:
-    """Read all frames of a file.
+    """Read a trajectory and unwrap its positions.
 
     Args:
-        path: Extended XYZ, ASE's trajectory, or another format of ASE.
-        interval: Time between frames in ps; ``time_ps`` of the frames if left out.
-        discard: Time in ps that is left out at the beginning.
-        wrapped: Whether atoms that leave the cell come back on its other side; found
-            if left out.
+        path: Extended XYZ, ASE trajectory, or another format of ASE.
+        interval: Time between frames in ps; by default from ``time_ps`` of the frames.
+        discard: Time in ps to leave out at the beginning.
+        wrapped: Whether positions are wrapped into the cell; detected by default.
 
     Raises:
-        ValueError: If frames hold other atoms or unequal times, or are too far apart
-            to tell whether atoms were wrapped.
+        ValueError: If frames have different atoms or unequal intervals, or are too far
+            apart to detect wrapping.
     """
     frames = list(iterate_frames(path))
     first = frames[0]
@@ -94,8 +94,8 @@ def read_trajectory(
             frame.pbc, first.pbc
         ):
             raise ValueError(
-                f"{path}#{n} has other atoms or periodic directions than frame 0; "
-                "expected the frames of one run"
+                f"{path}#{n} has atoms or periodic directions that differ from those "
+                "of frame 0; expected the frames of one run"
             )
         if not np.isfinite(frame.positions).all():
             raise ValueError(f"{path}#{n}: a position is not finite")
@@ -106,8 +106,8 @@ def read_trajectory(
     positions, notes = unwrap(raw, cells, first.pbc, wrapped)
     if interval is None and len(frames) > 1:
         notes.append(
-            "the frames have no time_ps: give the time between frames with --interval; "
-            "without it there is no diffusion and no spectrum"
+            "the frames have no time_ps: diffusion and spectrum are not computed; set "
+            "the time between frames with --interval"
         )
     return Trajectory(
         source=str(path),
@@ -138,24 +138,23 @@ def unwrap(
     pbc: Bool[np.ndarray, "3"],
     wrapped: bool | None = None,
 ) -> tuple[Float[np.ndarray, "frames atoms 3"], list[str]]:
-    """Positions that go on where atoms leave a periodic cell.
+    """Unwrap positions: make them continuous across periodic boundaries.
 
-    Displacements from frame to frame are added up in the cell half way between both, so
-    that a cell that fluctuates does not move atoms that are far from its origin.
+    Displacements between successive frames are evaluated in the mean of both cells and
+    summed, so that a fluctuating cell does not displace atoms far from its origin.
 
     Args:
-        positions: In Å.
-        cells: Rows are lattice vectors.
+        positions: Positions in Å.
+        cells: Lattice vectors in Å, as rows.
         pbc: Periodic directions.
-        wrapped: Whether atoms were wrapped; if None, a jump over more than half of a
-            lattice vector counts as wrapping, and frames that are too far apart to tell
-            are refused.
+        wrapped: Whether positions are wrapped; if None, a jump of more than half of a
+            lattice vector counts as wrapping, and ambiguous jumps are refused.
 
     Returns:
-        Positions, and what was done.
+        Unwrapped positions, and notes on the changes.
 
     Raises:
-        ValueError: If that cannot be told.
+        ValueError: If `wrapped` is None and a jump is ambiguous.
     """
     if len(positions) < 2 or not pbc.any():
         return positions, []
@@ -168,18 +167,18 @@ def unwrap(
     notes = []
     if wrapped is not False and (wrapped or images.any()):
         rest = np.abs((steps - images)[..., pbc])
-        if rest.max() > CERTAIN:
+        if rest.max() > MAX_UNAMBIGUOUS_DISPLACEMENT:
             raise ValueError(
                 f"between two frames an atom moves by {rest.max():.2f} of a lattice "
-                "vector or by an image of that: the frames are too far apart to unwrap "
-                "the trajectory; write frames more often, or say --unwrapped if atoms "
-                "that leave the cell stay outside"
+                "vector, or by a periodic image of that: the frames are too far apart "
+                "to unwrap the trajectory; write frames more often, or pass "
+                "--unwrapped if positions are not wrapped into the cell"
             )
         steps = steps - images
         if images.any():
             notes.append(
-                f"the trajectory is wrapped: {int(np.abs(images).sum())} passages "
-                "through the boundary were undone"
+                f"the trajectory is wrapped: {int(np.abs(images).sum())} crossings of "
+                "the periodic boundary were unwrapped"
             )
     middle = (np.array(complete)[1:] + np.array(complete)[:-1]) / 2
     moves = np.einsum("tai,tij->taj", steps, middle)
@@ -190,7 +189,7 @@ def unwrap(
 def _completed(
     cell: Float[np.ndarray, "3 3"], pbc: Bool[np.ndarray, "3"]
 ) -> Float[np.ndarray, "3 3"]:
-    """A cell of full rank: unit vectors in directions without a lattice vector."""
+    """Cell of full rank, with unit vectors in directions without a lattice vector."""
     atoms = Atoms(cell=cell, pbc=pbc)
     complete: np.ndarray = atoms.cell.complete().array
     return complete
@@ -204,17 +203,18 @@ def _interval(frames: list[Atoms], given: float | None, path: Path) -> float | N
         return given
     steps = np.diff(np.array(times, dtype=float))
     first = float(np.median(steps))
-    odd = np.flatnonzero(np.abs(steps - first) > UNEQUAL * abs(first))
+    odd = np.flatnonzero(np.abs(steps - first) > MAX_INTERVAL_DIFFERENCE * abs(first))
     if first <= 0 or len(odd):
         n = int(odd[0]) if len(odd) else 0
         raise ValueError(
             f"{path}: frames {n} and {n + 1} are {steps[n]:g} ps apart, others "
-            f"{first:g} ps; expected equal times: cut the file, or thin it out evenly"
+            f"{first:g} ps; expected equal intervals: split the file, or thin it out "
+            "evenly"
         )
-    if given is not None and abs(given - first) > UNEQUAL * first:
+    if given is not None and abs(given - first) > MAX_INTERVAL_DIFFERENCE * first:
         raise ValueError(
-            f"{path}: --interval is {given * 1000:g} fs, but the times of the frames "
-            f"are {first * 1000:g} fs apart; leave it out"
+            f"{path}: --interval is {given * 1000:g} fs, but the frames are "
+            f"{first * 1000:g} fs apart by their time_ps; leave out --interval"
         )
     return float(steps.mean())
 
@@ -225,12 +225,14 @@ def _after(
     if discard <= 0:
         return frames
     if interval is None:
-        raise ValueError(f"{path}: to discard a time, give the --interval of frames")
+        raise ValueError(
+            f"{path}: --discard needs the time between frames; set --interval"
+        )
     first = int(np.ceil(discard / interval - 1e-6))
     if first >= len(frames):
         raise ValueError(
-            f"{path}: --discard leaves out {discard:g} ps, the trajectory has "
-            f"{interval * (len(frames) - 1):g} ps"
+            f"{path}: --discard is {discard:g} ps, but the trajectory is only "
+            f"{interval * (len(frames) - 1):g} ps long"
         )
     return frames[first:]
 
@@ -262,11 +264,12 @@ def _pressures(frames: Sequence[Atoms]) -> Float[np.ndarray, " frames"] | None:
 
 
 def _degrees_of_freedom(frames: Sequence[Atoms]) -> int:
-    """Conserved momenta count as heat unless they are zero in all frames."""
+    """Thermal degrees of freedom; conserved momenta count unless zero in all frames."""
     momenta = 3 * int(movable(frames[0]).sum())
     if not all(frame.has("momenta") for frame in frames):
         return momenta
     drifts = all(
-        drift_energy(frame) <= AT_REST * frame.get_kinetic_energy() for frame in frames
+        drift_energy(frame) <= MAX_RIGID_MOTION_SHARE * frame.get_kinetic_energy()
+        for frame in frames
     )
     return momenta - conserved_momenta(frames[0]) if drifts else momenta

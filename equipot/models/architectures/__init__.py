@@ -14,8 +14,8 @@ ARCHITECTURES: dict[str, Callable[[Any, Sequence[int], float, Products], Backbon
     "mace": MACE,
     "tensornet": TensorNet,
 }
-"""Architectures by the name that configurations use.
+"""Architectures by name in configurations.
 
-Each is called with its section of the configuration, the atomic numbers of its
-elements, the mean number of neighbors, and the makers of products.
+Each is called with its configuration section, the atomic numbers of its elements, the
+mean number of neighbors, and the factories of products.
 """

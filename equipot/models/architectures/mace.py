@@ -1,4 +1,4 @@
-"""MACE: messages of many bodies, as polynomials of the atomic basis."""
+"""MACE: many-body messages as symmetric polynomials of the atomic basis."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -25,16 +25,16 @@ from equipot.tensor_products import TensorProduct, TensorProductSpec
 
 @final
 class MACE(MessagePassing):
-    """Layers of one convolution and one symmetric polynomial of its result.
+    """MACE backbone: layers of one convolution and one symmetric polynomial.
 
-    Messages have degrees 0 to ``lmax``, features between layers 0 to ``lmax_hidden``;
-    the last layer makes scalars.
+    Messages have degrees 0 to ``lmax``, features between layers degrees 0 to
+    ``lmax_hidden``; the last layer outputs scalars.
 
     Args:
         config: Hyperparameters.
         atomic_numbers: Chemical elements, ascending.
-        average_num_neighbors: Mean number of edges that arrive at an atom.
-        products: Makers of the tensor products and node products.
+        average_num_neighbors: Mean number of incoming edges per atom.
+        products: Factories of tensor products and node products.
 
     Source:
         I. Batatia et al., NeurIPS 2022, eqs. 8 to 12.
@@ -86,18 +86,18 @@ class MACELayer(nn.Module):
                     \, (U x_j \otimes Y(\hat r_{ij}))_p, \qquad
               x_i' = P \, B_{z_i}(A_i) + S_{z_i} x_i
 
-    Where there is no residual connection, in the first layer, the matrices of the
-    elements multiply the atomic basis instead.
+    Without a residual connection, in the first layer, the matrices of the elements are
+    applied to the atomic basis instead.
 
     Args:
-        tensor_product: Convolution; keeps its paths side by side.
+        tensor_product: Convolution with concatenated paths.
         node_product: Polynomial of the messages.
         channels: Number of channels per degree.
-        num_elements: Chemical elements.
-        num_basis: Radial functions that describe an edge.
+        num_elements: Number of chemical elements.
+        num_basis: Number of radial basis functions per edge.
         radial_hidden: Hidden widths of the radial MLP.
-        average_num_neighbors: Mean number of edges that arrive at an atom.
-        residual: Whether the features before the layer are added.
+        average_num_neighbors: Mean number of incoming edges per atom.
+        residual: Whether the layer has a residual connection.
     """
 
     def __init__(

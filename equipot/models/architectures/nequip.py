@@ -1,4 +1,4 @@
-"""NequIP: convolutions with gates and self-connections of the elements."""
+"""NequIP: convolutions with gates and element-dependent self-connections."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,15 +13,15 @@ from equipot.tensor_products import TensorProductSpec
 
 @final
 class NequIP(MessagePassing):
-    """Interaction blocks on features of degrees 0 to ``lmax``.
+    """NequIP backbone: interaction blocks on features of degrees 0 to ``lmax``.
 
-    The first block sees scalars only, the last one makes scalars only.
+    The first block has scalar inputs, the last one scalar outputs.
 
     Args:
         config: Hyperparameters.
         atomic_numbers: Chemical elements, ascending.
-        average_num_neighbors: Mean number of edges that arrive at an atom.
-        products: Makers of the tensor products.
+        average_num_neighbors: Mean number of incoming edges per atom.
+        products: Factories of tensor products.
 
     Source:
         S. Batzner et al., Nat. Commun. 13, 2453 (2022).

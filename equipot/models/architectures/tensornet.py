@@ -1,4 +1,4 @@
-"""TensorNet: one Cartesian tensor of rank 2 for each atom and channel."""
+"""TensorNet: Cartesian rank-2 tensors as features of atoms."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, final
@@ -15,33 +15,33 @@ from equipot.models.products import Products
 from equipot.nn import BesselBasis, polynomial_envelope
 
 Matrices = Float[Tensor, "_rows channels 3 3"]
-"""A matrix for each row and channel."""
+"""One 3x3 matrix per row and channel."""
 Parts = tuple[Matrices, Matrices, Matrices]
-"""Isotropic, antisymmetric, and symmetric traceless part of matrices."""
+"""Isotropic, antisymmetric and symmetric traceless parts of matrices."""
 
 
 class Radial(NamedTuple):
-    """What radial weights depend on; the last row is of length zero."""
+    """Radial inputs; the last row is for length zero."""
 
     basis: Float[Tensor, "pairs_plus_1 num_basis"]
-    """Radial functions."""
+    """Radial basis functions."""
     envelope: Float[Tensor, "pairs_plus_1 1"]
     """Factor that vanishes at the cutoff."""
 
 
 @final
 class TensorNet(Backbone):
-    """An embedding of pairs of elements, then interactions that multiply matrices.
+    """TensorNet backbone: embedding of element pairs, then matrix-product interactions.
 
-    The embedding counts as the first layer. An atom is its own neighbor at distance
-    zero; the polynomial envelope replaces the cosine of the paper, whose second
-    derivative jumps at the cutoff.
+    The embedding counts as the first layer. Every atom is its own neighbor at distance
+    zero. The polynomial envelope replaces the cosine cutoff of the paper, whose second
+    derivative is discontinuous at the cutoff.
 
     Args:
         config: Hyperparameters.
         atomic_numbers: Chemical elements, ascending.
-        average_num_neighbors: Not used: norms of matrices normalize the messages.
-        products: Not used: matrices are multiplied instead.
+        average_num_neighbors: Not used: messages are normalized by matrix norms.
+        products: Not used: the architecture has no tensor products.
 
     Source:
         G. Simeon, G. De Fabritiis, NeurIPS 2023, section 3.
@@ -77,7 +77,7 @@ class TensorNet(Backbone):
         return features
 
     def _radial(self, lengths: Float[Tensor, "pairs 1"]) -> Radial:
-        """Radial functions and envelope of all pairs, and at zero."""
+        """Radial basis functions and envelope of all pairs, and at length zero."""
         basis = torch.cat([self.basis(lengths), self.basis.at_zero(lengths)])
         scaled = nn.functional.pad(lengths / self.cutoff, (0, 0, 0, 1))
         return Radial(basis, polynomial_envelope(scaled, self.envelope_power))
@@ -85,7 +85,7 @@ class TensorNet(Backbone):
 
 @final
 class Embedding(nn.Module):
-    """Matrices of the atoms from the elements and directions of their edges."""
+    """Initial matrices of the atoms from elements and directions of edges."""
 
     def __init__(self, num_elements: int, channels: int, num_basis: int) -> None:
         super().__init__()
@@ -118,7 +118,7 @@ class Embedding(nn.Module):
 
 @final
 class Interaction(nn.Module):
-    """Messages are matrices of the neighbors, weighted by the distance."""
+    """Interaction layer: messages are distance-weighted matrices of the neighbors."""
 
     def __init__(self, channels: int, num_basis: int) -> None:
         super().__init__()
@@ -141,7 +141,7 @@ class Interaction(nn.Module):
         message = scatter_sum(_weighted(sent, weights), receivers, len(x))
         message = message + _weighted(parts, per_length[-1:].expand(len(x), -1))
         y = parts[0] + parts[1] + parts[2]
-        # both orders, so that reflections only change signs of antisymmetric parts
+        # Both orders, so that reflections only change the sign of antisymmetric parts.
         product = message @ y + y @ message
         product = product / (_square(product) + 1)[..., None, None]
         mixed = self.mix_out(_parts(product))
@@ -151,7 +151,7 @@ class Interaction(nn.Module):
 
 @final
 class TensorLinear(nn.Module):
-    """A matrix between channels for each part."""
+    """Linear map of channels, separate for each part."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -169,7 +169,7 @@ class TensorLinear(nn.Module):
 
 @final
 class Invariants(nn.Module):
-    """Scalars of an atom from the squared norms of the parts of its matrices."""
+    """Scalars from the squared norms of the parts of matrices."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -187,7 +187,7 @@ def _of_vectors(
 ) -> tuple[
     Float[Tensor, "edges 3 3"], Float[Tensor, "edges 3 3"], Float[Tensor, "edges 3 3"]
 ]:
-    """Identity, cross product, and traceless outer product of unit vectors."""
+    """Identity, cross-product matrix and traceless outer product of unit vectors."""
     identity = torch.eye(3, dtype=n.dtype, device=n.device).expand(len(n), 3, 3)
     x, y, z = n.unbind(1)
     zero = torch.zeros_like(x)
@@ -196,13 +196,13 @@ def _of_vectors(
 
 
 def _isotropic(scalars: Float[Tensor, "nodes channels"]) -> Matrices:
-    """Multiples of the identity."""
+    """Scalars times the identity matrix."""
     identity = torch.eye(3, dtype=scalars.dtype, device=scalars.device)
     return scalars[..., None, None] * identity
 
 
 def _parts(x: Matrices) -> Parts:
-    """Isotropic, antisymmetric, and symmetric traceless part."""
+    """Decomposition in isotropic, antisymmetric and symmetric traceless parts."""
     isotropic = _isotropic(x.diagonal(dim1=2, dim2=3).mean(2))
     return isotropic, (x - x.mT) / 2, (x + x.mT) / 2 - isotropic
 
@@ -213,6 +213,6 @@ def _square(x: Matrices) -> Float[Tensor, "_rows channels"]:
 
 
 def _weighted(parts: Parts, weights: Float[Tensor, "_rows three_channels"]) -> Matrices:
-    """Sum of the parts, each times its weights."""
+    """Weighted sum of the parts."""
     isotropic, antisymmetric, symmetric = weights[..., None, None].chunk(3, dim=1)
     return isotropic * parts[0] + antisymmetric * parts[1] + symmetric * parts[2]

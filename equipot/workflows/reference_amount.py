@@ -1,4 +1,4 @@
-"""References of extensive quantities: cell, molecule, formula units."""
+"""Reference amounts of extensive quantities: cell, molecule, formula unit."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from ase.formula import Formula
 
 @dataclass(frozen=True)
 class Contents:
-    """What a cell or a molecule holds.
+    """Composition of a cell or a molecule.
 
     Attributes:
-        formula: Such as ``C2H6O``, in Hill's order.
-        atoms: How many.
-        unit: Formula with the smallest whole numbers.
-        units: How many of them.
+        formula: Formula in Hill order, such as ``C2H6O``.
+        atoms: Number of atoms.
+        unit: Reduced formula.
+        units: Number of formula units.
     """
 
     formula: str
@@ -26,14 +26,14 @@ class Contents:
 
     @property
     def text(self) -> str:
-        """Such as ``Si2: 2 atoms, 2 formula units of Si``."""
+        """Description such as ``Si2: 2 atoms, 2 formula units of Si``."""
         return (
             f"{self.formula}: {_many(self.atoms, 'atom')}, "
             f"{_many(self.units, 'formula unit')} of {self.unit}"
         )
 
     def record(self) -> dict[str, Any]:
-        """Everything as plain values."""
+        """All fields as plain values."""
         return {
             "formula": self.formula,
             "atoms": self.atoms,
@@ -43,7 +43,7 @@ class Contents:
 
 
 def contents(symbols: Sequence[str]) -> Contents:
-    """What a list of elements amounts to."""
+    """Composition of a list of element symbols."""
     formula = Formula.from_list(symbols)
     unit, units = formula.reduce()
     return Contents(
@@ -54,12 +54,12 @@ def contents(symbols: Sequence[str]) -> Contents:
     )
 
 
-def per_what(atoms: Atoms, *, molecule: bool = False, fixed: int = 0) -> str:
-    """Reference of an extensive quantity, such as ``per cell of Si8 (8 atoms)``.
+def reference_amount(atoms: Atoms, *, molecule: bool = False, fixed: int = 0) -> str:
+    """Reference amount of an extensive quantity: ``per cell of Si8 (8 atoms)``.
 
     Args:
-        atoms: Structure that the quantity belongs to.
-        molecule: Whether it is a free molecule: ``per molecule of H2O``.
+        atoms: Structure of the quantity.
+        molecule: Whether it is an isolated molecule: ``per molecule of H2O``.
         fixed: Number of fixed atoms.
     """
     held = contents(atoms.get_chemical_symbols())
