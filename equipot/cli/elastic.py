@@ -12,8 +12,9 @@ from equipot.cli.calculation import (
 )
 from equipot.cli.errors import explain_errors
 from equipot.cli.models import MODEL_HELP
+from equipot.cli.options import Backend, Device, flag
 from equipot.cli.relaxing import Hessian, relaxed_first
-from equipot.cli.structures import Backend, Device, Dtype, Extrapolate
+from equipot.cli.structures import Dtype, Extrapolate, Structure
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,26 +32,24 @@ VOIGT = ("xx", "yy", "zz", "yz", "xz", "xy")
 @explain_calculations
 def elastic(
     model: Annotated[Path, typer.Argument(help=MODEL_HELP)],
-    structure: Annotated[str, typer.Argument(help="Structure file, or FILE@INDEX.")],
+    structure: Structure,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the results to this JSON file.")
     ] = None,
     relax_first: Annotated[
-        bool, typer.Option("--relax/--no-relax", help="Relax the atoms first.")
+        bool, flag("--relax/--no-relax", help="Relax the atoms first.")
     ] = True,
-    cell: Annotated[
-        bool, typer.Option("--cell", help="Relax the cell first, too.")
-    ] = False,
+    cell: Annotated[bool, flag("--cell", help="Relax atoms and cell first.")] = False,
     hessian: Hessian = None,
     device: Device = "auto",
     dtype: Dtype = "float64",
     backend: Backend = None,
     extrapolate: Extrapolate = False,
 ) -> None:
-    """Relaxed-ion elastic constants, elastic moduli, mechanical stability.
+    """Compute relaxed-ion elastic constants and moduli, and mechanical stability.
 
-    The exit status is 1 if the crystal is unstable, or if the energy is not invariant
-    under translation.
+    The exit status is 1 if the crystal is mechanically unstable, or if the energy is
+    not invariant under translation.
     """
     from equipot.hessians import elastic_constants
     from equipot.report.workflow_files import write_elastic

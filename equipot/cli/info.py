@@ -9,17 +9,20 @@ import typer
 
 from equipot.cli.errors import explain_errors
 from equipot.cli.models import MODEL_HELP, model_files
+from equipot.cli.options import flag
 
 
 @explain_errors
 def info(
     model: Annotated[Path, typer.Argument(help=MODEL_HELP)],
     everything: Annotated[
-        bool, typer.Option("--json", help="Print the complete header as JSON.")
+        bool, flag("--json", help="Print the complete header of the file as JSON.")
     ] = False,
     backend: Annotated[
         str | None,
-        typer.Option(help="Check whether this backend supports the model here."),
+        typer.Option(
+            help="Only check whether this backend supports the model on this machine."
+        ),
     ] = None,
 ) -> None:
     """Show architecture, training, errors and domain of validity of a model."""

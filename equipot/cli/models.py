@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 MODEL = "model.safetensors"
 MODEL_HELP = (
     "Model file (.safetensors), folder of a training run, or folder of a committee "
-    "(member_1, member_2, ...)."
+    "(with the runs member_1, member_2, ...)."
 )
 
 

@@ -30,8 +30,9 @@ Hessian = Annotated[
     bool | None,
     typer.Option(
         "--hessian/--no-hessian",
-        help="Start the relaxation from the exact Hessian.",
-        show_default="up to 100 atoms; L-BFGS for more",
+        help="Start the relaxation from the exact Hessian (BFGS), or not (L-BFGS).",
+        show_default="--hessian up to 100 atoms",
+        metavar="",
     ),
 ]
 

@@ -12,7 +12,8 @@ from equipot.cli.calculation import (
 )
 from equipot.cli.errors import explain_errors
 from equipot.cli.models import MODEL_HELP
-from equipot.cli.structures import Backend, Device, Dtype, Extrapolate, Force
+from equipot.cli.options import Backend, Device
+from equipot.cli.structures import Dtype, Extrapolate, Force
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,19 +29,19 @@ def saddle(
     structure: Annotated[
         str,
         typer.Argument(
-            help="Initial guess of the transition state, or one of two minima; FILE or "
-            "FILE@INDEX."
+            help="Initial guess of the transition state, or the first of two minima. "
+            "FILE@INDEX selects a frame, counted from 0; the last one is the default."
         ),
     ],
     other: Annotated[
         str | None,
-        typer.Argument(help="The other minimum, with the same order of atoms."),
+        typer.Argument(help="The second minimum, with the atoms in the same order."),
     ] = None,
     output: Annotated[Path, typer.Option(help="Output folder.")] = Path("saddle"),
     images: Annotated[
         int,
         typer.Option(
-            help="Images of the band between two minima, including the ends.", min=3
+            help="Images of the elastic band between two minima, ends included.", min=3
         ),
     ] = 9,
     fmax: Force = 1e-3,
@@ -57,8 +58,8 @@ def saddle(
     path_tolerance: Annotated[
         float,
         typer.Option(
-            help="End of the path: remaining fraction of the energy difference between "
-            "saddle point and minimum.",
+            help="The path ends when this fraction of the energy difference between "
+            "saddle point and minimum is left.",
             min=1e-6,
             max=0.5,
         ),
@@ -68,11 +69,12 @@ def saddle(
     backend: Backend = None,
     extrapolate: Extrapolate = False,
 ) -> None:
-    """Transition state and reaction path to both minima.
+    """Find a transition state, and follow the reaction path to both minima.
 
-    The exit status is 1 unless the saddle point has exactly one imaginary mode and the
-    path connects two different minima. Atoms of the two given minima are matched by
-    the nearest periodic images.
+    Given two minima, the initial guess is the highest image of an elastic band; in a
+    periodic cell, each atom moves to its nearest periodic image. The exit status is 1
+    unless the saddle point has exactly one imaginary mode and the path connects two
+    different minima.
     """
     from equipot.report.reaction_page import verdict
     from equipot.report.workflow_files import write_reaction

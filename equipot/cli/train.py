@@ -23,14 +23,14 @@ def train(
     config: Annotated[
         Path,
         typer.Argument(
-            help="YAML configuration, such as configs/demo.yaml. data.root, and data "
-            "files without it, are relative to the current folder."
+            help="YAML configuration, such as configs/demo.yaml. Relative paths of "
+            "data start from data.root, and data.root from the current folder."
         ),
     ],
     overrides: Overrides = None,
     output: Annotated[
         Path | None,
-        typer.Option(help="Output folder (default: runs/NAME_OF_CONFIG)."),
+        typer.Option(help="Output folder.", show_default="runs/NAME_OF_CONFIG"),
     ] = None,
     members: Annotated[
         int | None,
@@ -44,7 +44,8 @@ def train(
 ) -> None:
     """Train, test and verify a potential.
 
-    The exit status is 1 if the model fails a check of equipot verify.
+    The exit status is 1 if the model fails a check of equipot verify, and 130 if the
+    run is interrupted; --resume continues it.
     """
     from equipot.config.load import load_config
     from equipot.config.train import TrainConfig
