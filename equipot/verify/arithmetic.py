@@ -31,15 +31,16 @@ from equipot.verify.result import Check
 SINGLE_TOLERANCE = 1e-4
 """Of the largest force, in float32."""
 SINGLE_REASON = (
-    "of the largest or the typical force, over 1 Å for each atom, per volume, or of "
-    "the largest product; rounding of 1e-7, which layers let grow by 1e3"
+    "relative to the largest or the typical force (energies: times 1 Å per atom; "
+    "stress: times density), or to the largest Hessian-vector product; rounding "
+    "errors of 1e-7, amplified by up to 1e3 in layers"
 )
 TOTAL = "total energy"
 TOTAL_TOLERANCE = 5e-6
 TOTAL_FACTOR = 10.0
 TOTAL_REASON = (
-    "of the typical force over 1 Å for each atom; ten times the rounding of the "
-    "network, as references are added in double precision"
+    "relative to the typical force times 1 Å per atom; ten times the rounding error of "
+    "the network, because reference energies are added in float64"
 )
 REPETITION_TOLERANCE = 1e-12
 """Of energies and of the largest force, where sums on a GPU may run in any order."""
@@ -179,7 +180,11 @@ def _repeated(
         quantities,
         name=name,
         tolerance=0.0 if exact else REPETITION_TOLERANCE,
-        reason="the same bits" if exact else "of its size; sums in any order",
+        reason=(
+            "bit for bit"
+            if exact
+            else "relative to the largest value; rounding errors of sums in any order"
+        ),
     )
 
 
@@ -197,12 +202,12 @@ def neighbor_check(model: EnergyModel, structures: Sequence[Atoms]) -> Check:
         wrong += len(ours ^ others)
         found += len(others)
     return Check(
-        quantity="pairs",
-        unit="",
+        quantity="neighbor list",
+        unit="pairs",
         name="neighbor-list cross-check",
         dtype="float64",
         difference=Difference(float(wrong), float(max(found, 1)), 0.0),
-        reason="pairs that only one of the two searches finds",
+        reason="number of pairs that only one of the two algorithms finds",
     )
 
 

@@ -57,14 +57,18 @@ def conservation_checks(
             name="work along a path",
             tolerance=WORK_TOLERANCE,
             reason=(
-                f"of the work done; {PIECES} pieces of {len(NODES)} points, with kinks "
-                "in third derivatives where pairs cross the cutoff"
+                f"relative to the work; quadrature on {PIECES} intervals of "
+                f"{len(NODES)} points, with discontinuous third derivatives where "
+                "pairs cross the cutoff"
             ),
         ),
         worst(
             [_curl(model, atoms, rng, typical) for atoms in structures],
             name="Hessian symmetry",
-            reason="of the largest product; rounding in second derivatives",
+            reason=(
+                "relative to the largest Hessian-vector product; rounding errors of "
+                "second derivatives"
+            ),
         ),
     ]
 
@@ -112,8 +116,9 @@ def expansion_check(
         name="work along an expansion",
         tolerance=EXPANSION_TOLERANCE,
         reason=(
-            f"of the work done; {EXPANSION_PIECES} pieces of {len(NODES)} points, with "
-            "kinks in third derivatives where shells of neighbors leave the cutoff"
+            f"relative to the work; quadrature on {EXPANSION_PIECES} intervals of "
+            f"{len(NODES)} points, with discontinuous third derivatives where shells "
+            "of neighbors cross the cutoff"
         ),
     )
 

@@ -26,8 +26,8 @@ DIFFERENCES = "finite differences"
 """Part of the names of these checks."""
 TOLERANCE = 1e-5
 REASON = (
-    "over 1e-4 Å of energies and 1e-5 Å of forces, where truncation, rounding, and "
-    "pairs that cross the cutoff stay below 1e-6"
+    "central differences over 1e-4 Å of energies and 1e-5 Å of forces; errors of "
+    "truncation, rounding, and pairs that cross the cutoff are below 1e-6"
 )
 ENERGY_STEP = 1e-4
 """Å, or strain. Rounding of 1e5 eV contributes 1e-7 eV/Å."""

@@ -55,7 +55,7 @@ def smoothness_check(
         dtype="float64",
         difference=worst,
         reason=(
-            "of the largest force on that atom, per Å; limits from both sides are "
+            "relative to the largest force on that atom, per Å; one-sided limits are "
             f"extrapolated from {POINTS} points {STEP:g} Å apart"
         ),
         where=pair_label(pair),

@@ -102,8 +102,8 @@ def hole_check(scans: Sequence[DimerScan]) -> Check:
         dtype="float64",
         difference=Difference(depth if found else 0.0, 1.0, HOLE_TOLERANCE),
         reason=(
-            f"absolute; from {SHORT_BOND:g} of a single bond down to "
-            f"{CLOSEST:g} Å, or to where the potential refuses to be used"
+            f"absolute; distances from {SHORT_BOND:g} of a single bond down to "
+            f"{CLOSEST:g} Å, or to the end of the domain of validity"
         ),
         where=f"{pair_label(deepest.pair)} at {place:.2f} Å" if found else "",
     )

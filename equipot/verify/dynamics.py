@@ -86,9 +86,10 @@ def drift_check(drift: Drift) -> Check:
         dtype="float64",
         difference=Difference(abs(drift.exponent - VERLET_ORDER), 1.0, ORDER_TOLERANCE),
         reason=(
-            f"absolute; velocity Verlet over {drift.times[0][-1]:g} fs at "
-            f"{drift.time_steps[0]:g} and {drift.time_steps[1]:g} fs, whose error is "
-            f"quadratic for short steps: {coarse:.2e} and {fine:.2e} eV"
+            f"absolute difference of the exponent from {VERLET_ORDER:g}; largest error "
+            f"of the total energy over {drift.times[0][-1]:g} fs of velocity Verlet: "
+            f"{coarse:.2g} eV at {drift.time_steps[0]:g} fs and {fine:.2g} eV at "
+            f"{drift.time_steps[1]:g} fs"
         ),
     )
 

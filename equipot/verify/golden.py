@@ -277,12 +277,12 @@ def _difference(
 def _reason(dtype: torch.dtype) -> str:
     if dtype == torch.float64:
         return (
-            "rounding of 1e-16, which layers and derivatives let grow by less than "
-            "1e5, and a margin"
+            "rounding errors of 1e-16, amplified by less than 1e5 in layers and "
+            "derivatives, and a margin"
         )
     return (
-        f"{ROUNDING_FACTOR:g} times the rounding error of float32 that the reference "
-        f"had when the model was saved, and {LARGEST_TOLERANCE:g} at most"
+        f"{ROUNDING_FACTOR:g} times the float32 rounding error of the reference when "
+        f"the model was saved, at most {LARGEST_TOLERANCE:g}"
     )
 
 

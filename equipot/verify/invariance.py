@@ -36,17 +36,19 @@ MAX_IMAGE_SHIFT = 9
 PADDING_FRACTION = 0.25
 """Of the cutoff by which the graph reaches further than it has to."""
 REASON = (
-    "of the largest or the typical force; rounding of 1e-16, which layers and "
-    "derivatives let grow by less than 1e7"
+    "relative to the largest or the typical force; rounding errors of 1e-16, amplified "
+    "by less than 1e7 in layers and derivatives"
 )
 ROUNDING_FACTOR = 30.0
 SMALLEST_TOLERANCE = 1e-12
 ROUNDING_REASON = (
-    f"of the largest or the typical force; {ROUNDING_FACTOR:g} times the rounding "
-    f"errors that a translation shows, at least {SMALLEST_TOLERANCE:g}: constants "
-    "rounded to float32 break symmetries by little more"
+    f"relative to the largest or the typical force; {ROUNDING_FACTOR:g} times the "
+    f"rounding error found under translation, at least {SMALLEST_TOLERANCE:g}: "
+    "constants rounded to float32 break a symmetry by more"
 )
-EXTENSIVE = "; twice the energy is expected, and the same forces: size extensivity"
+EXTENSIVE = (
+    "; the energy must be proportional to the number of copies, the forces unchanged"
+)
 
 
 @dataclass(frozen=True)

@@ -135,8 +135,8 @@ def kink_check(
         name="smoothness inside the cutoff",
         tolerance=TOLERANCE,
         reason=(
-            "of the largest force along the line, per Å; quadrature error over "
-            f"{STEP / NUM_REFINED_PARTS**REFINEMENTS:.0e} Å, where third "
+            "relative to the largest force along the line, per Å; quadrature error on "
+            f"intervals of {STEP / NUM_REFINED_PARTS**REFINEMENTS:.0e} Å, where third "
             "derivatives may be discontinuous"
         ),
     )

@@ -11,7 +11,7 @@ from equipot.verify.result import Check
 from equipot.verify.scans import Pair, pair_label
 
 TOLERANCE = 1e-10
-REASON = "of the energy; rounding of sums, and forces of zero"
+REASON = "relative to the energy; rounding errors of sums; forces must vanish"
 
 
 def separation_check(model: EnergyModel, pairs: Sequence[Pair]) -> Check:

@@ -26,8 +26,8 @@ from equipot.verify.subject import abilities, detached
 TOLERANCE = 1e-11
 HESSIAN_TOLERANCE = 1e-9
 REASON = (
-    "of the largest or the typical force, and of the largest feature; the same terms "
-    "in other sums"
+    "relative to the largest or the typical force, or to the largest feature; rounding "
+    "errors of sums in another order"
 )
 UNITS = {"energy": "eV", "energies": "eV", "forces": "eV/Å", "stress": "eV/Å^3"}
 WANTED: tuple[tuple[Output, ...], ...] = (
@@ -79,7 +79,10 @@ def output_checks(
             sums,
             name="sum of atomic energies",
             tolerance=TOLERANCE,
-            reason="of the typical force over 1 Å for each atom; rounding of a sum",
+            reason=(
+                "relative to the typical force times 1 Å per atom; rounding errors of "
+                "a sum"
+            ),
         ),
     ]
     if hessians:
@@ -88,7 +91,10 @@ def output_checks(
                 hessians,
                 name="Hessian-vector products",
                 tolerance=HESSIAN_TOLERANCE,
-                reason="of the largest element or the typical force; rounding",
+                reason=(
+                    "relative to the largest Hessian element or the typical force per "
+                    "Å; rounding errors"
+                ),
             )
         )
     return checks

@@ -40,7 +40,10 @@ def vacuum_check(
         quantities,
         name="periodic box with vacuum",
         tolerance=TOLERANCE,
-        reason="of the largest or the typical force; other sums, and rounding of boxes",
+        reason=(
+            "relative to the largest or the typical force; rounding errors of larger "
+            "cells and of sums in another order"
+        ),
     )
 
 

@@ -455,9 +455,9 @@ class _Inspection:
         notes = []
         if level == "quick":
             notes.append(
-                "quick level, as after training: no structure of 20,000 edges, no "
-                "check of smoothness inside the cutoff, repeatability over "
-                f"{self.level.calls} calls only; `equipot verify` does the rest"
+                "quick level, as after training: without structures of 20,000 edges "
+                "and smoothness inside the cutoff, and with only "
+                f"{self.level.calls} repeated calls; `equipot verify` runs all checks"
             )
         if not self.reflections:
             notes.append(self._mirror_note())
@@ -469,8 +469,9 @@ class _Inspection:
         if pulls:
             more = len(pulls) - MAX_NAMED_PAIRS
             notes.append(
-                "outside the domain, at distances shorter than in training, attraction "
-                f"exceeds bond strength: {', '.join(pulls[:MAX_NAMED_PAIRS])}"
+                "outside the domain of validity, at distances shorter than in "
+                "training, the attraction exceeds the strength of bonds: "
+                f"{', '.join(pulls[:MAX_NAMED_PAIRS])}"
                 + (f" and {more} more pairs" if more > 0 else "")
                 + ". Calculators and dynamics raise an error there"
             )
@@ -552,8 +553,9 @@ def _hidden_holes(dimers: Sequence[DimerScan]) -> list[str]:
         ]
         more = len(hidden) - len(names)
         notes.append(
-            "outside the domain, at distances shorter than in training and than any "
-            f"bond, pairs attract: {', '.join(names)}"
+            "outside the domain of validity, at distances shorter than in training and "
+            "than any bond, pairs of atoms attract each other: "
+            f"{', '.join(names)}"
             + (f" and {more} more pairs" if more else "")
             + ". Calculators and dynamics raise an error there; model.zbl adds nuclear "
             "repulsion"

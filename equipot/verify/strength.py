@@ -190,8 +190,8 @@ def cluster_check(
             0.0 if excess <= 0 else excess, 1.0, MAX_OVERBINDING * bonds.factor
         ),
         reason=(
-            "absolute, per atom; triples and clusters of up to 13 atoms, from the "
-            "shortest distances of the domain to twice of them"
+            "absolute, in eV per atom; triples and clusters of up to 13 atoms, at once "
+            "to twice the shortest distances of the domain of validity"
         ),
         where="" if excess <= MAX_OVERBINDING * bonds.factor else where,
     )
@@ -229,9 +229,8 @@ def compressed_cluster_check(
         dtype="float64",
         difference=Difference(gain, 1.0, HOLE_TOLERANCE),
         reason=(
-            f"absolute; three to 13 atoms whose distances shrink from {SHORT_BOND:g} "
-            f"of a single bond to {CLOSEST:g} Å, or to where the potential refuses to "
-            "be used"
+            f"absolute; 3 to 13 atoms, compressed from {SHORT_BOND:g} of a single bond "
+            f"to {CLOSEST:g} Å, or to the end of the domain of validity"
         ),
         where=where if gain > 0 or np.isnan(gain) else "",
     )
@@ -280,8 +279,8 @@ def _limit(name: str, unit: str, found: tuple[float, str], limit: float) -> Chec
         dtype="float64",
         difference=Difference(value, limit, 1.0),
         reason=(
-            "of what the strongest bonds of two atoms have: N2 and CO pull with 13 "
-            "eV/Å, and bonds as long as that of H2 are half as stiff"
+            "relative to a limit above the strongest known bonds of two atoms: the "
+            "attractive force in N2 and CO reaches 13 eV/Å"
         ),
         where="" if value <= limit else where,
     )
