@@ -46,8 +46,8 @@ def analysis_page(analysis: Analysis, origin: Origin | None = None) -> str:
     return render(
         "analysis",
         command="analyze",
-        heading=Path(analysis.trajectory.source).name,
-        summary=analysis.lines()[0],
+        heading=_heading(Path(analysis.trajectory.source)),
+        summary=f"{analysis.lines()[0]}.",
         warnings=analysis.notes,
         **Made(origin).header,
         analysis=analysis,
@@ -60,19 +60,24 @@ def analysis_page(analysis: Analysis, origin: Origin | None = None) -> str:
     )
 
 
+def _heading(file: Path) -> str:
+    """Name of the run for a trajectory of `equipot md`, else of the file."""
+    return file.parent.name if file.stem == "trajectory" else file.name
+
+
 def _averages(analysis: Analysis) -> Table:
     rows = [
         (
             f"{name[0].upper()}{name[1:]} / {unit.replace('^3', '³')}",
             minus(f"{value.mean:.6g}"),
-            "too short" if value.error is None else value.error,
+            "run too short" if value.error is None else value.error,
             value.deviation,
             value.samples,
         )
         for name, (value, unit) in analysis.averages.items()
     ]
     head = ("", "Mean", "Standard error", "Standard deviation", "Samples")
-    return Table("Averages, with errors from block averaging", head, rows)
+    return Table("Averages; standard errors by block averaging", head, rows)
 
 
 def _radial(analysis: Analysis) -> dict[str, Markup]:

@@ -1,5 +1,6 @@
 """Table of errors at the end of a run."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ from equipot.units import GPA_PER_EV_PER_A3, MEV_PER_EV
 
 
 def error_table(errors: Mapping[str, Mapping[str, Any]]) -> Table:
-    """Errors of a model beside the spread of the labels.
+    """Errors of a model beside the standard deviation of the labels.
 
     Args:
         errors: Results of `ErrorAccumulator.compute` by name of the set.
@@ -20,13 +21,15 @@ def error_table(errors: Mapping[str, Mapping[str, Any]]) -> Table:
     """
     table = Table(
         title="Errors of the best model",
-        caption="spread: standard deviation of the labels, less reference energies; "
-        "explained: share of their variance",
+        title_justify="left",
+        caption="label std: standard deviation of the labels, of energies without "
+        "reference energies; R² = 1 - (RMSE / label std)²",
+        caption_justify="left",
         box=SIMPLE_HEAD,
     )
     table.add_column("set", overflow="fold")
     table.add_column("property", no_wrap=True)
-    for name in ("MAE", "RMSE", "spread", "explained", "labels"):
+    for name in ("MAE", "RMSE", "label std", "R²", "labels"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("unit", no_wrap=True)
     for set_name, properties in errors.items():
@@ -38,10 +41,12 @@ def error_table(errors: Mapping[str, Mapping[str, Any]]) -> Table:
 
 def _rows(set_name: str, name: str, errors: Mapping[str, Any]) -> list[list[str]]:
     explained = errors["explained"]
-    share = ""
+    r_squared = ""
     if explained is not None:
-        share = f"{100 * explained:.2f} %" if explained >= 0 else "< 0"
-    rest = [share, str(errors["count"])]
+        r_squared = (
+            f"{math.floor(1e4 * explained) / 1e4:.4f}" if explained >= 0 else "< 0"
+        )
+    rest = [r_squared, str(errors["count"])]
     values = [errors[key] for key in ("mae", "rmse", "std")]
     rows = [[set_name, name, *map(_number, values), *rest, errors["unit"]]]
     if name == "stress":
