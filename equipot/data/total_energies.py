@@ -87,9 +87,9 @@ def check_total_energies(
         yield Finding(
             "info",
             "energies",
-            "undecided by their size: energies are not those of all electrons, and the "
-            "zero of other methods is not known. Elements that are exchanged in all "
-            "structures do not show",
+            "unit not verified by magnitude: these are no all-electron energies, and "
+            "the zero of energy of other methods is unknown. An exchange of two "
+            "elements in all structures would not be detected",
         )
 
 
@@ -180,9 +180,9 @@ def check_binding(
         yield Finding(
             "info",
             "binding",
-            f"structures are {found.min():.3g} to {found.max():.3g} eV per atom beyond "
-            "isolated atoms, which is possible; undecided whether both are of one "
-            "level of theory where levels differ by less than about 1 eV per atom",
+            f"energies of {found.min():.3g} to {found.max():.3g} eV per atom relative "
+            "to isolated atoms are plausible; another level of theory of the isolated "
+            "atoms is detected only if it shifts them by more than about 1 eV per atom",
         )
 
 

@@ -69,7 +69,7 @@ def test_isolated_atoms_settle_what_the_compositions_leave_open(
     report = examine([write_frames([*atoms, *molecules])])
 
     (text,) = [f.message for f in report.findings if f.check == "references"]
-    assert text.startswith("IsolatedAtom rows give all 3 reference energies")
+    assert text.startswith("isolated atoms define all 3 reference energies")
     assert text.endswith("would determine 1")
 
 
@@ -147,7 +147,7 @@ def test_stress_of_noise_is_undecided(metals, write_frames):
 
     report = examine([write_frames(changed(metals, scramble))])
 
-    assert "undecided" in found(report, "stress-convention", "info")
+    assert "not verified" in found(report, "stress-convention", "info")
 
 
 def disguised(atoms: Atoms, seed: int = 0) -> Atoms:
@@ -262,7 +262,7 @@ def test_gradients_in_place_of_forces_are_recognized(metals, write_frames):
 
     report = examine([write_frames(changed(metals, flip))])
 
-    assert "point uphill" in found(report, "forces")
+    assert "have the wrong sign" in found(report, "forces")
 
 
 def test_forces_in_another_unit_than_energies_are_recognized(metals, write_frames):
@@ -443,7 +443,7 @@ def test_the_report_prints_and_becomes_json(metals, write_frames):
     print_report(report, Console(file=stream, width=120))
     tree = json.loads(to_json(report))
 
-    assert "✓ nothing that would spoil a training" in stream.getvalue()
+    assert "✓ no error that would prevent training" in stream.getvalue()
     assert "train.xyz#0 = train.xyz#10" in stream.getvalue()
     assert tree["passed"] is True
     assert tree["files"][0]["structures"] == 11
@@ -472,7 +472,7 @@ def test_the_command_exits_with_1_if_there_is_an_error(metals, write_frames):
     assert good.exit_code == 0
     assert json.loads(report.read_text(encoding="utf-8"))["passed"]
     assert bad.exit_code == 1
-    assert "would spoil a training" in bad.output
+    assert "do not train on these data" in bad.output
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs the labeled sets in ../shared")

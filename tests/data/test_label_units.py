@@ -78,7 +78,7 @@ def scaled(
         ({"energy": KCAL}, "energies in kcal/mol with forces in eV/Å"),
         ({"forces": 2.0}, "times the work of the forces"),
         ({"forces": 0.5}, "times the work of the forces"),
-        ({"forces": -1.0}, "the forces point uphill"),
+        ({"forces": -1.0}, "the forces have the wrong sign"),
     ],
 )
 def test_wrong_units_of_all_labels_are_errors(
@@ -97,7 +97,7 @@ def test_right_units_are_confirmed(name, request, write_frames):
 
     assert report.passed
     assert "forces are in eV/Å as far as" in told(report)
-    assert "energies belong to the forces" in told(report)
+    assert "energies are consistent with the forces" in told(report)
 
 
 def test_a_stress_of_half_the_size_is_an_error(metals, write_frames):
@@ -128,7 +128,9 @@ def test_a_shift_of_half_of_the_energies_is_found(name, request, write_frames):
 
     report = examine([write_frames(frames)])
 
-    assert "are shifted by 30 eV against near frames" in found(report, "energies")
+    assert "are shifted by 30 eV relative to similar frames" in found(
+        report, "energies"
+    )
 
 
 def test_nothing_is_derived_from_forces_that_were_set_to_zero(metals, write_frames):

@@ -109,15 +109,17 @@ def check_force_unit(stiffness: Sequence[Stiffness], ratio: Ratio) -> Iterator[F
         An error with the unit that explains it, or what is known.
     """
     if not stiffness:
-        yield _undecided_forces("no two frames are near enough to measure a stiffness")
+        yield _undecided_forces(
+            "no two frames are similar enough to determine a bond stiffness"
+        )
         return
     factor = typical_stiffness(stiffness)
     if factor < 0:
         yield Finding(
             "error",
             "forces",
-            "the forces point uphill: they push atoms apart where bonds are stretched; "
-            "they seem to be gradients: change their sign",
+            "the forces have the wrong sign: they stretch bonds that are too long; "
+            "probably these are gradients: change their sign",
         )
         return
     example = max(stiffness, key=lambda s: s.number)
@@ -128,14 +130,14 @@ def check_force_unit(stiffness: Sequence[Stiffness], ratio: Ratio) -> Iterator[F
     )
     if 1 / STIFFEST < factor < STIFFEST:
         if 1 / DOUBTFUL < factor < DOUBTFUL:
-            yield Finding("info", "units", f"forces are in eV/Å as far as {seen}")
+            yield Finding("info", "units", f"forces are consistent with eV/Å: {seen}")
         else:
             yield _undecided_forces(f"{seen}, which is unusual")
         return
     if factor < 1 and max(s.change for s in stiffness) < SMALLEST_CHANGE:
         yield _undecided_forces(
-            f"{seen}, but their lengths hardly change, as in relaxed structures, where "
-            "forces vanish whatever the length"
+            f"{seen}, but bond lengths hardly vary, as in relaxed structures, whose "
+            "forces vanish"
         )
         return
     near = {u: abs(np.log(factor / v)) for u, v in FORCE_UNITS.items() if v != 1}
@@ -149,14 +151,12 @@ def check_force_unit(stiffness: Sequence[Stiffness], ratio: Ratio) -> Iterator[F
         texts = [f"{u} with energies in {energies[u] or 'eV'}" for u in units]
     else:
         texts = units
-    explained = (
-        f"as in {' or in '.join(texts)}" if texts else "in no unit that is known"
-    )
+    explained = f"in {' or in '.join(texts)}" if texts else "in an unknown unit"
     yield Finding(
         "error",
         "units",
-        f"{seen}: forces seem to be {explained}; bring energies to eV and forces to "
-        "eV/Å, or set data.units (--forces-unit, --energy-unit)",
+        f"{seen}: forces are probably {explained}; convert energies to eV and forces "
+        "to eV/Å, or set data.units (--forces-unit, --energy-unit)",
     )
 
 
@@ -187,47 +187,50 @@ def check_energy_unit(work: Work, facts: Sequence[Facts]) -> Iterator[Finding]:
         yield Finding(
             "info",
             "units",
-            "undecided whether energies and forces belong together: "
+            "consistency of energies and forces not verified: "
             + _why_unclear(ratio, facts),
         )
         return
     seen = (
-        f"between near frames energies differ by {abs(ratio.value):.3g} times the work "
-        f"of the forces (correlation {ratio.correlation:.2f})"
+        "energy differences of similar frames are "
+        f"{abs(ratio.value):.3g} times the work of the forces (correlation "
+        f"{ratio.correlation:.2f})"
     )
     low, high = sorted((abs(ratio.low), abs(ratio.high)))
     if ratio.correlation < 0:
         yield Finding(
             "error",
             "forces",
-            f"the forces point uphill: {seen}; they seem to be gradients: change their "
-            "sign",
+            f"the forces have the wrong sign: {seen}; probably these are gradients: "
+            "change their sign",
         )
     elif low > WORK or high < 1 / WORK:
         yield Finding("error", "units", f"{seen}: {_remedy(ratio.value, facts)}")
     elif low > 1 / WORK and high < WORK:
-        yield Finding("info", "units", f"energies belong to the forces: {seen}")
+        yield Finding(
+            "info", "units", f"energies are consistent with the forces: {seen}"
+        )
     else:
         yield Finding(
             "info",
             "units",
-            "undecided whether energies and forces have one unit, only that they "
-            f"agree within a factor of {max(high, 1 / low):.2g}: {seen}",
+            "energies and forces are consistent within a factor of "
+            f"{max(high, 1 / low):.2g} only: {seen}",
         )
 
 
 def _undecided_forces(why: str) -> Finding:
-    return Finding("info", "units", f"unit of the forces undecided: {why}")
+    return Finding("info", "units", f"unit of the forces not verified: {why}")
 
 
 def _why_unclear(ratio: Ratio, facts: Sequence[Facts]) -> str:
     if not any(np.isfinite(f.energy) for f in facts):
         return "there are no energies"
     if not ratio.number:
-        return "no two frames hold the same atoms in near places"
+        return "no two frames have the same atoms at similar positions"
     return (
-        f"the {ratio.number:.0f} steps between near frames that count say too little "
-        f"(correlation {ratio.correlation:.2f})"
+        f"{ratio.number:.0f} pairs of similar frames are not sufficient (correlation "
+        f"{ratio.correlation:.2f})"
     )
 
 

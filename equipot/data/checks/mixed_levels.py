@@ -55,20 +55,23 @@ def check_mixed_levels(work: Work, facts: Sequence[Facts]) -> Iterator[Finding]:
             "error",
             "energies",
             f"the energies of about {len(frames)} of {len(facts)} frames are shifted "
-            f"by {shift:.3g} {unit} against near frames, which the forces do not "
-            "explain: functional, charge, spin or settings are mixed",
+            f"by {shift:.3g} {unit} relative to similar frames, in contradiction to "
+            "the forces: functional, charge, spin or settings are mixed",
             some([facts[n].source for n in frames]),
         )
         return
     if len(left) < MIN_FRAMES:
-        why = "too few frames are near each other"
+        why = "too few frames are similar to each other"
     else:
         bound = float(np.quantile(np.abs(left), 0.9))
-        why = f"forces leave up to {bound:.2g} eV between near frames unexplained"
+        why = (
+            f"energy differences of similar frames deviate by up to {bound:.2g} eV "
+            "from the work of the forces"
+        )
     yield Finding(
         "info",
         "zero-of-energy",
-        f"undecided whether energies and forces hide smaller shifts of the zero: {why}",
+        f"smaller shifts of the zero of energy would not be detected: {why}",
     )
 
 

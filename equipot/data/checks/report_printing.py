@@ -59,7 +59,7 @@ def _describe(f: FileSummary) -> Iterator[RenderableType]:
         facts.append(f"{_range(f.atoms[0], f.atoms[1], 'd')} atoms")
         facts.append(" ".join(f.elements))
     if len(f.config_types) > 1:
-        facts.append(", ".join(f"{n} of {kind}" for kind, n in f.config_types.items()))
+        facts.append(", ".join(f"{n} {kind}" for kind, n in f.config_types.items()))
     yield Padding(Text(GAP.join(facts)), INDENT)
     if f.structures:
         yield Padding(Text(GAP).join(_labels(f)), INDENT)
@@ -91,7 +91,7 @@ def _distances(report: DoctorReport) -> str:
         f"{pair}\N{NO-BREAK SPACE}{d:.2f}" for pair, d in pairs[:MOST_PAIRS]
     )
     rest = len(pairs) - MOST_PAIRS
-    return shown + (f"  [dim]and {rest} pairs more[/]" if rest > 0 else "")
+    return shown + (f"  [dim]and {rest} more pairs[/]" if rest > 0 else "")
 
 
 def _short(source: str) -> str:
@@ -104,7 +104,7 @@ def _verdict(report: DoctorReport) -> Text:
     warnings = sum(f.severity == "warning" for f in report.findings)
     counts = f"errors: {errors}, warnings: {warnings}"
     if errors:
-        return Text(f"\n✗ would spoil a training: {counts}", style="bold red")
+        return Text(f"\n✗ do not train on these data: {counts}", style="bold red")
     return Text(
-        f"\n✓ nothing that would spoil a training: {counts}", style="bold green"
+        f"\n✓ no error that would prevent training: {counts}", style="bold green"
     )

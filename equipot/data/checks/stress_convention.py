@@ -224,17 +224,17 @@ def _check_scale(
         yield Finding(
             "error",
             "stress-scale",
-            f"{key} is {verdict.factor:.2g} times what a pair potential says, which "
-            f"explains {model.explained:.0%} of the forces: is it scaled?",
+            f"{key} is {verdict.factor:.2g} times the stress of a pair potential that "
+            f"reproduces {model.explained:.0%} of the variance of the forces: is it "
+            "scaled?",
         )
     elif not known:
         yield Finding(
             "info",
             "stress-scale",
-            f"undecided whether {key} is scaled by less than a factor of "
-            f"{MAX_PAIR_MODEL_RATIO:g}: no "
-            "near frames with different cells, and pairs of atoms do not describe the "
-            "forces well enough",
+            f"a scaling of {key} by less than a factor of {MAX_PAIR_MODEL_RATIO:g} "
+            "would not be detected: there are no similar frames with different cells, "
+            "and a pair potential does not describe the forces well enough",
         )
 
 
@@ -246,7 +246,7 @@ def _check_convention(
         yield Finding(
             "info",
             "stress-convention",
-            f"sign, unit and order of {key} undecided: the forces say too little about "
+            f"sign, unit and order of {key} not verified: the forces do not determine "
             "the stress of these structures; check a compressed crystal by hand",
         )
     else:

@@ -77,14 +77,14 @@ def find_odd_stress(model: PairModel) -> OddStress:
     limit = Finding(
         "info",
         "stress-frames",
-        f"a frame with the other sign of the stress would show above {bound:.2g} GPa; "
-        "below it is undecided for single frames",
+        f"a frame with the opposite sign of the stress is detected above {bound:.2g} "
+        "GPa; smaller stresses of single frames are not verified",
     )
     return OddStress(np.array(every, dtype=int), findings or (limit,))
 
 
 def _undecided(why: str) -> OddStress:
-    text = f"undecided whether single frames have another sign or unit of stress: {why}"
+    text = f"sign and unit of the stress of single frames not verified: {why}"
     finding = Finding("info", "stress-frames", text)
     return OddStress(np.zeros(0, dtype=int), (finding,))
 
