@@ -63,16 +63,16 @@ def start_velocities(
         config.source == "auto" and config.temperature is None and moving
     ):
         atoms.set_momenta(atoms.get_momenta())  # without those of fixed atoms
-        origin = "of the structure file"
+        origin = "from the structure file"
     else:
         draw_velocities(atoms, wanted, rng)
-        origin = f"drawn at {wanted:g} K"
+        origin = f"Maxwell-Boltzmann distribution at {wanted:g} K"
     if not config.remove_drift:
         return origin
     drift = 2 * drift_energy(atoms) / (max(conserved_momenta(atoms), 1) * kB)
     remove_drift(atoms)
-    if moving and origin.startswith("of") and drift > DRIFT_SHOWN:
-        return f"{origin}, less a drift of {drift:.4g} K"
+    if moving and origin.startswith("from") and drift > DRIFT_SHOWN:
+        return f"{origin}, without a center-of-mass motion of {drift:.4g} K"
     return origin
 
 

@@ -257,8 +257,8 @@ class Simulation:
         lines = [
             f"{config.ensemble.name}, {len(self.atoms)} atoms, {config.steps} steps of "
             f"{config.timestep:g} fs{start}; files in {self.output}",
-            f"velocities: {self.velocities or 'of the last state'}; "
-            f"{self._temperature():.4g} K with {count} degrees of freedom"
+            f"velocities: {self.velocities or 'from the checkpoint'}; "
+            f"now {self._temperature():.4g} K, {count} degrees of freedom"
             f"{self._left_out()}",
             describe_ramp(config),
         ]
@@ -275,7 +275,7 @@ class Simulation:
         conserved = 3 * (len(self.atoms) - fixed) - self.integrator.degrees_of_freedom
         parts = []
         if conserved:
-            parts.append(f"{conserved} of the conserved motion of the whole")
+            parts.append(f"{conserved} of conserved total momenta")
         if fixed:
             parts.append(f"{3 * fixed} of {fixed} fixed atoms")
         return f" (without {' and '.join(parts)})" if parts else ""
@@ -508,8 +508,8 @@ def _drift_note(course: Course, time_ps: float) -> str | None:
     """Why the drift means little, or None."""
     if time_ps < DRIFT_AFTER_PS - 1e-9:
         return (
-            f"not determined: the run has {time_ps:g} ps, a slope needs "
-            f"{DRIFT_AFTER_PS:g} ps or more"
+            f"not determined: needs {DRIFT_AFTER_PS:g} ps or more, the run has "
+            f"{time_ps:g} ps"
         )
     drift, error = course.drift, course.drift_error
     if drift is None or error is None:

@@ -131,7 +131,7 @@ def _without_labels(found: Atoms) -> tuple[Atoms, list[str]]:
     notes = []
     if dropped:
         notes.append(
-            f"not kept, since they hold for the frame of the file only: "
+            "labels of the start structure are not copied to the trajectory: "
             f"{', '.join(sorted(dropped))}"
         )
     for name in [n for n in atoms.arrays if MOTION.match(n)]:

@@ -46,19 +46,24 @@ class MDSummary:
         rows = {
             "steps": f"{self.steps} ({self.time_ps:.3f} ps, {self.num_atoms} atoms)",
             "ensemble": self.ensemble,
-            "temperature": _pair(
-                self.mean_temperature_K, self.temperature_deviation_K, "K"
-            ),
-            "pressure": _number(self.mean_pressure_GPa, "GPa"),
+            "temperature": self._temperature(),
+            "pressure": _number(self.mean_pressure_GPa, "GPa", 3),
             "volume": _number(self.mean_volume_A3, "Å^3"),
             "drift": self._drift(),
             "committee": self._committee(),
-            "speed": _pair(self.steps_per_second, None, "steps/s"),
-            "": _number(self.ns_per_day, "ns/day"),
+            "speed": _number(self.steps_per_second, "steps/s", 3),
+            "": _number(self.ns_per_day, "ns/day", 3),
             "domain": self._domain(),
             "stopped": self.stopped,
         }
         return [f"{k:12} {v}" for k, v in rows.items() if v is not None]
+
+    def _temperature(self) -> str | None:
+        mean, deviation = self.mean_temperature_K, self.temperature_deviation_K
+        if mean is None:
+            return None
+        fluctuation = "" if deviation is None else f", fluctuation {deviation:.3g} K"
+        return f"{mean:.1f} K{fluctuation}"
 
     def _drift(self) -> str | None:
         drift = _pair(
@@ -74,9 +79,10 @@ class MDSummary:
         if self.mean_max_force_spread_eV_per_A is None:
             return None
         return (
-            f"spread of the energy {self.mean_energy_spread_meV_per_atom:.3g} "
-            f"meV/atom, of the worst force {self.mean_max_force_spread_eV_per_A:.3g} "
-            f"eV/Å (means), at most {self.largest_force_spread_eV_per_A:.3g} eV/Å at "
+            "standard deviation of the energy "
+            f"{self.mean_energy_spread_meV_per_atom:.3g} meV/atom, of the most "
+            f"uncertain force {self.mean_max_force_spread_eV_per_A:.3g} eV/Å (means "
+            f"over the run), at most {self.largest_force_spread_eV_per_A:.3g} eV/Å at "
             f"step {self.largest_force_spread_step}"
         )
 
@@ -84,8 +90,11 @@ class MDSummary:
         if self.steps_beyond_domain is None:
             return None
         if not self.steps_beyond_domain:
-            return "never left"
-        return f"left in {self.steps_beyond_domain} steps, see extrapolation.csv"
+            return "no extrapolation events"
+        return (
+            f"extrapolation events in {self.steps_beyond_domain} steps, see "
+            "extrapolation.csv"
+        )
 
     def as_dict(self) -> dict[str, int | float | str | None]:
         """JSON values."""
@@ -102,11 +111,11 @@ def ns_per_day(steps_per_second: float, timestep: float) -> float:
     return steps_per_second * timestep / FS_PER_NS * SECONDS_PER_DAY
 
 
-def _number(value: float | None, unit: str) -> str | None:
-    return None if value is None else f"{value:.5g} {unit}"
+def _number(value: float | None, unit: str, digits: int = 5) -> str | None:
+    return None if value is None else f"{value:.{digits}g} {unit}"
 
 
 def _pair(mean: float | None, deviation: float | None, unit: str) -> str | None:
     if mean is None:
         return None
-    return f"{mean:.5g}{'' if deviation is None else f' ± {deviation:.3g}'} {unit}"
+    return f"{mean:.3g}{'' if deviation is None else f' ± {deviation:.3g}'} {unit}"

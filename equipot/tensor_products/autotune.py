@@ -83,21 +83,25 @@ class Choice:
         parts = [f"backend auto is {self.backend} on this machine"]
         if self.backend in self.milliseconds:
             took = f"{self.milliseconds[self.backend]:.3g} ms"
-            parts.append(f"{took} for {self.problem}; {', '.join(others)}")
+            parts.append(
+                f"{took} for {self.problem} ({', '.join(others)})"
+                if others
+                else f"{took} for {self.problem}"
+            )
         else:
             parts.append("it is the only candidate")
         if self.excluded:
             wrong = [f"{name} ({reason})" for name, reason in self.excluded.items()]
-            parts.append(f"left out {', '.join(wrong)}")
+            parts.append(f"excluded: {', '.join(wrong)}")
         if self.skipped and not self.remembered:
             # `equipot doctor` and `equipot verify` say why
-            parts.append(f"no candidates: {', '.join(self.skipped)}")
+            parts.append(f"not applicable: {', '.join(self.skipped)}")
         if self.spread > MAX_RELATIVE_SPREAD:
             parts.append(
-                f"not remembered, as times of the same differ by {self.spread:.0%}: "
-                "other programs disturb"
+                f"not cached: repeated measurements differ by {self.spread:.0%}, "
+                "probably because of other programs"
             )
-        parts.append("remembered from before" if self.remembered else "measured now")
+        parts.append("cached" if self.remembered else "measured now")
         return "; ".join(parts)
 
 
@@ -275,5 +279,9 @@ def _from_answer(answer: Mapping[str, Any], able: set[str]) -> Choice | None:
 def _describe(problem: Problem) -> str:
     arithmetic = str(problem.dtype).removeprefix("torch.")
     threads = torch.get_num_threads()
-    where = f"{threads} threads" if problem.device.type == "cpu" else "cuda"
+    where = (
+        f"{threads} thread{'s' * (threads != 1)}"
+        if problem.device.type == "cpu"
+        else "cuda"
+    )
     return f"{problem.num_edges} edges forward and backward, {arithmetic}, {where}"

@@ -120,7 +120,7 @@ def test_a_committee_runs_by_its_mean(folder):
     assert summary["largest_force_spread_eV_per_A"] == spread.max()
     assert summary["largest_force_spread_step"] == log["step"][spread.argmax()]
     assert summary["mean_max_force_spread_eV_per_A"] == pytest.approx(spread.mean())
-    assert "committee    spread of the energy" in result.output
+    assert "committee    standard deviation of the energy" in result.output
     assert stopped.exit_code == 1
     assert "the members of the committee differ by" in stopped.output
 
@@ -232,7 +232,10 @@ def test_a_folder_that_cannot_be_made_is_named(folder):
 def test_a_short_run_has_no_drift(folder):
     result = _md(folder / "md.yaml", "--set", "ensemble=nve")
 
-    assert "drift        not determined: the run has 0.012 ps, a slope" in result.output
+    assert (
+        "drift        not determined: needs 1 ps or more, the run has 0.012"
+        in result.output
+    )
     summary = json.loads((folder / "run" / "summary.json").read_text())
     assert summary["drift_meV_per_atom_per_ns"] is None
 
@@ -249,11 +252,11 @@ def test_the_first_screen_says_what_the_file_gave(folder):
     assert result.exit_code == 0, result.output
     for text in (
         "masses of the file are used for 8 atoms: Si 29 u",
-        "not kept, since they hold for the frame of the file only: REF_energy",
+        "labels of the start structure are not copied to the trajectory: REF_energy",
         "velocities that the file gives to fixed atoms are set to zero",
         "2 of 8 atoms are fixed",
-        "velocities: of the structure file; ",
-        "with 18 degrees of freedom (without 6 of 2 fixed atoms)",
+        "velocities: from the structure file; ",
+        "K, 18 degrees of freedom (without 6 of 2 fixed atoms)",
     ):
         assert text in result.output
     frames = read(folder / "run" / "trajectory.extxyz", ":")

@@ -103,9 +103,12 @@ def test_the_run_says_where_velocities_come_from(tmp_path, capsys):
         )
         texts.append(screen.getvalue())
 
-    assert "velocities: drawn at 400 K; " in texts[0]
-    assert "with 21 degrees of freedom (without 3 of the conserved motion" in texts[0]
-    assert "velocities: of the structure file, less a drift of " in texts[1]
+    assert "velocities: Maxwell-Boltzmann distribution at 400 K; " in texts[0]
+    assert "K, 21 degrees of freedom (without 3 of conserved total momenta" in texts[0]
+    assert (
+        "velocities: from the structure file, without a center-of-mass motion of "
+        in texts[1]
+    )
 
 
 def test_masses_of_the_file_are_used_and_named(tmp_path):
@@ -150,7 +153,7 @@ def test_tags_moments_and_info_reach_every_frame_and_labels_do_not(tmp_path):
     )
 
     assert start.notes == (
-        "not kept, since they hold for the frame of the file only: REF_energy, "
+        "labels of the start structure are not copied to the trajectory: REF_energy, "
         "REF_forces, dft_stress, energy, forces",
     )
     for frame in read(tmp_path / "run" / "trajectory.extxyz", ":"):

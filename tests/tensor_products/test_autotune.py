@@ -81,9 +81,11 @@ def test_the_fastest_is_chosen_and_the_reason_is_told(install):
 
     assert choice.backend == "fast"
     assert choice.milliseconds == {"clebsch_gordan": 2.0, "slow": 9.0, "fast": 1.0}
+    threads = torch.get_num_threads()
     assert str(choice).startswith(
         "backend auto is fast on this machine; 1 ms for 64 edges forward and backward, "
-        f"float32, {torch.get_num_threads()} threads; clebsch_gordan 2 ms, slow 9 ms; "
+        f"float32, {threads} thread{'s' * (threads != 1)} (clebsch_gordan 2 ms, slow 9 "
+        "ms); "
     )
     assert str(choice).endswith("measured now")
 
@@ -125,7 +127,7 @@ def test_a_wrong_backend_is_left_out_with_numbers_however_fast(install, name, wh
     assert choice.backend == "clebsch_gordan"
     assert set(choice.excluded) == {name}
     assert set(choice.milliseconds) == {"clebsch_gordan", "slow"}
-    assert f"left out {name} (" in str(choice)
+    assert f"excluded: {name} (" in str(choice)
 
 
 def test_right_backends_are_left_out_for_no_reason(install):
@@ -146,7 +148,7 @@ def test_backends_that_cannot_compute_the_products_are_listed(install):
     assert choice.skipped == {"impossible": "it needs a larger computer"}
     assert choice.backend == "clebsch_gordan"
     assert "it is the only candidate" in str(choice)
-    assert "no candidates: impossible" in str(choice)
+    assert "not applicable: impossible" in str(choice)
 
 
 def test_a_backend_that_is_not_built_is_listed(install, monkeypatch):
@@ -170,7 +172,7 @@ def test_the_choice_is_remembered(install, timed):
     assert len(timed) == count
     assert second.remembered
     assert replace(second, remembered=False) == first
-    assert str(second).endswith("remembered from before")
+    assert str(second).endswith("cached")
 
 
 def test_wrong_backends_are_warned_of_when_remembered_too(install):
@@ -350,7 +352,7 @@ def test_a_choice_under_noise_is_not_remembered(install, slices, folder):
 
     assert choice.backend == "fast"
     assert choice.spread == pytest.approx(8)
-    assert "not remembered, as times of the same differ by 800%" in str(choice)
+    assert "not cached: repeated measurements differ by 800%" in str(choice)
     assert not folder.exists()
     assert not choose_backend(PROBLEM).remembered
 

@@ -88,8 +88,8 @@ def _at_rest(
     if moved <= DRIFTS * typical or moved < 1e-6:
         return positions, []
     return own, [
-        f"the center of mass moves by {moved**0.5:.3g} Å: displacements are relative "
-        "to it"
+        f"the center of mass drifts by {moved**0.5:.3g} Å: displacements are taken "
+        "relative to it"
     ]
 
 
@@ -126,19 +126,19 @@ def _of_element(
     remark = ""
     if total[whole].max() < MIN_DISPLACEMENT:
         remark = (
-            f"the atoms move by {total[whole].max() ** 0.5:.2g} Å only (root mean "
-            "square): no diffusion within this run"
+            "no diffusion within this run: the root mean square displacement is only "
+            f"{total[whole].max() ** 0.5:.2g} Å"
         )
     elif not DIFFUSIVE[0] <= exponent <= DIFFUSIVE[1]:
         remark = (
-            f"the mean square displacement grows as the power {exponent:.2f} of the "
-            "time, not as 1: no diffusion within this run"
+            "no diffusion within this run: the mean square displacement grows as "
+            f"t^{exponent:.2f}, expected t^1"
         )
     elif not LATER[0] <= later <= LATER[1]:
         remark = (
-            f"at times up to {whole[-1] * interval:.3g} ps the mean square "
-            f"displacement grows as the power {later:.2f} of the time, not as 1: "
-            "no diffusion within this run"
+            "no diffusion within this run: at times up to "
+            f"{whole[-1] * interval:.3g} ps the mean square displacement grows as "
+            f"t^{later:.2f}, expected t^1"
         )
     elif coefficient < 2 * error:
         remark = (
