@@ -82,7 +82,7 @@ def eos(
 
     The exit status is 1 if the fitted minimum lies outside the scan.
     """
-    from equipot.report.eos_page import summary
+    from equipot.report.eos_page import EQUATIONS, RELAXED, summary
     from equipot.report.workflow_files import write_equation_of_state
     from equipot.workflows.equation_of_state import equation_of_state
 
@@ -110,7 +110,9 @@ def eos(
     pressures = found.pressures.tolist() or [float("nan")] * points
     for row in zip(found.volumes, found.energies, pressures, strict=True):
         typer.echo("{:12.4f}{:18.6f}{:16.4f}".format(*row))
-    typer.echo(f"{found.kind}, relaxed: {found.relaxed}")
+    typer.echo(
+        f"{EQUATIONS[found.kind]}; relaxed at each volume: {RELAXED[found.relaxed]}"
+    )
     typer.echo(summary(found))
     print_warnings(found.doubts)
     title = atoms.get_chemical_formula(empirical=True)

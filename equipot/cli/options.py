@@ -12,6 +12,11 @@ INTERRUPTED = 130
 """Exit status of a run that was stopped by a signal and can be resumed."""
 
 
+def counted(number: int, noun: str) -> str:
+    """Such as ``1 step`` or ``2 steps``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def flag(*names: str, help: str) -> Any:
     """An option without a value; `--help` shows none.
 

@@ -73,7 +73,7 @@ def phonons(
 
     The exit status is 1 if the frequencies of the acoustic modes at Γ do not vanish.
     """
-    from equipot.report.phonon_page import doubts, stability
+    from equipot.report.phonon_page import EVALUATED, doubts, stability
     from equipot.report.workflow_files import write_phonons
     from equipot.workflows import model_products
     from equipot.workflows.phonons import force_constants, supercell_around
@@ -100,8 +100,8 @@ def phonons(
     typer.echo(
         f"supercell {'x'.join(map(str, copies))}, "
         f"{len(constants.phonopy.supercell)} atoms; force constants by "
-        f"{constants.evaluations} {constants.method}; "
-        f"sum rule {constants.sum_rule:.1e} eV/Å^2"
+        f"{constants.evaluations} {EVALUATED[constants.method]}; acoustic sum rule "
+        f"violated by {constants.sum_rule:.1e} eV/Å^2"
     )
     result = lattice_dynamics(constants)
     typer.echo(stability(result))
@@ -117,11 +117,11 @@ def phonons(
 
 def _print_thermal(result: "Phonons") -> None:
     typer.echo(f"per primitive cell of {result.primitive.text}:")
-    typer.echo("     T/K   free energy/eV   entropy/meV/K   heat capacity/meV/K")
+    typer.echo("     T/K   free energy/eV   entropy/(meV/K)   heat capacity/(meV/K)")
     for n in range(0, len(result.temperatures), 10):
         typer.echo(
             f"{result.temperatures[n]:8.0f}{result.free_energy[n]:17.6f}"
-            f"{1000 * result.entropy[n]:16.5f}{1000 * result.heat_capacity[n]:22.5f}"
+            f"{1000 * result.entropy[n]:18.4f}{1000 * result.heat_capacity[n]:24.4f}"
         )
 
 

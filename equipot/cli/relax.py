@@ -8,7 +8,7 @@ import typer
 from equipot.cli.calculation import explain_calculations, prepare_calculation
 from equipot.cli.errors import explain_errors
 from equipot.cli.models import MODEL_HELP
-from equipot.cli.options import Backend, Device, flag
+from equipot.cli.options import Backend, Device, counted, flag
 from equipot.cli.relaxing import Hessian, run_relaxation
 from equipot.cli.structures import Dtype, Extrapolate, Force, Structure
 
@@ -92,7 +92,8 @@ def relax(
     typer.echo(f"written: {', '.join(map(str, written))}")
     if not result.converged:
         typer.secho(
-            f"not converged to {fmax:g} eV/Å: allow more with --max-steps",
+            f"not converged: largest force {result.max_force:.2g} eV/Å, expected less "
+            f"than {fmax:g} eV/Å; increase --max-steps",
             fg="red",
             err=True,
         )
@@ -104,7 +105,7 @@ def _print(result: "Relaxation", *, cell: bool) -> None:
 
     what = per_what(result.atoms)
     typer.echo(
-        f"{result.steps} steps, energy {result.start_energy:.6f} -> "
+        f"{counted(result.steps, 'step')}, energy {result.start_energy:.6f} -> "
         f"{result.energy:.6f} eV {what}, largest force {result.max_force:.2g} eV/Å"
     )
     if result.steps:

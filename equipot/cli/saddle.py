@@ -12,7 +12,7 @@ from equipot.cli.calculation import (
 )
 from equipot.cli.errors import explain_errors
 from equipot.cli.models import MODEL_HELP
-from equipot.cli.options import Backend, Device
+from equipot.cli.options import Backend, Device, counted
 from equipot.cli.structures import Dtype, Extrapolate, Force
 
 if TYPE_CHECKING:
@@ -98,9 +98,9 @@ def saddle(
     )
     if found.num_negative == 0 or not found.converged:
         raise ValueError(
-            f"no saddle point after {found.steps} steps: the largest force is "
-            f"{found.max_force:.3g} eV/Å and {found.num_negative} curvatures are "
-            "negative; start nearer to it, or give both minima"
+            f"no saddle point after {found.steps} steps: largest force "
+            f"{found.max_force:.3g} eV/Å, {found.num_negative} negative eigenvalues of "
+            "the Hessian; start closer to the saddle point, or give both minima"
         )
     found.atoms.calc = given.calculator
     with collected_warnings() as warnings:
@@ -139,13 +139,13 @@ def _minima(
     for name, atoms in (("start", start), ("end", end)):
         result = relax(atoms, hessian)
         typer.echo(
-            f"{name}: {result.energy:.6f} eV for all {len(atoms)} atoms after "
-            f"{result.steps} steps"
+            f"{name}: relaxed in {counted(result.steps, 'step')}, {result.energy:.6f} "
+            f"eV for all {len(atoms)} atoms"
         )
         if not result.converged:
             raise ValueError(
-                f"the {name} does not relax: {result.max_force:.3g} eV/Å are left "
-                f"after {result.steps} steps; relax it first (equipot relax "
+                f"the {name} did not converge in {result.steps} steps: largest force "
+                f"{result.max_force:.3g} eV/Å; relax it first (equipot relax "
                 "--max-steps)"
             )
         result.atoms.calc = start.calc
@@ -160,15 +160,17 @@ def _between(minima: "list[Atoms]", images: int) -> "tuple[Atoms, np.ndarray]":
     start, end = minima
     guess = guess_saddle(start, end, images=images)
     height = guess.energies.max() - guess.energies[0]
-    typer.echo(f"band of {images} images: highest {height:.4f} eV above the start")
+    typer.echo(
+        f"elastic band of {images} images: maximum {height:.4f} eV above the start"
+    )
     guess.atoms.calc = start.calc
     return guess.atoms, guess.direction
 
 
 def _print_step(step: int, energy: float, force: float, negative: int) -> None:
     typer.echo(
-        f"step {step:3d}  energy {energy:.6f} eV  force {force:.2e} eV/Å  "
-        f"negative curvatures {negative}"
+        f"step {step:3d}  energy {energy:.6f} eV  largest force {force:.2e} eV/Å  "
+        f"negative eigenvalues {negative}"
     )
 
 
@@ -178,5 +180,6 @@ def _print_reaction(
     forward, backward = with_zero_point
     typer.echo(verdict)
     typer.echo(
-        f"With zero-point energies {forward:.3f} eV and {backward:.3f} eV {per}."
+        f"With zero-point energies: {forward:.3f} eV (forward) and {backward:.3f} eV "
+        f"(backward) {per}."
     )

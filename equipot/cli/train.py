@@ -67,9 +67,10 @@ def train(
         raise typer.Exit(INTERRUPTED)
     models = ", ".join(str(result.directory.best) for result in results)
     typer.echo(
-        f"committee: {directory}\nThe commands accept this folder as MODEL; in the "
-        f"configuration of equipot md, use `model: [{models}]`; in Python, pass the "
-        "list to EquipotCalculator. Forces then come with a standard deviation"
+        f"committee: {directory}\nAll commands accept this folder as MODEL; for "
+        f"equipot md, set `model: [{models}]` in the configuration; in Python, pass "
+        "the list to EquipotCalculator. Energies and forces then have a standard "
+        "deviation"
     )
     _check_verified(results)
 
@@ -94,8 +95,8 @@ def _check_verified(results: "list[TrainingResult]") -> None:
     ]
     for file in failed:
         typer.echo(
-            f"the model failed its verification, see {file}: do not use it before the "
-            "cause is known",
+            f"the model failed a check of equipot verify, see {file}; do not use it "
+            "before the cause is known",
             err=True,
         )
     if failed:

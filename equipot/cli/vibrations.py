@@ -159,8 +159,8 @@ def _thermochemistry(
         )
     if symmetry_number is not None or pressure != PASCAL_PER_BAR:
         warn(
-            "a symmetry number or pressure is that of a gas; this structure is "
-            "periodic or has fixed atoms, so they have no effect",
+            "--symmetry-number and --pressure have no effect: the structure is "
+            "periodic or has fixed atoms, and is not treated as an ideal gas",
             stacklevel=2,
         )
     return harmonic(
@@ -169,11 +169,12 @@ def _thermochemistry(
 
 
 def _print_thermal(thermal: "Thermochemistry") -> None:
+    kind = "free energy" if thermal.pressure is None else "Gibbs free energy"
     typer.echo(
         f"{thermal.model} at {thermal.temperature:g} K, {thermal.per}: "
         f"enthalpy {thermal.enthalpy:.6f} eV, "
         f"entropy {1000 * thermal.entropy:.4f} meV/K, "
-        f"free energy {thermal.free_energy:.6f} eV"
+        f"{kind} {thermal.free_energy:.6f} eV"
     )
     for note in thermal.notes:
         typer.echo(f"  {note}")

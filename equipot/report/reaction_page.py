@@ -2,6 +2,7 @@
 
 from equipot.report.parts.made import UNKNOWN, Made
 from equipot.report.parts.movie import mode_movie, path_movie
+from equipot.report.parts.numbers import minus
 from equipot.report.parts.page import Table, fixed, render
 from equipot.report.parts.svg import figure
 from equipot.report.vibration_page import mode_label
@@ -25,7 +26,7 @@ def reaction_page(
     """
     path, saddle, zero = reaction.path, reaction.saddle, reaction.start.energy
     labels = [
-        f"{length:+.2f} Å √amu, {energy - zero:.3f} eV"
+        minus(f"{length:+.2f} Å √amu, {energy - zero:z.3f} eV")
         for length, energy in zip(path.lengths, path.energies, strict=True)
     ]
     return render(

@@ -53,7 +53,7 @@ def ranges(statistics: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     neighbors = statistics.get("neighbor_ranges") or {}
     if neighbors:
         parts = (f"{z} {low} to {high}" for z, (low, high) in neighbors.items())
-        yield "Neighbors within cutoff", ", ".join(parts)
+        yield "Neighbors in cutoff", ", ".join(parts)
     source = str(statistics.get("reference_source", ""))
     zero = ENERGY_ZERO.get(source, "relative to fitted reference energies")
     spans = (

@@ -23,7 +23,7 @@ from equipot.verify.table import check_label
 
 SMALLEST_SHARE = 1e-9
 """Share of the tolerance that has a bar of no length; bars are logarithmic."""
-NUMBERS = ("Result", "Of tolerance", "Difference", "Relative", "Tolerance")
+NUMBERS = ("Result", "Share of tolerance", "Difference", "Relative", "Tolerance")
 """Columns of every check."""
 
 

@@ -52,7 +52,7 @@ def worst_table(
         "Energy error, meV/atom",
         "Force RMSE, meV/Å",
         "Largest force error, meV/Å",
-        "Shortest distance / that in training",
+        "Shortest distance / training",
     )
     rows = [_row(evaluation, n, float(ratio[n])) for n in chosen]
     title = "Structures with the largest errors"

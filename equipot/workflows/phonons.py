@@ -420,14 +420,14 @@ def _warn(atoms: Atoms, inradius: float, interaction_range: float | None) -> Non
     max_force = float(np.linalg.norm(atoms.get_forces(), axis=1).max())
     if max_force > STATIONARY:
         warnings.warn(
-            f"the largest force is {max_force:.3f} eV/Å, so the crystal is not at rest "
-            "and its phonons mean little: relax it first",
+            f"the crystal is not relaxed, largest force {max_force:.3f} eV/Å: its "
+            "phonons are not meaningful; relax it first",
             stacklevel=3,
         )
     if interaction_range is not None and inradius < interaction_range:
         warnings.warn(
-            f"atoms interact up to {interaction_range:.1f} Å, but only {inradius:.1f} "
-            "Å fit into the supercell, so force constants of images are added up: see "
-            "whether a larger supercell changes the result",
+            f"the interaction range of the model, {interaction_range:.1f} Å, exceeds "
+            f"the inradius of the supercell, {inradius:.1f} Å: force constants of "
+            "periodic images overlap; test the convergence with a larger supercell",
             stacklevel=3,
         )

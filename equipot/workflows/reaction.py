@@ -75,20 +75,23 @@ class Reaction:
 
     def _problems(self) -> Iterator[str]:
         if self.saddle.max_force > STATIONARY:
-            yield f"forces of {self.saddle.max_force:.3f} eV/Å are left at the saddle"
+            force = self.saddle.max_force
+            yield f"the saddle point is not converged: largest force {force:.3f} eV/Å"
         if self.saddle.num_imaginary != 1:
             number = self.saddle.num_imaginary
-            yield f"the saddle has {number} imaginary modes, expected exactly one"
+            yield f"the saddle point has {number} imaginary modes, expected exactly one"
         for side, minimum in (("start", self.start), ("end", self.end)):
             if minimum.max_force > STATIONARY:
-                yield f"the {side} did not relax: {minimum.max_force:.3f} eV/Å are left"
+                force = minimum.max_force
+                yield f"the {side} did not converge: largest force {force:.3f} eV/Å"
             if minimum.num_imaginary:
-                yield f"the {side} is not a minimum: {minimum.num_imaginary} imaginary"
+                count = minimum.num_imaginary
+                yield f"the {side} is not a minimum: {count} imaginary modes"
             elif (minimum.frequencies < -minimum.resolution).any():
                 lowest = abs(minimum.frequencies[0])
                 yield f"the {side} may not be a minimum: a mode of {lowest:.1f}i cm-1"
             if minimum.energy >= self.saddle.energy:
-                yield f"the {side} is not below the saddle"
+                yield f"the {side} is not lower in energy than the saddle point"
         yield from self._gaps()
         yield from self._other_ends()
         if _moved(self.start.atoms, self.end.atoms) < SAME:
@@ -106,9 +109,9 @@ class Reaction:
             if reason is None and gap <= self.tolerance * max(drop, 0.0):
                 continue
             yield (
-                f"the path does not arrive at the {side}: it stops {1e3 * gap:.3g} meV "
-                f"above it, of a drop of {1e3 * drop:.3g} meV"
-                f"{'' if reason is None else f', as {reason}'}"
+                f"the path does not reach the {side}: it ends {1e3 * gap:.3g} meV "
+                f"above that minimum, with a barrier of {1e3 * drop:.3g} meV"
+                f"{'' if reason is None else f': {reason}'}"
             )
 
     def _other_ends(self) -> Iterator[str]:
@@ -120,9 +123,9 @@ class Reaction:
             distance = largest_distance(wanted, found)
             if distance > SAME:
                 yield (
-                    f"the path leads to another {side} than the given one; an atom is "
-                    f"{distance:.2f} Å away: there may be more than one barrier, each "
-                    "with a saddle point of its own"
+                    f"the path does not end in the given {side} minimum (largest "
+                    f"displacement of an atom {distance:.2f} Å): there may be several "
+                    "barriers, each with its own saddle point"
                 )
 
     def between(self, start: Atoms, end: Atoms) -> "Reaction":

@@ -96,7 +96,7 @@ def test_what_is_cheaper_is_chosen(silicon):
     crooked = bulk("Si", "diamond", a=LATTICE_CONSTANT)
     crooked.rattle(0.1, seed=1)
     crooked.calc = silicon.calc
-    with pytest.warns(UserWarning, match="not at rest"):
+    with pytest.warns(UserWarning, match="not relaxed"):
         chosen = force_constants(crooked, (2, 2, 2), silicon.calc.products)
 
     assert chosen.method == "derivatives"

@@ -64,8 +64,12 @@ def test_what_is_wrong_is_named(inversion):
 
     assert same_ends.problems == ("both sides of the path lead to the same structure",)
     assert "the end is not a minimum: 1 imaginary" in saddle_as_end.problems
-    assert "the end is not below the saddle" in saddle_as_end.problems
-    assert moving.problems == ("forces of 0.500 eV/Å are left at the saddle",)
+    assert (
+        "the end is not lower in energy than the saddle point" in saddle_as_end.problems
+    )
+    assert moving.problems == (
+        "the saddle point is not converged: largest force 0.500 eV/Å",
+    )
 
 
 def soft_torsion(symbol, height, degrees=1.0):
@@ -111,8 +115,8 @@ def test_a_path_that_stops_on_the_way_is_not_verified():
     reaction = through_torsion("Cl", 0.018, max_steps=5)
 
     start, end = reaction.problems
-    assert start.startswith("the path does not arrive at the start: it stops 16.8")
-    assert "of a drop of 18 meV, as it needs more than 5 steps of 0.1" in start
+    assert start.startswith("the path does not reach the start: it ends 16.8")
+    assert "with a barrier of 18 meV: it needs more than 5 steps of 0.1" in start
     assert end.startswith("the path does not arrive at the end")
     record = reaction.record()
     assert record["verified"] is False
