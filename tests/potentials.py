@@ -60,6 +60,7 @@ ARCHITECTURES = {
     "per_degree": {"weighting": "per_degree"},
     "so3": {"symmetry": "SO(3)", "lmax": 1},
     "zbl": {"zbl": True, "num_layers": 2},
+    "linear_readout": {"readout_hidden": None, "readouts": "last", "num_layers": 2},
     "mace": {"architecture": "mace", "lmax": 2, "num_layers": 2},
     "tensornet": {"architecture": "tensornet", "num_layers": 2},
 }

@@ -70,8 +70,10 @@ class ModelConfig(Config):
     envelope_power: Depth = 6
     """Order p of the polynomial envelope, at least 4: its derivatives up to order
     p - 1 vanish at zero. At the cutoff, Hessians are continuous for every p."""
-    readout_hidden: Width = 32
-    """Hidden width of the readout of the last layer."""
+    readout_hidden: Width | None = 32
+    """Hidden width of the readout of the last layer; null is a linear readout."""
+    readouts: Literal["all", "last"] = "all"
+    """Whether energies are read from the scalars of all layers or of the last one."""
     backend: Backend = "auto"
     """Tensor-product backend. Does not change the model or its weights. "auto" measures
     once which is fastest on this machine; a run keeps its first choice."""

@@ -9,30 +9,36 @@ from torch import Tensor, nn
 
 @final
 class EnergyHead(nn.Module):
-    """A linear readout of the scalars of every layer but the last, and an MLP on those.
+    """Linear readouts of the scalars of every layer but the last, and an MLP on those.
 
     The output is dimensionless and of order one; the potential scales it.
 
     Args:
-        channels: Scalars of an atom after each layer.
-        hidden: Hidden width of the MLP.
+        channels: Number of scalars of an atom after each layer.
+        hidden: Hidden width of the MLP; None for a linear readout of the last layer.
+        every_layer: Whether layers before the last one are read, too.
     """
 
-    def __init__(self, channels: Sequence[int], hidden: int) -> None:
+    def __init__(
+        self, channels: Sequence[int], hidden: int | None, *, every_layer: bool = True
+    ) -> None:
         super().__init__()
         *early, last = channels
-        self.early = nn.ModuleList(nn.Linear(n, 1, bias=False) for n in early)
-        self.last = nn.Sequential(
-            nn.Linear(last, hidden),
-            nn.SiLU(),
-            nn.Linear(hidden, 1, bias=False),
+        self.early = nn.ModuleList(
+            nn.Linear(n, 1, bias=False) for n in early if every_layer
         )
+        self.last: nn.Module = nn.Linear(last, 1, bias=False)
+        if hidden is not None:
+            self.last = nn.Sequential(
+                nn.Linear(last, hidden), nn.SiLU(), nn.Linear(hidden, 1, bias=False)
+            )
 
     def forward(
         self, layers: Sequence[Float[Tensor, "nodes _sph _channels"]]
     ) -> Float[Tensor, " nodes"]:
         """One number per atom from the features after each layer."""
-        out = self.last(layers[-1][:, 0])
-        for readout, features in zip(self.early, layers[:-1], strict=True):
+        out: Tensor = self.last(layers[-1][:, 0])
+        # without readouts of other layers there is nothing to add
+        for readout, features in zip(self.early, layers, strict=False):
             out = out + readout(features[:, 0])
         return out[:, 0]

@@ -1,7 +1,7 @@
 """From a configuration to a potential: the only factory."""
 
 import copy
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -149,9 +149,11 @@ def _build(
     config: ModelConfig, statistics: Statistics, products: Products
 ) -> Potential:
     backbone = _backbone(
-        config, len(statistics.elements), statistics.average_num_neighbors, products
+        config, statistics.elements, statistics.average_num_neighbors, products
     )
-    head = EnergyHead(backbone.channels, config.readout_hidden)
+    head = EnergyHead(
+        backbone.channels, config.readout_hidden, every_layer=config.readouts == "all"
+    )
     repulsion = ZBLRepulsion(config.cutoff, config.envelope_power)
     return Potential(
         backbone,
@@ -167,7 +169,7 @@ def _build(
 
 def _backbone(
     config: ModelConfig,
-    num_elements: int,
+    atomic_numbers: Sequence[int],
     average_num_neighbors: float,
     products: Products,
 ) -> Backbone:
@@ -177,7 +179,7 @@ def _backbone(
             f"{average_num_neighbors}: are all atoms farther apart than the cutoff?"
         )
     architecture = ARCHITECTURES[architecture_of(config)]
-    return architecture(config, num_elements, average_num_neighbors, products)
+    return architecture(config, atomic_numbers, average_num_neighbors, products)
 
 
 def architecture_of(config: ModelConfig) -> str:
@@ -194,7 +196,7 @@ def architecture_of(config: ModelConfig) -> str:
 def _skeleton(config: ModelConfig) -> Backbone:
     """The backbone without weights and constants."""
     with torch.device("meta"):
-        return _backbone(config, 1, 1.0, UNBUILT)
+        return _backbone(config, (1,), 1.0, UNBUILT)
 
 
 def _products(config: ModelConfig) -> Products:

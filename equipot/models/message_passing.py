@@ -1,6 +1,6 @@
 """Message passing with tensor products: what spherical architectures share."""
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 import torch
@@ -8,50 +8,53 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from equipot.autodiff.edge_function import EdgeFunction
+from equipot.config.model import ModelConfig
 from equipot.graph.connectivity import Connectivity
-from equipot.graph.edge_pairs import EdgePairs
 from equipot.models.backbone import Backbone, EdgeGeometry
+from equipot.models.products import tensor_products_of
 from equipot.nn import (
     BesselBasis,
     ElementEmbedding,
+    RadialInputs,
     RadialMLP,
     polynomial_envelope,
 )
-from equipot.tensor_products import TensorProduct, TensorProductSpec
+from equipot.tensor_products import TensorProductSpec
 
 
 @runtime_checkable
 class Layer(Protocol):
     """A message-passing step; a module."""
 
-    tensor_product: TensorProduct[Any]
-    """Convolution of the features."""
     radial: RadialMLP
-    """Weights of the convolution."""
+    """Weights of the tensor products."""
 
     def __call__(
-        self, x: Tensor, elements: Tensor, edges: Any, weights: Tensor
-    ) -> Tensor:
+        self,
+        x: Any,
+        elements: Tensor,
+        edges: Mapping[TensorProductSpec, Any],
+        weights: Tensor,
+    ) -> Any:
         """New features of all atoms.
 
         Args:
-            x: Features, of shape ``(nodes, sph, channels)``.
+            x: Features; of the first layer, those of the embedding.
             elements: Index of the chemical element of each atom.
-            edges: State that the tensor product prepared for these edges.
+            edges: State of the edges that each tensor product of the layer prepared.
             weights: Result of `radial` for each edge.
         """
 
 
 class MessagePassing(Backbone):
-    """Embedding of the elements and a stack of layers with one tensor product each.
+    """Embedding of the elements and a stack of layers with tensor products.
 
     Args:
         layers: Message-passing steps, in order.
         embedding: First features of the atoms.
+        radial_inputs: Radial functions and envelope of the edges.
         cutoff: Radius in Å at which all edges have faded out.
-        num_basis: Bessel functions per edge.
-        envelope_power: Order of the polynomial envelope.
-        channels: Number of channels of the features.
+        channels: Number of scalars after each layer.
         lmax: Highest degree of the features after each layer.
         symmetry: Group that the network commutes with.
     """
@@ -60,62 +63,60 @@ class MessagePassing(Backbone):
         self,
         layers: Sequence[nn.Module],
         embedding: ElementEmbedding,
+        radial_inputs: RadialInputs,
         *,
         cutoff: float,
-        num_basis: int,
-        envelope_power: int,
-        channels: int,
+        channels: Sequence[int],
         lmax: Sequence[int],
         symmetry: Literal["O(3)", "SO(3)"] = "O(3)",
     ) -> None:
-        super().__init__(cutoff, [channels] * len(lmax), lmax, symmetry)
+        super().__init__(cutoff, channels, lmax, symmetry)
         self.embedding = embedding
         self.layers = nn.ModuleList(layers)
-        self.basis = BesselBasis(cutoff, num_basis)
-        self.envelope_power = envelope_power
+        self.radial_inputs = radial_inputs
 
     def forward(
         self, elements: Int[Tensor, " nodes"], edges: EdgeGeometry
     ) -> list[Float[Tensor, "nodes _sph channels"]]:
         """Features after each layer."""
         radial = self._tabulated if edges.tabulate else self._radial
-        weights = radial(edges.lengths, edges.pairs)
+        weights = radial(elements, edges)
         prepared = self._prepare(
             edges.directions, Connectivity(edges.index, len(elements))
         )
         x = self.embedding(elements)
         features = []
         for layer, of_layer in zip(self._layers(), weights, strict=True):
-            x = layer(x, elements, prepared[layer.tensor_product.spec], of_layer)
-            features.append(x)
+            x = layer(x, elements, prepared, of_layer)
+            features.append(self.dense(x))
+        return features
+
+    def dense(self, x: Any) -> Float[Tensor, "nodes _sph _channels"]:
+        """Features of a layer in the layout of `Backbone`, for other formats."""
+        features: Tensor = x
         return features
 
     def _radial(
-        self, lengths: Float[Tensor, "pairs 1"], pairs: EdgePairs
+        self, elements: Int[Tensor, " nodes"], edges: EdgeGeometry
     ) -> Iterator[Float[Tensor, "edges _weights"]]:
         """Weights of the paths of each layer, computed once for a pair of edges."""
-        inputs = self._radial_inputs(lengths)
+        of_pairs = elements[edges.index.index_select(1, edges.pairs.forward)]
+        inputs = self.radial_inputs(edges.lengths, of_pairs)
         for layer in self._layers():
-            yield pairs.expand(layer.radial(*inputs))
+            yield edges.pairs.expand(layer.radial(*inputs))
 
     def _tabulated(
-        self, lengths: Float[Tensor, "pairs 1"], pairs: EdgePairs
+        self, elements: Int[Tensor, " nodes"], edges: EdgeGeometry
     ) -> Iterator[Float[Tensor, "edges _weights"]]:
         """The same, as functions of the length of every edge."""
+        of_edges = elements[edges.index]
 
         def weights_of(layer: Layer) -> Callable[[Tensor], Tensor]:
-            return lambda r: layer.radial(*self._radial_inputs(r), _plain_silu)
+            return lambda r: layer.radial(*self.radial_inputs(r, of_edges), _plain_silu)
 
-        of_edges = pairs.expand(lengths)
+        lengths = edges.pairs.expand(edges.lengths)
         for layer in self._layers():
-            yield EdgeFunction(weights_of(layer), of_edges)()
-
-    def _radial_inputs(
-        self, lengths: Float[Tensor, "lengths 1"]
-    ) -> tuple[Float[Tensor, "lengths num_basis"], Float[Tensor, "lengths 1"]]:
-        """Radial functions and envelope."""
-        envelope = polynomial_envelope(lengths / self.cutoff, self.envelope_power)
-        return self.basis(lengths), envelope
+            yield EdgeFunction(weights_of(layer), lengths)()
 
     def _layers(self) -> list[Layer]:
         return cast(list[Layer], list(self.layers))
@@ -124,15 +125,22 @@ class MessagePassing(Backbone):
         self, directions: Float[Tensor, "edges 3"], connectivity: Connectivity
     ) -> dict[TensorProductSpec, Any]:
         """State of the edges for each distinct product."""
-        products: dict[TensorProductSpec, TensorProduct[Any]] = {
-            layer.tensor_product.spec: layer.tensor_product for layer in self._layers()
-        }
+        products = {p.spec: p for p in tensor_products_of(self.layers)}
         states: dict[Hashable, Any] = {}
         for product in products.values():
             if product.edge_state_key not in states:
                 state = product.prepare(directions, connectivity)
                 states[product.edge_state_key] = state
         return {spec: states[p.edge_state_key] for spec, p in products.items()}
+
+
+def bessel_inputs(config: ModelConfig) -> RadialInputs:
+    """Bessel functions and polynomial envelope that a configuration describes."""
+
+    def envelope(lengths: Tensor) -> Tensor:
+        return polynomial_envelope(lengths / config.cutoff, config.envelope_power)
+
+    return RadialInputs(BesselBasis(config.cutoff, config.num_basis), envelope)
 
 
 def _plain_silu(x: Tensor) -> Tensor:

@@ -36,6 +36,8 @@ from equipot.models.products import backend_of
 from equipot.nn import polynomial_envelope
 
 MAX_ATOMIC_NUMBER = 118
+FEW_ELEMENTS = 16
+"""Up to which finding those that are present costs more than evaluating them all."""
 
 
 @final
@@ -275,16 +277,27 @@ class Potential(nn.Module):
     ) -> tuple[Float[Tensor, " atoms"], Float[Tensor, "atoms channels"]]:
         """Output of the network relative to that for isolated atoms, and last scalars.
 
-        The isolated atoms, one of each element, ride along as atoms without edges.
+        Isolated atoms, one of each element, are appended as atoms without edges.
         """
-        isolated = torch.arange(len(self.elements), device=elements.device)
+        isolated, isolated_of = self._isolated(elements)
         layers = self.backbone(
             torch.cat([elements, isolated]),
             _edge_geometry(graph, directions, lengths, tabulate=tabulate),
         )
         out = self.head(layers)
-        relative = out[: len(elements)] - out[len(elements) :][elements]
+        relative = out[: len(elements)] - out[len(elements) :][isolated_of]
         return relative, layers[-1][: len(elements), 0]
+
+    def _isolated(
+        self, elements: Int[Tensor, " atoms"]
+    ) -> tuple[Int[Tensor, " isolated"], Int[Tensor, " atoms"]]:
+        """Elements of isolated atoms, and which of these each atom is relative to.
+
+        All elements of the model, or those present if it has many.
+        """
+        if len(self.elements) > FEW_ELEMENTS:
+            return torch.unique(elements, return_inverse=True)
+        return torch.arange(len(self.elements), device=elements.device), elements
 
     def _direct(
         self, graph: AtomicGraph, elements: Int[Tensor, " atoms"]

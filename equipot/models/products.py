@@ -80,9 +80,14 @@ def products_of_backends(backend: str, node_backend: str) -> Products:
     return Products(cache(get_backend(backend)), cache(get_node_product(node_backend)))
 
 
+def tensor_products_of(module: nn.Module) -> tuple[TensorProduct[Any], ...]:
+    """Every tensor product in a module, layer by layer; shared ones repeat."""
+    return tuple(product for _, _, product in _tensor_products(module))
+
+
 def specs_of(module: nn.Module) -> tuple[TensorProductSpec, ...]:
     """Specification of every tensor product in a module, layer by layer."""
-    return tuple(product.spec for _, _, product in _tensor_products(module))
+    return tuple(product.spec for product in tensor_products_of(module))
 
 
 def node_specs_of(module: nn.Module) -> tuple[NodeProductSpec, ...]:

@@ -8,5 +8,7 @@ from equipot.nn.linear import ElementLinear as ElementLinear
 from equipot.nn.linear import PathLinear as PathLinear
 from equipot.nn.linear import add_shared_degrees as add_shared_degrees
 from equipot.nn.radial import BesselBasis as BesselBasis
+from equipot.nn.radial import RadialInputs as RadialInputs
 from equipot.nn.radial import RadialMLP as RadialMLP
 from equipot.nn.radial import polynomial_envelope as polynomial_envelope
+from equipot.nn.radial import xplor_envelope as xplor_envelope

@@ -1,6 +1,6 @@
 """One step of message passing."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 import torch
@@ -11,7 +11,7 @@ from equipot.nn.gate import Gate
 from equipot.nn.linear import DegreeLinear, add_shared_degrees
 from equipot.nn.radial import RadialMLP
 from equipot.so3 import degree_of_component, num_components
-from equipot.tensor_products import TensorProduct
+from equipot.tensor_products import TensorProduct, TensorProductSpec
 
 
 @final
@@ -78,7 +78,7 @@ class InteractionBlock(nn.Module):
         self,
         x: Float[Tensor, "nodes sph_in channels"],
         elements: Int[Tensor, " nodes"],
-        edges: Any,
+        edges: Mapping[TensorProductSpec, Any],
         weights: Float[Tensor, "edges num_weights_times_channels"],
     ) -> Float[Tensor, "nodes sph_out channels"]:
         """Update the features of all atoms.
@@ -86,11 +86,13 @@ class InteractionBlock(nn.Module):
         Args:
             x: Features.
             elements: Index of the chemical element of each atom.
-            edges: What the tensor product prepared for these edges.
+            edges: State of the edges that the tensor product prepared.
             weights: Result of ``self.radial`` for each edge.
         """
         per_path = weights.unflatten(1, (-1, self.channels))
-        message = self.tensor_product(self.linear_in(x), edges, per_path)
+        message = self.tensor_product(
+            self.linear_in(x), edges[self.tensor_product.spec], per_path
+        )
         update = self.linear_out(message * self._norm)
         return self.gate(self._add_self_connection(update, x, elements))
 

@@ -1,9 +1,16 @@
 """Radial functions: orthogonality, limits, smoothness."""
 
+import pytest
 import torch
 from torch.testing import assert_close
 
-from equipot.nn import BesselBasis, RadialMLP, polynomial_envelope
+from equipot.nn import (
+    BesselBasis,
+    RadialInputs,
+    RadialMLP,
+    polynomial_envelope,
+    xplor_envelope,
+)
 
 
 def test_bessel_functions_are_orthonormal_in_the_sphere():
@@ -55,3 +62,57 @@ def test_radial_weights_vanish_with_the_envelope_despite_biases():
 
     assert weights[0].abs().min() > 0
     assert not weights[2].any()
+
+
+def test_xplor_envelope_falls_from_one_at_the_onset_to_zero_at_the_cutoff():
+    r = torch.tensor([[0.5], [4.5], [4.75], [5.0], [6.0]], dtype=torch.float64)
+
+    values = xplor_envelope(r, 4.5, 5.0)[:, 0].tolist()
+
+    square = 4.75**2
+    middle = (25 - square) ** 2 * (25 + 2 * square - 3 * 4.5**2) / (25 - 4.5**2) ** 3
+    assert values == pytest.approx([1, 1, middle, 0, 0], abs=1e-14)
+
+
+def test_biases_with_an_envelope_on_the_input_are_refused():
+    with pytest.raises(ValueError, match="biases leave a step at the cutoff"):
+        RadialMLP(4, (8,), 5, envelope_on="input")
+
+
+@pytest.mark.parametrize("envelope_on", ["input", "output"])
+def test_weights_without_biases_vanish_with_the_envelope(envelope_on):
+    mlp = RadialMLP(4, (8, 8), 5, bias=False, envelope_on=envelope_on).double()
+    basis = torch.randn(3, 4, dtype=torch.float64)
+    envelope = torch.tensor([[0.0], [1e-6], [1.0]], dtype=torch.float64)
+
+    values = mlp(basis, envelope)
+
+    assert values[0].abs().max() == 0
+    assert 0 < values[1].abs().max() < 1e-5
+    assert values[2].abs().max() > 1e-2
+
+
+def test_trained_wave_numbers_start_as_the_constant_ones():
+    r = torch.linspace(0.1, 4.0, 7, dtype=torch.float64)[:, None]
+    constant, trained = BesselBasis(4.0, 6), BesselBasis(4.0, 6, trainable=True)
+
+    trained(r).sum().backward()
+
+    torch.testing.assert_close(trained(r), constant(r), rtol=0, atol=1e-5)
+    assert dict(constant.named_parameters()) == {}
+    assert trained.wave_numbers.grad.abs().min() > 0
+
+
+def test_a_transform_moves_the_radial_functions_but_not_the_envelope():
+    class Longer(torch.nn.Module):
+        def forward(self, lengths, elements):
+            return lengths + elements.sum(0)[:, None]
+
+    basis = BesselBasis(4.0, 6)
+    inputs = RadialInputs(basis, lambda r: 4.0 - r, Longer())
+    r = torch.tensor([[1.0], [2.0]])
+
+    values, envelope = inputs(r, torch.tensor([[0, 1], [0, 0]]))
+
+    assert torch.equal(values, basis(torch.tensor([[1.0], [3.0]])))
+    assert torch.equal(envelope, 4.0 - r)

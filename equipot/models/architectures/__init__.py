@@ -1,6 +1,6 @@
 """Architectures: one published model per file."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from equipot.models.architectures.mace import MACE
@@ -9,11 +9,13 @@ from equipot.models.architectures.tensornet import TensorNet
 from equipot.models.backbone import Backbone
 from equipot.models.products import Products
 
-ARCHITECTURES: dict[str, Callable[[Any, int, float, Products], Backbone]] = {
+ARCHITECTURES: dict[str, Callable[[Any, Sequence[int], float, Products], Backbone]] = {
     "nequip": NequIP,
     "mace": MACE,
     "tensornet": TensorNet,
 }
-"""Architectures by the name that configurations use. Each is called with its section of
-the configuration, the number of elements, the mean number of neighbors, and the makers
-of products."""
+"""Architectures by the name that configurations use.
+
+Each is called with its section of the configuration, the atomic numbers of its
+elements, the mean number of neighbors, and the makers of products.
+"""

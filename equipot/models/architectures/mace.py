@@ -1,6 +1,6 @@
 """MACE: messages of many bodies, as polynomials of the atomic basis."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, final
 
@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from equipot.config.model import MACEConfig
-from equipot.models.message_passing import MessagePassing
+from equipot.models.message_passing import MessagePassing, bessel_inputs
 from equipot.models.products import Products
 from equipot.nn import (
     DegreeLinear,
@@ -32,7 +32,7 @@ class MACE(MessagePassing):
 
     Args:
         config: Hyperparameters.
-        num_elements: Chemical elements.
+        atomic_numbers: Chemical elements, ascending.
         average_num_neighbors: Mean number of edges that arrive at an atom.
         products: Makers of the tensor products and node products.
 
@@ -43,7 +43,7 @@ class MACE(MessagePassing):
     def __init__(
         self,
         config: MACEConfig,
-        num_elements: int,
+        atomic_numbers: Sequence[int],
         average_num_neighbors: float,
         products: Products,
     ) -> None:
@@ -61,7 +61,7 @@ class MACE(MessagePassing):
                 products.of_edges(convolution),
                 products.of_nodes(polynomial),
                 config.channels,
-                num_elements,
+                len(atomic_numbers),
                 config.num_basis,
                 config.radial_hidden,
                 average_num_neighbors,
@@ -70,11 +70,10 @@ class MACE(MessagePassing):
             layers.append(layer)
         super().__init__(
             layers,
-            ElementEmbedding(num_elements, config.channels),
+            ElementEmbedding(len(atomic_numbers), config.channels),
+            bessel_inputs(config),
             cutoff=config.cutoff,
-            num_basis=config.num_basis,
-            envelope_power=config.envelope_power,
-            channels=config.channels,
+            channels=[config.channels] * config.num_layers,
             lmax=degrees[1:],
         )
 
@@ -136,12 +135,14 @@ class MACELayer(nn.Module):
         self,
         x: Float[Tensor, "nodes sph_in channels"],
         elements: Int[Tensor, " nodes"],
-        edges: Any,
+        edges: Mapping[TensorProductSpec, Any],
         weights: Float[Tensor, "edges num_weights_times_channels"],
     ) -> Float[Tensor, "nodes sph_out channels"]:
         """New features of all atoms; see `equipot.models.message_passing.Layer`."""
         per_path = weights.unflatten(1, (-1, self.channels))
-        message = self.tensor_product(self.linear_in(x), edges, per_path)
+        message = self.tensor_product(
+            self.linear_in(x), edges[self.tensor_product.spec], per_path
+        )
         basis = self.path_linear(message * self._norm)
         if not self.residual:
             basis = self.element_linear(basis, elements)

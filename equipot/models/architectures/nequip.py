@@ -1,10 +1,11 @@
 """NequIP: convolutions with gates and self-connections of the elements."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import final
 
 from equipot.config.model import NequIPConfig
-from equipot.models.message_passing import MessagePassing
+from equipot.models.message_passing import MessagePassing, bessel_inputs
 from equipot.models.products import Products
 from equipot.nn import ElementEmbedding, InteractionBlock
 from equipot.tensor_products import TensorProductSpec
@@ -18,7 +19,7 @@ class NequIP(MessagePassing):
 
     Args:
         config: Hyperparameters.
-        num_elements: Chemical elements.
+        atomic_numbers: Chemical elements, ascending.
         average_num_neighbors: Mean number of edges that arrive at an atom.
         products: Makers of the tensor products.
 
@@ -29,7 +30,7 @@ class NequIP(MessagePassing):
     def __init__(
         self,
         config: NequIPConfig,
-        num_elements: int,
+        atomic_numbers: Sequence[int],
         average_num_neighbors: float,
         products: Products,
     ) -> None:
@@ -38,7 +39,7 @@ class NequIP(MessagePassing):
             InteractionBlock(
                 products.of_edges(spec),
                 channels=config.channels,
-                num_elements=num_elements,
+                num_elements=len(atomic_numbers),
                 num_basis=config.num_basis,
                 radial_hidden=config.radial_hidden,
                 average_num_neighbors=average_num_neighbors,
@@ -47,11 +48,10 @@ class NequIP(MessagePassing):
         ]
         super().__init__(
             layers,
-            ElementEmbedding(num_elements, config.channels),
+            ElementEmbedding(len(atomic_numbers), config.channels),
+            bessel_inputs(config),
             cutoff=config.cutoff,
-            num_basis=config.num_basis,
-            envelope_power=config.envelope_power,
-            channels=config.channels,
+            channels=[config.channels] * config.num_layers,
             lmax=[spec.lmax_out for spec in specs],
             symmetry=config.symmetry,
         )

@@ -1,5 +1,6 @@
 """TensorNet: one Cartesian tensor of rank 2 for each atom and channel."""
 
+from collections.abc import Sequence
 from typing import NamedTuple, final
 
 import torch
@@ -38,7 +39,7 @@ class TensorNet(Backbone):
 
     Args:
         config: Hyperparameters.
-        num_elements: Chemical elements.
+        atomic_numbers: Chemical elements, ascending.
         average_num_neighbors: Not used: norms of matrices normalize the messages.
         products: Not used: matrices are multiplied instead.
 
@@ -49,7 +50,7 @@ class TensorNet(Backbone):
     def __init__(
         self,
         config: TensorNetConfig,
-        num_elements: int,
+        atomic_numbers: Sequence[int],
         average_num_neighbors: float,
         products: Products,
     ) -> None:
@@ -57,7 +58,7 @@ class TensorNet(Backbone):
         super().__init__(config.cutoff, [channels] * layers, [0] * layers)
         self.envelope_power = config.envelope_power
         self.basis = BesselBasis(config.cutoff, config.num_basis)
-        self.embedding = Embedding(num_elements, channels, config.num_basis)
+        self.embedding = Embedding(len(atomic_numbers), channels, config.num_basis)
         self.interactions = nn.ModuleList(
             Interaction(channels, config.num_basis) for _ in range(layers - 1)
         )
