@@ -271,7 +271,7 @@ def test_forces_in_another_unit_than_energies_are_recognized(metals, write_frame
 
     report = examine([write_frames(changed(metals, to_atomic_units))])
 
-    assert "bring energies to eV and forces to eV/Å" in found(report, "units")
+    assert "convert energies to eV and forces to eV/Å" in found(report, "units")
 
 
 def test_energies_per_atom_are_recognized(metals, write_frames):
