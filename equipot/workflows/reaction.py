@@ -86,7 +86,8 @@ class Reaction:
                 yield f"the {side} did not converge: largest force {force:.3f} eV/Å"
             if minimum.num_imaginary:
                 count = minimum.num_imaginary
-                yield f"the {side} is not a minimum: {count} imaginary modes"
+                modes = f"{count} imaginary mode{'s' * (count != 1)}"
+                yield f"the {side} is not a minimum: {modes}"
             elif (minimum.frequencies < -minimum.resolution).any():
                 lowest = abs(minimum.frequencies[0])
                 yield f"the {side} may not be a minimum: a mode of {lowest:.1f}i cm-1"
