@@ -267,7 +267,7 @@ def test_a_transition_state_between_two_minima_is_verified(mueller_and_brown, tm
 
     assert result.exit_code == 0, result.output
     assert "Transition state: one imaginary mode" in result.output
-    assert "Barriers 0.401 eV and 1.060 eV" in result.output
+    assert "Barriers 0.401 eV (forward) and 1.060 eV (backward)" in result.output
     assert "does not end in the given" not in result.output
     files = {path.name for path in folder.iterdir()}
     assert files == {"report.html", "reaction.json", "path.xyz", "points.xyz"}
@@ -292,7 +292,7 @@ def test_a_path_that_does_not_arrive_is_not_verified(mueller_and_brown, tmp_path
     assert record["per"] == "for H2 (2 atoms, 1 of them fixed)"
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "the path does not reach the end" in page
-    assert "The path itself ends" in page
+    assert "The path ends" in page
 
 
 def test_a_path_to_other_minima_than_the_given_ones_is_not_verified(
@@ -311,7 +311,7 @@ def test_a_path_to_other_minima_than_the_given_ones_is_not_verified(
     record = json.loads((tmp_path / "saddle" / "reaction.json").read_text("utf-8"))
     assert record["verified"] is False
     assert "the path does not end in the given start minimum" in result.output
-    assert "there may be more than one barrier" in " ".join(result.output.split())
+    assert "there may be several barriers" in " ".join(result.output.split())
     page = (tmp_path / "saddle" / "report.html").read_text(encoding="utf-8")
     assert "does not end in the given start minimum" in page
 

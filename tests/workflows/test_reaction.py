@@ -117,7 +117,7 @@ def test_a_path_that_stops_on_the_way_is_not_verified():
     start, end = reaction.problems
     assert start.startswith("the path does not reach the start: it ends 16.8")
     assert "with a barrier of 18 meV: it needs more than 5 steps of 0.1" in start
-    assert end.startswith("the path does not arrive at the end")
+    assert end.startswith("the path does not reach the end")
     record = reaction.record()
     assert record["verified"] is False
     assert record["path"]["ends_above_minima_ev"][0] == pytest.approx(0.0168, abs=1e-4)
@@ -131,8 +131,8 @@ def test_a_path_that_ends_above_its_minimum_is_not_verified(inversion):
     lenient = dataclasses.replace(short, tolerance=0.2)
 
     assert [p.split(":")[0] for p in short.problems] == [
-        "the path does not arrive at the start",
-        "the path does not arrive at the end",
+        "the path does not reach the start",
+        "the path does not reach the end",
     ]
     assert lenient.problems == ()
 
