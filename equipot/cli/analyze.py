@@ -26,14 +26,14 @@ def analyze(
     interval: Annotated[
         float | None,
         typer.Option(
-            help="Time between frames in fs (default: as stored in the file)."
+            help="Time between frames in fs.", show_default="as stored in the file"
         ),
     ] = None,
     reach: Annotated[
         float | None,
         typer.Option(
-            help="Largest distance of the radial distribution function in Å (default: "
-            "10, or half of the smallest cell height)."
+            help="Largest distance of the radial distribution function in Å.",
+            show_default="10, or half of the smallest cell height",
         ),
     ] = None,
     bins: Annotated[
@@ -48,11 +48,13 @@ def analyze(
         bool | None,
         typer.Option(
             "--wrapped/--unwrapped",
-            help="Whether positions are wrapped into the cell (default: detected).",
+            help="Positions are wrapped into the cell, or not.",
+            show_default="detected",
+            metavar="",
         ),
     ] = None,
 ) -> None:
-    """Averages, radial distribution functions, diffusion, vibrational spectrum."""
+    """Compute averages, distribution functions, diffusion and spectra from MD."""
     from equipot.md.analysis import analyze as analyze_frames
     from equipot.md.analysis import read_trajectory
     from equipot.report.analysis_page import write_analysis

@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 
 from equipot.cli.errors import explain_errors
+from equipot.cli.options import flag
 
-app = typer.Typer(help="Measure tensor products.", no_args_is_help=True)
+app = typer.Typer(help="Benchmark tensor products.", no_args_is_help=True)
 
 
 class FloatType(StrEnum):
@@ -27,25 +28,29 @@ def _bench() -> None:
 @explain_errors
 def tensor_products(
     lmax: Annotated[
-        int, typer.Option(min=1, max=6, help="Highest degree; measured from 1.")
+        int,
+        typer.Option(
+            min=1, max=6, help="Highest degree; all degrees from 1 are measured."
+        ),
     ] = 4,
     channels: Annotated[
-        list[int], typer.Option(min=1, help="Channels per degree; repeatable.")
+        list[int], typer.Option(min=1, help="Channels per degree. Can be repeated.")
     ] = [32],  # noqa: B006 - typer copies it
     edges: Annotated[
         int, typer.Option(min=1, help="Number of edges of the random molecules.")
     ] = 256,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads (default: as PyTorch is set).")
+        int | None,
+        typer.Option(min=1, help="Number of threads.", show_default="that of PyTorch"),
     ] = None,
     dtype: Annotated[
         FloatType, typer.Option(help="Floating-point type of the timed products.")
     ] = FloatType.float32,
     json: Annotated[
-        Path | None, typer.Option(help="File for all measurements, as JSON.")
+        Path | None, typer.Option(help="Write all measurements to this JSON file.")
     ] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Small: lmax 2, 8 channels, 64 edges.")
+        bool, flag("--quick", help="Small benchmark: lmax 2, 8 channels, 64 edges.")
     ] = False,
 ) -> None:
     """Compare products and backends: expressivity, errors, operations, memory, time."""

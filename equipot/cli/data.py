@@ -15,6 +15,7 @@ from equipot.cli.options import (
     StressKey,
     StressUnit,
     VirialsKey,
+    flag,
     keys_config,
     units_config,
 )
@@ -35,7 +36,7 @@ def _data() -> None:
 def check(
     files: Annotated[
         list[Path],
-        typer.Argument(help="Labeled structures, in any format of ASE except pickle."),
+        typer.Argument(help="Files with labeled structures, in a format of ASE."),
     ],
     energy_key: EnergyKey = None,
     forces_key: ForcesKey = None,
@@ -43,7 +44,9 @@ def check(
     virials_key: VirialsKey = None,
     config_type_key: Annotated[
         str | None,
-        typer.Option(help="Key of the group.", show_default="config_type"),
+        typer.Option(
+            help="Name of the group label in the files.", show_default="config_type"
+        ),
     ] = None,
     energy_unit: EnergyUnit = None,
     forces_unit: ForcesUnit = None,
@@ -51,7 +54,7 @@ def check(
     stress_unit: StressUnit = None,
     pooled: Annotated[
         bool,
-        typer.Option(
+        flag(
             "--pooled",
             help="Treat all files as one data set, not as training and test sets.",
         ),
@@ -60,9 +63,10 @@ def check(
         Path | None, typer.Option(help="Write the report to this JSON file.")
     ] = None,
 ) -> None:
-    """Check for wrong units and signs, duplicates, missing labels and inconsistencies.
+    """Check labels for wrong units and signs, gaps, duplicates and inconsistencies.
 
-    The exit status is 1 if there is an error.
+    Several files are training and test sets, which must not share structures. The exit
+    status is 1 if there is an error.
     """
     from rich.console import Console
 
@@ -109,22 +113,29 @@ def convert(
     energy_unit: Annotated[
         str | None,
         typer.Option(
-            help="eV, meV, kcal/mol, kJ/mol, Ha or Ry.", show_default="from the file"
+            help="Unit of energies: eV, meV, kcal/mol, kJ/mol, Ha or Ry.",
+            show_default="from the file",
         ),
     ] = None,
     length_unit: Annotated[
         str | None,
-        typer.Option(help="Å (or Angstrom), bohr or nm.", show_default="from the file"),
+        typer.Option(
+            help="Unit of positions: Å (or Angstrom), bohr or nm.",
+            show_default="from the file",
+        ),
     ] = None,
     forces_unit: Annotated[
         str | None,
-        typer.Option(help="Such as Ha/bohr.", show_default="energy over length"),
+        typer.Option(
+            help="Unit of forces, such as Ha/bohr.",
+            show_default="energy unit over length unit",
+        ),
     ] = None,
     indices: Annotated[
         Path | None,
         typer.Option(
-            help="Text file with the indices of structures to convert, from 0, such "
-            "as a split of rMD17."
+            help="Text file with the indices of the structures to convert, counted "
+            "from 0, such as a split of rMD17."
         ),
     ] = None,
 ) -> None:

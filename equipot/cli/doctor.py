@@ -60,7 +60,7 @@ def processor() -> Iterator[tuple[str, str]]:
 
     yield "instructions", torch.backends.cpu.get_cpu_capability()
     yield "cores", str(os.cpu_count())
-    yield "threads", f"{torch.get_num_threads()} (OMP_NUM_THREADS sets them)"
+    yield "threads", f"{torch.get_num_threads()} (set by OMP_NUM_THREADS)"
 
 
 def accelerators() -> Iterator[tuple[str, str]]:
@@ -68,9 +68,9 @@ def accelerators() -> Iterator[tuple[str, str]]:
     import torch
 
     if torch.version.cuda is None:
-        yield "cuda", "this build of torch has no CUDA"
+        yield "cuda", "not available: this build of torch does not include CUDA"
     elif not torch.cuda.is_available():
-        yield "cuda", f"torch is built for CUDA {torch.version.cuda}, but found no GPU"
+        yield "cuda", f"no GPU found; torch is built for CUDA {torch.version.cuda}"
     else:
         for index in range(torch.cuda.device_count()):
             device = torch.cuda.get_device_properties(index)
@@ -95,7 +95,7 @@ def compiled_ops() -> Iterator[tuple[str, str]]:
         )
         if device == "cpu":
             kernels = ", ".join(library.manifest["isas"])
-            yield "instructions", f"{cpu_instruction_set()}, among {kernels}"
+            yield "instructions", f"{cpu_instruction_set()}; built for {kernels}"
 
 
 def tensor_products() -> Iterator[tuple[str, str]]:

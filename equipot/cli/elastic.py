@@ -12,8 +12,9 @@ from equipot.cli.calculation import (
 )
 from equipot.cli.errors import explain_errors
 from equipot.cli.models import MODEL_HELP
+from equipot.cli.options import Backend, Device, flag
 from equipot.cli.relaxing import Hessian, relaxed_first
-from equipot.cli.structures import Backend, Device, Dtype, Extrapolate
+from equipot.cli.structures import Dtype, Extrapolate, Structure
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,26 +32,24 @@ VOIGT = ("xx", "yy", "zz", "yz", "xz", "xy")
 @explain_calculations
 def elastic(
     model: Annotated[Path, typer.Argument(help=MODEL_HELP)],
-    structure: Annotated[str, typer.Argument(help="Structure file, or FILE@INDEX.")],
+    structure: Structure,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the results to this JSON file.")
     ] = None,
     relax_first: Annotated[
-        bool, typer.Option("--relax/--no-relax", help="Relax the atoms first.")
+        bool, flag("--relax/--no-relax", help="Relax the atoms first.")
     ] = True,
-    cell: Annotated[
-        bool, typer.Option("--cell", help="Relax the cell first, too.")
-    ] = False,
+    cell: Annotated[bool, flag("--cell", help="Relax atoms and cell first.")] = False,
     hessian: Hessian = None,
     device: Device = "auto",
     dtype: Dtype = "float64",
     backend: Backend = None,
     extrapolate: Extrapolate = False,
 ) -> None:
-    """Relaxed-ion elastic constants, elastic moduli, mechanical stability.
+    """Compute relaxed-ion elastic constants and moduli, and mechanical stability.
 
-    The exit status is 1 if the crystal is unstable, or if the energy is not invariant
-    under translation.
+    The exit status is 1 if the crystal is mechanically unstable, or if the energy is
+    not invariant under translation.
     """
     from equipot.hessians import elastic_constants
     from equipot.report.workflow_files import write_elastic
@@ -69,8 +68,10 @@ def elastic(
     _print_constants(constants, axes)
     for name, value in constants.moduli.averages.items():
         unit = "" if name == "poisson" else "GPa"
-        typer.echo(f"{name.replace('_', ' '):>16}{value:12.3f} {unit}".rstrip())
-    typer.echo("stable" if constants.stable else "UNSTABLE")
+        typer.echo(f"{_modulus(name):>24}{value:12.3f} {unit}".rstrip())
+    stable = "mechanically stable: C and the Hessian of the ions are positive definite"
+    unstable = "UNSTABLE: C or the Hessian of the ions is not positive definite"
+    typer.echo(stable if constants.stable else unstable)
     if not constants.invariant:
         print_warnings([_drifts(constants)])
     made = given.made({"crystal": atoms})
@@ -80,11 +81,21 @@ def elastic(
         raise typer.Exit(1)
 
 
+def _modulus(name: str) -> str:
+    """Such as ``bulk modulus (Hill)`` for ``bulk_hill``."""
+    if name == "poisson":
+        return "Poisson's ratio"
+    if name == "young":
+        return "Young's modulus"
+    modulus, _, average = name.partition("_")
+    return f"{modulus} modulus ({average.capitalize()})"
+
+
 def _drifts(constants: "ElasticConstants") -> str:
     return (
-        "moving all atoms alike by 1 Å gives forces of "
-        f"{constants.translation:.2g} eV/Å, expected 0: the energy depends on where "
-        "the crystal is, and these constants mean nothing; see `equipot verify`"
+        "a translation of the crystal by 1 Å gives forces of "
+        f"{constants.translation:.2g} eV/Å, expected 0: the energy is not invariant "
+        "under translation; do not use these constants, and run `equipot verify`"
     )
 
 
@@ -94,8 +105,8 @@ def _print_constants(
     from equipot.hessians import turned_stiffness
 
     typer.echo("in Cartesian axes of the structure:")
-    _print_matrix("C / GPa, ions relaxed (Birch)", constants.birch)
-    _print_matrix("C / GPa, ions clamped (Birch)", constants.clamped_birch)
+    _print_matrix("C / GPa, relaxed-ion (Birch)", constants.birch)
+    _print_matrix("C / GPa, clamped-ion (Birch)", constants.clamped_birch)
     if axes is None:
         typer.echo(
             "standard axes are unknown: spglib finds no symmetry or is not installed "
@@ -104,7 +115,7 @@ def _print_constants(
     elif not axes.aligned:
         typer.echo(f"in standard axes of space group {axes.space_group}:")
         _print_matrix(
-            "C / GPa, ions relaxed (Birch)",
+            "C / GPa, relaxed-ion (Birch)",
             turned_stiffness(constants.birch, axes.rotation),
         )
     pressure = -constants.stress.trace() / 3

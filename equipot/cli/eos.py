@@ -14,8 +14,9 @@ from equipot.cli.calculation import (
 )
 from equipot.cli.errors import explain_errors
 from equipot.cli.models import MODEL_HELP
+from equipot.cli.options import Backend, Device
 from equipot.cli.relaxing import Hessian, Progress, relaxed_first
-from equipot.cli.structures import Backend, Device, Dtype, Extrapolate, Force
+from equipot.cli.structures import Dtype, Extrapolate, Force, Structure
 
 
 class Kind(StrEnum):
@@ -44,7 +45,7 @@ class Relaxed(StrEnum):
 @explain_calculations
 def eos(
     model: Annotated[Path, typer.Argument(help=MODEL_HELP)],
-    structure: Annotated[str, typer.Argument(help="Structure file, or FILE@INDEX.")],
+    structure: Structure,
     output: Annotated[Path, typer.Option(help="Output folder.")] = Path("eos"),
     kind: Annotated[
         Kind,
@@ -53,7 +54,7 @@ def eos(
     points: Annotated[int, typer.Option(help="Number of volumes.", min=5)] = 11,
     span: Annotated[
         float,
-        typer.Option(help="Largest relative change of the volume."),
+        typer.Option(help="Largest relative change of the volume: 0.06 scans ±6 %."),
     ] = 0.06,
     relaxed: Annotated[
         Relaxed,
@@ -64,7 +65,11 @@ def eos(
     ] = Relaxed.shape,
     cell: Annotated[
         bool,
-        typer.Option("--cell", help="Relax atoms and cell first, to center the scan."),
+        typer.Option(
+            "--cell",
+            help="Relax atoms and cell first, to center the scan.",
+            metavar="",
+        ),
     ] = False,
     fmax: Force = 1e-3,
     hessian: Hessian = None,
@@ -73,11 +78,11 @@ def eos(
     backend: Backend = None,
     extrapolate: Extrapolate = False,
 ) -> None:
-    """Equation of state from a scan of the volume.
+    """Fit an equation of state to a scan of the volume.
 
     The exit status is 1 if the fitted minimum lies outside the scan.
     """
-    from equipot.report.eos_page import summary
+    from equipot.report.eos_page import EQUATIONS, RELAXED, summary
     from equipot.report.workflow_files import write_equation_of_state
     from equipot.workflows.equation_of_state import equation_of_state
 
@@ -105,7 +110,9 @@ def eos(
     pressures = found.pressures.tolist() or [float("nan")] * points
     for row in zip(found.volumes, found.energies, pressures, strict=True):
         typer.echo("{:12.4f}{:18.6f}{:16.4f}".format(*row))
-    typer.echo(f"{found.kind}, relaxed: {found.relaxed}")
+    typer.echo(
+        f"{EQUATIONS[found.kind]}; relaxed at each volume: {RELAXED[found.relaxed]}"
+    )
     typer.echo(summary(found))
     print_warnings(found.doubts)
     title = atoms.get_chemical_formula(empirical=True)

@@ -73,9 +73,9 @@ def _message(error: Exception) -> str:
     """What went wrong; for a full disk also that nothing is lost, and what to do."""
     if isinstance(error, OSError) and error.errno in FULL and error.filename:
         return (
-            f"the disk is full: {error.strerror} for {error.filename}; what was "
-            "written before is intact: make room and repeat the command (a run goes "
-            "on with --resume)"
+            f"the disk is full: {error.strerror} for {error.filename}; files written "
+            "before are intact: free disk space and repeat the command (runs continue "
+            "with --resume)"
         )
     return str(error) or type(error).__name__
 

@@ -8,11 +8,14 @@ import typer
 from equipot.cli.errors import explain_errors
 from equipot.cli.models import MODEL_HELP, model_files
 from equipot.cli.options import (
+    Backend,
+    Device,
     EnergyKey,
     EnergyUnit,
     ForcesKey,
     ForcesUnit,
     LengthUnit,
+    Precision,
     StressKey,
     StressUnit,
     VirialsKey,
@@ -26,7 +29,7 @@ def evaluate(
     model: Annotated[Path, typer.Argument(help=MODEL_HELP)],
     data: Annotated[
         list[Path],
-        typer.Argument(help="Labeled structures, in any format of ASE."),
+        typer.Argument(help="Files with labeled structures, in a format of ASE."),
     ],
     report: Annotated[
         Path | None, typer.Option(help="Write an HTML report to this file.")
@@ -35,24 +38,15 @@ def evaluate(
         Path | None, typer.Option("--json", help="Write the errors to this JSON file.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="Write the predictions to this extxyz file.")
+        Path | None,
+        typer.Option(help="Write the predictions to this extended XYZ file."),
     ] = None,
-    device: Annotated[
-        str, typer.Option(help="cpu, cuda, or auto (cuda if available).")
-    ] = "auto",
-    dtype: Annotated[
-        str | None, typer.Option(help="float32 or float64 (default: as trained).")
-    ] = None,
-    backend: Annotated[
-        str | None,
-        typer.Option(
-            help="Tensor-product backend, or auto for the fastest (default: as "
-            "trained)."
-        ),
-    ] = None,
+    device: Device = "auto",
+    dtype: Precision = None,
+    backend: Backend = None,
     hessians: Annotated[
         Path | None,
-        typer.Option(help="Reference Hessians, a .npz file."),
+        typer.Option(help="Reference Hessians (.npz) to compare with."),
     ] = None,
     energy_key: EnergyKey = None,
     forces_key: ForcesKey = None,
@@ -63,10 +57,10 @@ def evaluate(
     length_unit: LengthUnit = None,
     stress_unit: StressUnit = None,
 ) -> None:
-    """Errors of predictions on labeled structures.
+    """Compute the errors of a model on labeled structures.
 
-    Label names default to those of the training. The exit status is 1 if no structure
-    has a label.
+    Names of labels default to those of the training. The exit status is 1 if no
+    structure has a label.
     """
     from equipot.report.run import Wanted, run_evaluation
 

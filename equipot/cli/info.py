@@ -9,17 +9,20 @@ import typer
 
 from equipot.cli.errors import explain_errors
 from equipot.cli.models import MODEL_HELP, model_files
+from equipot.cli.options import flag
 
 
 @explain_errors
 def info(
     model: Annotated[Path, typer.Argument(help=MODEL_HELP)],
     everything: Annotated[
-        bool, typer.Option("--json", help="Print the complete header as JSON.")
+        bool, flag("--json", help="Print the complete header of the file as JSON.")
     ] = False,
     backend: Annotated[
         str | None,
-        typer.Option(help="Check whether this backend supports the model here."),
+        typer.Option(
+            help="Only check whether this backend supports the model on this machine."
+        ),
     ] = None,
 ) -> None:
     """Show architecture, training, errors and domain of validity of a model."""
@@ -64,6 +67,10 @@ def _show_committee(folder: Path, headers: Mapping[str, Mapping[str, Any]]) -> N
         _show(name, [line for line in lines if line not in common])
 
 
+GOLDEN_NAMES = {"energies": "atomic energies", "energy": "total energy"}
+"""Quantities that need another name to be told apart."""
+
+
 def describe(header: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Summary of a model.
 
@@ -86,11 +93,14 @@ def describe(header: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     trained = "" if model["backend"] == used else f", trained with {used}"
     yield "backend", f"{model['backend']}{trained}"
     counts = statistics["label_counts"].items()
-    labels = ", ".join(f"{n} of {name}" for name, n in counts if n)
-    yield "structures", f"{statistics['num_structures']}; labels: {labels or 'none'}"
+    labels = ", ".join(f"{n} {name}" for name, n in counts if n)
+    yield (
+        "training set",
+        f"{statistics['num_structures']} structures; labels: {labels or 'none'}",
+    )
     if len(statistics["config_types"]) > 1:
         groups = statistics["config_types"].items()
-        yield "groups", ", ".join(f"{n} of {name}" for name, n in groups)
+        yield "groups", ", ".join(f"{n} {name}" for name, n in groups)
     yield from _training(header)
     yield "shortest distances", _numbers(statistics["minimum_distances"], ".2f", "Å")
     from equipot.report.training_domain import ranges
@@ -105,7 +115,7 @@ def describe(header: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "data", f"{name}  {digest[:16]}"
     sizes = [len(sample["numbers"]) for sample in header["samples"]]
     carried = f"{len(sizes)} structures, {sum(sizes)} atoms" if sizes else "none"
-    yield "test structures", f"{carried}, for equipot verify"
+    yield "test structures", f"{carried} (stored for equipot verify)"
     yield "golden outputs", _golden(header["golden"])
     yield "units", ", ".join(f"{k} {v}" for k, v in header["units"].items())
     data = header.get("provenance", {}).get("config", {}).get("data", {})
@@ -140,9 +150,10 @@ def _architecture(model: Mapping[str, Any]) -> str:
 def _golden(section: Mapping[str, Any] | None) -> str:
     """Golden outputs of the model."""
     if section is None:
-        return "none, as in all files before format 4: edits are not detected"
+        return "none (file format before 4): edits of the file are not detected"
     atoms = len(section["values"]["energies"])
-    return f"{', '.join(section['values'])} of {atoms} atoms, checked at loading"
+    names = (GOLDEN_NAMES.get(name, name) for name in section["values"])
+    return f"{', '.join(names)} of {atoms} atoms, checked at every load"
 
 
 def _training(header: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -150,9 +161,8 @@ def _training(header: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     training = header.get("training")
     if training is None:
         return
-    yield "training", _length(header, training)
-    epochs = f"weights after {training['best_epoch']:.4g} epochs"
-    yield "best model", f"{epochs}, {training['steps']} steps"
+    yield "training", f"{_length(header, training)}; {training['steps']} steps"
+    yield "weights", f"of epoch {training['best_epoch']:.4g}, lowest validation loss"
     for name, errors in training["errors"].items():
         overall = [(key, groups["overall"]) for key, groups in errors.items()]
         texts = [f"{key} {e['rmse']:.1f} {e['unit']}" for key, e in overall]

@@ -18,18 +18,24 @@ def md(
     config: Annotated[
         Path,
         typer.Argument(
-            help="YAML configuration, such as configs/demo_md.yaml; relative paths in "
-            "it are relative to the current folder."
+            help="YAML configuration, such as configs/demo_md.yaml. Relative paths in "
+            "it start from the current folder."
         ),
     ],
     overrides: Overrides = None,
     output: Annotated[
         Path | None,
-        typer.Option(help="Output folder (default: `output` of the configuration)."),
+        typer.Option(
+            help="Output folder.", show_default="`output` of the configuration"
+        ),
     ] = None,
     resume: Resume = False,
 ) -> None:
-    """Run molecular dynamics, or restart it bit for bit."""
+    """Run molecular dynamics, or continue a run bit for bit.
+
+    The exit status is 1 if a guard stops the run, and 130 if it is interrupted;
+    --resume continues it.
+    """
     from equipot.calculators import EquipotCalculator
     from equipot.config.load import load_config
     from equipot.config.md import MDConfig

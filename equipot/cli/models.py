@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 MODEL = "model.safetensors"
 MODEL_HELP = (
     "Model file (.safetensors), folder of a training run, or folder of a committee "
-    "(member_1, member_2, ...)."
+    "(with the runs member_1, member_2, ...)."
 )
 
 
@@ -35,13 +35,13 @@ def model_files(model: Path) -> list[Path]:
     )
     if unfinished := [path for path in members if not (path / MODEL).is_file()]:
         raise ValueError(
-            f"{unfinished[0]} has no {MODEL}: finish its training, or move it away to "
-            "use the other members"
+            f"{unfinished[0]} has no {MODEL}: finish its training, or remove the "
+            "folder to use the other members"
         )
     if len(members) < 2:
         raise ValueError(
             f"{model} is a folder without {MODEL}, and without the folders member_1, "
-            "member_2, ... of a committee; name the file of a model"
+            "member_2, ... of a committee; expected a model file or such a folder"
         )
     return [path / MODEL for path in members]
 

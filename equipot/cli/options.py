@@ -1,6 +1,6 @@
 """Options that several commands share."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -10,6 +10,22 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 """Exit status of a run that was stopped by a signal and can be resumed."""
+
+
+def counted(number: int, noun: str) -> str:
+    """Such as ``1 step`` or ``2 steps``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def flag(*names: str, help: str) -> Any:
+    """An option without a value; `--help` shows none.
+
+    Args:
+        names: Of the option, such as ``--resume`` or ``--relax/--no-relax``.
+        help: Text of `--help`.
+    """
+    return typer.Option(*names, help=help, metavar="")
+
 
 Overrides = Annotated[
     list[str] | None,
@@ -21,39 +37,62 @@ Overrides = Annotated[
     ),
 ]
 Resume = Annotated[
-    bool, typer.Option("--resume", help="Continue the run in the output folder.")
+    bool,
+    flag("--resume", help="Continue the interrupted run in the output folder."),
+]
+Device = Annotated[str, typer.Option(help="cpu, cuda, or auto (cuda if available).")]
+Precision = Annotated[
+    str | None,
+    typer.Option(help="float32 or float64.", show_default="as trained"),
+]
+Backend = Annotated[
+    str | None,
+    typer.Option(
+        help="Tensor-product backend; auto selects the fastest.",
+        show_default="as trained",
+    ),
 ]
 EnergyKey = Annotated[
     str | None,
-    typer.Option(help="Key of the energy in the files.", show_default="REF_energy"),
+    typer.Option(help="Name of the energy in the files.", show_default="REF_energy"),
 ]
 ForcesKey = Annotated[
     str | None,
-    typer.Option(help="Key of the forces.", show_default="REF_forces"),
+    typer.Option(help="Name of the forces in the files.", show_default="REF_forces"),
 ]
 StressKey = Annotated[
     str | None,
-    typer.Option(help="Key of the stress.", show_default="REF_stress"),
+    typer.Option(help="Name of the stress in the files.", show_default="REF_stress"),
 ]
 VirialsKey = Annotated[
     str | None,
-    typer.Option(help="Key of the virials, used instead of the stress."),
+    typer.Option(help="Name of the virials in the files, read instead of the stress."),
 ]
 EnergyUnit = Annotated[
     str | None,
-    typer.Option(help="Unit of energies in the files, such as Ha.", show_default="eV"),
+    typer.Option(
+        help="Unit of energies in the files: eV, kcal/mol, Ha, ...", show_default="eV"
+    ),
 ]
 ForcesUnit = Annotated[
     str | None,
-    typer.Option(help="Unit of forces, such as Ha/bohr.", show_default="eV/Å"),
+    typer.Option(
+        help="Unit of forces in the files: eV/Å, Ha/bohr, ...", show_default="eV/Å"
+    ),
 ]
 LengthUnit = Annotated[
     str | None,
-    typer.Option(help="Unit of positions and cells: Å, bohr or nm.", show_default="Å"),
+    typer.Option(
+        help="Unit of positions and cells in the files: Å, bohr or nm.",
+        show_default="Å",
+    ),
 ]
 StressUnit = Annotated[
     str | None,
-    typer.Option(help="Unit of stress, such as GPa.", show_default="eV/Å^3"),
+    typer.Option(
+        help="Unit of stress in the files: eV/Å^3, GPa, kbar, ...",
+        show_default="eV/Å^3",
+    ),
 ]
 
 

@@ -16,8 +16,9 @@ from equipot.cli.calculation import (
 )
 from equipot.cli.errors import explain_errors
 from equipot.cli.models import MODEL_HELP
+from equipot.cli.options import Backend, Device, flag
 from equipot.cli.relaxing import Hessian, relaxed_first
-from equipot.cli.structures import Backend, Device, Dtype, Extrapolate
+from equipot.cli.structures import Dtype, Extrapolate
 
 if TYPE_CHECKING:
     from equipot.workflows.phonons import Phonons
@@ -39,7 +40,11 @@ class Method(StrEnum):
 def phonons(
     model: Annotated[Path, typer.Argument(help=MODEL_HELP)],
     structure: Annotated[
-        str, typer.Argument(help="Structure file with the unit cell, or FILE@INDEX.")
+        str,
+        typer.Argument(
+            help="Structure file with the unit cell. FILE@INDEX selects a frame, "
+            "counted from 0; the last one is the default."
+        ),
     ],
     output: Annotated[Path, typer.Option(help="Output folder.")] = Path("phonons"),
     supercell: Annotated[
@@ -47,30 +52,28 @@ def phonons(
         typer.Option(
             metavar="N | N,N,N",
             help="Repetitions along the three lattice vectors: 2, 2,2,2 or 2x2x2.",
-            show_default="contains a sphere of the cutoff radius",
+            show_default="smallest that contains a sphere of the cutoff radius",
         ),
     ] = None,
     method: Annotated[
         Method,
-        typer.Option(help="Method for force constants; auto is the cheaper one."),
+        typer.Option(help="Method for force constants; auto selects the cheaper one."),
     ] = Method.auto,
     relax_first: Annotated[
-        bool, typer.Option("--relax/--no-relax", help="Relax the atoms first.")
+        bool, flag("--relax/--no-relax", help="Relax the atoms first.")
     ] = True,
-    cell: Annotated[
-        bool, typer.Option("--cell", help="Relax the cell first, too.")
-    ] = False,
+    cell: Annotated[bool, flag("--cell", help="Relax atoms and cell first.")] = False,
     hessian: Hessian = None,
     device: Device = "auto",
     dtype: Dtype = "float64",
     backend: Backend = None,
     extrapolate: Extrapolate = False,
 ) -> None:
-    """Phonon band structure, density of states and thermal properties.
+    """Compute phonon band structure, density of states and thermal properties.
 
-    The exit status is 1 if the acoustic modes at Γ have a finite frequency.
+    The exit status is 1 if the frequencies of the acoustic modes at Γ do not vanish.
     """
-    from equipot.report.phonon_page import doubts, stability
+    from equipot.report.phonon_page import EVALUATED, doubts, stability
     from equipot.report.workflow_files import write_phonons
     from equipot.workflows import model_products
     from equipot.workflows.phonons import force_constants, supercell_around
@@ -97,8 +100,8 @@ def phonons(
     typer.echo(
         f"supercell {'x'.join(map(str, copies))}, "
         f"{len(constants.phonopy.supercell)} atoms; force constants by "
-        f"{constants.evaluations} {constants.method}; "
-        f"sum rule {constants.sum_rule:.1e} eV/Å^2"
+        f"{constants.evaluations} {EVALUATED[constants.method]}; acoustic sum rule "
+        f"violated by {constants.sum_rule:.1e} eV/Å^2"
     )
     result = lattice_dynamics(constants)
     typer.echo(stability(result))
@@ -114,11 +117,11 @@ def phonons(
 
 def _print_thermal(result: "Phonons") -> None:
     typer.echo(f"per primitive cell of {result.primitive.text}:")
-    typer.echo("     T/K   free energy/eV   entropy/meV/K   heat capacity/meV/K")
+    typer.echo("     T/K   free energy/eV   entropy/(meV/K)   heat capacity/(meV/K)")
     for n in range(0, len(result.temperatures), 10):
         typer.echo(
             f"{result.temperatures[n]:8.0f}{result.free_energy[n]:17.6f}"
-            f"{1000 * result.entropy[n]:16.5f}{1000 * result.heat_capacity[n]:22.5f}"
+            f"{1000 * result.entropy[n]:18.4f}{1000 * result.heat_capacity[n]:24.4f}"
         )
 
 

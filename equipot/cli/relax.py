@@ -8,8 +8,9 @@ import typer
 from equipot.cli.calculation import explain_calculations, prepare_calculation
 from equipot.cli.errors import explain_errors
 from equipot.cli.models import MODEL_HELP
+from equipot.cli.options import Backend, Device, counted, flag
 from equipot.cli.relaxing import Hessian, run_relaxation
-from equipot.cli.structures import Backend, Device, Dtype, Extrapolate, Force
+from equipot.cli.structures import Dtype, Extrapolate, Force, Structure
 
 if TYPE_CHECKING:
     from equipot.workflows import Relaxation
@@ -19,32 +20,30 @@ if TYPE_CHECKING:
 @explain_calculations
 def relax(
     model: Annotated[Path, typer.Argument(help=MODEL_HELP)],
-    structure: Annotated[str, typer.Argument(help="Structure file, or FILE@INDEX.")],
+    structure: Structure,
     output: Annotated[
         Path, typer.Option(help="Output file of the relaxed structure, extended XYZ.")
     ] = Path("relaxed.xyz"),
     cell: Annotated[
         bool,
-        typer.Option(
-            "--cell", help="Relax the cell, too, along its periodic directions."
-        ),
+        flag("--cell", help="Relax the cell, too, along its periodic directions."),
     ] = False,
     cell_mask: Annotated[
         str | None,
         typer.Option(
-            help="Strain components to relax: some of xx,yy,zz,yz,xz,xy in Cartesian "
-            "axes; hydrostatic; or shape (constant volume).",
+            help="Strain components that --cell relaxes: a list such as xx,yy,xy in "
+            "Cartesian axes; hydrostatic; or shape (constant volume).",
             show_default="all",
         ),
     ] = None,
     pressure: Annotated[
-        float, typer.Option(help="External pressure in GPa; needs --cell.")
+        float, typer.Option(help="External pressure in GPa; requires --cell.")
     ] = 0.0,
     fix_symmetry: Annotated[
-        bool, typer.Option("--fix-symmetry", help="Preserve the space group.")
+        bool, flag("--fix-symmetry", help="Preserve the space group.")
     ] = False,
     symmetry_tolerance: Annotated[
-        float, typer.Option(help="Tolerance of --fix-symmetry in Å.", min=1e-6)
+        float, typer.Option(help="Distance tolerance of --fix-symmetry in Å.", min=1e-6)
     ] = 0.01,
     trajectory: Annotated[
         Path | None,
@@ -60,10 +59,10 @@ def relax(
     backend: Backend = None,
     extrapolate: Extrapolate = False,
 ) -> None:
-    """Relax a structure by BFGS with the exact initial Hessian.
+    """Relax a structure by BFGS that starts from the exact Hessian.
 
-    Structures of more than 100 atoms use L-BFGS, unless --hessian is given. The exit
-    status is 1 if the relaxation does not converge.
+    Structures of more than 100 atoms are relaxed by L-BFGS, unless --hessian is given.
+    The exit status is 1 if the relaxation does not converge.
     """
     from equipot.report.workflow_files import write_relaxation
 
@@ -93,7 +92,8 @@ def relax(
     typer.echo(f"written: {', '.join(map(str, written))}")
     if not result.converged:
         typer.secho(
-            f"not converged to {fmax:g} eV/Å: allow more with --max-steps",
+            f"not converged: largest force {result.max_force:.2g} eV/Å, expected less "
+            f"than {fmax:g} eV/Å; increase --max-steps",
             fg="red",
             err=True,
         )
@@ -105,7 +105,7 @@ def _print(result: "Relaxation", *, cell: bool) -> None:
 
     what = reference_amount(result.atoms)
     typer.echo(
-        f"{result.steps} steps, energy {result.start_energy:.6f} -> "
+        f"{counted(result.steps, 'step')}, energy {result.start_energy:.6f} -> "
         f"{result.energy:.6f} eV {what}, largest force {result.max_force:.2g} eV/Å"
     )
     if result.steps:

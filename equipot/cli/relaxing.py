@@ -8,6 +8,7 @@ from warnings import warn
 import typer
 
 from equipot.cli.calculation import print_warnings
+from equipot.cli.options import counted
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -30,8 +31,9 @@ Hessian = Annotated[
     bool | None,
     typer.Option(
         "--hessian/--no-hessian",
-        help="Start the relaxation from the exact Hessian.",
-        show_default="up to 100 atoms; L-BFGS for more",
+        help="Start the relaxation from the exact Hessian (BFGS), or not (L-BFGS).",
+        show_default="--hessian up to 100 atoms",
+        metavar="",
     ),
 ]
 
@@ -143,9 +145,9 @@ def relaxed_first(
     result = run_relaxation(atoms, calculator, hessian=hessian, cell=cell, fmax=fmax)
     if required and not result.converged:
         raise ValueError(
-            f"the structure is not relaxed after {result.steps} steps: the largest "
-            f"force is {result.max_force:.2g} eV/Å, expected less than {fmax:g}; relax "
-            "it with `equipot relax` first, or use --no-relax"
+            f"the relaxation did not converge in {result.steps} steps: largest force "
+            f"{result.max_force:.2g} eV/Å, expected less than {fmax:g} eV/Å; relax the "
+            "structure with `equipot relax` first, or use --no-relax"
         )
     typer.echo(
         f"relaxed in {result.steps} steps: {result.energy:.6f} eV "
@@ -153,8 +155,8 @@ def relaxed_first(
     )
     if not result.converged:
         warn(
-            f"the relaxation did not converge: {result.max_force:.2g} eV/Å are left "
-            f"after {result.steps} steps, {fmax:g} were asked for",
+            f"the relaxation did not converge in {result.steps} steps: largest force "
+            f"{result.max_force:.2g} eV/Å, expected less than {fmax:g} eV/Å",
             stacklevel=2,
         )
     relaxed = result.atoms
@@ -164,9 +166,9 @@ def relaxed_first(
 
 def _drifts(result: "Relaxation") -> str:
     return (
-        f"the net force is {result.net_force:.2g} eV/Å per atom: the energy is not "
-        "invariant under translation, and the structure is not a true minimum; see "
-        "`equipot verify`"
+        f"the net force is {result.net_force:.2g} eV/Å per atom, expected 0: the "
+        "energy is not invariant under translation, and the structure is no minimum; "
+        "run `equipot verify`"
     )
 
 

@@ -12,7 +12,8 @@ from equipot.cli.calculation import (
 )
 from equipot.cli.errors import explain_errors
 from equipot.cli.models import MODEL_HELP
-from equipot.cli.structures import Backend, Device, Dtype, Extrapolate, Force
+from equipot.cli.options import Backend, Device, counted
+from equipot.cli.structures import Dtype, Extrapolate, Force
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,19 +29,19 @@ def saddle(
     structure: Annotated[
         str,
         typer.Argument(
-            help="Initial guess of the transition state, or one of two minima; FILE or "
-            "FILE@INDEX."
+            help="Initial guess of the transition state, or the first of two minima. "
+            "FILE@INDEX selects a frame, counted from 0; the last one is the default."
         ),
     ],
     other: Annotated[
         str | None,
-        typer.Argument(help="The other minimum, with the same order of atoms."),
+        typer.Argument(help="The second minimum, with the atoms in the same order."),
     ] = None,
     output: Annotated[Path, typer.Option(help="Output folder.")] = Path("saddle"),
     images: Annotated[
         int,
         typer.Option(
-            help="Images of the band between two minima, including the ends.", min=3
+            help="Images of the elastic band between two minima, ends included.", min=3
         ),
     ] = 9,
     fmax: Force = 1e-3,
@@ -57,8 +58,8 @@ def saddle(
     path_tolerance: Annotated[
         float,
         typer.Option(
-            help="End of the path: remaining fraction of the energy difference between "
-            "saddle point and minimum.",
+            help="The path ends when this fraction of the energy difference between "
+            "saddle point and minimum is left.",
             min=1e-6,
             max=0.5,
         ),
@@ -68,11 +69,12 @@ def saddle(
     backend: Backend = None,
     extrapolate: Extrapolate = False,
 ) -> None:
-    """Transition state and reaction path to both minima.
+    """Find a transition state, and follow the reaction path to both minima.
 
-    The exit status is 1 unless the saddle point has exactly one imaginary mode and the
-    path connects two different minima. Atoms of the two given minima are matched by
-    the nearest periodic images.
+    Given two minima, the initial guess is the highest image of an elastic band; in a
+    periodic cell, each atom moves to its nearest periodic image. The exit status is 1
+    unless the saddle point has exactly one imaginary mode and the path connects two
+    different minima.
     """
     from equipot.report.reaction_page import verdict
     from equipot.report.workflow_files import write_reaction
@@ -96,9 +98,9 @@ def saddle(
     )
     if found.num_negative == 0 or not found.converged:
         raise ValueError(
-            f"no saddle point after {found.steps} steps: the largest force is "
-            f"{found.max_force:.3g} eV/Å and {found.num_negative} curvatures are "
-            "negative; start nearer to it, or give both minima"
+            f"no saddle point after {found.steps} steps: largest force "
+            f"{found.max_force:.3g} eV/Å, {found.num_negative} negative eigenvalues of "
+            "the Hessian; start closer to the saddle point, or give both minima"
         )
     found.atoms.calc = given.calculator
     with collected_warnings() as warnings:
@@ -137,13 +139,13 @@ def _minima(
     for name, atoms in (("start", start), ("end", end)):
         result = relax(atoms, hessian)
         typer.echo(
-            f"{name}: {result.energy:.6f} eV for all {len(atoms)} atoms after "
-            f"{result.steps} steps"
+            f"{name}: relaxed in {counted(result.steps, 'step')}, {result.energy:.6f} "
+            f"eV for all {len(atoms)} atoms"
         )
         if not result.converged:
             raise ValueError(
-                f"the {name} does not relax: {result.max_force:.3g} eV/Å are left "
-                f"after {result.steps} steps; relax it first (equipot relax "
+                f"the {name} did not converge in {result.steps} steps: largest force "
+                f"{result.max_force:.3g} eV/Å; relax it first (equipot relax "
                 "--max-steps)"
             )
         result.atoms.calc = start.calc
@@ -158,15 +160,17 @@ def _between(minima: "list[Atoms]", images: int) -> "tuple[Atoms, np.ndarray]":
     start, end = minima
     guess = guess_saddle(start, end, images=images)
     height = guess.energies.max() - guess.energies[0]
-    typer.echo(f"band of {images} images: highest {height:.4f} eV above the start")
+    typer.echo(
+        f"elastic band of {images} images: maximum {height:.4f} eV above the start"
+    )
     guess.atoms.calc = start.calc
     return guess.atoms, guess.direction
 
 
 def _print_step(step: int, energy: float, force: float, negative: int) -> None:
     typer.echo(
-        f"step {step:3d}  energy {energy:.6f} eV  force {force:.2e} eV/Å  "
-        f"negative curvatures {negative}"
+        f"step {step:3d}  energy {energy:.6f} eV  largest force {force:.2e} eV/Å  "
+        f"negative eigenvalues {negative}"
     )
 
 
@@ -176,5 +180,6 @@ def _print_reaction(
     forward, backward = with_zero_point
     typer.echo(verdict)
     typer.echo(
-        f"With zero-point energies {forward:.3f} eV and {backward:.3f} eV {per}."
+        f"With zero-point energies: {forward:.3f} eV (forward) and {backward:.3f} eV "
+        f"(backward) {per}."
     )

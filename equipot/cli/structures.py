@@ -1,29 +1,32 @@
-"""Structures as commands read them, and the options of commands that compute them."""
+"""Structure argument and common options of the workflow commands."""
 
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from equipot.cli.options import flag
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from ase import Atoms
 
-Device = Annotated[str, typer.Option(help="cpu, cuda, or auto: cuda if there is one.")]
-Dtype = Annotated[
-    str, typer.Option(help="float32 or float64, recommended for second derivatives.")
-]
-Backend = Annotated[
-    str | None,
-    typer.Option(
-        help="Tensor-product backend, or auto for the fastest (default: as trained)."
+Structure = Annotated[
+    str,
+    typer.Argument(
+        help="Structure file in a format of ASE. FILE@INDEX selects a frame, counted "
+        "from 0; the last one is the default."
     ),
+]
+Dtype = Annotated[
+    str,
+    typer.Option(help="float64 (recommended for second derivatives) or float32."),
 ]
 Extrapolate = Annotated[
     bool,
-    typer.Option(
+    flag(
         "--extrapolate",
-        help="Warn outside the domain of the training set instead of stopping.",
+        help="Warn, instead of stopping, outside the domain of validity of the model.",
     ),
 ]
 Force = Annotated[

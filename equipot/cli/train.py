@@ -23,14 +23,14 @@ def train(
     config: Annotated[
         Path,
         typer.Argument(
-            help="YAML configuration, such as configs/demo.yaml. data.root, and data "
-            "files without it, are relative to the current folder."
+            help="YAML configuration, such as configs/demo.yaml. Relative paths of "
+            "data start from data.root, and data.root from the current folder."
         ),
     ],
     overrides: Overrides = None,
     output: Annotated[
         Path | None,
-        typer.Option(help="Output folder (default: runs/NAME_OF_CONFIG)."),
+        typer.Option(help="Output folder.", show_default="runs/NAME_OF_CONFIG"),
     ] = None,
     members: Annotated[
         int | None,
@@ -44,7 +44,8 @@ def train(
 ) -> None:
     """Train, test and verify a potential.
 
-    The exit status is 1 if the model fails a check of equipot verify.
+    The exit status is 1 if the model fails a check of equipot verify, and 130 if the
+    run is interrupted; --resume continues it.
     """
     from equipot.config.load import load_config
     from equipot.config.train import TrainConfig
@@ -66,9 +67,10 @@ def train(
         raise typer.Exit(INTERRUPTED)
     models = ", ".join(str(result.directory.best) for result in results)
     typer.echo(
-        f"committee: {directory}\nThe commands accept this folder as MODEL; in the "
-        f"configuration of equipot md, use `model: [{models}]`; in Python, pass the "
-        "list to EquipotCalculator. Forces then come with a standard deviation"
+        f"committee: {directory}\nAll commands accept this folder as MODEL; for "
+        f"equipot md, set `model: [{models}]` in the configuration; in Python, pass "
+        "the list to EquipotCalculator. Energies and forces then have a standard "
+        "deviation"
     )
     _check_verified(results)
 
@@ -93,8 +95,8 @@ def _check_verified(results: "list[TrainingResult]") -> None:
     ]
     for file in failed:
         typer.echo(
-            f"the model failed its verification, see {file}: do not use it before the "
-            "cause is known",
+            f"the model failed a check of equipot verify, see {file}; do not use it "
+            "before the cause is known",
             err=True,
         )
     if failed:

@@ -7,6 +7,7 @@ import typer
 
 from equipot.cli.errors import explain_errors
 from equipot.cli.models import MODEL_HELP, model_files
+from equipot.cli.options import Device, Precision, flag
 
 
 @explain_errors
@@ -15,13 +16,13 @@ def verify(
     structures: Annotated[
         list[Path] | None,
         typer.Argument(
-            help="Structure files, in any format of ASE (default: the structures "
-            "stored in the model file)."
+            help="Structure files, in a format of ASE.",
+            show_default="structures stored in the model file",
         ),
     ] = None,
     backend: Annotated[
         str | None,
-        typer.Option(help="Backend to verify (default: all supported ones)."),
+        typer.Option(help="Backend to verify.", show_default="all supported ones"),
     ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write all results to this JSON file.")
@@ -29,17 +30,13 @@ def verify(
     report: Annotated[
         Path | None, typer.Option(help="Write an HTML report to this file.")
     ] = None,
-    device: Annotated[
-        str, typer.Option(help="cpu, cuda, or auto (cuda if available).")
-    ] = "auto",
-    dtype: Annotated[
-        str | None, typer.Option(help="float32 or float64 (default: as trained).")
-    ] = None,
+    device: Device = "auto",
+    dtype: Precision = None,
     thorough: Annotated[
         bool,
-        typer.Option(
+        flag(
             "--thorough",
-            help="More structures, seeds and repetitions; takes many minutes.",
+            help="Check more structures, seeds and repetitions. Takes many minutes.",
         ),
     ] = False,
 ) -> None:

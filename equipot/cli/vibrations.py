@@ -13,8 +13,9 @@ from equipot.cli.calculation import (
 )
 from equipot.cli.errors import explain_errors
 from equipot.cli.models import MODEL_HELP
+from equipot.cli.options import Backend, Device, flag
 from equipot.cli.relaxing import relaxed_first
-from equipot.cli.structures import Backend, Device, Dtype, Extrapolate
+from equipot.cli.structures import Dtype, Extrapolate, Structure
 
 if TYPE_CHECKING:
     from equipot.workflows import Vibrations
@@ -31,10 +32,10 @@ PASCAL_PER_BAR = 1e5
 @explain_calculations
 def vibrations(
     model: Annotated[Path, typer.Argument(help=MODEL_HELP)],
-    structure: Annotated[str, typer.Argument(help="Structure file, or FILE@INDEX.")],
+    structure: Structure,
     output: Annotated[Path, typer.Option(help="Output folder.")] = Path("vibrations"),
     relax_first: Annotated[
-        bool, typer.Option("--relax/--no-relax", help="Relax the structure first.")
+        bool, flag("--relax/--no-relax", help="Relax the structure first.")
     ] = True,
     temperature: Annotated[
         float, typer.Option(help="Temperature in K.", min=1e-3)
@@ -45,7 +46,8 @@ def vibrations(
     symmetry_number: Annotated[
         int | None,
         typer.Option(
-            help="Rotational symmetry number (default: detected from the structure).",
+            help="Rotational symmetry number.",
+            show_default="from the point group of the structure",
             min=1,
         ),
     ] = None,
@@ -55,9 +57,10 @@ def vibrations(
     ] = 1,
     quasi_rrho: Annotated[
         bool,
-        typer.Option(
+        flag(
             "--quasi-rrho",
-            help="Free-rotor entropy of modes below 100 cm-1 (Grimme 2012).",
+            help="Quasi-RRHO entropy: modes below 100 cm-1 approach free rotors "
+            "(Grimme 2012).",
         ),
     ] = False,
     device: Device = "auto",
@@ -65,11 +68,12 @@ def vibrations(
     backend: Backend = None,
     extrapolate: Extrapolate = False,
 ) -> None:
-    """Vibrational frequencies, zero-point energy and thermochemistry.
+    """Compute vibrational frequencies, zero-point energy and thermochemistry.
 
-    Masses of the structure file are used if it has any. The exit status is 1 if the
-    free energy is undefined: vibrations are not separable from translation and
-    rotation, more than one mode is imaginary, or molecules do not interact.
+    Masses are those of the structure file, or else those of ASE. The exit status is 1
+    if the free energy is undefined: translations and rotations are not separable from
+    the vibrations, more than one mode is imaginary, or the structure consists of
+    several molecules that do not interact.
     """
     from equipot.report.vibration_page import summary
     from equipot.report.workflow_files import write_vibrations
@@ -155,8 +159,8 @@ def _thermochemistry(
         )
     if symmetry_number is not None or pressure != PASCAL_PER_BAR:
         warn(
-            "a symmetry number or pressure is that of a gas; this structure is "
-            "periodic or has fixed atoms, so they have no effect",
+            "--symmetry-number and --pressure have no effect: the structure is "
+            "periodic or has fixed atoms, and is not treated as an ideal gas",
             stacklevel=2,
         )
     return harmonic(
@@ -165,11 +169,12 @@ def _thermochemistry(
 
 
 def _print_thermal(thermal: "Thermochemistry") -> None:
+    kind = "free energy" if thermal.pressure is None else "Gibbs free energy"
     typer.echo(
         f"{thermal.model} at {thermal.temperature:g} K, {thermal.per}: "
         f"enthalpy {thermal.enthalpy:.6f} eV, "
         f"entropy {1000 * thermal.entropy:.4f} meV/K, "
-        f"free energy {thermal.free_energy:.6f} eV"
+        f"{kind} {thermal.free_energy:.6f} eV"
     )
     for note in thermal.notes:
         typer.echo(f"  {note}")

@@ -67,7 +67,7 @@ def start_velocities(
         origin = "of the structure file"
     else:
         draw_velocities(atoms, wanted, rng)
-        origin = f"drawn at {wanted:g} K"
+        origin = f"Maxwell-Boltzmann distribution at {wanted:g} K"
     if not config.remove_drift:
         return origin
     drift = 2 * drift_energy(atoms) / (max(conserved_momenta(atoms), 1) * kB)

@@ -255,8 +255,8 @@ class Simulation:
         lines = [
             f"{config.ensemble.name}, {len(self.atoms)} atoms, {config.steps} steps of "
             f"{config.timestep:g} fs{start}; files in {self.output}",
-            f"velocities: {self.velocities or 'of the last state'}; "
-            f"{self._temperature():.4g} K with {count} degrees of freedom"
+            f"velocities: {self.velocities or 'from the checkpoint'}; "
+            f"now {self._temperature():.4g} K, {count} degrees of freedom"
             f"{self._left_out()}",
             describe_ramp(config),
         ]

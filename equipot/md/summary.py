@@ -54,19 +54,24 @@ class MDSummary:
         rows = {
             "steps": f"{self.steps} ({self.time_ps:.3f} ps, {self.num_atoms} atoms)",
             "ensemble": self.ensemble,
-            "temperature": _pair(
-                self.mean_temperature_K, self.temperature_deviation_K, "K"
-            ),
-            "pressure": _number(self.mean_pressure_GPa, "GPa"),
+            "temperature": self._temperature(),
+            "pressure": _number(self.mean_pressure_GPa, "GPa", 3),
             "volume": _number(self.mean_volume_A3, "Å^3"),
             "drift": self._drift(),
             "committee": self._committee(),
-            "speed": _pair(self.steps_per_second, None, "steps/s"),
-            "": _number(self.ns_per_day, "ns/day"),
+            "speed": _number(self.steps_per_second, "steps/s", 3),
+            "": _number(self.ns_per_day, "ns/day", 3),
             "domain": self._domain(),
             "stopped": self.stopped,
         }
         return [f"{k:12} {v}" for k, v in rows.items() if v is not None]
+
+    def _temperature(self) -> str | None:
+        mean, deviation = self.mean_temperature_K, self.temperature_deviation_K
+        if mean is None:
+            return None
+        fluctuation = "" if deviation is None else f", fluctuation {deviation:.3g} K"
+        return f"{mean:.1f} K{fluctuation}"
 
     def _drift(self) -> str | None:
         drift = _pair(
@@ -163,8 +168,8 @@ def ns_per_day(steps_per_second: float, timestep: float) -> float:
     return steps_per_second * timestep / FS_PER_NS * SECONDS_PER_DAY
 
 
-def _number(value: float | None, unit: str) -> str | None:
-    return None if value is None else f"{value:.5g} {unit}"
+def _number(value: float | None, unit: str, digits: int = 5) -> str | None:
+    return None if value is None else f"{value:.{digits}g} {unit}"
 
 
 def _pair(mean: float | None, deviation: float | None, unit: str) -> str | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from equipot.md.analysis.analyze import Analysis, coefficient
+from equipot.md.analysis.analyze import Analysis, coefficient, mean_text
 from equipot.report.analysis_plots import (
     draw_correlation,
     draw_displacements,
@@ -46,13 +46,14 @@ def analysis_page(analysis: Analysis, origin: Origin | None = None) -> str:
     return render(
         "analysis",
         command="analyze",
-        heading=Path(analysis.trajectory.source).name,
-        summary=analysis.lines()[0],
+        heading=_heading(Path(analysis.trajectory.source)),
+        summary=f"{analysis.lines()[0]}.",
         warnings=analysis.notes,
         **Made(origin).header,
         analysis=analysis,
         averages=_averages(analysis),
         radial=_radial(analysis),
+        no_pairs=_without_pairs(analysis),
         displacements=_displacements(analysis),
         states=_of_spectrum(analysis, "states", draw_states),
         correlation=_of_spectrum(analysis, "correlation", draw_correlation),
@@ -60,27 +61,39 @@ def analysis_page(analysis: Analysis, origin: Origin | None = None) -> str:
     )
 
 
+def _heading(file: Path) -> str:
+    """Name of the run for a trajectory of `equipot md`, else of the file."""
+    return file.parent.name if file.stem == "trajectory" else file.name
+
+
 def _averages(analysis: Analysis) -> Table:
     rows = [
         (
             f"{name[0].upper()}{name[1:]} / {unit.replace('^3', '³')}",
-            minus(f"{value.mean:.6g}"),
-            "too short" if value.error is None else value.error,
+            minus(mean_text(value)),
+            "run too short" if value.error is None else value.error,
             value.deviation,
             value.samples,
         )
         for name, (value, unit) in analysis.averages.items()
     ]
     head = ("", "Mean", "Standard error", "Standard deviation", "Samples")
-    return Table("Averages, with errors from block averaging", head, rows)
+    return Table("Averages; standard errors by block averaging", head, rows)
 
 
 def _radial(analysis: Analysis) -> dict[str, Markup]:
     radial = analysis.radial
     return {
         pair: figure(f"radial-{pair}", draw_radial, radial=radial, pair=pair)
-        for pair in ([] if radial is None else radial.functions)
+        for pair, values in ({} if radial is None else radial.functions).items()
+        if values.any()
     }
+
+
+def _without_pairs(analysis: Analysis) -> str:
+    """Pairs of elements that have no peak within the largest distance."""
+    functions = {} if analysis.radial is None else analysis.radial.functions
+    return ", ".join(pair for pair, values in functions.items() if not values.any())
 
 
 def _displacements(analysis: Analysis) -> Markup | None:

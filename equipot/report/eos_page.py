@@ -3,8 +3,7 @@
 import math
 
 from equipot.report.parts.made import UNKNOWN, Made
-from equipot.report.parts.numbers import minus
-from equipot.report.parts.page import Table, render
+from equipot.report.parts.page import Table, fixed, render
 from equipot.report.parts.svg import figure
 from equipot.report.workflow_plots import draw_energy_volume, draw_pressure_volume
 from equipot.workflows.equation_of_state import EquationOfStateResult
@@ -23,7 +22,7 @@ EQUATIONS = {
 """Names of the equations in words."""
 
 RELAXED = {
-    "nothing": "nothing: cell and atoms are scaled together",
+    "nothing": "nothing: atoms are scaled with the cell",
     "atoms": "the atoms, in a cell of fixed shape",
     "shape": "the atoms and the shape of the cell",
 }
@@ -62,12 +61,12 @@ def eos_page(
 def summary(found: EquationOfStateResult) -> str:
     """One sentence on the minimum."""
     atoms, slope = found.cell.atoms, found.bulk_derivative
-    derivative = "" if slope is None else f", B0' {slope:.3f}"
+    derivative = "" if slope is None else f", pressure derivative B0' = {slope:.3f}"
     return (
-        f"V0 {found.volume:.4f} Å^3 and E0 {found.energy:.6f} eV per cell of "
-        f"{found.cell.text}; {found.volume / atoms:.4f} Å^3 and "
-        f"{found.energy / atoms:.6f} eV per atom. B0 {found.bulk_modulus:.3f} GPa"
-        f"{derivative}."
+        f"Minimum at V0 = {found.volume:.4f} Å^3, E0 = {found.energy:.6f} eV per cell "
+        f"({found.cell.text}), that is {found.volume / atoms:.4f} Å^3 and "
+        f"{found.energy / atoms:.6f} eV per atom. Bulk modulus B0 = "
+        f"{found.bulk_modulus:.3f} GPa{derivative}."
     )
 
 
@@ -75,9 +74,9 @@ def _scan(found: EquationOfStateResult) -> Table:
     pressures = found.pressures.tolist() or [math.nan] * len(found.volumes)
     rows = [
         (
-            f"{volume:.4f}",
-            minus(f"{energy:.6f}"),
-            None if math.isnan(pressure) else minus(f"{pressure:.3f}"),
+            fixed(volume, 4),
+            fixed(energy, 6),
+            None if math.isnan(pressure) else fixed(pressure, 3),
         )
         for volume, energy, pressure in zip(
             found.volumes, found.energies, pressures, strict=True

@@ -100,8 +100,8 @@ def draw_force_errors(figure: Figure, evaluation: Evaluation) -> None:
         slope = MEV_PER_EV * percentage / 100
         axes.plot(ends, slope * ends, ":", color=INK, lw=0.8, alpha=0.7)
         _label_guide(axes, slope, f"{percentage} %")
-    axes.set_xlabel("length of the force / (eV/Å)")
-    axes.set_ylabel("error of the force / (meV/Å)")
+    axes.set_xlabel("force magnitude / (eV/Å)")
+    axes.set_ylabel("force error / (meV/Å)")
 
 
 def draw_closeness(
@@ -122,7 +122,7 @@ def draw_closeness(
     axes.set_yscale("log")
     _plain_ticks(axes.yaxis)
     _few_log_ticks(axes)
-    axes.set_xlabel("shortest distance / shortest in training")
+    axes.set_xlabel("shortest distance / that in training")
     axes.set_ylabel("largest force error / (meV/Å)")
 
 
@@ -149,8 +149,8 @@ def draw_elements(figure: Figure, evaluation: Evaluation, most: int = 6) -> None
     axes.set_xscale("log")
     axes.set(xlim=(max(min(starts), 1e-6), None), ylim=(0, 100))
     _plain_ticks(axes.xaxis)
-    axes.set_xlabel("error of a component below / (meV/Å)")
-    axes.set_ylabel("share of components / %")
+    axes.set_xlabel("error of a component / (meV/Å)")
+    axes.set_ylabel("components with a smaller error / %")
     axes.legend(loc="upper left", handlelength=1.2)
 
 
@@ -237,7 +237,7 @@ def _label_guide(axes: Axes, slope: float, label: str) -> None:
         axes.annotate(
             label,
             (x, y),
-            xytext=(-3, -9 if leaves_at_top else -3),
+            xytext=(-3, -9 if leaves_at_top else -10),
             textcoords="offset points",
             ha="right",
             va="center" if leaves_at_top else "top",

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from equipot.evaluation.results import Evaluation, file_of
-from equipot.report.parts.numbers import percent
+from equipot.report.parts.numbers import r_squared
 from equipot.report.parts.page import Cell, Table
 from equipot.report.quantities import Quantity, labeled
 
@@ -15,8 +15,8 @@ from equipot.report.quantities import Quantity, labeled
 def accuracy(evaluation: Evaluation) -> Table | None:
     """Errors of each property over all labels; None without labels."""
     rows = [_overall_row(quantity, evaluation) for quantity in labeled(evaluation)]
-    head = ("", "Unit", "Labels", "MAE", "RMSE", "Bias", "95 % below", "Largest")
-    columns = (*head, "Spread", "Explained")
+    head = ("", "Unit", "Labels", "MAE", "RMSE", "Bias", "95th percentile", "Maximum")
+    columns = (*head, "Label std", "R²")
     title = "Errors over all labels"
     return Table(title, columns, rows, text_columns=2) if rows else None
 
@@ -38,11 +38,11 @@ def breakdowns(evaluation: Evaluation) -> dict[str, Table]:
 
 def _by_element(errors: Mapping[str, Mapping[str, Any]]) -> Table:
     rows = [
-        (symbol, e["count"], e["mae"], e["rmse"], e["std"], percent(e["explained"]))
+        (symbol, e["count"], e["mae"], e["rmse"], e["std"], r_squared(e["explained"]))
         for symbol, e in errors.items()
     ]
-    head = ("Element", "Components", "MAE", "RMSE", "Spread", "Explained")
-    title = "Forces by element, in meV/Å"
+    head = ("Element", "Components", "MAE", "RMSE", "Label std", "R²")
+    title = "Force errors by element, in meV/Å"
     return Table(title, head, rows, bars=[3], sortable=True)
 
 
@@ -68,7 +68,11 @@ def _by_group(
             row += [None if error is None else q.error_scale * error for error in known]
         rows.append(row)
     title = kind.replace("_", " ")
-    head = (title.capitalize(), "Structures", *("MAE", "RMSE", "Spread") * len(present))
+    head = (
+        title.capitalize(),
+        "Structures",
+        *("MAE", "RMSE", "Label std") * len(present),
+    )
     return Table(
         f"Errors by {title}",
         head,
@@ -93,5 +97,5 @@ def _overall_row(quantity: Quantity, evaluation: Evaluation) -> Sequence[Cell]:
         float(np.percentile(np.abs(error), 95)),
         float(np.abs(error).max()),
         scale * errors["std"],
-        percent(errors["explained"]),
+        r_squared(errors["explained"]),
     )

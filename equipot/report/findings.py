@@ -8,7 +8,7 @@ from scipy.stats import spearmanr
 
 from equipot.evaluation.results import Evaluation
 from equipot.report.domain import closeness, unseen_pairs
-from equipot.report.parts.numbers import grouped, percent, shown
+from equipot.report.parts.numbers import grouped, r_squared, shown
 from equipot.report.quantities import QUANTITIES, Quantity, labeled
 from equipot.units import MEV_PER_EV
 
@@ -22,7 +22,7 @@ def verdict(evaluation: Evaluation) -> str:
     """One or two sentences: errors beside the standard deviation of the labels."""
     present = sorted(labeled(evaluation), key=lambda q: q.key != "forces")[:2]
     if not present:
-        return "The data have no labels: nothing can be said about errors."
+        return "No errors: the data have no labels."
     metrics = evaluation.metrics
     return " ".join(_sentence(q, metrics[q.key]["overall"]) for q in present)
 
@@ -42,16 +42,15 @@ def committee_sentence(evaluation: Evaluation) -> str | None:
     error = np.linalg.norm(evaluation.forces.error, axis=1)
     known = np.isfinite(error)
     text = (
-        f"Committee of {spread.members}: on average over atoms, the forces of its "
-        f"members differ by {shown(MEV_PER_EV * spread.forces.mean())} meV/Å, at most "
-        f"by {shown(MEV_PER_EV * spread.forces.max())} (standard deviation)"
+        f"Committee of {spread.members}: the standard deviation of the force on an "
+        f"atom between members is {shown(MEV_PER_EV * spread.forces.mean())} meV/Å on "
+        f"average, {shown(MEV_PER_EV * spread.forces.max())} meV/Å at most"
     )
     if known.sum() < MIN_SAMPLES:
         return f"{text}."
     rank = float(spearmanr(spread.forces[known], error[known]).statistic)
     return (
-        f"{text}; the rank correlation of this spread with the error of the mean force "
-        f"is {rank:.2f}."
+        f"{text}; its rank correlation with the error of the mean force is {rank:.2f}."
     )
 
 
@@ -77,8 +76,8 @@ def warnings(evaluation: Evaluation, header: Mapping[str, Any]) -> Iterator[str]
     absent = [q.key for q in defined(evaluation) if q.key not in evaluation.metrics]
     if absent:
         yield (
-            f"No structure has a label for {' or '.join(absent)}: these errors cannot "
-            "be given."
+            f"No structure has a label for {' or '.join(absent)}: their errors are not "
+            "computed."
         )
     yield from _constant_offset(evaluation)
     if limits:
@@ -88,15 +87,15 @@ def warnings(evaluation: Evaluation, header: Mapping[str, Any]) -> Iterator[str]
             worst = int(np.nanargmin(ratio))
             where = f"{evaluation.short_source[worst]}: {shown(ratio[worst])}"
             yield (
-                f"In {len(outside)} of {total} structures atoms are closer together "
-                f"than anywhere in training ({where} of the shortest distance there): "
-                "the potential extrapolates."
+                f"In {len(outside)} of {total} structures, two atoms are closer than "
+                "any such pair of elements in the training set (smallest ratio of "
+                f"distances: {where}): the potential extrapolates."
             )
         if new := unseen_pairs(evaluation.closest, limits):
-            yield f"Pairs of elements that are not neighbors in training: {_some(new)}."
+            yield f"Pairs of elements that are no neighbors in training: {_some(new)}."
     if evaluation.num_structures < MIN_SAMPLES:
         few = "one structure was" if total == "1" else f"{total} structures were"
-        yield f"Only {few} evaluated: the errors themselves are uncertain."
+        yield f"Only {few} evaluated: the errors are statistically uncertain."
     for warning in statistics.get("warnings", ()):
         yield f"Training data: {warning}."
 
@@ -109,9 +108,10 @@ def _constant_offset(evaluation: Evaluation) -> Iterator[str]:
         return
     offset, rest = (MEV_PER_EV * float(v) for v in (error.mean(), error.std()))
     yield (
-        f"All energies deviate by about {shown(offset)} meV/atom (remaining RMSE "
-        f"{shown(rest)} meV/atom): the labels seem to have another zero of energy than "
-        "in training, from another method or other isolated atoms."
+        f"All energies have a common error of about {shown(offset)} meV/atom "
+        f"(standard deviation {shown(rest)} meV/atom): the zero of energy of these "
+        "labels probably differs from that of the training set (another method, or "
+        "other isolated-atom energies)."
     )
 
 
@@ -129,13 +129,13 @@ def _sentence(quantity: Quantity, errors: Mapping[str, Any]) -> str:
     rmse, spread = (shown(scale * errors[key]) for key in ("rmse", "std"))
     start = f"{quantity.singular} RMSE {rmse} {unit}"
     if explained is None:
-        return f"{start}; the labels do not vary."
+        return f"{start}; all labels are equal."
     if explained <= 0:
         return (
             f"{start}, more than the standard deviation of the labels, {spread} "
-            f"{unit}: predicting their mean would be better."
+            f"{unit}: the mean label would be a better prediction."
         )
     return (
-        f"{start}; the labels have a standard deviation of {spread} {unit}: "
-        f"{percent(explained)} of their variance is explained."
+        f"{start}, R² {r_squared(explained)}; standard deviation of the labels "
+        f"{spread} {unit}."
     )

@@ -3,7 +3,7 @@
 import numpy as np
 
 from equipot.report.parts.made import UNKNOWN, Made
-from equipot.report.parts.page import Table, render
+from equipot.report.parts.page import Table, fixed, render
 from equipot.report.parts.svg import figure
 from equipot.report.workflow_plots import draw_bands, draw_thermal
 from equipot.units import MEV_PER_EV
@@ -53,11 +53,15 @@ def phonon_page(
 def stability(phonons: Phonons) -> str:
     """One sentence on imaginary modes."""
     if phonons.stable:
-        return "Dynamically stable: no imaginary modes on the mesh and the lines."
+        return (
+            "Dynamically stable: no imaginary modes on the q-point mesh and the band "
+            "paths."
+        )
     where = ", ".join(f"{x:.3g}" for x in phonons.lowest_at)
     return (
-        f"Unstable: the lowest mode is {abs(phonons.lowest):.2f}i THz at ({where}); "
-        f"{100 * phonons.unstable_share:.1f} % of the modes of the mesh are imaginary."
+        f"Dynamically unstable: lowest mode {abs(phonons.lowest):.2f}i THz at q = "
+        f"({where}); {100 * phonons.unstable_share:.1f} % of the modes on the q-point "
+        "mesh are imaginary."
     )
 
 
@@ -67,15 +71,15 @@ def doubts(phonons: Phonons) -> tuple[str, ...]:
     if not phonons.invariant:
         worst = phonons.translations[np.argmax(np.abs(phonons.translations))]
         found.append(
-            f"moving all atoms alike has a frequency of {_thz(worst)}, expected 0: the "
-            "energy depends on where the crystal is, or force constants are wrong, and "
-            "no frequency here can be trusted; see `equipot verify`"
+            f"an acoustic mode at Γ has a frequency of {_thz(worst)}, expected 0: the "
+            "energy is not invariant under translation, or the force constants are "
+            "wrong; do not use these frequencies, and run `equipot verify`"
         )
     if phonons.unstable_share > 0:
         found.append(
-            "free energy, entropy and heat capacity leave out the imaginary modes, "
-            f"{100 * phonons.unstable_share:.2g} % of all: they are not those of a "
-            "stable crystal"
+            "free energy, entropy and heat capacity exclude the imaginary modes "
+            f"({100 * phonons.unstable_share:.2g} % of all modes): they are not those "
+            "of a stable crystal"
         )
     if phonons.soft_share > 0:
         found.append(
@@ -95,11 +99,11 @@ def _thermal_table(phonons: Phonons) -> Table:
     rows = [
         (
             f"{phonons.temperatures[n]:g}",
-            float(phonons.free_energy[n]),
+            fixed(float(phonons.free_energy[n]), 4),
             MEV_PER_EV * float(phonons.entropy[n]),
             MEV_PER_EV * float(phonons.heat_capacity[n]),
         )
         for n in distance.argmin(axis=1)[distance.min(axis=1) < 1e-6]
     ]
-    head = ("T / K", "Free energy / eV", "Entropy / meV/K", "Heat capacity / meV/K")
+    head = ("T / K", "Free energy / eV", "Entropy / (meV/K)", "Heat capacity / (meV/K)")
     return Table(f"Per primitive cell of {phonons.primitive.text}", head, rows)

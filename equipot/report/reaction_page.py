@@ -2,7 +2,8 @@
 
 from equipot.report.parts.made import UNKNOWN, Made
 from equipot.report.parts.movie import mode_movie, path_movie
-from equipot.report.parts.page import Table, render
+from equipot.report.parts.numbers import minus
+from equipot.report.parts.page import Table, fixed, render
 from equipot.report.parts.svg import figure
 from equipot.report.vibration_page import mode_label
 from equipot.report.workflow_plots import draw_energy_profile
@@ -25,7 +26,7 @@ def reaction_page(
     """
     path, saddle, zero = reaction.path, reaction.saddle, reaction.start.energy
     labels = [
-        f"{length:+.2f} Å √amu, {energy - zero:.3f} eV"
+        minus(f"{length:+.2f} Å √amu, {energy - zero:z.3f} eV")
         for length, energy in zip(path.lengths, path.energies, strict=True)
     ]
     return render(
@@ -57,34 +58,37 @@ def reaction_page(
 def verdict(reaction: Reaction) -> str:
     """One sentence: the barriers, and whether it is a transition state."""
     if reaction.problems:
-        return "This is not a verified transition state."
+        return "Not a verified transition state: see the warnings."
     forward, backward = reaction.barriers
     lowest = abs(reaction.saddle.frequencies[0])
     return (
-        f"A transition state: one imaginary mode, {lowest:.0f}i cm⁻¹, and a path down "
-        f"to a minimum on either side. Barriers {forward:.3f} eV and {backward:.3f} eV "
-        f"{reaction.per}."
+        f"Transition state: one imaginary mode, {lowest:.0f}i cm⁻¹, and a path to a "
+        f"minimum on both sides. Barriers {forward:.3f} eV (forward) and "
+        f"{backward:.3f} eV (backward) {reaction.per}."
     )
 
 
 def _energies(reaction: Reaction) -> Table:
     start = reaction.start
-    points = {"Start": start, "Saddle": reaction.saddle, "End": reaction.end}
+    points = {"Start": start, "Saddle point": reaction.saddle, "End": reaction.end}
     rows = [
         (
             name,
-            point.energy - start.energy,
-            (point.energy + point.zero_point_energy)
-            - (start.energy + start.zero_point_energy),
+            fixed(point.energy - start.energy, 3),
+            fixed(
+                (point.energy + point.zero_point_energy)
+                - (start.energy + start.zero_point_energy),
+                3,
+            ),
             str(point.num_imaginary),
             float(point.frequencies[0]),
             point.max_force,
         )
         for name, point in points.items()
     ]
-    head = ("Point", "Energy / eV", "With zero-point energy / eV", "Imaginary modes")
+    head = ("Point", "Energy / eV", "With ZPE / eV", "Imaginary modes")
     return Table(
         f"Energies relative to the start, {reaction.per}",
-        (*head, "Lowest frequency / cm⁻¹", "Largest force / eV/Å"),
+        (*head, "Lowest frequency / cm⁻¹", "Largest force / (eV/Å)"),
         rows,
     )

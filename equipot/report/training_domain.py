@@ -12,7 +12,7 @@ from equipot.report.parts.page import Cell, Table, flagged
 ENERGY_ZERO = {
     "isolated_atoms": "relative to isolated atoms",
     "given": "relative to the reference energies of the configuration",
-    "none": "in total",
+    "none": "(total)",
 }
 """Zero of energies by source of the reference energies."""
 
@@ -53,7 +53,7 @@ def ranges(statistics: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     neighbors = statistics.get("neighbor_ranges") or {}
     if neighbors:
         parts = (f"{z} {low} to {high}" for z, (low, high) in neighbors.items())
-        yield "Neighbors", ", ".join(parts)
+        yield "Neighbors in cutoff", ", ".join(parts)
     source = str(statistics.get("reference_source", ""))
     zero = ENERGY_ZERO.get(source, "relative to fitted reference energies")
     spans = (
@@ -81,17 +81,17 @@ def distances(
         (pair, limits.get(pair), here.get(pair), _state(pair, limits, here))
         for pair in sorted(set(limits) | set(here))
     ]
-    rows.sort(key=lambda row: row[3] in {"within", "not here", "unknown"})
-    head = ("Pair", "In training", "Here", "State")
-    title = "Shortest distances of pairs of elements, in Å"
+    rows.sort(key=lambda row: row[3] in {"within", "absent", "unknown"})
+    head = ("Pair", "Training set", "These data", "Comparison")
+    title = "Shortest distance of each pair of elements, in Å"
     return Table(title, head, rows, sortable=True) if rows else None
 
 
 def _state(pair: str, limits: Mapping[str, float], here: Mapping[str, float]) -> Cell:
     if pair not in here:
-        return "not here"
+        return "absent"
     if pair not in limits:
         return flagged("new pair") if limits else "unknown"
     if here[pair] < limits[pair]:
-        return flagged(f"closer by {shown(100 * (1 - here[pair] / limits[pair]))} %")
+        return flagged(f"{shown(100 * (1 - here[pair] / limits[pair]))} % shorter")
     return "within"

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from equipot.checkpoint.verification import ModelReport
 from equipot.report import verification_plots as plots
 from equipot.report.evaluation_page import model_name
-from equipot.report.parts.numbers import plural, shown
+from equipot.report.parts.numbers import plural, shown, typeset
 from equipot.report.parts.page import Cell, Table, cell, fill, flagged, render
 from equipot.report.parts.svg import SERIES, figure
 from equipot.units import MEV_PER_EV
@@ -23,7 +23,7 @@ from equipot.verify.table import check_label
 
 SMALLEST_SHARE = 1e-9
 """Share of the tolerance that has a bar of no length; bars are logarithmic."""
-NUMBERS = ("Result", "Share used", "Measured", "Relative", "Allowed")
+NUMBERS = ("Result", "Share of tolerance", "Difference", "Relative", "Tolerance")
 """Columns of every check."""
 
 
@@ -79,7 +79,7 @@ def verdict(certificate: ModelReport) -> str:
     if certificate.passed:
         return f"All {certificate.count} checks passed."
     failed, total = len(certificate.failures), certificate.count
-    return f"FAILED: {failed} of {plural(total, 'check')} did not pass."
+    return f"FAILED: {failed} of {plural(total, 'check')}."
 
 
 def _sentence(text: str) -> str:
@@ -91,10 +91,10 @@ def _tightest(certificate: ModelReport) -> dict[str, Any]:
     of_backends = (c for v in certificate.backends for c in v.checks)
     check = max((*certificate.potential.checks, *of_backends), key=_share)
     return {
-        "title": "Closest to its limit" if check.passed else "Furthest over its limit",
+        "title": "Closest to tolerance" if check.passed else "Farthest from tolerance",
         "value": _shown_share(check),
-        "unit": "share of the tolerance",
-        "remark": f"{check.quantity} against {check.name}",
+        "unit": "of the tolerance",
+        "remark": f"{check.name}: {check.quantity}",
     }
 
 
@@ -102,14 +102,17 @@ def _checks(checks: Sequence[Check], reasons: Sequence[str]) -> Table:
     rows = []
     for check in checks:
         text = Markup(
-            '<span class="check">{}<span class="formula">{}</span></span>'
-        ).format(check_label(check, checks), MEANING[check.name])
-        reference = Markup("<sup>{}</sup>").format(1 + reasons.index(check.reason))
-        rows.append((text, *_numbers(check, reference)))
+            '<span class="check">{} [{}]<span class="formula">{}</span></span>'
+        ).format(
+            check_label(check, checks),
+            1 + reasons.index(check.reason),
+            MEANING[check.name],
+        )
+        rows.append((text, *_numbers(check)))
     return Table("All checks", ("Check", *NUMBERS), rows)
 
 
-def _numbers(check: Check, remark: str = "") -> tuple[Cell, ...]:
+def _numbers(check: Check) -> tuple[Cell, ...]:
     d = check.difference
     decades = math.log10(max(_share(check), SMALLEST_SHARE))
     width = min(100 * (1 - decades / math.log10(SMALLEST_SHARE)), 100.0)
@@ -117,9 +120,9 @@ def _numbers(check: Check, remark: str = "") -> tuple[Cell, ...]:
     return (
         "passed" if check.passed else flagged("FAILED"),
         Markup("{}{}").format(_shown_share(check), bar),
-        Markup("{} {}").format(cell(d.max_abs), check.unit),
+        Markup("{} {}").format(cell(d.max_abs), typeset(check.unit)),
         d.relative,
-        cell(d.tolerance) + remark,
+        d.tolerance,
     )
 
 
@@ -165,7 +168,9 @@ def _dimers(curves: Curves) -> list[tuple[str, str, Markup]]:
 def _limits(scans: Sequence[DimerScan]) -> str:
     """Where the domains of some pairs end."""
     known = [f"{pair_label(s.pair)} {s.limit:.2f} Å" for s in scans if s.limit]
-    return f"Refused below {', '.join(known)}." if known else "Valid at every distance."
+    if not known:
+        return "No shortest distance."
+    return f"Shortest distances of the domain of validity: {', '.join(known)}."
 
 
 def _cutoff(curves: Curves) -> dict[str, Markup]:
@@ -189,7 +194,8 @@ def _cutoff(curves: Curves) -> dict[str, Markup]:
 
 def _backend(v: BackendReport) -> Table:
     """All checks of a backend against the reference."""
-    role = "the reference" if v.backend == v.reference else f"against {v.reference}"
+    is_reference = v.backend == v.reference
+    role = "reference" if is_reference else f"compared with {v.reference}"
     rows = [
         (
             check.quantity,

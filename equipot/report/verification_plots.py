@@ -84,7 +84,7 @@ def draw_drift(figure: Figure, drift: Drift, scaled: bool) -> None:
         axes.plot(times, values, "o-", color=color, ms=2.5, lw=1.0, label=label)
     axes.axhline(0.0, color=RULE, lw=0.8)
     axes.yaxis.set_major_locator(MaxNLocator(5))
-    name = "error / dt$^2$ / (meV/fs$^2$)" if scaled else "energy − start / meV"
+    name = "error / dt$^2$ / (meV/fs$^2$)" if scaled else "energy error / meV"
     axes.set(xlabel="time / fs", ylabel=name)
     axes.legend(loc="best", handlelength=1.2)
 

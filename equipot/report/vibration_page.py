@@ -2,8 +2,8 @@
 
 from equipot.report.parts.made import UNKNOWN, Made
 from equipot.report.parts.movie import mode_movie
-from equipot.report.parts.numbers import minus, plural
-from equipot.report.parts.page import Table, full, render
+from equipot.report.parts.numbers import plural
+from equipot.report.parts.page import Table, fixed, render
 from equipot.report.parts.svg import figure
 from equipot.report.workflow_plots import draw_frequencies
 from equipot.units import MEV_PER_EV
@@ -40,6 +40,9 @@ def vibration_page(
         vibrations=vibrations,
         thermo=thermo,
         labels=labels,
+        free_energy="Free energy"
+        if thermo is None or thermo.pressure is None
+        else "Gibbs free energy",
         movie=mode_movie(vibrations.atoms, vibrations.modes, labels),
         rigid=[f"{nu:.2g}" for nu in vibrations.rigid_frequencies],
         spectrum=figure("spectrum", draw_frequencies, (7.0, 1.5), frequencies=nus),
@@ -79,13 +82,9 @@ def _modes(vibrations: Vibrations) -> Table:
         vibrations.reduced_masses,
     )
     rows = [
-        (str(n), _fixed(nu, 1), _fixed(thz, 3), float(mass))
+        (str(n), fixed(nu, 1), fixed(thz, 3), float(mass))
         for n, (nu, thz, mass) in enumerate(zip(*columns, strict=True), start=1)
     ]
-    head = ("Mode", "cm⁻¹", "THz", "Reduced mass / amu")
-    caption = "Modes; imaginary frequencies are negative"
+    head = ("Mode", "Frequency / cm⁻¹", "Frequency / THz", "Reduced mass / amu")
+    caption = "Normal modes; imaginary frequencies are negative"
     return Table(caption, head, rows, sortable=True)
-
-
-def _fixed(value: float, decimals: int) -> str:
-    return full(minus(f"{value:.{decimals}f}"), value)

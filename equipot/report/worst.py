@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from equipot.evaluation.results import Evaluation
 from equipot.report.domain import closeness
-from equipot.report.parts.numbers import shown
+from equipot.report.parts.numbers import SUBSCRIPTS, shown
 from equipot.report.parts.page import Cell, Table, cell, flagged
 from equipot.report.parts.picture import picture
 from equipot.units import MEV_PER_EV
@@ -111,12 +111,9 @@ def _force_rmse(error: Float[np.ndarray, "atoms 3"]) -> float | None:
 
 def _formula(numbers: Sequence[int]) -> str:
     symbols = [chemical_symbols[z] for z in numbers]
-    return Formula.from_list(symbols).format("hill").translate(_SUBSCRIPTS)
+    return Formula.from_list(symbols).format("hill").translate(SUBSCRIPTS)
 
 
 def _descending(values: Float[np.ndarray, " structures"]) -> list[int]:
     order = np.argsort(-values, kind="stable")
     return [int(n) for n in order if np.isfinite(values[n])]
-
-
-_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")

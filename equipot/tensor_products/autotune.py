@@ -83,7 +83,11 @@ class Choice:
         parts = [f"backend auto is {self.backend} on this machine"]
         if self.backend in self.milliseconds:
             took = f"{self.milliseconds[self.backend]:.3g} ms"
-            parts.append(f"{took} for {self.problem}; {', '.join(others)}")
+            parts.append(
+                f"{took} for {self.problem} ({', '.join(others)})"
+                if others
+                else f"{took} for {self.problem}"
+            )
         else:
             parts.append("it is the only candidate")
         if self.excluded:
@@ -275,5 +279,9 @@ def _from_answer(answer: Mapping[str, Any], able: set[str]) -> Choice | None:
 def _describe(problem: Problem) -> str:
     arithmetic = str(problem.dtype).removeprefix("torch.")
     threads = torch.get_num_threads()
-    where = f"{threads} threads" if problem.device.type == "cpu" else "cuda"
+    where = (
+        f"{threads} thread{'s' * (threads != 1)}"
+        if problem.device.type == "cpu"
+        else "cuda"
+    )
     return f"{problem.num_edges} edges forward and backward, {arithmetic}, {where}"

@@ -1,5 +1,6 @@
 """Table of errors at the end of a run."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,7 +27,7 @@ def error_table(errors: Mapping[str, Mapping[str, Any]]) -> Table:
     )
     table.add_column("set", overflow="fold")
     table.add_column("property", no_wrap=True)
-    for name in ("MAE", "RMSE", "spread", "explained", "labels"):
+    for name in ("MAE", "RMSE", "label std", "R²", "labels"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("unit", no_wrap=True)
     for set_name, properties in errors.items():
@@ -38,10 +39,12 @@ def error_table(errors: Mapping[str, Mapping[str, Any]]) -> Table:
 
 def _rows(set_name: str, name: str, errors: Mapping[str, Any]) -> list[list[str]]:
     explained = errors["explained"]
-    share = ""
+    r_squared = ""
     if explained is not None:
-        share = f"{100 * explained:.2f} %" if explained >= 0 else "< 0"
-    rest = [share, str(errors["count"])]
+        r_squared = (
+            f"{math.floor(1e4 * explained) / 1e4:.4f}" if explained >= 0 else "< 0"
+        )
+    rest = [r_squared, str(errors["count"])]
     values = [errors[key] for key in ("mae", "rmse", "std")]
     rows = [[set_name, name, *map(_number, values), *rest, errors["unit"]]]
     if name == "stress":

@@ -197,8 +197,8 @@ def neighbor_check(model: EnergyModel, structures: Sequence[Atoms]) -> Check:
         wrong += len(ours ^ others)
         found += len(others)
     return Check(
-        quantity="pairs",
-        unit="",
+        quantity="neighbor list",
+        unit="pairs",
         name="neighbor-list cross-check",
         dtype="float64",
         difference=Difference(float(wrong), float(max(found, 1)), 0.0),

@@ -330,9 +330,9 @@ def _agreement_checks(
             rounding = difference(rounded, tolerance=0.0, floor=floor)
             tolerance = rounding_tolerance(rounding, dtype)
             reason = (
-                f"{ROUNDING_FACTOR:g} times the rounding error of the reference, its "
-                f"difference from float64; at least {ROUNDING_FLOOR:g} units in the "
-                "last place"
+                f"{ROUNDING_FACTOR:g} times the rounding error of the reference, which "
+                f"is its difference from float64; at least {ROUNDING_FLOOR:g} units in "
+                "the last place"
             )
         checks.append(
             Check(

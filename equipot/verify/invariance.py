@@ -46,7 +46,6 @@ ROUNDING_REASON = (
     f"rounding errors under translation, at least {MIN_TOLERANCE:g}: constants "
     "rounded to float32 break symmetries by little more"
 )
-EXTENSIVE = "; twice the energy is expected, and the same forces: size extensivity"
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Terminal tables of verification results."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -49,9 +50,11 @@ def potential_report(report: PotentialReport) -> Iterator[RenderableType]:
         report: Report of the potential.
 
     Yields:
-        A table, an explanation of each failed check, notes, and the result.
+        A table, how to read it, an explanation of each failed check, notes, and the
+        result.
     """
     yield Fitted(potential_table(report))
+    yield "a check passes if its relative difference is at most the tolerance"
     for check in report.failures:
         yield Padding(f"[red]{escape(str(check))}[/]", (0, 0, 0, 2))
         yield Padding(escape(check.reason), (0, 0, 0, 4))
@@ -64,25 +67,43 @@ def potential_report(report: PotentialReport) -> Iterator[RenderableType]:
 def potential_table(report: PotentialReport) -> Table:
     """One row per check, at most 80 columns wide."""
     table = Table(
-        title=f"potential, {report.atoms} atoms, {report.seconds:.1f} s",
+        title=f"potential, {report.structures} structures, {report.atoms} atoms, "
+        f"{report.seconds:.1f} s",
         title_justify="left",
         box=SIMPLE_HEAD,
         pad_edge=False,
+        collapse_padding=True,
     )
     table.add_column("check", no_wrap=True)
-    for name in ("difference", "relative", "limit"):
+    _add_numeric_columns(table)
+    for check in report.checks:
+        label = escape(_short_label(check, report.checks))
+        table.add_row(label, *_numbers(check))
+    return table
+
+
+def _add_numeric_columns(table: Table) -> None:
+    for name in ("difference", "relative", "tolerance"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
-    for check in report.checks:
-        d = check.difference
-        table.add_row(
-            escape(_short_label(check, report.checks)),
-            f"{d.max_abs:.1e} {check.unit}".rstrip(),
-            f"{d.relative:.1e}",
-            f"{d.tolerance:.1e}",
-            "[green]ok[/]" if check.passed else "[red]FAIL[/]",
-        )
-    return table
+
+
+def _numbers(check: Check) -> tuple[str, str, str, str]:
+    d = check.difference
+    return (
+        f"{_two_digits(d.max_abs)} {check.unit}".rstrip(),
+        _two_digits(d.relative),
+        _two_digits(d.tolerance),
+        "[green]ok[/]" if check.passed else "[red]FAIL[/]",
+    )
+
+
+def _two_digits(value: float) -> str:
+    """Two significant digits, such as 0.097, 1e-4 or 2.5e-6."""
+    if value == 0 or not math.isfinite(value) or 1e-3 <= abs(value) < 1e3:
+        return f"{value:.2g}"
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return f"{mantissa.removesuffix('.0')}e{int(exponent)}"
 
 
 def _short_label(check: Check, others: Sequence[Check]) -> str:
@@ -109,33 +130,25 @@ def backend_table(report: BackendReport) -> Table:
         title_justify="left",
         box=SIMPLE_HEAD,
         pad_edge=False,
+        collapse_padding=True,
     )
     table.add_column("quantity", no_wrap=True)
     table.add_column("compared with", no_wrap=True)
-    for name in ("difference", "relative", "limit"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
+    _add_numeric_columns(table)
     for check in report.checks:
-        table.add_row(*_row(check), end_section=_last_of_kind(check, report.checks))
+        table.add_row(
+            check.quantity,
+            _compared_with(check),
+            *_numbers(check),
+            end_section=_last_of_kind(check, report.checks),
+        )
     return table
-
-
-def _row(check: Check) -> tuple[str, ...]:
-    d = check.difference
-    return (
-        check.quantity,
-        _compared_with(check),
-        f"{d.max_abs:.1e} {check.unit}",
-        f"{d.relative:.1e}",
-        f"{d.tolerance:.1e}",
-        "[green]ok[/]" if check.passed else "[red]FAIL[/]",
-    )
 
 
 def _compared_with(check: Check) -> str:
     if _kind(check) == DIFFERENCES:
         return DIFFERENCES
-    return f"{'batch' if check.where else 'reference'}, {check.dtype}"
+    return f"{'in batch' if check.where else 'reference'}, {check.dtype}"
 
 
 def _kind(check: Check) -> str:
@@ -154,7 +167,7 @@ def _reasons(reports: Sequence[BackendReport]) -> Iterator[RenderableType]:
         for check in report.checks:
             kinds.setdefault(_kind(check), check.reason)
     if kinds:
-        yield "limits, relative to the largest value:"
+        yield "tolerances, relative to the largest value:"
     for kind, basis in kinds.items():
         yield Padding(f"{kind}: {basis}", (0, 0, 0, 2))
 

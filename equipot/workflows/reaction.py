@@ -78,7 +78,7 @@ class Reaction:
             yield f"the largest force at the saddle is {self.saddle.max_force:.3f} eV/Å"
         if self.saddle.num_imaginary != 1:
             number = self.saddle.num_imaginary
-            yield f"the saddle has {number} imaginary modes, expected exactly one"
+            yield f"the saddle point has {number} imaginary modes, expected exactly one"
         for side, minimum in (("start", self.start), ("end", self.end)):
             if minimum.max_force > MAX_STATIONARY_FORCE:
                 yield (
@@ -86,12 +86,14 @@ class Reaction:
                     f"{minimum.max_force:.3f} eV/Å"
                 )
             if minimum.num_imaginary:
-                yield f"the {side} is not a minimum: {minimum.num_imaginary} imaginary"
+                count = minimum.num_imaginary
+                modes = f"{count} imaginary mode{'s' * (count != 1)}"
+                yield f"the {side} is not a minimum: {modes}"
             elif (minimum.frequencies < -minimum.resolution).any():
                 lowest = abs(minimum.frequencies[0])
                 yield f"the {side} may not be a minimum: a mode of {lowest:.1f}i cm-1"
             if minimum.energy >= self.saddle.energy:
-                yield f"the {side} is not below the saddle"
+                yield f"the {side} is not lower in energy than the saddle point"
         yield from self._gaps()
         yield from self._other_ends()
         if _moved(self.start.atoms, self.end.atoms) < MAX_SAME_STRUCTURE_DISTANCE_A:

@@ -44,7 +44,8 @@ def test_info_tells_errors_and_warnings(path):
 
     lines = dict(describe({**header, "training": training}))
 
-    assert lines["best model"] == "weights after 7 epochs, 90 steps"
+    assert lines["weights"] == "of epoch 7, lowest validation loss"
+    assert lines["training"].endswith("; 90 steps")
     assert lines["RMSE, 300K"] == "energy 2.0 meV/atom"
     assert lines["warning"] == "the compositions determine 1 of 2"
 

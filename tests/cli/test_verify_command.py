@@ -184,7 +184,10 @@ def test_info_tells_backend_and_samples(model):
     result = CliRunner().invoke(app, ["info", str(model)])
 
     assert "backend clebsch_gordan" in words(result)
-    assert "test structures 2 structures, 11 atoms, for equipot verify" in words(result)
+    assert (
+        "test structures 2 structures, 11 atoms (stored for equipot verify)"
+        in words(result)
+    )
 
 
 def test_doctor_tells_what_is_missing_and_where_choices_are(monkeypatch):

@@ -69,7 +69,7 @@ def test_isolated_atoms_settle_what_the_compositions_leave_open(
     report = examine([write_frames([*atoms, *molecules])])
 
     (text,) = [f.message for f in report.findings if f.check == "references"]
-    assert text.startswith("IsolatedAtom rows give all 3 reference energies")
+    assert text.startswith("isolated atoms define all 3 reference energies")
     assert text.endswith("would determine 1")
 
 
@@ -147,7 +147,7 @@ def test_stress_of_noise_is_undecided(metals, write_frames):
 
     report = examine([write_frames(changed(metals, scramble))])
 
-    assert "undecided" in found(report, "stress-convention", "info")
+    assert "not verified" in found(report, "stress-convention", "info")
 
 
 def disguised(atoms: Atoms, seed: int = 0) -> Atoms:

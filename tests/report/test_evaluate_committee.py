@@ -39,9 +39,9 @@ def test_the_mean_is_evaluated_and_the_spread_written(tmp_path, committee, data)
 
     assert result.exit_code == 0, result.output
     words = " ".join(result.output.split())
-    assert "Committee of 3: on average over atoms, the forces of its members" in words
+    assert "Committee of 3: the standard deviation of the force on an atom" in words
     page = files["r.html"].read_text(encoding="utf-8")
-    assert "Committee of 3: on average over atoms" in page
+    assert "Committee of 3: the standard deviation of the force" in page
     models = sorted(committee.glob("*/model.safetensors"))
     record = json.loads(files["m.json"].read_text(encoding="utf-8"))
     assert list(record["further_members_sha256"]) == [str(m) for m in models[1:]]

@@ -86,11 +86,11 @@ def test_the_table_holds_the_errors_in_full(evaluation, page):
     columns = {name: n for n, name in enumerate(rows[0])}
     for row, quantity in zip(rows[1:], QUANTITIES, strict=True):
         errors = evaluation.metrics[quantity.key]["overall"]
-        for column, key in (("MAE", "mae"), ("RMSE", "rmse"), ("Spread", "std")):
+        for column, key in (("MAE", "mae"), ("RMSE", "rmse"), ("Label std", "std")):
             expected = quantity.error_scale * errors[key]
             assert float(row[columns[column]]) == pytest.approx(expected, rel=1e-12)
         own = quantity.error_per_label * quantity.values(evaluation).error
-        assert float(row[columns["Largest"]]) == np.abs(own).max()
+        assert float(row[columns["Maximum"]]) == np.abs(own).max()
         assert float(row[columns["Bias"]]) == own.mean()
         assert int(row[columns["Labels"]]) == errors["count"]
 
@@ -100,7 +100,7 @@ def test_largest_energy_error_is_in_mev_per_atom(evaluation, page):
 
     atoms = np.array([3, 3, 3, 3, 8, 8, 8])
     expected = 1000 * np.abs(evaluation.energy.error / atoms).max()
-    assert float(rows[1][rows[0].index("Largest")]) == pytest.approx(expected, rel=1e-9)
+    assert float(rows[1][rows[0].index("Maximum")]) == pytest.approx(expected, rel=1e-9)
 
 
 def test_stress_is_in_gpa(evaluation, page):
@@ -118,7 +118,7 @@ def test_groups_hold_their_errors(evaluation, page):
     expected = evaluation.metrics["forces"]["per_config_type"]["water"]["rmse"]
     assert float(by_type["water"][6]) == expected
     assert by_type["water"][8:] == ["–", "–", "–"]
-    by_element = {row[0]: row for row in tables["Forces by element, in meV/Å"]}
+    by_element = {row[0]: row for row in tables["Force errors by element, in meV/Å"]}
     expected = evaluation.metrics["forces"]["per_element"]["Si"]["mae"]
     assert float(by_element["Si"][2]) == expected
     assert {row[0] for row in tables["Errors by file"]} >= {"a.xyz", "b.xyz"}
@@ -210,7 +210,7 @@ def test_a_report_without_any_label():
     page = page_of(mixed(()))
 
     assert "The data have no labels" in page.text
-    assert "There are no labels to compare with" in page.text
+    assert "The data have no labels." in page.text
     assert page.tags["figure"] == 0
 
 
@@ -218,7 +218,7 @@ def test_a_single_structure_of_one_element():
     page = page_of([labeled(silicon())])
 
     assert "Only one structure was evaluated" in page.text
-    assert "the labels do not vary" in page.text
+    assert "all labels are equal" in page.text
 
 
 def test_a_single_atom_without_neighbors():
@@ -276,8 +276,8 @@ def test_structures_closer_than_training_are_reported():
 
     page = page_of(mixed(), header=header)
 
-    assert "In 4 of 7 structures atoms are closer" in page.text
-    assert "Pairs of elements that are not neighbors in training: H-H." in page.text
+    assert "In 4 of 7 structures, two atoms are closer" in page.text
+    assert "Pairs of elements that are no neighbors in training: H-H." in page.text
     states = {row[0]: row[3] for row in page.tables[DISTANCES]}
     assert states["H-O"].startswith("closer by")
     assert states["H-H"] == "new pair"

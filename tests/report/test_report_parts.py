@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 from equipot.report.domain import closeness, unseen_pairs
 from equipot.report.findings import verdict, warnings
 from equipot.report.history import curve, read_history
-from equipot.report.parts.numbers import percent, shown
+from equipot.report.parts.numbers import r_squared, shown, typeset
 from equipot.report.parts.page import Table, cell, full
 from equipot.report.parts.picture import MOST_ATOMS, picture
 from equipot.report.worst import worst_structures
@@ -36,19 +36,37 @@ def test_numbers_have_three_digits(value, text):
 
 
 @pytest.mark.parametrize(
-    ("share", "text"),
+    ("value", "text"),
     [
         (None, "n/a"),
-        (-2.0, "none"),
-        (0.5, "50.0 %"),
-        (0.99, "99.00 %"),
-        (0.99989, "99.98 %"),
-        (0.999999, "> 99.99 %"),
-        (1.0, "100 %"),
+        (-2.0, "−2.000"),
+        (-50.0, "−50"),
+        (0.5, "0.500"),
+        (0.99, "0.9900"),
+        (0.99989, "0.9998"),
+        (0.999999, "> 0.9999"),
+        (1.0, "1"),
     ],
 )
-def test_shares_do_not_round_up_to_all(share, text):
-    assert percent(share).replace("\N{NARROW NO-BREAK SPACE}", " ") == text
+def test_r_squared_does_not_round_up_to_one(value, text):
+    assert r_squared(value) == text
+
+
+@pytest.mark.parametrize(
+    ("plain", "text"),
+    [
+        (
+            "cell of C8O16: 8 formula units of CO2",
+            "cell of C₈O₁₆: 8 formula units of CO₂",
+        ),
+        ("V0 339.95 Å^3, E0 -2514.8 eV", "V0 339.95 Å³, E0 −2514.8 eV"),
+        ("runs/CO2/CO2.xyz and CO2_2.xyz", "runs/CO2/CO2.xyz and CO2_2.xyz"),
+        ("H-H 1.5 Å, 1e-5 eV/Å^3, 2026-11-29", "H-H 1.5 Å, 1e-5 eV/Å³, 2026-11-29"),
+        ("NVE at 300K of X2 and frame.xyz@-1", "NVE at 300K of X2 and frame.xyz@-1"),
+    ],
+)
+def test_formulas_units_and_signs_are_typeset(plain, text):
+    assert typeset(plain) == text
 
 
 @pytest.mark.parametrize(
@@ -80,17 +98,18 @@ def test_the_verdict_admits_that_the_mean_is_better():
     text = verdict(evaluated(mixed()))
 
     assert text.startswith("Force RMSE")
-    assert "predicting their mean would be better" in text
+    assert "the mean label would be a better prediction" in text
 
 
-def test_the_verdict_says_how_much_is_explained():
+def test_the_summary_states_r_squared_and_the_standard_deviation_of_labels():
     evaluation = evaluated(mixed(("forces",)))
     overall = evaluation.metrics["forces"]["overall"]
     overall |= {"rmse": 10.0, "std": 1000.0, "explained": 0.9999}
 
     text = verdict(evaluation)
 
-    assert "Force RMSE 10.0 meV/Å; the labels have a standard deviation of 1000" in text
+    assert "Force RMSE 10.0 meV/Å, R² > 0.9999; standard deviation of the" in text
+    assert "labels 1000 meV/Å." in text
 
 
 @pytest.mark.parametrize(("offset", "told"), [(2.0, True), (0.0, False)])
@@ -101,11 +120,11 @@ def test_an_offset_of_all_energies_is_told_from_errors(offset, told):
     shifted = result.energy.predicted - 3 * (offset + noise)
     result = replace(result, energy=replace(result.energy, reference=shifted))
 
-    found = [w for w in warnings(result, {}) if "another zero" in w]
+    found = [w for w in warnings(result, {}) if "zero of energy" in w]
 
     assert bool(found) is told
     if told:
-        assert "All energies deviate by about 2" in found[0]
+        assert "All energies have a common error of about 2" in found[0]
 
 
 def test_closeness_is_the_smallest_ratio_to_training():

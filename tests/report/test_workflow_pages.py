@@ -103,7 +103,7 @@ def test_vibrations_show_each_mode_and_the_warnings():
 
     (scene,) = scenes(page)
     assert len(scene["modes"]) == 3
-    assert "look out" in page
+    assert "Look out" in page
     assert "3 modes, 0 imaginary: a minimum" in page
     assert "Symmetry number</dt><dd>6" in page
     assert mode_label(2, -1204.26) == "2: 1204.3i cm⁻¹"

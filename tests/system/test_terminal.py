@@ -34,7 +34,7 @@ def test_a_table_of_errors_breaks_no_word(width):
     text = printed(Fitted(error_table(sets)), width)
 
     assert max(map(len, text.splitlines())) <= width
-    for word in (*sets, "energy", "meV/atom", "explained", "1235", "123456"):
+    for word in (*sets, "energy", "meV/atom", "R²", "1235", "123456"):
         assert word in text
 
 
@@ -52,7 +52,7 @@ def test_groups_of_many_quantities_stay_readable(width, named):
     text = "".join(printed(table, width) for table in _tables(evaluation))
 
     assert max(map(len, text.splitlines())) <= width
-    for word in (*groups, "explained", "spread", "RMSE"):
+    for word in (*groups, "R²", "std", "RMSE"):
         assert word in text
     assert all(len(line.split()) > 0 for line in text.splitlines() if line.strip())
 

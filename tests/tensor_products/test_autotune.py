@@ -81,9 +81,11 @@ def test_the_fastest_is_chosen_and_the_reason_is_told(install):
 
     assert choice.backend == "fast"
     assert choice.milliseconds == {"clebsch_gordan": 2.0, "slow": 9.0, "fast": 1.0}
+    threads = torch.get_num_threads()
     assert str(choice).startswith(
         "backend auto is fast on this machine; 1 ms for 64 edges forward and backward, "
-        f"float32, {torch.get_num_threads()} threads; clebsch_gordan 2 ms, slow 9 ms; "
+        f"float32, {threads} thread{'s' * (threads != 1)} (clebsch_gordan 2 ms, slow 9 "
+        "ms); "
     )
     assert str(choice).endswith("measured now")
 

@@ -233,7 +233,7 @@ def test_the_command_ends_with_a_table_of_errors(write_config, tmp_path):
     result = CliRunner().invoke(app, [*arguments, "--output", str(tmp_path / "run")])
 
     assert result.exit_code == 0, result.output
-    assert "spread" in result.output
+    assert "label std" in result.output
     assert "meV/atom" in result.output
     assert "GPa" in result.output
     assert "model.safetensors" in result.output

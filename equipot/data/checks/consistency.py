@@ -119,7 +119,7 @@ def _check_scale(
     remedy = (
         "are the energies per atom? They must be those of the whole structure"
         if per_atom
-        else "bring energies to eV and forces to eV/Å"
+        else "convert energies to eV and forces to eV/Å"
     )
     yield Finding(
         "error",

@@ -65,7 +65,7 @@ def _references(fitted: ReferenceEnergies, isolated: Collection[int]) -> Finding
     number = len(fitted.energies)
     if set(isolated) >= set(fitted.energies):
         text = (
-            f"IsolatedAtom rows give all {number} reference energies; the compositions "
+            f"isolated atoms define all {number} reference energies; the compositions "
             f"alone would determine {fitted.rank}"
         )
     elif fitted.warnings:

@@ -194,8 +194,9 @@ def check_energy_unit(work: Work, facts: Sequence[Facts]) -> Iterator[Finding]:
         )
         return
     seen = (
-        f"between near frames energies differ by {abs(ratio.value):.3g} times the work "
-        f"of the forces (correlation {ratio.correlation:.2f})"
+        "energy differences of similar frames are "
+        f"{abs(ratio.value):.3g} times the work of the forces (correlation "
+        f"{ratio.correlation:.2f})"
     )
     low, high = sorted((abs(ratio.low), abs(ratio.high)))
     if ratio.correlation < 0:
@@ -219,7 +220,7 @@ def check_energy_unit(work: Work, facts: Sequence[Facts]) -> Iterator[Finding]:
 
 
 def _undecided_forces(why: str) -> Finding:
-    return Finding("info", "units", f"unit of the forces undecided: {why}")
+    return Finding("info", "units", f"unit of the forces not verified: {why}")
 
 
 def _why_unclear(ratio: Ratio, facts: Sequence[Facts]) -> str:

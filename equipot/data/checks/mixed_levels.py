@@ -61,10 +61,13 @@ def check_mixed_levels(work: Work, facts: Sequence[Facts]) -> Iterator[Finding]:
         )
         return
     if len(left) < MIN_FRAMES:
-        why = "too few frames are near each other"
+        why = "too few frames are similar to each other"
     else:
         bound = float(np.quantile(np.abs(left), 0.9))
-        why = f"forces leave up to {bound:.2g} eV between near frames unexplained"
+        why = (
+            f"energy differences of similar frames deviate by up to {bound:.2g} eV "
+            "from the work of the forces"
+        )
     yield Finding(
         "info",
         "zero-of-energy",

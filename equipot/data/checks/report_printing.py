@@ -59,7 +59,7 @@ def _describe(f: FileSummary) -> Iterator[RenderableType]:
         facts.append(f"{_range(f.atoms[0], f.atoms[1], 'd')} atoms")
         facts.append(" ".join(f.elements))
     if len(f.config_types) > 1:
-        facts.append(", ".join(f"{n} of {kind}" for kind, n in f.config_types.items()))
+        facts.append(", ".join(f"{n} {kind}" for kind, n in f.config_types.items()))
     yield Padding(Text(GAP.join(facts)), INDENT)
     if f.structures:
         yield Padding(Text(GAP).join(_labels(f)), INDENT)

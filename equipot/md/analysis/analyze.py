@@ -1,6 +1,7 @@
 """All analyses of one trajectory, with notes on those that are not possible."""
 
 import csv
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,19 +54,22 @@ class Analysis:
             f"{times}"
         ]
         for name, (value, unit) in self.averages.items():
-            lines.append(f"{name:26} {shown(value)} {unit}")
+            lines.append(f"{name:26} {shown(value, unit)}")
         if self.radial is not None:
             for pair in self.radial.functions:
                 place, height = self.radial.first_peak(pair)
-                lines.append(f"g(r) {pair:21} highest {height:.3g} at {place:.3f} Å")
+                peak = f"maximum {height:.3g} at {place:.3f} Å"
+                if not height:
+                    peak = f"no pair within {self.radial.distances[-1]:.2f} Å"
+                lines.append(f"g(r) {pair:21} {peak}")
         for entry in self.diffusion:
             name = f"diffusion of {entry.element}"
             lines.append(f"{name:26} {coefficient(entry)}")
         if self.spectrum is not None:
-            peak = self.spectrum.frequencies[self.spectrum.total.argmax()]
+            place = self.spectrum.frequencies[self.spectrum.total.argmax()]
             lines.append(
-                f"{'density of states':26} highest at {peak:.2f} THz = "
-                f"{peak * CM_PER_THZ:.0f} cm-1, resolution "
+                f"{'density of states':26} maximum at {place:.2f} THz = "
+                f"{place * CM_PER_THZ:.0f} cm-1, resolution "
                 f"{self.spectrum.resolution:.2g} THz"
             )
         return lines
@@ -150,11 +154,22 @@ def analyze(
     return Analysis(trajectory, averages, radial, moving, states, tuple(notes))
 
 
-def shown(value: Average) -> str:
-    """Mean and error, such as ``300.2 ± 1.4``."""
+def shown(value: Average, unit: str) -> str:
+    """Mean and standard error to its second digit, such as ``300.2 ± 1.4 K``."""
     if value.error is None:
-        return f"{value.mean:.6g} (too short for an error)"
-    return f"{value.mean:.6g} ± {value.error:.2g}"
+        return f"{value.mean:.6g} {unit} (run too short for an error estimate)"
+    if value.error == 0:
+        return f"{value.mean:.6g} {unit} (constant)"
+    decimals = min(max(1 - math.floor(math.log10(value.error)), 0), 9)
+    return f"{mean_text(value)} ± {value.error:.{decimals}f} {unit}"
+
+
+def mean_text(value: Average) -> str:
+    """Mean to the second digit of its error; six digits without an error."""
+    if not value.error:
+        return f"{value.mean:.6g}"
+    decimals = min(max(1 - math.floor(math.log10(value.error)), 0), 9)
+    return f"{value.mean:.{decimals}f}"
 
 
 def coefficient(entry: Diffusion) -> str:

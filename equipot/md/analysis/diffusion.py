@@ -93,8 +93,8 @@ def _at_rest(
     if moved <= MIN_DRIFT_RATIO * typical or moved < 1e-6:
         return positions, []
     return own, [
-        f"the center of mass moves by {moved**0.5:.3g} Å: displacements are relative "
-        "to it"
+        f"the center of mass drifts by {moved**0.5:.3g} Å: displacements are taken "
+        "relative to it"
     ]
 
 

@@ -1,8 +1,15 @@
-"""Numbers as people read them: three digits, groups of thousands, percentages."""
+"""Numbers of three digits, groups of thousands, formulas and units for pages."""
 
 import math
+import re
+
+from ase.data import atomic_numbers
 
 NARROW_SPACE = "\N{NARROW NO-BREAK SPACE}"
+SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+SUPERSCRIPTS = str.maketrans("23", "²³")
+FORMULA = re.compile(r"(?<![\w./@-])(?:[A-Z][a-z]?(?:[1-9]\d*)?)+(?![\w/@-]|\.\w)")
+"""Chemical formulas that are not part of a file name."""
 
 
 def shown(value: float) -> str:
@@ -24,19 +31,17 @@ def grouped(value: int) -> str:
     return text if abs(value) >= 10_000 else str(value)
 
 
-def percent(share: float | None) -> str:
-    """Explained share of a variance; values below one are not rounded up to 100 %."""
-    if share is None:
+def r_squared(value: float | None) -> str:
+    """Coefficient of determination; values below one are not rounded up to 1."""
+    if value is None:
         return "n/a"
-    if share <= 0:
-        return "none"
-    if share == 1:
-        return f"100{NARROW_SPACE}%"
-    if share >= 0.9999:
-        return f"> 99.99{NARROW_SPACE}%"
-    decimals = 2 if share >= 0.99 else 1
-    rounded_down = math.floor(share * 10 ** (2 + decimals)) / 10**decimals
-    return f"{rounded_down:.{decimals}f}{NARROW_SPACE}%"
+    if value == 1:
+        return "1"
+    if value >= 0.9999:
+        return "> 0.9999"
+    decimals = 4 if value >= 0.99 else 3
+    rounded_down = math.floor(value * 10**decimals) / 10**decimals
+    return minus(f"{rounded_down:.{decimals}f}" if value > -10 else f"{value:.0f}")
 
 
 def plural(number: int, noun: str) -> str:
@@ -47,3 +52,20 @@ def plural(number: int, noun: str) -> str:
 def minus(text: str) -> str:
     """A number with a minus sign in place of hyphens."""
     return text.replace("-", "−")
+
+
+def typeset(text: str) -> str:
+    """Plain text with subscripts in formulas, superscripts in units, and minus signs.
+
+    File names, hashes and numbers such as ``1e-5`` are not changed.
+    """
+    text = re.sub(r"(?<=[Åm])\^([23])", lambda m: m[1].translate(SUPERSCRIPTS), text)
+    text = re.sub(r"(?<![\w@.)\]-])-(?=\d)", "\N{MINUS SIGN}", text)
+    return FORMULA.sub(_with_subscripts, text)
+
+
+def _with_subscripts(found: re.Match[str]) -> str:
+    symbols = re.findall(r"[A-Z][a-z]?", found[0])
+    if not all(atomic_numbers.get(symbol) for symbol in symbols):
+        return found[0]
+    return found[0].translate(SUBSCRIPTS)

@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from equipot.report.parts.numbers import grouped, minus, percent, shown
+from equipot.report.parts.numbers import grouped, minus, r_squared, shown, typeset
 
 Cell = str | int | float | None
 """Text is escaped unless it is `Markup`; None and NaN are shown as a dash."""
@@ -80,8 +80,10 @@ def fill(template: str, **values: Any) -> Markup:
 
 def cell(value: Cell) -> Markup:
     """Text, a whole number, or a number of three digits with its full value."""
+    if isinstance(value, Markup):
+        return value
     if isinstance(value, str):
-        return escape(value)
+        return escape(typeset(value))
     if value is None or not math.isfinite(value):
         return Markup('<span class="absent" title="no value">–</span>')
     return full(text(value), value)
@@ -102,6 +104,11 @@ def full(short: str, value: int | float) -> Markup:
     return Markup('<data value="{}">{}</data>').format(repr(number), short)
 
 
+def fixed(value: float, decimals: int) -> Markup:
+    """A number with fixed decimals that carries its full value."""
+    return full(minus(f"{value:z.{decimals}f}"), value)
+
+
 def flagged(value: Cell) -> Markup:
     """A cell in the color of warnings."""
     return Markup('<span class="warn">{}</span>').format(cell(value))
@@ -117,6 +124,6 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
-    filters = (cell, full, flagged, grouped, minus, percent, shown)
+    filters = (cell, full, flagged, grouped, minus, r_squared, shown, typeset)
     environment.filters |= {function.__name__: function for function in filters}
     return environment
