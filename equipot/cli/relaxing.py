@@ -8,7 +8,6 @@ from warnings import warn
 import typer
 
 from equipot.cli.calculation import print_warnings
-from equipot.cli.options import counted
 
 if TYPE_CHECKING:
     from ase import Atoms

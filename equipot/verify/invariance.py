@@ -47,6 +47,10 @@ ROUNDING_REASON = (
     "rounded to float32 break symmetries by little more"
 )
 
+EXTENSIVE = (
+    "; the energy must be proportional to the number of copies, the forces unchanged"
+)
+
 
 @dataclass(frozen=True)
 class Change:
