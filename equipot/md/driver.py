@@ -69,6 +69,8 @@ class ReportsExtrapolation(Protocol):
 
     extrapolation_events: Sequence[ExtrapolationEvent]
     """Events of the last calculation."""
+    has_domain: bool
+    """Whether structures are compared with a domain of validity."""
 
 
 def run_md(
@@ -470,7 +472,8 @@ class Simulation:
             self.step,
             self.config,
             steps_per_second=progress.steps_per_second(self.step),
-            checks_domain=isinstance(self.atoms.calc, ReportsExtrapolation),
+            checks_domain=isinstance(self.atoms.calc, ReportsExtrapolation)
+            and self.atoms.calc.has_domain,
             stopped=stopped,
         )
         made = {} if self.origin is None else {SECTION: self.origin.record()}

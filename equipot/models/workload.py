@@ -7,6 +7,9 @@ from equipot.data.statistics import Statistics
 from equipot.models.build import product_specs
 from equipot.tensor_products.trial import Problem
 
+TYPICAL_ATOMS = 64
+"""Atoms of a structure where the training set is not known."""
+
 
 def typical_problem(
     config: ModelConfig,
@@ -20,19 +23,28 @@ def typical_problem(
 
     Args:
         config: Configuration of the architecture and precision.
-        statistics: Statistics of the training set.
+        statistics: Statistics of the training set; if that of a converted model is not
+            known, the typical structure has `TYPICAL_ATOMS`.
         device: Device of the computation.
         structures: Number of structures per batch.
         max_edges: Largest number of edges per batch, which limits `structures`.
     """
+    atoms, edges = _size(statistics)
     share = structures / max(statistics.num_structures, 1)
     if max_edges is not None:
-        share = min(share, max_edges / max(statistics.num_edges, 1))
+        share = min(share, max_edges / max(edges, 1))
     return Problem(
         product_specs(config),
         config.channels,
-        num_nodes=round(share * statistics.num_atoms),
-        num_edges=round(share * statistics.num_edges),
+        num_nodes=round(share * atoms),
+        num_edges=round(share * edges),
         dtype=getattr(torch, config.dtype),
         device=device,
     )
+
+
+def _size(statistics: Statistics) -> tuple[int, int]:
+    """Atoms and edges of a training set; of one structure if the set is not known."""
+    if statistics.has_training_set:
+        return statistics.num_atoms, statistics.num_edges
+    return TYPICAL_ATOMS, round(TYPICAL_ATOMS * statistics.average_num_neighbors)

@@ -18,7 +18,7 @@ from equipot.checkpoint.file import (
     save_potential,
 )
 from equipot.config.model import NequIPConfig, TensorNetConfig
-from equipot.domain import FeatureCloud
+from equipot.domain import FeatureDistribution
 from equipot.graph.scatter import scatter_sum
 from equipot.models import build_potential
 from equipot.models.architectures import ARCHITECTURES
@@ -122,7 +122,7 @@ def test_the_domain_has_the_features_of_the_last_layer(tmp_path, monkeypatch, et
     potential = build_potential(config, STATISTICS, seed=5).eval()
     graph = build_graph(ethanol, config.cutoff)
     features = potential(graph, {"energy", "features"}).features.detach().numpy()
-    cloud = FeatureCloud.fit(ethanol.numbers, features.astype(np.float64))
+    cloud = FeatureDistribution.fit(ethanol.numbers, features.astype(np.float64))
     path = tmp_path / "model.safetensors"
 
     save_potential(path, potential, config, STATISTICS, features=cloud)
