@@ -11,7 +11,7 @@ from torch import Tensor
 from equipot.checkpoint.origin import ModelOrigin
 from equipot.config.model import AnyModelConfig
 from equipot.conversion.errors import ConversionError
-from equipot.data.statistics import Statistics
+from equipot.data.statistics import UNKNOWN_TRAINING_SET, Statistics
 from equipot.storage.provenance import file_sha256
 
 REFERENCE_SOURCE = "converted"
@@ -103,6 +103,7 @@ def statistics_without_training(
         element_counts={},
         label_counts={"energy": 0, "forces": 0, "stress": 0},
         config_types={},
+        warnings=(UNKNOWN_TRAINING_SET,),
     )
 
 
