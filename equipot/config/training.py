@@ -3,6 +3,7 @@
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    BeforeValidator,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -13,6 +14,7 @@ from pydantic import (
 )
 
 from equipot.config.base import Config
+from equipot.config.start_from import StartFromConfig, section_of_path
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 """A number from 0 up to, but not including, 1."""
@@ -218,6 +220,10 @@ class EarlyStopConfig(Config):
 class TrainingConfig(Config):
     """Training of a potential."""
 
+    start_from: Annotated[StartFromConfig | None, BeforeValidator(section_of_path)] = (
+        None
+    )
+    """Potential to fine-tune, a model file; null for random weights."""
     epochs: PositiveInt = 100
     """Number of epochs, for which the learning rate is scheduled. A finished run can be
     resumed with more."""

@@ -9,6 +9,8 @@ from typing import Any, final
 
 from torch.optim import Optimizer
 
+from equipot.training.optimizer import LR_FACTOR
+
 WARMUP_SHARE = 0.2
 """Largest share of warmup in a schedule that was changed during the run."""
 
@@ -167,6 +169,13 @@ class Plateau(Schedule):
 
 
 def set_learning_rate(optimizer: Optimizer, learning_rate: float) -> None:
-    """Set the learning rate of all parameter groups."""
+    """Set the learning rate of all parameter groups, each times its factor."""
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate
+        group["lr"] = learning_rate * group.get(LR_FACTOR, 1.0)
+
+
+def learning_rate_of(optimizer: Optimizer) -> float:
+    """Learning rate of the schedule, without factors of parameter groups."""
+    group = optimizer.param_groups[0]
+    rate: float = group["lr"] / group.get(LR_FACTOR, 1.0)
+    return rate

@@ -9,17 +9,20 @@ from rich.table import Table
 from equipot.units import GPA_PER_EV_PER_A3, MEV_PER_EV
 
 
-def error_table(errors: Mapping[str, Mapping[str, Any]]) -> Table:
+def error_table(
+    errors: Mapping[str, Mapping[str, Any]], title: str = "Errors of the best model"
+) -> Table:
     """Errors of a model beside the spread of the labels.
 
     Args:
         errors: Results of `ErrorAccumulator.compute` by name of the set.
+        title: Of the table.
 
     Returns:
         One row per set and property; stress also in GPa.
     """
     table = Table(
-        title="Errors of the best model",
+        title=title,
         caption="spread: standard deviation of the labels, less reference energies; "
         "explained: share of their variance",
         box=SIMPLE_HEAD,
