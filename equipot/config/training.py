@@ -141,16 +141,17 @@ class LossConfig(Config):
 
 
 class OptimizerConfig(Config):
-    """Adam or AdamW."""
+    """Adam, AdamW or Muon."""
 
-    kind: Literal["adam", "adamw"] = "adamw"
-    """Adam or AdamW (decoupled weight decay)."""
+    kind: Literal["adam", "adamw", "muon"] = "adamw"
+    """Adam; AdamW (decoupled weight decay); or Muon, whose steps of matrices are
+    orthogonal, with AdamW for vectors."""
     lr: PositiveFloat = 2e-3
     """Maximum learning rate."""
     weight_decay: NonNegativeFloat = 1e-6
     """Weight decay of matrices; vectors, such as biases, have none."""
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
-    """Decay rates of the first and second moment."""
+    """Decay rates of the first and second moment of Adam and AdamW."""
     amsgrad: bool = True
     """Use the AMSGrad variant."""
 
@@ -178,6 +179,9 @@ class CosineScheduleConfig(WarmupConfig):
     """Length of the linear warmup in epochs, not necessarily an integer."""
     min_factor: Annotated[float, Field(ge=0, le=1)] = 0.01
     """Ratio of final and maximum learning rate."""
+    stable_share: Fraction = 0.0
+    """Share of the epochs after the warmup at the maximum learning rate, before it is
+    annealed (warmup-stable-decay)."""
 
 
 class PlateauScheduleConfig(WarmupConfig):

@@ -123,7 +123,9 @@ def build_schedule(config: TrainingConfig) -> Schedule:
         case ConstantScheduleConfig():
             return Constant(warmup)
         case CosineScheduleConfig():
-            return Cosine(config.epochs, schedule.min_factor, warmup)
+            return Cosine(
+                config.epochs, schedule.min_factor, warmup, schedule.stable_share
+            )
         case PlateauScheduleConfig():
             return Plateau(
                 schedule.factor, schedule.patience, schedule.min_factor, warmup

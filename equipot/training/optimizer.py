@@ -7,13 +7,15 @@ from typing import Any, Literal
 from torch import Tensor, nn
 from torch.optim import Adam, AdamW, Optimizer
 
+from equipot.training.muon import IS_MUON, Muon
+
 LR_FACTOR = "lr_factor"
 """Entry of a parameter group: its learning rate relative to that of the schedule."""
 
 
 def build_optimizer(
     model: nn.Module,
-    kind: Literal["adam", "adamw"],
+    kind: Literal["adam", "adamw", "muon"],
     *,
     lr: float,
     weight_decay: float,
@@ -21,11 +23,12 @@ def build_optimizer(
     amsgrad: bool,
     lr_factors: Mapping[str, float] | None = None,
 ) -> Optimizer:
-    """Adam or AdamW on all weights, with weight decay on matrices only.
+    """Adam, AdamW or Muon on all weights, with weight decay on matrices only.
 
     Args:
         model: Model; its parameters that require gradients are optimized.
-        kind: "adamw" for decoupled weight decay, "adam" for L2 regularization.
+        kind: "adamw" for decoupled weight decay, "adam" for L2 regularization, "muon"
+            for orthogonalized steps of matrices, and AdamW for vectors.
         lr: Learning rate.
         weight_decay: Weight decay of parameters with two or more axes.
         betas: Decay rates of the running means of gradient and squared gradient.
@@ -48,22 +51,19 @@ def build_optimizer(
             groups[factor, parameter.ndim >= 2].append(parameter)
     if not any(groups.values()):
         raise ValueError("the model has no parameters to optimize")
-    optimizer = {"adam": Adam, "adamw": AdamW}[kind]
-    return optimizer(
-        [
-            {
-                "params": parameters,
-                "weight_decay": weight_decay if matrices else 0.0,
-                "lr": factor * lr,
-                LR_FACTOR: factor,
-            }
-            for (factor, matrices), parameters in groups.items()
-            if parameters
-        ],
-        lr=lr,
-        betas=betas,
-        amsgrad=amsgrad,
-    )
+    described = [
+        {
+            "params": parameters,
+            "weight_decay": weight_decay if matrices else 0.0,
+            "lr": factor * lr,
+            LR_FACTOR: factor,
+            IS_MUON: matrices and kind == "muon",
+        }
+        for (factor, matrices), parameters in groups.items()
+        if parameters
+    ]
+    optimizer = {"adam": Adam, "adamw": AdamW, "muon": Muon}[kind]
+    return optimizer(described, lr=lr, betas=betas, amsgrad=amsgrad)
 
 
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:
