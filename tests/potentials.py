@@ -63,5 +63,15 @@ ARCHITECTURES = {
     "linear_readout": {"readout_hidden": None, "readouts": "last", "num_layers": 2},
     "mace": {"architecture": "mace", "lmax": 2, "num_layers": 2},
     "tensornet": {"architecture": "tensornet", "num_layers": 2},
+    "tensornet_matgl": {
+        "architecture": "tensornet",
+        "num_layers": 2,
+        "radial_basis": "smooth_bessel",
+        "envelope": "cosine",
+        "self_neighbor": False,
+        "scalar_activation": False,
+        "readouts": "last",
+        "readout_gated": True,
+    },
 }
 """Points of the design space that every physical test visits."""

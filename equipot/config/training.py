@@ -3,6 +3,7 @@
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    BeforeValidator,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
@@ -13,6 +14,7 @@ from pydantic import (
 )
 
 from equipot.config.base import Config
+from equipot.config.start_from import StartFromConfig, section_of_path
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 """A number from 0 up to, but not including, 1."""
@@ -139,16 +141,17 @@ class LossConfig(Config):
 
 
 class OptimizerConfig(Config):
-    """Adam or AdamW."""
+    """Adam, AdamW or Muon."""
 
-    kind: Literal["adam", "adamw"] = "adamw"
-    """Adam or AdamW (decoupled weight decay)."""
+    kind: Literal["adam", "adamw", "muon"] = "adamw"
+    """Adam; AdamW (decoupled weight decay); or Muon, whose steps of matrices are
+    orthogonal, with AdamW for vectors."""
     lr: PositiveFloat = 2e-3
     """Maximum learning rate."""
     weight_decay: NonNegativeFloat = 1e-6
     """Weight decay of matrices; vectors, such as biases, have none."""
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
-    """Decay rates of the first and second moment."""
+    """Decay rates of the first and second moment of Adam and AdamW."""
     amsgrad: bool = True
     """Use the AMSGrad variant."""
 
@@ -176,6 +179,9 @@ class CosineScheduleConfig(WarmupConfig):
     """Length of the linear warmup in epochs, not necessarily an integer."""
     min_factor: Annotated[float, Field(ge=0, le=1)] = 0.01
     """Ratio of final and maximum learning rate."""
+    stable_share: Fraction = 0.0
+    """Share of the epochs after the warmup at the maximum learning rate, before it is
+    annealed (warmup-stable-decay)."""
 
 
 class PlateauScheduleConfig(WarmupConfig):
@@ -218,6 +224,10 @@ class EarlyStopConfig(Config):
 class TrainingConfig(Config):
     """Training of a potential."""
 
+    start_from: Annotated[StartFromConfig | None, BeforeValidator(section_of_path)] = (
+        None
+    )
+    """Potential to fine-tune, a model file; null for random weights."""
     epochs: PositiveInt = 100
     """Number of epochs, for which the learning rate is scheduled. A finished run can be
     resumed with more."""

@@ -1,8 +1,8 @@
 """Statistics of a training set: scales, reference energies, distances."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -192,6 +192,52 @@ def compute_statistics(
             if w is not None
         ),
     )
+
+
+def domain_of_both(
+    statistics: Statistics, other: Statistics, elements: Collection[int]
+) -> Statistics:
+    """Statistics whose ranges cover another training set as well.
+
+    Counts stay those of the first set. Ranges of energies are relative to the reference
+    energies of each set.
+
+    Args:
+        statistics: Of a training set.
+        other: Of another one; it may have none.
+        elements: Atomic numbers to keep.
+    """
+    symbols = {chemical_symbols[z] for z in elements}
+    distances = dict(other.minimum_distances)
+    for pair, distance in statistics.minimum_distances.items():
+        distances[pair] = min(distance, distances.get(pair, distance))
+    neighbors = dict(other.neighbor_ranges)
+    for symbol, counts in statistics.neighbor_ranges.items():
+        low, high = neighbors.get(symbol, counts)
+        neighbors[symbol] = (min(low, counts[0]), max(high, counts[1]))
+    forces = [
+        f for f in (statistics.largest_force, other.largest_force) if f is not None
+    ]
+    return replace(
+        statistics,
+        minimum_distances={
+            pair: d for pair, d in distances.items() if set(pair.split("-")) <= symbols
+        },
+        neighbor_ranges={s: c for s, c in neighbors.items() if s in symbols},
+        density_range=_both(statistics.density_range, other.density_range),
+        energy_range=_both(statistics.energy_range, other.energy_range),
+        largest_force=max(forces, default=None),
+    )
+
+
+def _both(
+    a: tuple[float, float] | None, b: tuple[float, float] | None
+) -> tuple[float, float] | None:
+    """Range that covers two."""
+    known = [r for r in (a, b) if r is not None]
+    if not known:
+        return None
+    return min(low for low, _ in known), max(high for _, high in known)
 
 
 def _without_energies(examples: Sequence[Example]) -> str | None:

@@ -6,6 +6,8 @@ from typing import final
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from equipot.nn.gated_mlp import GatedMLP, mlp
+
 
 @final
 class EnergyHead(nn.Module):
@@ -17,22 +19,29 @@ class EnergyHead(nn.Module):
     Args:
         channels: Number of scalars per atom after each layer.
         hidden: Hidden width of the MLP; None for a linear readout of the last layer.
+        depth: Number of hidden layers of the MLP.
+        gated: Whether a logistic function of a second MLP multiplies the result.
         every_layer: Whether layers before the last one have readouts, too.
+
+    Raises:
+        ValueError: If a linear readout is to be gated.
     """
 
     def __init__(
-        self, channels: Sequence[int], hidden: int | None, *, every_layer: bool = True
+        self,
+        channels: Sequence[int],
+        hidden: int | None,
+        *,
+        depth: int = 1,
+        gated: bool = False,
+        every_layer: bool = True,
     ) -> None:
         super().__init__()
         *early, last = channels
         self.early = nn.ModuleList(
             nn.Linear(n, 1, bias=False) for n in early if every_layer
         )
-        self.last: nn.Module = nn.Linear(last, 1, bias=False)
-        if hidden is not None:
-            self.last = nn.Sequential(
-                nn.Linear(last, hidden), nn.SiLU(), nn.Linear(hidden, 1, bias=False)
-            )
+        self.last = _readout(last, hidden, depth, gated=gated)
 
     def forward(
         self, layers: Sequence[Float[Tensor, "nodes _sph _channels"]]
@@ -43,3 +52,18 @@ class EnergyHead(nn.Module):
         for readout, features in zip(self.early, layers, strict=False):
             out = out + readout(features[:, 0])
         return out[:, 0]
+
+
+def _readout(
+    channels: int, hidden: int | None, depth: int, *, gated: bool
+) -> nn.Module:
+    """Readout of the last layer. Its output has no bias where that is a constant."""
+    if hidden is None and gated:
+        raise ValueError(
+            "a linear readout cannot be gated: set readout_hidden, or readout_gated to "
+            "false"
+        )
+    if hidden is None:
+        return nn.Linear(channels, 1, bias=False)
+    widths = [channels, *[hidden] * depth, 1]
+    return GatedMLP(widths) if gated else mlp(widths, bias=False)

@@ -157,7 +157,11 @@ def _build(
         config, statistics.elements, statistics.average_num_neighbors, products
     )
     head = EnergyHead(
-        backbone.channels, config.readout_hidden, every_layer=config.readouts == "all"
+        backbone.channels,
+        config.readout_hidden,
+        depth=config.readout_depth,
+        gated=config.readout_gated,
+        every_layer=config.readouts == "all",
     )
     repulsion = ZBLRepulsion(config.cutoff, config.envelope_power)
     return Potential(

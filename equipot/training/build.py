@@ -74,6 +74,7 @@ def build_trainer(
             weight_decay=optimizer.weight_decay,
             betas=optimizer.betas,
             amsgrad=optimizer.amsgrad,
+            lr_factors=training.start_from.lr_factors if training.start_from else None,
         ),
         learning_rate=optimizer.lr,
         schedule=build_schedule(training),
@@ -122,7 +123,9 @@ def build_schedule(config: TrainingConfig) -> Schedule:
         case ConstantScheduleConfig():
             return Constant(warmup)
         case CosineScheduleConfig():
-            return Cosine(config.epochs, schedule.min_factor, warmup)
+            return Cosine(
+                config.epochs, schedule.min_factor, warmup, schedule.stable_share
+            )
         case PlateauScheduleConfig():
             return Plateau(
                 schedule.factor, schedule.patience, schedule.min_factor, warmup

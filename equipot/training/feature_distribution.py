@@ -21,7 +21,7 @@ def fit_features(
     train: Sequence[Example],
     valid: Sequence[Example],
     config: TrainingConfig,
-) -> FeatureDistribution:
+) -> FeatureDistribution | None:
     """Distribution of features in the training set, widened by the validation set.
 
     Args:
@@ -29,7 +29,13 @@ def fit_features(
         train: Training set, with at least one atom.
         valid: Validation set; may be empty.
         config: Batch sizes.
+
+    Returns:
+        The distribution; None if the training set lacks an element of the potential.
     """
+    present = {z for e in train for z in e.graph.atomic_numbers.tolist()}
+    if not set(potential.elements) <= present:
+        return None
     cloud = FeatureDistribution.fit(*_features(potential, _thinned(train), config))
     return cloud.widened(*_features(potential, _thinned(valid), config))
 

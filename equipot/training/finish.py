@@ -1,23 +1,17 @@
 """Third phase of a training run: evaluate and verify the best model."""
 
-from collections.abc import Sequence
 from typing import Any
-
-from torch import nn
 
 from equipot.checkpoint.file import load_potential, read_header
 from equipot.checkpoint.verification import ModelReport, verify_model
-from equipot.data.batching import evaluation_batches
-from equipot.data.labels import Example
-from equipot.evaluation.metrics import ErrorAccumulator
 from equipot.storage.atomic_file import write_json
 from equipot.system.terminal import Fitted
+from equipot.training.errors import errors_by_set, read_errors_before
 from equipot.training.feature_distribution import fit_features
 from equipot.training.logs import Journal
 from equipot.training.prepare import Prepared
 from equipot.training.progress import TrainingProgress
 from equipot.training.save import save_model
-from equipot.training.step import evaluate, labeled_outputs, make_batch
 from equipot.training.summary import error_table
 
 
@@ -47,12 +41,7 @@ def evaluate_best_model(
     model = load_potential(
         path, device=str(prepared.device), backend=prepared.model.backend
     )
-    sets = {"valid": dataset.valid, **dataset.test}
-    errors = {
-        name: _errors(prepared, model, examples)
-        for name, examples in sets.items()
-        if examples
-    }
+    errors = errors_by_set(prepared, model)
     summary = {
         "best_epoch": progress.best_epoch,
         "epochs": progress.epoch,
@@ -62,6 +51,8 @@ def evaluate_best_model(
         "steps": progress.step,
         "errors": errors,
     }
+    if prepared.config.training.start_from is not None:
+        summary["errors_before"] = read_errors_before(prepared)
     # Without times, so that equal runs write equal files
     history = [
         {k: v for k, v in row.items() if k != "seconds"} for row in progress.history
@@ -74,27 +65,6 @@ def evaluate_best_model(
     save_model(prepared, path, model, extra, features=features)
     times = {"seconds": progress.seconds, "history": progress.history}
     write_json(prepared.files.metrics, {**summary, **times})
-    return errors
-
-
-def _errors(
-    prepared: Prepared, model: nn.Module, examples: Sequence[Example]
-) -> dict[str, Any]:
-    training = prepared.config.training
-    batches = evaluation_batches(
-        [example.graph.num_edges for example in examples],
-        training.valid_batch_size,
-        training.max_edges,
-    )
-    _, errors = evaluate(
-        model,
-        (
-            make_batch([examples[n] for n in batch]).to(prepared.device)
-            for batch in batches
-        ),
-        labeled_outputs(examples),
-        ErrorAccumulator(prepared.statistics.reference_energies),
-    )
     return errors
 
 

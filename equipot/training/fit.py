@@ -15,6 +15,7 @@ from equipot.storage.tensor_file import digest
 from equipot.system.interrupt import Interruption, watch_signals
 from equipot.training.bad_batch import write_examples
 from equipot.training.build import build_limits, build_trainer, unused_labels
+from equipot.training.errors import note_errors_before
 from equipot.training.logs import CsvLog, Journal, StaleResult, TensorBoardLog
 from equipot.training.prepare import Prepared
 from equipot.training.progress import OUT_OF_TIME, TrainingProgress
@@ -45,6 +46,8 @@ def fit(prepared: Prepared, journal: Journal) -> TrainingProgress:
     seed_everything(prepared.config.seed)
     if prepared.state is not None:
         _resume(trainer, prepared, prepared.state, journal)
+    elif prepared.config.training.start_from is not None:
+        note_errors_before(prepared, journal)
     progress = _optimize(trainer, prepared)
     if progress.finished is None:
         journal.say(

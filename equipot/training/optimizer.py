@@ -1,50 +1,69 @@
 """Optimizers, and their state as tensors."""
 
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 from torch import Tensor, nn
 from torch.optim import Adam, AdamW, Optimizer
 
+from equipot.training.muon import IS_MUON, Muon
+
+LR_FACTOR = "lr_factor"
+"""Entry of a parameter group: its learning rate relative to that of the schedule."""
+
 
 def build_optimizer(
     model: nn.Module,
-    kind: Literal["adam", "adamw"],
+    kind: Literal["adam", "adamw", "muon"],
     *,
     lr: float,
     weight_decay: float,
     betas: tuple[float, float],
     amsgrad: bool,
+    lr_factors: Mapping[str, float] | None = None,
 ) -> Optimizer:
-    """Adam or AdamW on all weights, with weight decay on matrices only.
+    """Adam, AdamW or Muon on all weights, with weight decay on matrices only.
 
     Args:
         model: Model; its parameters that require gradients are optimized.
-        kind: "adamw" for decoupled weight decay, "adam" for L2 regularization.
+        kind: "adamw" for decoupled weight decay, "adam" for L2 regularization, "muon"
+            for orthogonalized steps of matrices, and AdamW for vectors.
         lr: Learning rate.
         weight_decay: Weight decay of parameters with two or more axes.
         betas: Decay rates of the running means of gradient and squared gradient.
         amsgrad: Use the AMSGrad variant.
+        lr_factors: Factors of the learning rate by name of a parameter, or by patterns
+            of names; the first that fits counts. Others have the factor 1.
 
     Raises:
         ValueError: If no parameter requires gradients.
     """
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    if not parameters:
+    factors = lr_factors or {}
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    # the groups without a factor come first
+    for factor in (1.0, *factors.values()):
+        groups |= {(factor, True): [], (factor, False): []}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            fitting = [f for p, f in factors.items() if fnmatchcase(name, p)]
+            factor = fitting[0] if fitting else 1.0
+            groups[factor, parameter.ndim >= 2].append(parameter)
+    if not any(groups.values()):
         raise ValueError("the model has no parameters to optimize")
-    groups = [
+    described = [
         {
-            "params": [p for p in parameters if p.ndim >= 2],
-            "weight_decay": weight_decay,
-        },
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+            "params": parameters,
+            "weight_decay": weight_decay if matrices else 0.0,
+            "lr": factor * lr,
+            LR_FACTOR: factor,
+            IS_MUON: matrices and kind == "muon",
+        }
+        for (factor, matrices), parameters in groups.items()
+        if parameters
     ]
-    optimizer = {"adam": Adam, "adamw": AdamW}[kind]
-    return optimizer(
-        [group for group in groups if group["params"]],
-        lr=lr,
-        betas=betas,
-        amsgrad=amsgrad,
-    )
+    optimizer = {"adam": Adam, "adamw": AdamW, "muon": Muon}[kind]
+    return optimizer(described, lr=lr, betas=betas, amsgrad=amsgrad)
 
 
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:

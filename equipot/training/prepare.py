@@ -6,8 +6,10 @@ from typing import Any
 
 import torch
 from ase import Atoms
+from ase.data import chemical_symbols
 
-from equipot.checkpoint.file import resolve_device
+from equipot.checkpoint.file import read_weights, resolve_device
+from equipot.checkpoint.origin import ModelOrigin
 from equipot.config.load import dump_config
 from equipot.config.model import ModelConfig
 from equipot.config.train import TrainConfig
@@ -23,6 +25,13 @@ from equipot.tensor_products.autotune import choose_backend
 from equipot.training.logs import Journal
 from equipot.training.run_directory import RunDirectory
 from equipot.training.same_run import check_same_config, check_same_data
+from equipot.training.start import (
+    Start,
+    check_patterns,
+    freeze,
+    start_statistics,
+    transfer,
+)
 from equipot.training.state import KIND, VERSION, State
 from equipot.verify import check_backend
 from equipot.verify.structures import generate_structures
@@ -48,6 +57,8 @@ class Prepared:
     """Architecture with the backend of this run, never "auto"."""
     potential: Potential
     """Potential with initial weights, on the device of the run."""
+    origin: ModelOrigin | None = None
+    """Origin of the potential that training starts from, if it was converted."""
 
     @property
     def config_tree(self) -> dict[str, Any]:
@@ -56,11 +67,17 @@ class Prepared:
 
 
 def prepare(
-    config: TrainConfig, files: RunDirectory, journal: Journal, *, resume: bool
+    config: TrainConfig,
+    files: RunDirectory,
+    journal: Journal,
+    start: Start | None = None,
+    *,
+    resume: bool,
 ) -> Prepared:
     """Read the checkpoint and the data, choose the backend, and build the potential.
 
-    Writes configuration, environment and hashes of the data to the run directory.
+    Writes configuration, environment and hashes of the data to the run directory. The
+    file of a potential that training starts from counts as data.
 
     Raises:
         ValueError: If checkpoint or data do not match the configuration, or the backend
@@ -74,13 +91,20 @@ def prepare(
     dataset = load_dataset(
         config.data, config.model.cutoff, config.seed, progress=journal.say
     )
+    if start is not None:
+        hashes = {**dataset.hashes, start.section.path: start.sha256}
+        dataset = replace(dataset, hashes=hashes)
     if state is not None:
         check_same_data(state.record["data"], dataset.hashes)
     write_json(files.data, dataset.hashes)
     statistics = _measure(config, dataset)
+    if start is not None:
+        statistics = start_statistics(start, dataset.train, statistics)
     samples = choose_samples(dataset.valid or dataset.train)
     model = _choose_backend(config, dataset, statistics, device, state, journal)
     potential = build_potential(model, statistics, seed=config.seed).to(device)
+    if start is not None:
+        _start_from(start, potential, statistics, journal)
     verification = check_backend(potential, samples or generate_structures(statistics))
     if verification is not None:
         journal.say(str(verification))
@@ -95,7 +119,31 @@ def prepare(
         device=device,
         model=model,
         potential=potential,
+        origin=None if start is None else start.origin,
     )
+
+
+def _start_from(
+    start: Start, potential: Potential, statistics: Statistics, journal: Journal
+) -> None:
+    """Copy the weights to start from, and freeze those that stay."""
+    before, section = start.statistics, start.section
+    weights = read_weights(section.path)
+    transfer(potential, weights, start.model, before, statistics)
+    frozen = freeze(potential, section.frozen)
+    check_patterns(
+        tuple(section.lr_factors),
+        dict(potential.named_parameters()),
+        "training.start_from.lr_factors",
+    )
+    new = set(statistics.elements) - set(before.elements)
+    journal.say(
+        f"starting from {section.path}"
+        + (f"; {len(frozen)} weight tensors are frozen" if frozen else "")
+    )
+    if new:
+        names = ", ".join(chemical_symbols[z] for z in sorted(new))
+        journal.warn(f"{section.path} does not have {names}: their weights are random")
 
 
 def _read_state(

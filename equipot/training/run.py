@@ -17,6 +17,7 @@ from equipot.training.logs import Journal
 from equipot.training.prepare import prepare
 from equipot.training.progress import TrainingProgress
 from equipot.training.run_directory import RunDirectory
+from equipot.training.start import read_start, with_architecture_of
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,9 @@ def run_training(
         ValueError: If the directory, the data or the checkpoint do not match the
             configuration, or a loss is not finite.
     """
+    start = read_start(config)
+    if start is not None:
+        config = with_architecture_of(config, start)
     check_model(config.model)
     files = RunDirectory(directory)
     training = config.training
@@ -64,7 +68,7 @@ def run_training(
         compute_settings(training.num_threads, training.deterministic),
     ):
         journal = Journal(files.log, console or Console())
-        prepared = prepare(config, files, journal, resume=resume)
+        prepared = prepare(config, files, journal, start, resume=resume)
         progress = fit(prepared, journal)
         if progress.finished is None:
             return TrainingResult(files, progress, {})

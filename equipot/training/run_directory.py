@@ -17,6 +17,7 @@ class RunDirectory:
                            previous one
     ``metrics.csv``        one row per epoch
     ``metrics.json``       errors of the best model on all sets, by group and element
+    ``before.json``        the same of the potential that training started from
     ``verification.json``   verification of the best model on this machine
     ``train.log``          messages
     ``environment.json``   versions and hardware at every start
@@ -35,6 +36,7 @@ class RunDirectory:
         self.last = path / "last.safetensors"
         self.table = path / "metrics.csv"
         self.metrics = path / "metrics.json"
+        self.errors_before = path / "before.json"
         self.certificate = path / "verification.json"
         self.log = path / "train.log"
         self.environment = path / ENVIRONMENT

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from equipot.checkpoint.file import save_potential
+from equipot.checkpoint.origin import SECTION
 from equipot.domain import FeatureDistribution
 from equipot.models.potential import Potential
 from equipot.training.prepare import Prepared
@@ -47,12 +48,15 @@ def save_model(
         features: Learned features of the training set.
         golden: Outputs on the sample structures, to compare with on other machines.
     """
+    origin: dict[str, Any] = {}
+    if prepared.origin is not None:
+        origin = {SECTION: prepared.origin.model_dump(mode="json")}
     save_potential(
         path,
         model,
         prepared.config.model,
         prepared.statistics,
-        extra,
+        {**extra, **origin},
         samples=prepared.samples,
         features=features,
         golden=golden,

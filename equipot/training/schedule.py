@@ -9,6 +9,8 @@ from typing import Any, final
 
 from torch.optim import Optimizer
 
+from equipot.training.optimizer import LR_FACTOR
+
 MAX_WARMUP_FRACTION = 0.2
 """Maximum fraction of warmup in a schedule that was changed during the run."""
 
@@ -57,18 +59,24 @@ class Constant(Schedule):
 
 @final
 class Cosine(Schedule):
-    """Cosine annealing from the end of the warmup to the last epoch.
+    """Cosine annealing from the end of the warmup, or later, to the last epoch.
 
     Args:
         epochs: Last epoch.
         min_factor: Factor at the end.
         warmup_epochs: Length of the linear warmup.
+        stable_share: Share of the epochs after the warmup with the factor 1.
     """
 
     def __init__(
-        self, epochs: int | float, min_factor: float, warmup_epochs: float = 0.0
+        self,
+        epochs: int | float,
+        min_factor: float,
+        warmup_epochs: float = 0.0,
+        stable_share: float = 0.0,
     ) -> None:
         super().__init__(warmup_epochs)
+        self.stable_share = stable_share
         self.end = float(epochs)
         self.min_factor = min_factor
         self.start = 0.0
@@ -83,8 +91,10 @@ class Cosine(Schedule):
 
     def _factor_after_warmup(self, epoch: float) -> float:
         first = self.start + self.warmup_epochs
+        if self.stable_share:
+            first += self.stable_share * (self.end - first)
         length = max(self.end - first, 1e-12)
-        progress = min((epoch - first) / length, 1.0)
+        progress = min(max((epoch - first) / length, 0.0), 1.0)
         wave = 0.5 * (1 + math.cos(math.pi * progress))
         return self.min_factor + (1 - self.min_factor) * wave
 
@@ -167,6 +177,13 @@ class Plateau(Schedule):
 
 
 def set_learning_rate(optimizer: Optimizer, learning_rate: float) -> None:
-    """Set the learning rate of all parameter groups."""
+    """Set the learning rate of all parameter groups, each times its factor."""
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate
+        group["lr"] = learning_rate * group.get(LR_FACTOR, 1.0)
+
+
+def learning_rate_of(optimizer: Optimizer) -> float:
+    """Learning rate of the schedule, without factors of parameter groups."""
+    group = optimizer.param_groups[0]
+    rate: float = group["lr"] / group.get(LR_FACTOR, 1.0)
+    return rate

@@ -10,19 +10,22 @@ from rich.table import Table
 from equipot.units import GPA_PER_EV_PER_A3, MEV_PER_EV
 
 
-def error_table(errors: Mapping[str, Mapping[str, Any]]) -> Table:
+def error_table(
+    errors: Mapping[str, Mapping[str, Any]], title: str = "Errors of the best model"
+) -> Table:
     """Errors of a model, compared to the standard deviation of the labels.
 
     Args:
         errors: Results of `ErrorAccumulator.compute` by name of the set.
+        title: Of the table.
 
     Returns:
         One row per set and property; stress also in GPa.
     """
     table = Table(
-        title="Errors of the best model",
-        caption="spread: standard deviation of the labels, minus reference energies; "
-        "explained: fraction of their variance",
+        title=title,
+        caption="label std: standard deviation of the labels, less reference "
+        "energies; R²: fraction of their variance that the model explains",
         box=SIMPLE_HEAD,
     )
     table.add_column("set", overflow="fold")

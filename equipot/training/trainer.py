@@ -24,7 +24,11 @@ from equipot.training.progress import (
     TrainingProgress,
 )
 from equipot.training.rng import random_record, random_tensors, restore_random
-from equipot.training.schedule import Schedule, set_learning_rate
+from equipot.training.schedule import (
+    Schedule,
+    learning_rate_of,
+    set_learning_rate,
+)
 from equipot.training.state import State, with_prefix, without_prefix
 from equipot.training.step import (
     Batch,
@@ -285,7 +289,7 @@ class Trainer:
         row: Row = {
             "epoch": epoch,
             "step": self.progress.step,
-            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "learning_rate": learning_rate_of(self.optimizer),
             "gradient_norm": self.epoch_metrics.gradient_norm
             / self.epoch_metrics.batches,
             "train_loss": self.epoch_metrics.loss / self.epoch_metrics.batches,

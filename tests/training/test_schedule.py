@@ -51,3 +51,10 @@ def test_restored_plateau_remembers():
 def test_state_of_another_schedule_is_refused():
     with pytest.raises(ValueError, match="not a state of Plateau"):
         Plateau(0.5, 2, 0.0).load_state_dict(Constant().state_dict())
+
+
+def test_cosine_may_stay_at_the_full_rate_before_it_falls():
+    schedule = Cosine(12, min_factor=0.2, warmup_epochs=2.0, stable_share=0.6)
+
+    factors = [schedule.factor(e) for e in (1.0, 2.0, 5.0, 8.0, 10.0, 12.0)]
+    assert factors == pytest.approx([0.5, 1.0, 1.0, 1.0, 0.6, 0.2])
