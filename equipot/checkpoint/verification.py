@@ -184,7 +184,7 @@ def verify_model(
         device=str(potential.device),
         backends=tuple(verify_backend(expected, backend) for backend in names),
         skipped=skipped,
-        potential=replace(found, notes=(*found.notes, *notes)),
+        potential=replace(found, notes=(*found.notes, *_jumps(potential), *notes)),
     )
 
 
@@ -278,6 +278,18 @@ def _origin(header: Mapping[str, Any], structures: Sequence[Atoms]) -> str:
     if header["samples"]:
         return f"{_counted(structures)} stored in the model file"
     return f"{_counted(structures)} generated in the domain (none stored)"
+
+
+def _jumps(potential: Potential) -> tuple[str, ...]:
+    """Note on the lengths of edges at which second derivatives are discontinuous."""
+    if not (lengths := potential.backbone.hessian_jumps):
+        return ()
+    listed = " and ".join(f"{length:g}" for length in lengths)
+    return (
+        "the envelope has a discontinuous second derivative at edge lengths of "
+        f"{listed} Å: Hessians, phonons and elastic constants jump where a pair of "
+        "atoms crosses them",
+    )
 
 
 def _notes(header: Mapping[str, Any], statistics: Statistics) -> tuple[str, ...]:

@@ -187,3 +187,14 @@ def test_every_line_is_explained_in_the_documentation():
     missing = [name for name in MEANING if not any(name in row for row in table)]
 
     assert missing == ["clebsch_gordan"]
+
+
+def test_discontinuous_second_derivatives_are_noted():
+    potential = random_potential(
+        (1, 8), architecture="tensornet", num_layers=1, envelope="cosine"
+    )
+
+    report = verify_model(potential, [molecule("H2O")], backends=[], level="quick")
+
+    (note,) = [n for n in report.potential.notes if "second derivative" in n]
+    assert "at edge lengths of 4 Å" in note
