@@ -1,10 +1,28 @@
 """Energies of atoms from their features."""
 
 from collections.abc import Sequence
-from typing import final
+from typing import Literal, final
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+
+@final
+class Absolute(nn.Module):
+    """Absolute value."""
+
+    def forward(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """Apply to every number."""
+        return torch.abs(x)
+
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "silu": nn.SiLU,
+    "tanh": nn.Tanh,
+    "abs": Absolute,
+}
+"""Nonlinearities by the name that configurations use."""
 
 
 @final
@@ -17,10 +35,16 @@ class EnergyHead(nn.Module):
         channels: Number of scalars of an atom after each layer.
         hidden: Hidden width of the MLP; None for a linear readout of the last layer.
         every_layer: Whether layers before the last one are read, too.
+        activation: Nonlinearity of the MLP.
     """
 
     def __init__(
-        self, channels: Sequence[int], hidden: int | None, *, every_layer: bool = True
+        self,
+        channels: Sequence[int],
+        hidden: int | None,
+        *,
+        every_layer: bool = True,
+        activation: Literal["silu", "tanh", "abs"] = "silu",
     ) -> None:
         super().__init__()
         *early, last = channels
@@ -30,7 +54,9 @@ class EnergyHead(nn.Module):
         self.last: nn.Module = nn.Linear(last, 1, bias=False)
         if hidden is not None:
             self.last = nn.Sequential(
-                nn.Linear(last, hidden), nn.SiLU(), nn.Linear(hidden, 1, bias=False)
+                nn.Linear(last, hidden),
+                ACTIVATIONS[activation](),
+                nn.Linear(hidden, 1, bias=False),
             )
 
     def forward(

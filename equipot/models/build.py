@@ -9,7 +9,7 @@ from torch import Tensor
 
 from equipot.config.model import ModelConfig
 from equipot.data.statistics import Statistics
-from equipot.heads import DirectHessianHead, EnergyHead, ZBLRepulsion
+from equipot.heads import DirectHessianHead, EnergyHead, MACERepulsion, ZBLRepulsion
 from equipot.models.architectures import ARCHITECTURES
 from equipot.models.backbone import Backbone
 from equipot.models.potential import Potential
@@ -152,9 +152,11 @@ def _build(
         config, statistics.elements, statistics.average_num_neighbors, products
     )
     head = EnergyHead(
-        backbone.channels, config.readout_hidden, every_layer=config.readouts == "all"
+        backbone.channels,
+        config.readout_hidden,
+        every_layer=config.readouts == "all",
+        activation=config.readout_activation,
     )
-    repulsion = ZBLRepulsion(config.cutoff, config.envelope_power)
     return Potential(
         backbone,
         head,
@@ -162,7 +164,7 @@ def _build(
         scale=statistics.energy_scale,
         shift=statistics.energy_shift,
         envelope_power=config.envelope_power,
-        repulsion=repulsion if config.zbl else None,
+        repulsion=_repulsion(config),
         direct_hessian=_direct_hessian(config, backbone),
     )
 
@@ -205,6 +207,12 @@ def _products(config: ModelConfig) -> Products:
     # a key of those architectures that have node products
     node_backend = getattr(config, "node_backend", NODE_REFERENCE)
     return products_of_backends(backend, node_backend)
+
+
+def _repulsion(config: ModelConfig) -> ZBLRepulsion | MACERepulsion | None:
+    if config.zbl == "mace":
+        return MACERepulsion(config.envelope_power)
+    return ZBLRepulsion(config.cutoff, config.envelope_power) if config.zbl else None
 
 
 def _direct_hessian(

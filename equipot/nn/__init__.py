@@ -1,5 +1,8 @@
 """Building blocks of the networks."""
 
+from equipot.nn.density import Density as Density
+from equipot.nn.distance_transforms import AgnesiTransform as AgnesiTransform
+from equipot.nn.distance_transforms import SoftTransform as SoftTransform
 from equipot.nn.embedding import ElementEmbedding as ElementEmbedding
 from equipot.nn.gate import Gate as Gate
 from equipot.nn.interaction import InteractionBlock as InteractionBlock
@@ -12,3 +15,5 @@ from equipot.nn.radial import RadialInputs as RadialInputs
 from equipot.nn.radial import RadialMLP as RadialMLP
 from equipot.nn.radial import polynomial_envelope as polynomial_envelope
 from equipot.nn.radial import xplor_envelope as xplor_envelope
+from equipot.nn.radial_bases import ChebyshevBasis as ChebyshevBasis
+from equipot.nn.radial_bases import GaussianBasis as GaussianBasis

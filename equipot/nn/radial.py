@@ -24,13 +24,20 @@ class BesselBasis(nn.Module):
         cutoff: Radius r_c in Å.
         num_basis: Number of functions.
         trainable: Whether the wave numbers k are weights.
+        stored: Whether they are weights that are not trained, as in converted models:
+            those of an original in float32 are rounded.
 
     Source:
         J. Gasteiger, J. Groß, S. Günnemann, ICLR 2020, eq. 7.
     """
 
     def __init__(
-        self, cutoff: float, num_basis: int, *, trainable: bool = False
+        self,
+        cutoff: float,
+        num_basis: int,
+        *,
+        trainable: bool = False,
+        stored: bool = False,
     ) -> None:
         super().__init__()
         self._norm = math.sqrt(2 / cutoff)
@@ -40,6 +47,8 @@ class BesselBasis(nn.Module):
         self.wave_numbers: nn.Parameter | None = None
         if trainable:
             self.wave_numbers = nn.Parameter(wave_numbers.to(torch.get_default_dtype()))
+        elif stored:
+            self.wave_numbers = nn.Parameter(wave_numbers, requires_grad=False)
 
     def forward(
         self, lengths: Float[Tensor, "edges 1"]
