@@ -96,6 +96,7 @@ ARCHITECTURES = {
         "channels_sent": 2,
         "shared_polynomials": True,
         "radial_basis": "gaussian",
+        "num_basis": 16,
         "distance_transform": "soft",
         "radial_bias": False,
         "readout_activation": "tanh",

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from equipot.autodiff.activation import silu
-from equipot.constants import Constant
+from equipot.constants import Constant, stored_constant
 
 
 @final
@@ -48,7 +48,7 @@ class BesselBasis(nn.Module):
         if trainable:
             self.wave_numbers = nn.Parameter(wave_numbers.to(torch.get_default_dtype()))
         elif stored:
-            self.wave_numbers = nn.Parameter(wave_numbers, requires_grad=False)
+            self.wave_numbers = stored_constant(wave_numbers.tolist())
 
     def forward(
         self, lengths: Float[Tensor, "edges 1"]

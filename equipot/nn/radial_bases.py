@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from equipot.constants import stored_constant
+
 
 @final
 class GaussianBasis(nn.Module):
@@ -14,7 +16,7 @@ class GaussianBasis(nn.Module):
     .. math:: b_n(r) = \exp\left( - \frac{(r - c_n)^2}{2 w^2} \right), \qquad
               c_n = n w, \qquad w = \frac{r_c}{N - 1}
 
-    The centers are weights that are not trained.
+    Centers c and the factor of the square are weights that are not trained.
 
     Args:
         cutoff: Radius r_c in Å.
@@ -31,15 +33,15 @@ class GaussianBasis(nn.Module):
                 f"Gaussians need num_basis of at least 2, got {num_basis}: their width "
                 "is the spacing of their centers"
             )
-        centers = torch.linspace(0, cutoff, num_basis, dtype=torch.float64)
-        self.centers = nn.Parameter(centers, requires_grad=False)
-        self._exponent = -0.5 * ((num_basis - 1) / cutoff) ** 2
+        width = cutoff / (num_basis - 1)
+        self.centers = stored_constant([n * width for n in range(num_basis)])
+        self.exponent = stored_constant(-0.5 / width**2)
 
     def forward(
         self, lengths: Float[Tensor, "edges 1"]
     ) -> Float[Tensor, "edges num_basis"]:
         """Values at lengths in Å."""
-        return torch.exp(self._exponent * (lengths - self.centers) ** 2)
+        return torch.exp(self.exponent * (lengths - self.centers) ** 2)
 
 
 @final
