@@ -71,7 +71,10 @@ def contraction_weights(
     for degree, order in itertools.product(range(spec.lmax_out + 1), spec.orders):
         part = contractions[degree]
         weights, couplings = _read(part, spec, order, degree, (num_elements, channels))
-        if (degree, order) not in of_spec:  # there is none: all in the file must be zero
+        if (
+            degree,
+            order,
+        ) not in of_spec:  # all in the file must be zero
             size = len(monomials(num_components(spec.lmax_in), order))
             _overlap(couplings.new_zeros(0, 2 * degree + 1, size), couplings, part.path)
             continue

@@ -189,9 +189,7 @@ def convolution(part: Part, lmax_filter: int) -> Convolution:
         places.append(place)
         root = math.sqrt(2 * path.l_out + 1)
         factors.append(_factor(factor, part, n) / root)
-    return Convolution(
-        tuple(paths), channels, tuple(places), results, tuple(factors)
-    )
+    return Convolution(tuple(paths), channels, tuple(places), results, tuple(factors))
 
 
 def mlp(part: Part, num_inputs: int) -> list[Tensor]:

@@ -93,9 +93,7 @@ def read_repulsion(
 
 def _basis(
     part: Part, cutoff: float
-) -> tuple[
-    Literal["bessel", "gaussian", "chebyshev"], int, float, dict[str, Tensor]
-]:
+) -> tuple[Literal["bessel", "gaussian", "chebyshev"], int, float, dict[str, Tensor]]:
     """Name, number, factor and weights of the radial functions."""
     basis = part.part("bessel_fn", "BesselBasis", "GaussianBasis", "ChebychevBasis")
     match basis.kind:

@@ -335,11 +335,14 @@ def _layer_weights(layers: Sequence[Layer]) -> dict[str, Tensor]:
     """Weights of all layers, with the constants that messages are divided by."""
     weights = {}
     for n, layer in enumerate(layers):
+        # equipot divides by the root of the first of these constants
+        factor = math.sqrt(layers[0].neighbors) / layer.neighbors
+        divided = layer.kind in ("plain", "residual")
         for name, weight in layer.weights.items():
-            if name.startswith("path_linear") and layer.kind in ("plain", "residual"):
-                # equipot divides by the root of the first of these constants
-                weight = weight * math.sqrt(layers[0].neighbors) / layer.neighbors
-            weights[f"backbone.layers.{n}.{name}"] = weight
+            folded = divided and name.startswith("path_linear")
+            weights[f"backbone.layers.{n}.{name}"] = weight * (
+                factor if folded else 1.0
+            )
     return weights
 
 

@@ -107,7 +107,9 @@ def read_readouts(
         ConversionError: If they are neither one for each layer nor one in all.
     """
     if len(parts) not in (1, num_layers):
-        raise ConversionError(f"there are {len(parts)} readouts for {num_layers} layers")
+        raise ConversionError(
+            f"there are {len(parts)} readouts for {num_layers} layers"
+        )
     *early, last = parts
     weights = {
         f"head.early.{n}.weight": _column(part, channels, head)[None]
@@ -124,7 +126,7 @@ def read_readouts(
     weights["head.last.0.weight"] = first.T.contiguous()
     weights["head.last.0.bias"] = first.new_zeros(first.shape[1])
     weights["head.last.2.weight"] = second.T * gain
-    remarks = ()
+    remarks: tuple[str, ...] = ()
     if kind == "abs":
         remarks = (
             "its readout has the nonlinearity abs: forces jump where it changes sign",
