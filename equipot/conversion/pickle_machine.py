@@ -18,7 +18,7 @@ Source:
 
 import pickletools
 from collections.abc import Callable, Collection
-from typing import Any, Final, Protocol, final
+from typing import Any, Final, Protocol, final, runtime_checkable
 
 from equipot.conversion.errors import ConversionError
 from equipot.conversion.records import Global, Record
@@ -44,6 +44,7 @@ CONSTANTS: Final = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _MARK: Final = object()
 
 
+@runtime_checkable
 class Meaning(Protocol):
     """What the names of a file stand for."""
 

@@ -27,12 +27,17 @@ MAX_DIMENSIONS = 16
 """Indices of a tensor."""
 PACKAGES: Final = frozenset(
     {"torch", "e3nn", "mace", "sevenn", "matgl", "nequip", "nequix", "allegro"}
-    | {"numpy", "collections", "opt_einsum_fx"}
+    | {"numpy", "collections", "opt_einsum_fx", "cuequivariance_torch", "ase"}
+    | {"argparse", "pathlib"}
 )
 """Packages whose names a file may hold. None of them is imported on its behalf."""
 BUILTINS: Final = frozenset(
     {"_codecs.encode"}
-    | {f"{m}.{n}" for m in ("builtins", "__builtin__") for n in ("set", "frozenset")}
+    | {
+        f"{module}.{name}"
+        for module in ("builtins", "__builtin__")
+        for name in ("set", "frozenset", "bytes")
+    }
 )
 """Further names that a file may hold."""
 STORAGES: Final = {
@@ -206,6 +211,8 @@ class _Meaning:
             "torch.Size": _size,
             "collections.OrderedDict": _ordered,
             "_codecs.encode": _encoded,
+            "__builtin__.bytes": _no_bytes,
+            "builtins.bytes": _no_bytes,
             "numpy.core.multiarray.scalar": self._scalar,
             "numpy._core.multiarray.scalar": self._scalar,
         }
@@ -349,6 +356,13 @@ def _ordered(args: tuple[Any, ...]) -> dict[Any, Any]:
     if not all(isinstance(key, str) for key, _ in pairs):
         raise ConversionError("a dictionary of the file has a key that is no name")
     return {key: value for key, value in pairs}
+
+
+def _no_bytes(args: tuple[Any, ...]) -> bytes:
+    """Empty bytes, which pickles of protocol 2 call for."""
+    if args:
+        raise ConversionError("bytes of the file are made from something")
+    return b""
 
 
 def _encoded(args: tuple[Any, ...]) -> bytes:
