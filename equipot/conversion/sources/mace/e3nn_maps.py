@@ -18,6 +18,13 @@ from equipot.tensor_products.spec import Path
 Matrices = dict[tuple[int, int], Tensor]
 """Matrices ``(channels_in, channels_out)`` by the places of two irreps."""
 
+FUNCTIONS = {
+    "torch.nn.functional.silu": "silu",
+    "torch.tanh": "tanh",
+    "torch.abs": "abs",
+}
+"""Nonlinearities by what files name."""
+
 
 class Mapped(NamedTuple):
     """A linear map: what is between its irreps."""
@@ -236,29 +243,11 @@ def activation(part: Part) -> tuple[str, float]:
         ConversionError: If it is not one of silu, tanh and abs.
     """
     function, gain = part.flags.take("f"), part.flags.take("cst")
-    name = _function(function)
+    name = FUNCTIONS.get(function.name) if isinstance(function, Global) else None
     if name is None or not isinstance(gain, float) or not 0 < gain < 100:
         raise ConversionError(f"{part.path} is an unknown nonlinearity: {function!r}")
     is_one = part.flags.expect("_is_id", (True, False))
     return name, 1.0 if is_one else gain
-
-
-def _function(value: Any) -> str | None:
-    """Name of a function of torch: a global, or an attribute of a class of torch."""
-    names = {
-        "torch.nn.functional.silu": "silu",
-        "torch.tanh": "tanh",
-        "torch.abs": "abs",
-    }
-    if isinstance(value, Global):
-        return names.get(value.name)
-    getattrs = ("builtins.getattr", "__builtin__.getattr")
-    if isinstance(value, Record) and value.name in getattrs and len(value.args) == 2:
-        owner, name = value.args
-        functions = "torch._C._VariableFunctionsClass"
-        if isinstance(owner, Global) and owner.name == functions:
-            return names.get(f"torch.{name}")
-    return None
 
 
 def _instructions(part: Part, fields: int) -> list[tuple[Any, ...]]:

@@ -11,6 +11,8 @@ from torch import Tensor
 from equipot.conversion.errors import ConversionError
 from equipot.conversion.module_account import Part
 
+UNUSED = "is only printed"
+
 
 @dataclass(frozen=True)
 class Radial:
@@ -19,7 +21,7 @@ class Radial:
     cutoff: float
     envelope_power: int
     num_basis: int
-    basis: Literal["bessel", "gaussian", "chebyshev"]
+    basis: Literal["bessel", "gaussian"]
     transform: Literal["none", "agnesi", "soft"]
     envelope_on: Literal["input", "output"]
     basis_factor: float
@@ -76,6 +78,10 @@ def read_repulsion(
     Raises:
         ConversionError: If it is not accounted for in full.
     """
+    part.without_effect("r_max", UNUSED)  # until version 0.3.9
+    part.without_effect("cutoff.*", UNUSED)
+    if part.has("cutoff"):
+        part.part("cutoff", "PolynomialCutoff")
     if part.number("p") != power:
         raise ConversionError(
             f"the envelope of {part.path} is of order {part.number('p'):g}, that of "
@@ -93,13 +99,13 @@ def read_repulsion(
 
 def _basis(
     part: Part, cutoff: float
-) -> tuple[Literal["bessel", "gaussian", "chebyshev"], int, float, dict[str, Tensor]]:
+) -> tuple[Literal["bessel", "gaussian"], int, float, dict[str, Tensor]]:
     """Name, number, factor and weights of the radial functions."""
     basis = part.part("bessel_fn", "BesselBasis", "GaussianBasis", "ChebychevBasis")
     match basis.kind:
         case "BesselBasis":
             roots = _vector(basis, "bessel_weights")
-            basis.without_effect("r_max", "is only printed")
+            basis.without_effect("r_max", UNUSED)
             factor = basis.number("prefactor") / math.sqrt(2 / cutoff)
             return "bessel", len(roots), factor, {"basis.wave_numbers": roots}
         case "GaussianBasis":
@@ -111,12 +117,12 @@ def _basis(
             weights = {"basis.centers": centers, "basis.exponent": stored}
             return "gaussian", len(centers), 1.0, weights
         case _:
-            orders = basis.take("n").flatten()
-            num_basis = len(orders)
-            basis.flags.expect("num_basis", num_basis)
-            if orders.tolist() != list(range(1, num_basis + 1)):
-                raise ConversionError(f"{basis.path} has other orders than 1, 2, ...")
-            return "chebyshev", num_basis, 1.0, {}
+            raise ConversionError(
+                f"{basis.path} is of Chebyshev polynomials: PyTorch does not "
+                "differentiate them (torch.special.chebyshev_polynomial_t), so that "
+                "forces of the original are not derivatives of its energy, as those "
+                "of equipot are"
+            )
 
 
 def _transform(

@@ -22,14 +22,11 @@ WITHOUT_EFFECT: dict[str, dict[str, str]] = {
     },
     "TensorProduct": {"_in1_dim": SHAPES, "_in2_dim": SHAPES, "weight_numel": SHAPES},
     "FullyConnectedTensorProduct": {"_in1_dim": SHAPES, "_in2_dim": SHAPES},
-    "SymmetricContraction": {},
-    "LinearReadoutBlock": {},
     "NonLinearReadoutBlock": {"hidden_irreps": IRREPS},
     "Activation": {"irreps_in": SHAPES, "irreps_out": SHAPES},
     "reshape_irreps": {"dims": SHAPES, "muls": SHAPES},
     "RadialEmbeddingBlock": {"out_dim": SHAPES},
     "SphericalHarmonics": {"_is_range_lmax": "follows from the degrees"},
-    "ChebychevBasis": {"r_max": "is not used by the polynomials"},
 }
 """By class and name; those of the class ``""`` are of all classes."""
 WITHOUT_EFFECT["ScaleShiftMACE"] = WITHOUT_EFFECT["MACE"]
