@@ -179,7 +179,7 @@ def tiny_model(settings: Settings, seed: int = 0) -> Any:
 
 def irreps(channels: list[int]) -> str:
     """Text of irreps of natural parity."""
-    return "+".join(f"{c}x{l}{'eo'[l % 2]}" for l, c in enumerate(channels))
+    return "+".join(f"{c}x{k}{'eo'[k % 2]}" for k, c in enumerate(channels))
 
 
 def _linear(rows: list[int], columns: list[int], paths: Any = None) -> Any:
@@ -191,9 +191,7 @@ def _linear(rows: list[int], columns: list[int], paths: Any = None) -> Any:
     total = 0
     for n, degree in enumerate(degrees):
         if degree < len(columns):
-            fan_in = sum(
-                m for m, d in zip(sizes, degrees, strict=True) if d == degree
-            )
+            fan_in = sum(m for m, d in zip(sizes, degrees, strict=True) if d == degree)
             shape = (sizes[n], columns[degree])
             total += math.prod(shape)
             instructions.append(
@@ -233,19 +231,25 @@ def _gain(function: Any, constant: float) -> Any:
 def _interaction(s: Settings, kind: str, lmax_in: int, lmax_out: int, sent: int) -> Any:
     c, degrees = s.channels, range(s.lmax + 1)
     paths = [
-        (a, b, l)
-        for l in degrees
+        (a, b, k)
+        for k in degrees
         for a in range(lmax_in + 1)
         for b in degrees
-        if abs(a - b) <= l <= a + b and (a + b + l) % 2 == 0
+        if abs(a - b) <= k <= a + b and (a + b + k) % 2 == 0
     ]
-    terms = [(sent, f"{l}{'eo'[l % 2]}") for _, _, l in paths]
+    terms = [(sent, f"{k}{'eo'[k % 2]}") for _, _, k in paths]
     instructions = [
         record(
             f"{PRODUCT}._instruction.Instruction",
-            a, b, n, "uvu", True, math.sqrt(2 * l + 1), (sent, 1),
-        )  # fmt: skip
-        for n, (a, b, l) in enumerate(paths)
+            a,
+            b,
+            n,
+            "uvu",
+            True,
+            math.sqrt(2 * k + 1),
+            (sent, 1),
+        )
+        for n, (a, b, k) in enumerate(paths)
     ]
     product = made(
         f"{PRODUCT}._tensor_product.TensorProduct", weight=torch.zeros(0),
@@ -281,10 +285,16 @@ def _skip(channels: int, before: int, after: int, elements: int) -> Any:
     shape = (channels, elements, channels)
     instructions = [
         record(
-            f"{PRODUCT}._instruction.Instruction", l, 0, l, "uvw", True,
-            math.sqrt((2 * l + 1) / (channels * elements)), shape,
-        )  # fmt: skip
-        for l in degrees
+            f"{PRODUCT}._instruction.Instruction",
+            k,
+            0,
+            k,
+            "uvw",
+            True,
+            math.sqrt((2 * k + 1) / (channels * elements)),
+            shape,
+        )
+        for k in degrees
     ]
     total = len(degrees) * math.prod(shape)
     return made(
@@ -313,9 +323,12 @@ def _product(s: Settings, kind: str, lmax_out: int) -> Any:
             made(
                 "mace.modules.symmetric_contraction.Contraction",
                 {"weights": nn.ParameterList(weights[-2::-1])},
-                weights_max=weights[-1], num_features=c, correlation=s.correlation,
-                coupling_irreps=irreps([1] * (s.lmax + 1)), **couplings,
-            )  # fmt: skip
+                weights_max=weights[-1],
+                num_features=c,
+                correlation=s.correlation,
+                coupling_irreps=irreps([1] * (s.lmax + 1)),
+                **couplings,
+            )
         )
     return made(
         f"{BLOCKS}.EquivariantProductBasisBlock",
@@ -341,20 +354,19 @@ def redundant_couplings(lmax: int, order: int, degree: int) -> Tensor:
     """
     size = (lmax + 1) ** 2
     first = {
-        (l, l % 2): [torch.eye(size)[:, l**2 : (l + 1) ** 2]] for l in range(lmax + 1)
+        (k, k % 2): [torch.eye(size)[:, k**2 : (k + 1) ** 2]] for k in range(lmax + 1)
     }
     current = first
     for _ in range(order - 1):
         following: dict[tuple[int, int], list[Tensor]] = {}
         for (a, parity), tensors in current.items():
             for (b, _), (factor,) in first.items():
-                for l in range(abs(a - b), a + b + 1):
-                    coupled = o3.wigner_3j(a, b, l, dtype=torch.get_default_dtype())
+                for k in range(abs(a - b), a + b + 1):
+                    coupled = o3.wigner_3j(a, b, k, dtype=torch.get_default_dtype())
                     right = torch.einsum("jb,abk->ajk", factor, coupled)
-                    key = (l, (parity + b) % 2)
+                    key = (k, (parity + b) % 2)
                     following.setdefault(key, []).extend(
-                        torch.einsum("...a,ajk->...jk", left, right)
-                        for left in tensors
+                        torch.einsum("...a,ajk->...jk", left, right) for left in tensors
                     )
         current = following
     found = torch.stack(current[degree, degree % 2], dim=-1).movedim(-2, 0)
@@ -373,7 +385,10 @@ def _radial(s: Settings) -> Any:
             p=torch.tensor(5.0), r_max=torch.tensor(3.0),
         ),
     }  # fmt: skip
-    constants = {"Agnesi": {"a": 1.0805, "q": 0.9183, "p": 4.5791}, "Soft": {"alpha": 4}}
+    constants = {
+        "Agnesi": {"a": 1.0805, "q": 0.9183, "p": 4.5791},
+        "Soft": {"alpha": 4},
+    }
     if s.transform is not None:
         children["distance_transform"] = made(
             f"mace.modules.radial.{s.transform}Transform",

@@ -27,7 +27,7 @@ def energy(model: Any, atoms: Atoms, positions: Tensor, head: int = 0) -> Tensor
     harmonics = o3.spherical_harmonics(
         list(range(lmax + 1)), vectors, normalize=True, normalization="component"
     )
-    y = harmonics.split([2 * l + 1 for l in range(lmax + 1)], dim=1)
+    y = harmonics.split([2 * k + 1 for k in range(lmax + 1)], dim=1)
     envelope = polynomial(r / model.r_max, int(model.radial_embedding.cutoff_fn.p))
     basis = radial_basis(model.radial_embedding, r, pair)
     late = getattr(model.radial_embedding, "apply_cutoff", True) is False

@@ -15,9 +15,7 @@ from equipot.neighbors import build_graph
 from tests.conversion.mace_files import Settings, tiny_model, write
 from tests.conversion.mace_formulas import energy
 
-MOLECULE = Atoms(
-    "CHOH", [[0, 0, 0], [0, 1.1, 0], [1.2, -0.3, 0.2], [0.5, -0.4, 1.3]]
-)
+MOLECULE = Atoms("CHOH", [[0, 0, 0], [0, 1.1, 0], [1.2, -0.3, 0.2], [0.5, -0.4, 1.3]])
 VARIANTS = {
     "old": Settings(),
     "residual": Settings(kinds=("Residual", "Residual"), heads=("Default",)),
