@@ -30,17 +30,20 @@ class MACERepulsion(nn.Module):
 
     The envelope u ends at the sum of the covalent radii, where bonds are, with two
     continuous derivatives: third derivatives jump there. For new models,
-    `equipot.heads.zbl` is smoother.
+    `equipot.heads.zbl` is smoother. Where elements are so large that their bonds are
+    longer than the cutoff of the model, energies jump at the cutoff, as there.
 
     Args:
+        cutoff: In Å; longer edges do not count.
         envelope_power: Order of the polynomial envelope.
 
     Source:
         The package mace-torch, as of version 0.3.5.
     """
 
-    def __init__(self, envelope_power: int) -> None:
+    def __init__(self, cutoff: float, envelope_power: int) -> None:
         super().__init__()
+        self._cutoff = cutoff
         self._power = envelope_power
         self.amplitudes = stored_constant([0.1818, 0.5099, 0.2802, 0.02817])
         self.exponent = stored_constant(0.3)
@@ -63,6 +66,7 @@ class MACERepulsion(nn.Module):
         radii = self.radii[atomic_numbers]
         reach = (radii[senders] + radii[receivers])[:, None]
         envelope = polynomial_envelope(lengths / reach, self._power)
+        envelope = torch.where(lengths < self._cutoff, envelope, 0.0)
         charge = (z[senders] * z[receivers])[:, None]
         pair = COULOMB_EV_A * charge / lengths * (phi @ self.amplitudes[:, None])
         return 0.5 * scatter_sum((pair * envelope)[:, 0], receivers, len(z))

@@ -211,7 +211,7 @@ def _products(config: ModelConfig) -> Products:
 
 def _repulsion(config: ModelConfig) -> ZBLRepulsion | MACERepulsion | None:
     if config.zbl == "mace":
-        return MACERepulsion(config.envelope_power)
+        return MACERepulsion(config.cutoff, config.envelope_power)
     return ZBLRepulsion(config.cutoff, config.envelope_power) if config.zbl else None
 
 

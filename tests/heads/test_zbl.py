@@ -73,7 +73,7 @@ def test_hessian_by_differences_converges_with_the_square_of_the_step_at_a_bond(
 def test_repulsion_of_mace_by_hand():
     """Carbon and oxygen at 0.8 Å, with the constants and the envelope of mace-torch."""
     lengths = torch.full((2, 1), 0.8, dtype=torch.float64)
-    found = MACERepulsion(6)(torch.tensor([6, 8]), lengths, PAIR).sum().item()
+    found = MACERepulsion(5.0, 6)(torch.tensor([6, 8]), lengths, PAIR).sum().item()
 
     a = 0.4543 * 0.529 / (6**0.3 + 8**0.3)
     terms = {0.1818: 3.2, 0.5099: 0.9423, 0.2802: 0.4028, 0.02817: 0.2016}
@@ -85,7 +85,16 @@ def test_repulsion_of_mace_by_hand():
 
 
 def test_repulsion_of_mace_is_stored_and_not_trained():
-    repulsion = MACERepulsion(5)
+    repulsion = MACERepulsion(5.0, 5)
 
     assert not any(weight.requires_grad for weight in repulsion.parameters())
     assert set(repulsion.state_dict()) == {"amplitudes", "exponent", "length", "radii"}
+
+
+def test_repulsion_of_mace_does_not_depend_on_edges_beyond_the_cutoff():
+    """Two caesium atoms at 4.5 Å, whose radii have a sum of 4.88 Å."""
+    lengths = torch.full((2, 1), 4.5, dtype=torch.float64)
+    atoms = torch.tensor([55, 55])
+
+    assert MACERepulsion(5.0, 6)(atoms, lengths, PAIR).sum() > 0
+    assert MACERepulsion(4.0, 6)(atoms, lengths, PAIR).sum() == 0

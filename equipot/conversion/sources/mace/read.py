@@ -288,6 +288,8 @@ def _config(
     _only(others, "kind", "channels_sent", "lmax_sent")
     _only(network.layers, "shared_polynomials", "radial_hidden")
     _only(network.layers[:-1], "lmax_out")
+    correlations = [layer.correlation for layer in network.layers]
+    same = len(set(correlations)) == 1
     values: dict[str, Any] = {
         "cutoff": radial.cutoff,
         "channels": network.channels,
@@ -300,9 +302,9 @@ def _config(
         "zbl": "mace" if repulsion else False,
         "lmax": network.lmax,
         "lmax_hidden": first.lmax_out,
-        "correlation": tuple(layer.correlation for layer in network.layers),
+        "correlation": correlations[0] if same else tuple(correlations),
         "first_interaction": first.kind,
-        "channels_sent_first": first.channels_sent,
+        "channels_sent_first": _unless(first.channels_sent, network.channels),
         "shared_polynomials": first.shared_polynomials,
         "radial_hidden": first.radial_hidden,
         "radial_bias": False,
@@ -314,10 +316,15 @@ def _config(
     if others:
         values |= {
             "other_interactions": others[0].kind,
-            "channels_sent": others[0].channels_sent,
-            "lmax_sent": others[0].lmax_sent,
+            "channels_sent": _unless(others[0].channels_sent, network.channels),
+            "lmax_sent": _unless(others[0].lmax_sent, first.lmax_out),
         }
     return MACEConfig.model_validate(values)
+
+
+def _unless(value: int, default: int) -> int | None:
+    """A value; None where it is the default."""
+    return None if value == default else value
 
 
 def _only(layers: Sequence[Layer], *names: str) -> None:
