@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import torch
 from ase.data import chemical_symbols
@@ -136,7 +136,7 @@ def read(path: Path, head: str | None) -> Converted:
             package="mace-torch",
             architecture=model.kind,
             files=hashes(path),
-            dtype="float64" if account.tensors.dtype == "float64" else "float32",
+            dtype=_dtype(root),
             head=chosen.name if chosen.count > 1 else None,
             without_effect=lines,
             remarks=(*readouts.remarks, *remarks),
@@ -164,6 +164,12 @@ def calculator(path, head, dtype):
     ),
 )
 """Files of mace-torch."""
+
+
+def _dtype(root: Record) -> Literal["float32", "float64"]:
+    """Floating-point type of the weights; tables beside them may be of another."""
+    weight = root.get("node_embedding.linear.weight")
+    return "float64" if weight.dtype == torch.float64 else "float32"
 
 
 def _atomic_numbers(model: Part) -> list[int]:
