@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from equipot.autodiff.activation import silu
 from equipot.constants import Constant, stored_constant
+from equipot.nn.gate import SILU_GAIN
 
 
 @final
@@ -192,6 +193,16 @@ class RadialMLP(nn.Module):
             nn.Linear(a, b, bias=bias) for a, b in pairwise(widths)
         )
         self.output = nn.Linear(widths[-1], num_outputs, bias=False)
+        if not bias:
+            self._keep_variance()
+
+    def _keep_variance(self) -> None:
+        """Draw weights so that no layer shrinks what passes it: there are no biases."""
+        gain = 1.0
+        for layer in [*self.hidden, self.output]:
+            width = layer.weight.shape[1]
+            nn.init.normal_(layer.weight, std=gain / width**0.5)
+            gain = SILU_GAIN
 
     def forward(
         self,

@@ -116,3 +116,12 @@ def test_a_transform_moves_the_radial_functions_but_not_the_envelope():
 
     assert torch.equal(values, basis(torch.tensor([[1.0], [3.0]])))
     assert torch.equal(envelope, 4.0 - r)
+
+
+def test_without_biases_the_weights_that_are_drawn_keep_the_variance():
+    torch.manual_seed(0)
+    radial = RadialMLP(64, (64, 64, 64), 400, bias=False)
+
+    out = radial(torch.randn(1000, 64), torch.ones(1000, 1))
+
+    assert 0.7 < out.std().item() < 1.4
