@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import final
 
+import torch
 from torch import Tensor
 
 from equipot.conversion.accounting import Flags, SourceTensors
@@ -161,16 +162,39 @@ class Part:
         return self._account.part(self._join(name), *kinds)
 
     def take(self, name: str, shape: tuple[int, ...] | None = None) -> Tensor:
-        """A tensor of it; see `SourceTensors.take`."""
-        return self._account.tensors.take(self._join(name), shape)
+        """A tensor of it with floating-point numbers; see `SourceTensors.take`.
+
+        Raises:
+            ConversionError: If it is missing, not finite, or of another shape or type.
+        """
+        tensor = self._account.tensors.take(self._join(name), shape)
+        if not tensor.is_floating_point():
+            raise ConversionError(
+                f"tensor {self._join(name)} holds {tensor.dtype}, expected "
+                "floating-point numbers"
+            )
+        return tensor
+
+    def integers(self, name: str) -> list[int]:
+        """A tensor of it with whole numbers in a row.
+
+        Raises:
+            ConversionError: If it is missing, or of another shape or type.
+        """
+        tensor = self._account.tensors.take(self._join(name))
+        if tensor.ndim != 1 or tensor.dtype != torch.int64:
+            raise ConversionError(
+                f"tensor {self._join(name)} is not a list of whole numbers"
+            )
+        return [int(value) for value in tensor]
 
     def number(self, name: str) -> float:
-        """A tensor of it that holds one number.
+        """A tensor of it that holds one number, whole or not.
 
         Raises:
             ConversionError: If it is missing, or holds several.
         """
-        tensor = self.take(name)
+        tensor = self._account.tensors.take(self._join(name))
         if tensor.numel() != 1:
             raise ConversionError(
                 f"tensor {self._join(name)} has the shape {tuple(tensor.shape)}, "

@@ -153,6 +153,19 @@ def test_a_damaged_tensor_is_refused_by_name(damage, name, model, tmp_path):
     refused(model, tmp_path, last)
 
 
+@pytest.mark.parametrize("cutoff", [0.0, -3.0])
+def test_a_cutoff_that_is_not_positive_is_refused(cutoff, model, tmp_path):
+    model.radial_embedding.cutoff_fn.r_max.fill_(cutoff)
+    refused(model, tmp_path, f"cutoff of the file is {cutoff}")
+
+
+def test_weights_that_are_whole_numbers_are_refused(model, tmp_path):
+    contraction = model.products[0].symmetric_contractions.contractions[0]
+    weights = torch.zeros(contraction.weights_max.shape, dtype=torch.int64)
+    contraction._parameters["weights_max"] = nn.Parameter(weights, requires_grad=False)
+    refused(model, tmp_path, "weights_max holds torch.int64")
+
+
 def test_couplings_that_are_not_equivariant_are_refused(model, tmp_path):
     contraction = model.products[0].symmetric_contractions.contractions[1]
     contraction.U_matrix_2[0, 1, 2, 0] += 0.1

@@ -42,6 +42,8 @@ def read_radial(part: Part, numbers: list[int]) -> Radial:
     """
     cutoff_fn = part.part("cutoff_fn", "PolynomialCutoff")
     cutoff, power = cutoff_fn.number("r_max"), cutoff_fn.number("p")
+    if not 0 < cutoff < math.inf:
+        raise ConversionError(f"the cutoff of the file is {cutoff} Å")
     if not power.is_integer():
         raise ConversionError(f"order {power} of the envelope is no integer")
     applied = part.flags.expect("apply_cutoff", (True, False), default=True)

@@ -98,7 +98,7 @@ def read(path: Path, head: str | None) -> Converted:
     model = account.part("", *MODELS)
     account.tensors.without_effect("*.output_mask", NOT_READ)
     chosen = find_head(model.flags.take("heads", ["Default"]), head)
-    numbers = _atomic_numbers(model)
+    numbers = model.integers("atomic_numbers")
     rows = rows_by_atomic_number(numbers)
     radial = _radial(model, [numbers[row] for row in rows])
     network = _network(model, radial, rows)
@@ -170,14 +170,6 @@ def _dtype(root: Record) -> Literal["float32", "float64"]:
     """Floating-point type of the weights; tables beside them may be of another."""
     weight = root.get("node_embedding.linear.weight")
     return "float64" if weight.dtype == torch.float64 else "float32"
-
-
-def _atomic_numbers(model: Part) -> list[int]:
-    """Atomic numbers in the order of the file."""
-    numbers = model.take("atomic_numbers")
-    if numbers.ndim != 1 or numbers.is_floating_point():
-        raise ConversionError("atomic_numbers is not a list of whole numbers")
-    return [int(z) for z in numbers]
 
 
 def _radial(model: Part, numbers: Sequence[int]) -> Radial:
