@@ -39,6 +39,7 @@ class ModuleAccount:
         self._without_effect = without_effect
         self._parts: dict[str, Part] = {}
         self._ignored: set[str] = set()
+        self._settings: dict[tuple[str, str], list[str]] = {}
         self._lines: dict[str, None] = {}
 
     def __contains__(self, path: object) -> bool:
@@ -108,17 +109,23 @@ class ModuleAccount:
             )
         for part in self._parts.values():
             self._lines.update(dict.fromkeys(part.flags.finish()))
-        return (*self._lines, *self.tensors.finish())
+        settings = (
+            f"{', '.join(names)}{f' of {kind}' if kind else ''}: {reason}"
+            for (kind, reason), names in self._settings.items()
+        )
+        return (*settings, *self._lines, *self.tensors.finish())
 
     def _read(self, path: str, record: Record) -> "Part":
-        known = {
-            **self._without_effect.get("", {}),
-            **self._without_effect.get(record.kind, {}),
-        }
-        attributes = record.attributes()
-        for name in attributes.keys() & known.keys():
-            self._lines[f"{name} of {record.kind}: {known[name]}"] = None
-        kept = {name: v for name, v in attributes.items() if name not in known}
+        kept = {}
+        for name, value in record.attributes().items():
+            for kind in (record.kind, ""):
+                if reason := self._without_effect.get(kind, {}).get(name):
+                    names = self._settings.setdefault((kind, reason), [])
+                    if name not in names:
+                        names.append(name)
+                    break
+            else:
+                kept[name] = value
         where = f"{path} ({record.kind})" if path else record.kind
         return Part(path, record.kind, Flags(kept, where), self)
 

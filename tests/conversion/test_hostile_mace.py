@@ -159,6 +159,12 @@ def test_a_cutoff_that_is_not_positive_is_refused(cutoff, model, tmp_path):
     refused(model, tmp_path, f"cutoff of the file is {cutoff}")
 
 
+def test_an_envelope_that_is_rough_at_zero_is_refused(model, tmp_path):
+    model.radial_embedding.cutoff_fn.p.fill_(2)
+    model.pair_repulsion_fn.p.fill_(2)
+    refused(model, tmp_path, "envelope_power must be at least 4")
+
+
 def test_weights_that_are_whole_numbers_are_refused(model, tmp_path):
     contraction = model.products[0].symmetric_contractions.contractions[0]
     weights = torch.zeros(contraction.weights_max.shape, dtype=torch.int64)

@@ -143,7 +143,9 @@ def _check(part: Part, spec: NodeProductSpec, channels: int) -> None:
         raise ConversionError(f"{part.path} couples other degrees than its messages")
     for name in ("graph_opt_main", "contractions_weighting", "contractions_features"):
         part.ignore(name, CODE)
-    part.without_effect("weights_*_zeroed", "couplings that are zero show it")
+    part.without_effect(
+        "weights_*_zeroed", "follows from the couplings, which are read"
+    )
 
 
 def _overlap(

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -29,7 +29,6 @@ KINDS: Final[dict[str, Kind]] = {
     "RealAgnosticDensityResidualInteractionBlock": "density_residual",
 }
 """Values of ``first_interaction`` and ``other_interactions`` by class."""
-NOT_READ = "says which outputs are not zero"
 
 
 @dataclass(frozen=True)
@@ -89,46 +88,63 @@ def read_layer(
         product.part("linear", "Linear").flags.take("irreps_out"), product.path
     )
     lmax_out = 0 if last else lmax_out
-    weights = {}
-    sent = linear(interaction.part("linear_up", "Linear"))
-    paths = convolution(interaction.part("conv_tp", "TensorProduct"), context.lmax)
-    weights["linear_in.weight"] = torch.stack(sent.by_degree())
-    lmax_sent = len(sent.matrices) - 1
-    if sent.irreps_in[0].channels != context.channels or lmax_sent > lmax_in:
-        raise ConversionError(f"{interaction.path} does not continue the layer before")
-    spec = TensorProductSpec(lmax_sent, context.lmax, context.lmax, accumulate="concat")
-    if sorted(paths.paths) != sorted(spec.paths):
-        raise ConversionError(
-            f"{interaction.path}.conv_tp has {len(paths.paths)} paths, expected the "
-            f"{len(spec.paths)} of degrees up to {lmax_sent} and {context.lmax}"
-        )
-    radial = mlp(
-        interaction.part("conv_tp_weights", "FullyConnectedNet"), context.num_basis
-    )
-    weights |= _radial(radial, paths, spec, context)
-    weights |= _path_linear(interaction.part("linear", "Linear"), paths, spec, context)
+    sent, weights = _convolution(interaction, context, lmax_in)
     if kind.startswith("density"):
-        density = interaction.part("density_fn", "FullyConnectedNet")
-        (matrix,) = _single(mlp(density, context.num_basis), density)
-        weights["density.linear.weight"] = matrix.T * context.basis_factor
+        weights["density.linear.weight"] = _density(
+            interaction.part("density_fn", "FullyConnectedNet"), context
+        )
     weights["element_linear.weight"] = _element_linear(
         interaction.part("skip_tp", "FullyConnectedTensorProduct"),
         context,
         min(lmax_in, lmax_out) if kind.endswith("residual") else context.lmax,
     )
-    _check_reshape(interaction, context)
     correlation, shared, of_product = _product(product, kind, context, lmax_out)
+    hidden = [w for name, w in weights.items() if name.startswith("radial.hidden")]
     return Layer(
         kind=kind,
         neighbors=_neighbors(interaction),
-        channels_sent=paths.channels,
-        lmax_sent=lmax_sent,
+        channels_sent=sent.channels,
+        lmax_sent=sent.lmax,
         lmax_out=lmax_out,
         correlation=correlation,
         shared_polynomials=shared,
-        radial_hidden=tuple(matrix.shape[1] for matrix in radial[:-1]),
+        radial_hidden=tuple(len(weight) for weight in hidden),
         weights={**weights, **of_product},
     )
+
+
+class Sent(NamedTuple):
+    """Features that an atom sends to its neighbors."""
+
+    channels: int
+    lmax: int
+
+
+def _convolution(
+    interaction: Part, context: Context, lmax_in: int
+) -> tuple[Sent, dict[str, Tensor]]:
+    """Weights of a convolution, from the features before it to the messages."""
+    matrices = linear(interaction.part("linear_up", "Linear")).by_degree()
+    paths = convolution(interaction.part("conv_tp", "TensorProduct"), context.lmax)
+    sent = Sent(paths.channels, len(matrices) - 1)
+    shape = (context.channels, sent.channels)
+    if sent.lmax > lmax_in or any(matrix.shape != shape for matrix in matrices):
+        raise ConversionError(f"{interaction.path} does not continue the layer before")
+    spec = TensorProductSpec(sent.lmax, context.lmax, context.lmax, accumulate="concat")
+    if sorted(paths.paths) != sorted(spec.paths):
+        raise ConversionError(
+            f"{interaction.path}.conv_tp has {len(paths.paths)} paths, expected the "
+            f"{len(spec.paths)} of degrees up to {sent.lmax} and {context.lmax}"
+        )
+    radial = mlp(
+        interaction.part("conv_tp_weights", "FullyConnectedNet"), context.num_basis
+    )
+    _check_reshape(interaction, context)
+    return sent, {
+        "linear_in.weight": torch.stack(matrices),
+        **_radial(radial, paths, spec, context),
+        **_path_linear(interaction.part("linear", "Linear"), paths, spec, context),
+    }
 
 
 def _radial(
@@ -167,7 +183,7 @@ def _path_linear(
     expected = {(place_of[path], path.l_out) for path in spec.paths}
     if found.matrices.keys() != expected or found.irreps_in != paths.results:
         raise ConversionError(f"{part.path} does not read each path once")
-    if equal_channels_of(found.irreps_out) != context.channels:
+    if {irrep.channels for irrep in found.irreps_out} != {context.channels}:
         raise ConversionError(f"{part.path} changes the number of channels")
     return {
         f"path_linear.weights.{degree}": torch.cat(
@@ -179,12 +195,6 @@ def _path_linear(
         )
         for degree in range(spec.lmax_out + 1)
     }
-
-
-def equal_channels_of(irreps: tuple[tuple[int, int, int], ...]) -> int:
-    """Channels of irreps that all have equally many; 0 otherwise."""
-    channels = {irrep[0] for irrep in irreps}
-    return channels.pop() if len(channels) == 1 else 0
 
 
 def _element_linear(part: Part, context: Context, lmax: int) -> Tensor:
@@ -245,8 +255,9 @@ def _check_reshape(interaction: Part, context: Context) -> None:
         )
 
 
-def _single(matrices: list[Tensor], part: Part) -> list[Tensor]:
-    """The only matrix of a density, to one number."""
+def _density(part: Part, context: Context) -> Tensor:
+    """Weights ``(1, num_basis)`` of a density, a linear map to one number."""
+    matrices = mlp(part, context.num_basis)
     if len(matrices) != 1 or matrices[0].shape[1] != 1:
         raise ConversionError(f"{part.path} is not a linear map to one number")
-    return matrices
+    return matrices[0].T * context.basis_factor

@@ -27,7 +27,6 @@ from equipot.conversion.records import Record
 from equipot.conversion.sources.mace.e3nn_maps import equal_channels, linear
 from equipot.conversion.sources.mace.interaction import (
     KINDS,
-    NOT_READ,
     Context,
     Layer,
     read_layer,
@@ -96,7 +95,7 @@ def read(path: Path, head: str | None) -> Converted:
         )
     account = ModuleAccount(root, WITHOUT_EFFECT)
     model = account.part("", *MODELS)
-    account.tensors.without_effect("*.output_mask", NOT_READ)
+    account.tensors.without_effect("*.output_mask", "says which outputs are not zero")
     chosen = find_head(model.flags.take("heads", ["Default"]), head)
     numbers = model.integers("atomic_numbers")
     rows = rows_by_atomic_number(numbers)
@@ -109,11 +108,7 @@ def read(path: Path, head: str | None) -> Converted:
         model.part("atomic_energies_fn", "AtomicEnergiesBlock"), numbers, chosen
     )
     lines = account.finish()
-    try:
-        config = _config(network, radial, readouts, repulsion=bool(repulsion))
-    except ValidationError as error:
-        first = error.errors(include_input=False)[0]
-        raise ConversionError(f"{path}: {first['msg'][:300]}") from error
+    config = _config(network, radial, readouts, repulsion=bool(repulsion))
     statistics = statistics_without_training(
         energies,
         scale=scale,
@@ -317,7 +312,12 @@ def _config(
             "channels_sent": _unless(others[0].channels_sent, network.channels),
             "lmax_sent": _unless(others[0].lmax_sent, first.lmax_out),
         }
-    return MACEConfig.model_validate(values)
+    try:
+        return MACEConfig.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ConversionError(f"{key}: {first['msg'][:300]}") from error
 
 
 def _unless(value: int, default: int) -> int | None:

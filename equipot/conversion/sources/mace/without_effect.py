@@ -2,7 +2,6 @@
 
 SHAPES = "follows from the shapes of the weights"
 IRREPS = "follows from the irreps of the maps in it"
-WEIGHTS = "follows from the weights that are read"
 CODE = "generated code, never run"
 
 WITHOUT_EFFECT: dict[str, dict[str, str]] = {
@@ -16,7 +15,7 @@ WITHOUT_EFFECT: dict[str, dict[str, str]] = {
     "MACE": {
         "lammps_mliap": "says which program calls the model",
         "use_reduced_cg": "couplings are read from the file",
-        "use_agnostic_product": "products say it themselves",
+        "use_agnostic_product": "each product says it",
         "edge_irreps": IRREPS,
         "use_edge_irreps_first": IRREPS,
     },
