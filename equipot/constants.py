@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @final
@@ -30,3 +30,16 @@ class Constant:
         if key not in self._copies:
             self._copies[key] = self._value.to(tensor.device, tensor.dtype)
         return self._copies[key]
+
+
+def stored_constant(value: Sequence[float] | float) -> nn.Parameter:
+    """A weight that is not trained, with all digits of float64.
+
+    For constants that a converted model has in the precision of its original. They are
+    cast with the module that they are part of.
+
+    Args:
+        value: Numbers, or one.
+    """
+    tensor = torch.tensor(value, dtype=torch.float64)
+    return nn.Parameter(tensor, requires_grad=False)

@@ -33,6 +33,10 @@ Backend = Literal[
     "spherical_grid",
 ]
 """Names of `equipot.tensor_products.BACKENDS`, which is slow to import, and "auto"."""
+Order = Annotated[int, Field(ge=1, le=4)]
+"""Number of factors of a product, limited by the number of its couplings."""
+Interaction = Literal["plain", "residual", "density", "density_residual"]
+"""Kinds of interactions of MACE: normalization and residual connection."""
 NodeBackend = Literal["clebsch_gordan", "gaunt_fft", "spherical_grid"]
 """Names of `equipot.node_products.NODE_PRODUCTS`."""
 
@@ -76,13 +80,17 @@ class ModelConfig(Config):
     """Number of hidden layers of the readout of the last layer."""
     readout_gated: bool = False
     """Whether a logistic function of a second MLP multiplies that readout."""
+    readout_activation: Literal["silu", "tanh", "abs"] = "silu"
+    """Nonlinearity of the readout of the last layer. With "abs", second derivatives
+    jump: for converted models, not for new ones."""
     readouts: Literal["all", "last"] = "all"
     """Whether energies are read from the scalars of all layers or of the last one."""
     backend: Backend = "auto"
     """Tensor-product backend. Does not change the model or its weights. "auto" measures
     once which is fastest on this machine; a run keeps its first choice."""
-    zbl: bool = False
-    """Add the Ziegler-Biersack-Littmark repulsion between nuclei at short range."""
+    zbl: bool | Literal["mace"] = False
+    """Add the Ziegler-Biersack-Littmark repulsion between nuclei at short range. "mace"
+    is that of MACE models, whose third derivatives jump at the length of bonds."""
     direct_hessian: DirectHessianConfig | None = None
     """Head for direct Hessians, in addition to the energy; null for none."""
     dtype: Literal["float32", "float64"] = "float32"
@@ -154,15 +162,81 @@ class MACEConfig(ModelConfig):
     """Highest degree l of the spherical harmonics of edges and of messages."""
     lmax_hidden: Degree | None = 1
     """Highest degree l of features between layers; null is `lmax`."""
-    correlation: Annotated[int, Field(ge=1, le=4)] = 3
-    """Correlation order: number of factors of the node product."""
+    correlation: Order | Annotated[tuple[Order, ...], Field(max_length=1000)] = 3
+    """Correlation order: number of factors of the node product; of all layers, or a
+    list with that of each."""
+    first_interaction: Interaction = "plain"
+    """Interaction of the first layer. A residual one adds the features before the
+    layer, mixed by a matrix of the element; another one mixes the messages by it. With
+    "density", messages are divided by a learned density of neighbors; otherwise by the
+    square root of their mean number."""
+    other_interactions: Interaction = "residual"
+    """Interaction of all layers after the first."""
+    channels_sent_first: Width | None = None
+    """Number of channels that an atom sends to its neighbors in the first layer; null
+    is `channels`."""
+    channels_sent: Width | None = None
+    """The same in all layers after the first."""
+    lmax_sent: Degree | None = None
+    """Highest degree l that an atom sends to its neighbors; null is `lmax_hidden`."""
+    shared_polynomials: bool = False
+    """Whether the weights of node products are shared by all elements."""
     radial_hidden: Widths = (64, 64)
     """Hidden widths of the radial MLP."""
+    radial_bias: bool = True
+    """Whether hidden layers of the radial MLP have biases."""
+    envelope_on: Literal["input", "output"] = "output"
+    """Whether the envelope multiplies the radial functions or the last hidden layer of
+    the radial MLP; "input" needs `radial_bias: false`."""
+    radial_basis: Literal["bessel", "gaussian", "chebyshev"] = "bessel"
+    """Radial functions; `num_basis` is their number. Chebyshev polynomials need a
+    distance transform to the interval that they are bounded on."""
+    stored_roots: bool = False
+    """Whether the wave numbers of Bessel functions are stored with the weights, as in
+    converted models. They are not trained."""
+    distance_transform: Literal["none", "agnesi", "soft"] = "none"
+    """Map of lengths, by the covalent radii of both atoms, before radial functions."""
     node_weighting: Literal["per_path", "per_degree"] = "per_path"
     """Whether the weights of node products are per coupling path or per degree."""
     node_backend: NodeBackend = "clebsch_gordan"
     """Node-product backend. Does not change the model or its weights. With
     weights per path, only "clebsch_gordan" is supported."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "MACEConfig":
+        """Refuse keys that contradict each other."""
+        if isinstance(self.correlation, tuple) and (
+            len(self.correlation) != self.num_layers
+        ):
+            raise ValueError(
+                f"correlation has {len(self.correlation)} values for {self.num_layers} "
+                "layers: give one number, or one for each layer"
+            )
+        if self.envelope_on == "input" and self.radial_bias:
+            raise ValueError(
+                "with envelope_on: input, biases leave a step at the cutoff: set "
+                "radial_bias: false"
+            )
+        if self.lmax_sent is not None and self.lmax_sent > self.degree_of_features:
+            raise ValueError(
+                f"lmax_sent is {self.lmax_sent}, but features have degrees up to "
+                f"{self.degree_of_features}: lower it, or raise lmax_hidden"
+            )
+        if self.radial_basis != "bessel" and self.stored_roots:
+            raise ValueError("stored_roots is about radial_basis: bessel")
+        return self
+
+    @property
+    def degree_of_features(self) -> int:
+        """Highest degree of features between layers."""
+        return self.lmax if self.lmax_hidden is None else self.lmax_hidden
+
+    @property
+    def correlations(self) -> tuple[int, ...]:
+        """Correlation order of each layer."""
+        if isinstance(self.correlation, int):
+            return (self.correlation,) * self.num_layers
+        return self.correlation
 
 
 class TensorNetConfig(ModelConfig):

@@ -36,10 +36,13 @@ BUILTINS: Final = frozenset(
     | {
         f"{module}.{name}"
         for module in ("builtins", "__builtin__")
-        for name in ("set", "frozenset", "bytes")
+        for name in ("set", "frozenset", "bytes", "getattr")
     }
 )
-"""Further names that a file may hold."""
+"""Further names that a file may hold. With ``getattr``, pickles name functions such as
+``torch.tanh``; a call of it for anything else is refused."""
+FUNCTIONS: Final = "torch._C._VariableFunctionsClass"
+"""Class that functions of torch are attributes of, in pickles."""
 STORAGES: Final = {
     "torch.DoubleStorage": torch.float64,
     "torch.FloatStorage": torch.float32,
@@ -65,6 +68,8 @@ ARRAYS: Final = {
     "b1": torch.bool,
 }
 """Types of arrays of NumPy."""
+NONLINEARITIES: Final = ("abs", "tanh")
+"""Functions of torch that files may name as attributes."""
 RECONSTRUCT: Final = frozenset(
     f"numpy.{core}.multiarray._reconstruct" for core in ("core", "_core")
 )
@@ -214,6 +219,8 @@ class _Meaning:
             "torch.Size": _size,
             "collections.OrderedDict": _ordered,
             "_codecs.encode": _encoded,
+            "__builtin__.getattr": _function,
+            "builtins.getattr": _function,
             "__builtin__.bytes": _no_bytes,
             "builtins.bytes": _no_bytes,
             "numpy.core.multiarray.scalar": self._scalar,
@@ -333,6 +340,16 @@ def _array_type(kind: Any) -> torch.dtype:
     if type(code) is not str or code not in ARRAYS or order not in ("<", "|", "="):
         raise ConversionError(f"an array of NumPy of a type that is not read: {kind!r}")
     return ARRAYS[code]
+
+
+def _function(args: tuple[Any, ...]) -> Global:
+    """Name of a function of torch, which pickles hold as an attribute of a class."""
+    if len(args) != 2 or args[0] != Global(FUNCTIONS) or args[1] not in NONLINEARITIES:
+        raise ConversionError(
+            "the file calls builtins.getattr on something else than a nonlinearity of "
+            "torch: it may be an attempt to run code. Nothing of it was run"
+        )
+    return Global(f"torch.{args[1]}")
 
 
 def _first(args: tuple[Any, ...]) -> Any:

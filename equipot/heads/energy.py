@@ -1,12 +1,30 @@
 """Energies of atoms from their features."""
 
 from collections.abc import Sequence
-from typing import final
+from typing import Literal, final
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from equipot.nn.gated_mlp import GatedMLP, mlp
+
+
+@final
+class Absolute(nn.Module):
+    """Absolute value."""
+
+    def forward(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """Apply to every number."""
+        return torch.abs(x)
+
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "silu": nn.SiLU,
+    "tanh": nn.Tanh,
+    "abs": Absolute,
+}
+"""Nonlinearities by the name that configurations use."""
 
 
 @final
@@ -22,6 +40,7 @@ class EnergyHead(nn.Module):
         depth: Number of hidden layers of the MLP.
         gated: Whether a logistic function of a second MLP multiplies the result.
         every_layer: Whether layers before the last one have readouts, too.
+        activation: Nonlinearity of the MLP.
 
     Raises:
         ValueError: If a linear readout is to be gated.
@@ -35,13 +54,14 @@ class EnergyHead(nn.Module):
         depth: int = 1,
         gated: bool = False,
         every_layer: bool = True,
+        activation: Literal["silu", "tanh", "abs"] = "silu",
     ) -> None:
         super().__init__()
         *early, last = channels
         self.early = nn.ModuleList(
             nn.Linear(n, 1, bias=False) for n in early if every_layer
         )
-        self.last = _readout(last, hidden, depth, gated=gated)
+        self.last = _readout(last, hidden, depth, gated=gated, activation=activation)
 
     def forward(
         self, layers: Sequence[Float[Tensor, "nodes _sph _channels"]]
@@ -55,7 +75,12 @@ class EnergyHead(nn.Module):
 
 
 def _readout(
-    channels: int, hidden: int | None, depth: int, *, gated: bool
+    channels: int,
+    hidden: int | None,
+    depth: int,
+    *,
+    gated: bool,
+    activation: Literal["silu", "tanh", "abs"],
 ) -> nn.Module:
     """Readout of the last layer. Its output has no bias where that is a constant."""
     if hidden is None and gated:
@@ -65,5 +90,7 @@ def _readout(
         )
     if hidden is None:
         return nn.Linear(channels, 1, bias=False)
-    widths = [channels, *[hidden] * depth, 1]
-    return GatedMLP(widths) if gated else mlp(widths, bias=False)
+    widths, nonlinearity = [channels, *[hidden] * depth, 1], ACTIVATIONS[activation]
+    if gated:
+        return GatedMLP(widths, activation=nonlinearity)
+    return mlp(widths, bias=False, activation=nonlinearity)

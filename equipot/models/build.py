@@ -9,7 +9,7 @@ from torch import Tensor
 
 from equipot.config.model import ModelConfig
 from equipot.data.statistics import Statistics
-from equipot.heads import DirectHessianHead, EnergyHead, ZBLRepulsion
+from equipot.heads import DirectHessianHead, EnergyHead, MACERepulsion, ZBLRepulsion
 from equipot.models.architectures import ARCHITECTURES
 from equipot.models.backbone import Backbone
 from equipot.models.potential import Potential
@@ -162,8 +162,8 @@ def _build(
         depth=config.readout_depth,
         gated=config.readout_gated,
         every_layer=config.readouts == "all",
+        activation=config.readout_activation,
     )
-    repulsion = ZBLRepulsion(config.cutoff, config.envelope_power)
     return Potential(
         backbone,
         head,
@@ -171,7 +171,7 @@ def _build(
         scale=statistics.energy_scale,
         shift=statistics.energy_shift,
         envelope_power=config.envelope_power,
-        repulsion=repulsion if config.zbl else None,
+        repulsion=_repulsion(config),
         direct_hessian=_direct_hessian(config, backbone),
     )
 
@@ -214,6 +214,12 @@ def _products(config: ModelConfig) -> Products:
     # The key exists for architectures with node products only.
     node_backend = getattr(config, "node_backend", NODE_REFERENCE)
     return products_of_backends(backend, node_backend)
+
+
+def _repulsion(config: ModelConfig) -> ZBLRepulsion | MACERepulsion | None:
+    if config.zbl == "mace":
+        return MACERepulsion(config.cutoff, config.envelope_power)
+    return ZBLRepulsion(config.cutoff, config.envelope_power) if config.zbl else None
 
 
 def _direct_hessian(

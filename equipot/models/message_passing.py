@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from equipot.autodiff.edge_function import EdgeFunction
 from equipot.config.model import ModelConfig
 from equipot.graph.connectivity import Connectivity
+from equipot.graph.scatter import scatter_sum
 from equipot.models.backbone import Backbone, EdgeGeometry
 from equipot.models.products import tensor_products_of
 from equipot.nn import (
@@ -24,7 +25,11 @@ from equipot.tensor_products import TensorProductSpec
 
 @runtime_checkable
 class Layer(Protocol):
-    """Protocol of message-passing layers, which are modules."""
+    """Protocol of message-passing layers, which are modules.
+
+    If a layer has an attribute ``density``, a module that is called like `radial`, the
+    sum of its values over the neighbors of each atom is a further argument.
+    """
 
     radial: RadialMLP
     """Radial MLP for the weights of the tensor products."""
@@ -35,6 +40,8 @@ class Layer(Protocol):
         elements: Tensor,
         edges: Mapping[TensorProductSpec, Any],
         weights: Tensor,
+        /,
+        *densities: Tensor,
     ) -> Any:
         """New features of all atoms.
 
@@ -43,6 +50,7 @@ class Layer(Protocol):
             elements: Index of the chemical element of each atom.
             edges: Edge state by specification of the tensor products of the layer.
             weights: Result of `radial` for each edge.
+            densities: Sum of ``density`` over the edges of each atom, if it has one.
         """
 
 
@@ -80,14 +88,18 @@ class MessagePassing(Backbone):
     ) -> list[Float[Tensor, "nodes _sph channels"]]:
         """Features after each layer."""
         radial = self._tabulated if edges.tabulate else self._radial
-        weights = radial(elements, edges)
         prepared = self._prepare(
             edges.directions, Connectivity(edges.index, len(elements))
         )
         x = self.embedding(elements)
         features = []
-        for layer, of_layer in zip(self._layers(), weights, strict=True):
-            x = layer(x, elements, prepared, of_layer)
+        functions = radial(elements, edges)
+        for layer, (weights, *per_edge) in zip(self._layers(), functions, strict=True):
+            densities = [
+                scatter_sum(values[:, 0], edges.index[1], len(elements))
+                for values in per_edge
+            ]
+            x = layer(x, elements, prepared, weights, *densities)
             features.append(self.dense(x))
         return features
 
@@ -98,25 +110,27 @@ class MessagePassing(Backbone):
 
     def _radial(
         self, elements: Int[Tensor, " nodes"], edges: EdgeGeometry
-    ) -> Iterator[Float[Tensor, "edges _weights"]]:
-        """Path weights of each layer, computed once per pair of edges."""
+    ) -> Iterator[list[Float[Tensor, "edges _values"]]]:
+        """Radial functions of each layer, computed once per pair of edges."""
         of_pairs = elements[edges.index.index_select(1, edges.pairs.forward)]
         inputs = self.radial_inputs(edges.lengths, of_pairs)
         for layer in self._layers():
-            yield edges.pairs.expand(layer.radial(*inputs))
+            yield [edges.pairs.expand(f(*inputs)) for f in _radial_functions(layer)]
 
     def _tabulated(
         self, elements: Int[Tensor, " nodes"], edges: EdgeGeometry
-    ) -> Iterator[Float[Tensor, "edges _weights"]]:
-        """Path weights of each layer as tabulated functions of the edge lengths."""
+    ) -> Iterator[list[Float[Tensor, "edges _values"]]]:
+        """Radial functions of each layer as tabulated functions of the edge lengths."""
         of_edges = elements[edges.index]
 
-        def weights_of(layer: Layer) -> Callable[[Tensor], Tensor]:
-            return lambda r: layer.radial(*self.radial_inputs(r, of_edges), _plain_silu)
+        def tabulated(f: Callable[..., Tensor]) -> Tensor:
+            return EdgeFunction(
+                lambda r: f(*self.radial_inputs(r, of_edges), _plain_silu), lengths
+            )()
 
         lengths = edges.pairs.expand(edges.lengths)
         for layer in self._layers():
-            yield EdgeFunction(weights_of(layer), lengths)()
+            yield [tabulated(f) for f in _radial_functions(layer)]
 
     def _layers(self) -> list[Layer]:
         return cast(list[Layer], list(self.layers))
@@ -136,11 +150,23 @@ class MessagePassing(Backbone):
 
 def bessel_inputs(config: ModelConfig) -> RadialInputs:
     """Bessel functions and polynomial envelope of a configuration."""
+    basis = BesselBasis(config.cutoff, config.num_basis)
+    return RadialInputs(basis, envelope_of(config))
+
+
+def envelope_of(config: ModelConfig) -> Callable[[Tensor], Tensor]:
+    """Polynomial envelope of a configuration, a function of lengths in Å."""
 
     def envelope(lengths: Tensor) -> Tensor:
         return polynomial_envelope(lengths / config.cutoff, config.envelope_power)
 
-    return RadialInputs(BesselBasis(config.cutoff, config.num_basis), envelope)
+    return envelope
+
+
+def _radial_functions(layer: Layer) -> list[Callable[..., Tensor]]:
+    """Weights of the tensor products, and the density if the layer has one."""
+    density: Callable[..., Tensor] | None = getattr(layer, "density", None)
+    return [layer.radial] if density is None else [layer.radial, density]
 
 
 def _plain_silu(x: Tensor) -> Tensor:

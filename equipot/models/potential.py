@@ -25,6 +25,7 @@ from equipot.heads import (
     DirectHessianHead,
     EnergyHead,
     HessianBlocks,
+    MACERepulsion,
     ZBLRepulsion,
 )
 from equipot.models.backbone import Backbone, EdgeGeometry
@@ -75,7 +76,7 @@ class Potential(nn.Module):
         scale: float,
         shift: float,
         envelope_power: int = 6,
-        repulsion: ZBLRepulsion | None = None,
+        repulsion: MACERepulsion | ZBLRepulsion | None = None,
         direct_hessian: DirectHessianHead | None = None,
     ) -> None:
         super().__init__()

@@ -1,5 +1,8 @@
 """Building blocks of the networks."""
 
+from equipot.nn.density import Density as Density
+from equipot.nn.distance_transforms import AgnesiTransform as AgnesiTransform
+from equipot.nn.distance_transforms import SoftTransform as SoftTransform
 from equipot.nn.embedding import ElementEmbedding as ElementEmbedding
 from equipot.nn.gate import Gate as Gate
 from equipot.nn.gated_mlp import GatedMLP as GatedMLP
@@ -15,3 +18,5 @@ from equipot.nn.radial import SmoothBesselBasis as SmoothBesselBasis
 from equipot.nn.radial import cosine_envelope as cosine_envelope
 from equipot.nn.radial import polynomial_envelope as polynomial_envelope
 from equipot.nn.radial import xplor_envelope as xplor_envelope
+from equipot.nn.radial_bases import ChebyshevBasis as ChebyshevBasis
+from equipot.nn.radial_bases import GaussianBasis as GaussianBasis

@@ -1,6 +1,6 @@
 """An MLP whose output is multiplied by a logistic function of another MLP."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import final
 
@@ -17,15 +17,21 @@ class GatedMLP(nn.Module):
 
     Args:
         widths: Of the input, of hidden layers, and of the output.
+        activation: Makes the nonlinearity between linear maps.
 
     Source:
         C. Chen, S. P. Ong, Nat. Comput. Sci. 2, 718 (2022).
     """
 
-    def __init__(self, widths: Sequence[int]) -> None:
+    def __init__(
+        self,
+        widths: Sequence[int],
+        *,
+        activation: Callable[[], nn.Module] = nn.SiLU,
+    ) -> None:
         super().__init__()
-        self.value = mlp(widths)
-        self.gate = mlp(widths)
+        self.value = mlp(widths, activation=activation)
+        self.gate = mlp(widths, activation=activation)
 
     def forward(self, x: Float[Tensor, "rows _in"]) -> Float[Tensor, "rows _out"]:
         """Apply to every row."""
@@ -33,15 +39,21 @@ class GatedMLP(nn.Module):
         return value * torch.sigmoid(self.gate(x))
 
 
-def mlp(widths: Sequence[int], *, bias: bool = True) -> nn.Sequential:
-    """Linear maps with SiLU between them.
+def mlp(
+    widths: Sequence[int],
+    *,
+    bias: bool = True,
+    activation: Callable[[], nn.Module] = nn.SiLU,
+) -> nn.Sequential:
+    """Linear maps with a nonlinearity between them.
 
     Args:
         widths: Of the input, of hidden layers, and of the output.
         bias: Whether the last map has biases.
+        activation: Makes the nonlinearity.
     """
     *hidden, last = pairwise(widths)
     parts: list[nn.Module] = []
     for width_in, width_out in hidden:
-        parts += [nn.Linear(width_in, width_out), nn.SiLU()]
+        parts += [nn.Linear(width_in, width_out), activation()]
     return nn.Sequential(*parts, nn.Linear(*last, bias=bias))

@@ -33,29 +33,55 @@ class DegreeLinear(nn.Module):
 
 @final
 class ElementLinear(nn.Module):
-    """Linear map of channels with one matrix per degree and chemical element."""
+    """Linear map of channels with one matrix per degree and chemical element.
+
+    Args:
+        lmax: Highest degree of the result.
+        num_elements: Number of chemical elements.
+        channels: Number of input channels.
+        channels_out: Number of output channels; the same number by default.
+    """
 
     _degree: Tensor
 
-    def __init__(self, lmax: int, num_elements: int, channels: int) -> None:
+    def __init__(
+        self,
+        lmax: int,
+        num_elements: int,
+        channels: int,
+        channels_out: int | None = None,
+    ) -> None:
         super().__init__()
-        shape = (num_elements, lmax + 1, channels, channels)
+        out = channels if channels_out is None else channels_out
+        shape = (num_elements, lmax + 1, channels, out)
         self.weight = nn.Parameter(torch.randn(shape) / channels**0.5)
         self.register_buffer("_degree", degree_of_component(lmax), persistent=False)
 
     def forward(
         self, x: Float[Tensor, "nodes _sph channels"], elements: Int[Tensor, " nodes"]
-    ) -> Float[Tensor, "nodes sph channels"]:
+    ) -> Float[Tensor, "nodes sph channels_out"]:
         """Apply the maps to degrees up to `lmax`; higher ones are dropped."""
         sph = len(self._degree)
-        out = x.new_zeros(len(x), sph, x.shape[2])
-        for element, weight in enumerate(self.weight):
-            nodes = torch.nonzero(elements == element)[:, 0]
-            if len(nodes):
-                of_element = x[nodes, :sph].transpose(0, 1)
-                mixed = torch.bmm(of_element, weight.index_select(0, self._degree))
-                out = out.index_add(0, nodes, mixed.transpose(0, 1))
-        return out
+        # only elements that are present cost anything, of the 89 that a model may have
+        present, counts = torch.unique(elements, return_counts=True)
+        if len(present) == 0:
+            return x.new_zeros(0, sph, self.weight.shape[3])
+        weights = self.weight.index_select(0, present).unbind()
+        if len(present) == 1:
+            return self._mixed(x[:, :sph], weights[0])
+        order = elements.argsort(stable=True)
+        groups = x[:, :sph].index_select(0, order).split(counts.tolist())
+        mixed = [self._mixed(*pair) for pair in zip(groups, weights, strict=True)]
+        return torch.cat(mixed).index_select(0, order.argsort())
+
+    def _mixed(
+        self,
+        x: Float[Tensor, "nodes sph channels"],
+        weight: Float[Tensor, "degrees channels channels_out"],
+    ) -> Float[Tensor, "nodes sph channels_out"]:
+        """Atoms of one element."""
+        of_component = weight.index_select(0, self._degree)
+        return torch.bmm(x.transpose(0, 1), of_component).transpose(0, 1)
 
 
 @final

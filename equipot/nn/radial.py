@@ -10,7 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from equipot.autodiff.activation import silu
-from equipot.constants import Constant
+from equipot.constants import Constant, stored_constant
+from equipot.nn.gate import SILU_GAIN
 
 
 @final
@@ -24,13 +25,20 @@ class BesselBasis(nn.Module):
         cutoff: Radius r_c in Å.
         num_basis: Number of functions.
         trainable: Whether the wave numbers k are weights.
+        stored: Whether they are weights that are not trained, as in converted models:
+            those of an original in float32 are rounded.
 
     Source:
         J. Gasteiger, J. Groß, S. Günnemann, ICLR 2020, eq. 7.
     """
 
     def __init__(
-        self, cutoff: float, num_basis: int, *, trainable: bool = False
+        self,
+        cutoff: float,
+        num_basis: int,
+        *,
+        trainable: bool = False,
+        stored: bool = False,
     ) -> None:
         super().__init__()
         self._norm = math.sqrt(2 / cutoff)
@@ -40,6 +48,8 @@ class BesselBasis(nn.Module):
         self.wave_numbers: nn.Parameter | None = None
         if trainable:
             self.wave_numbers = nn.Parameter(wave_numbers.to(torch.get_default_dtype()))
+        elif stored:
+            self.wave_numbers = stored_constant(wave_numbers.tolist())
 
     def forward(
         self, lengths: Float[Tensor, "edges 1"]
@@ -252,6 +262,16 @@ class RadialMLP(nn.Module):
             nn.Linear(a, b, bias=bias) for a, b in pairwise(widths)
         )
         self.output = nn.Linear(widths[-1], num_outputs, bias=False)
+        if not bias:
+            self._keep_variance()
+
+    def _keep_variance(self) -> None:
+        """Draw weights so that no layer shrinks what passes it: there are no biases."""
+        gain = 1.0
+        for layer in [*self.hidden, self.output]:
+            width = layer.weight.shape[1]
+            nn.init.normal_(layer.weight, std=gain / width**0.5)
+            gain = SILU_GAIN
 
     def forward(
         self,

@@ -153,18 +153,24 @@ def test_an_unknown_architecture_is_refused_with_those_that_exist():
         parse_model({"architecture": "transformer"})
 
 
-@pytest.fixture(params=ARCHITECTURES)
+TRAINED = {
+    **{name: {"architecture": name} for name in ARCHITECTURES},
+    "mace_density_agnesi": POINTS["mace_density_agnesi"],  # weights that stay constant
+}
+
+
+@pytest.fixture(params=TRAINED)
 def trained(request, crystals, tmp_path):
     """Runs training of an architecture; returns a function of the number of epochs."""
-    name = request.param
+    keys = TRAINED[request.param]
 
     def run(folder: str, epochs: int, *, resume: bool = False, seed: int = 0) -> Path:
         tree = {
             "seed": seed,
             "model": {
-                "architecture": name, "cutoff": 3.2, "channels": 2, "num_layers": 2,
+                "cutoff": 3.2, "channels": 2, "num_layers": 2,
                 "num_basis": 3, "readout_hidden": 4, "dtype": "float64",
-                **SMALL.get(name, {}),
+                **SMALL.get(keys["architecture"], {}), **keys,
             },
             "data": {"train": [str(crystals)], "valid": 2},
             "training": {

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from equipot.heads import ZBLRepulsion
+from equipot.heads import MACERepulsion, ZBLRepulsion
 
 PAIR = torch.tensor([[1, 0], [0, 1]])
 
@@ -68,3 +68,33 @@ def test_hessian_by_differences_converges_with_the_square_of_the_step_at_a_bond(
 
     assert abs(curvature(1e-3)) < 1e-2
     assert abs(curvature(5e-4)) < 0.26 * abs(curvature(1e-3))
+
+
+def test_repulsion_of_mace_by_hand():
+    """Carbon and oxygen at 0.8 Å, with the constants and the envelope of mace-torch."""
+    lengths = torch.full((2, 1), 0.8, dtype=torch.float64)
+    found = MACERepulsion(5.0, 6)(torch.tensor([6, 8]), lengths, PAIR).sum().item()
+
+    a = 0.4543 * 0.529 / (6**0.3 + 8**0.3)
+    terms = {0.1818: 3.2, 0.5099: 0.9423, 0.2802: 0.4028, 0.02817: 0.2016}
+    phi = sum(c * math.exp(-d * 0.8 / a) for c, d in terms.items())
+    x = 0.8 / (0.76 + 0.66)
+    envelope = 1 - 28 * x**6 + 48 * x**7 - 21 * x**8
+    expected = 14.3996 * 48 / 0.8 * phi * envelope
+    assert found == pytest.approx(expected, rel=1e-12)
+
+
+def test_repulsion_of_mace_is_stored_and_not_trained():
+    repulsion = MACERepulsion(5.0, 5)
+
+    assert not any(weight.requires_grad for weight in repulsion.parameters())
+    assert set(repulsion.state_dict()) == {"amplitudes", "exponent", "length", "radii"}
+
+
+def test_repulsion_of_mace_does_not_depend_on_edges_beyond_the_cutoff():
+    """Two caesium atoms at 4.5 Å, whose radii have a sum of 4.88 Å."""
+    lengths = torch.full((2, 1), 4.5, dtype=torch.float64)
+    atoms = torch.tensor([55, 55])
+
+    assert MACERepulsion(5.0, 6)(atoms, lengths, PAIR).sum() > 0
+    assert MACERepulsion(4.0, 6)(atoms, lengths, PAIR).sum() == 0

@@ -38,6 +38,19 @@ def test_each_element_has_a_matrix_for_each_degree(x):
             assert_close(out[node, part], expected)
 
 
+@pytest.mark.parametrize("elements", [[2, 2, 2, 2, 2], [3, 0, 2, 0, 3]])
+def test_matrices_of_elements_may_change_the_number_of_channels(x, elements):
+    linear = ElementLinear(2, 4, 3, 6).double()
+
+    out = linear(x, torch.tensor(elements))
+
+    for node, element in enumerate(elements):
+        for degree in range(3):
+            part = degree_slice(degree)
+            expected = x[node, part] @ linear.weight[element, degree]
+            assert_close(out[node, part], expected)
+
+
 def test_no_atoms_have_no_features():
     empty = torch.zeros(0, 4, 3)
 

@@ -149,3 +149,12 @@ def test_cosine_envelope_is_half_a_period():
     x = torch.tensor([[0.0], [0.5], [1.0], [1.2]], dtype=torch.float64)
 
     assert cosine_envelope(x)[:, 0].tolist() == pytest.approx([1, 0.5, 0, 0])
+
+
+def test_without_biases_the_weights_that_are_drawn_keep_the_variance():
+    torch.manual_seed(0)
+    radial = RadialMLP(64, (64, 64, 64), 400, bias=False)
+
+    out = radial(torch.randn(1000, 64), torch.ones(1000, 1))
+
+    assert 0.7 < out.std().item() < 1.4

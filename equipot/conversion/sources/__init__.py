@@ -2,7 +2,8 @@
 
 from equipot.conversion.converted import Source
 from equipot.conversion.sources import matgl
+from equipot.conversion.sources.mace import MACE
 
-_ALL: tuple[Source, ...] = (matgl.SOURCE,)
+_ALL: tuple[Source, ...] = (MACE, matgl.SOURCE)
 SOURCES: dict[str, Source] = {source.name: source for source in _ALL}
 """By the name in ``--source``."""
