@@ -238,7 +238,7 @@ def load_domain(path: Path | str) -> Domain:
         }
         if not cloud:
             return Domain.of(statistics)
-        channels = header["model"]["channels"]
+        channels = parse_model(header["model"]).num_scalars
         features = FeatureCloud.from_tensors(cloud, statistics.elements, channels)
         return Domain.of(statistics, features)
     except (KeyError, TypeError, ValueError, AttributeError) as error:

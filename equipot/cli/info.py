@@ -1,7 +1,7 @@
 """`equipot info`: contents of the header of a model file."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -123,7 +123,7 @@ def _architecture(model: Mapping[str, Any]) -> str:
     parts = [
         str(model["architecture"]),
         f"{model['num_layers']} layers",
-        f"{model['channels']} channels",
+        f"{_channels(model['channels'])} channels",
         *(
             f"{key} {model[key]}"
             for key in ("lmax", "lmax_hidden", "correlation")
@@ -135,6 +135,11 @@ def _architecture(model: Mapping[str, Any]) -> str:
         *(["ZBL"] if model["zbl"] else []),
     ]
     return ", ".join(parts)
+
+
+def _channels(channels: int | Sequence[int]) -> str:
+    """One number, or one of each degree."""
+    return str(channels) if isinstance(channels, int) else "+".join(map(str, channels))
 
 
 def _golden(section: Mapping[str, Any] | None) -> str:

@@ -14,9 +14,9 @@ from equipot.models.backbone import Backbone, EdgeGeometry
 from equipot.models.products import tensor_products_of
 from equipot.nn import (
     BesselBasis,
-    ElementEmbedding,
     RadialInputs,
     RadialMLP,
+    SolidRadialMLP,
     polynomial_envelope,
 )
 from equipot.tensor_products import TensorProductSpec
@@ -26,7 +26,7 @@ from equipot.tensor_products import TensorProductSpec
 class Layer(Protocol):
     """A message-passing step; a module."""
 
-    radial: RadialMLP
+    radial: RadialMLP | SolidRadialMLP
     """Weights of the tensor products."""
 
     def __call__(
@@ -51,7 +51,7 @@ class MessagePassing(Backbone):
 
     Args:
         layers: Message-passing steps, in order.
-        embedding: First features of the atoms.
+        embedding: First features of atoms from the indices of their elements.
         radial_inputs: Radial functions and envelope of the edges.
         cutoff: Radius in Å at which all edges have faded out.
         channels: Number of scalars after each layer.
@@ -62,7 +62,7 @@ class MessagePassing(Backbone):
     def __init__(
         self,
         layers: Sequence[nn.Module],
-        embedding: ElementEmbedding,
+        embedding: nn.Module,
         radial_inputs: RadialInputs,
         *,
         cutoff: float,

@@ -1,14 +1,30 @@
 """Building blocks of the networks."""
 
+from equipot.nn.degrees import DegreeFeatures as DegreeFeatures
+from equipot.nn.degrees import ElementLinearPerDegree as ElementLinearPerDegree
+from equipot.nn.degrees import EmbeddedElement as EmbeddedElement
+from equipot.nn.degrees import LinearPerDegree as LinearPerDegree
+from equipot.nn.degrees import OneHotElement as OneHotElement
+from equipot.nn.degrees import add_degrees as add_degrees
+from equipot.nn.degrees import dense_layout as dense_layout
 from equipot.nn.embedding import ElementEmbedding as ElementEmbedding
 from equipot.nn.gate import Gate as Gate
+from equipot.nn.gate import ScalarGate as ScalarGate
+from equipot.nn.gate import with_gates as with_gates
 from equipot.nn.interaction import InteractionBlock as InteractionBlock
 from equipot.nn.linear import DegreeLinear as DegreeLinear
 from equipot.nn.linear import ElementLinear as ElementLinear
 from equipot.nn.linear import PathLinear as PathLinear
 from equipot.nn.linear import add_shared_degrees as add_shared_degrees
+from equipot.nn.norm import DegreeRMSNorm as DegreeRMSNorm
 from equipot.nn.radial import BesselBasis as BesselBasis
 from equipot.nn.radial import RadialInputs as RadialInputs
 from equipot.nn.radial import RadialMLP as RadialMLP
+from equipot.nn.radial import SolidRadialMLP as SolidRadialMLP
+from equipot.nn.radial import WithLengths as WithLengths
+from equipot.nn.radial import draw_weights as draw_weights
 from equipot.nn.radial import polynomial_envelope as polynomial_envelope
 from equipot.nn.radial import xplor_envelope as xplor_envelope
+from equipot.nn.towers import TowerConvolution as TowerConvolution
+from equipot.nn.towers import paths_and_channels as paths_and_channels
+from equipot.nn.towers import tower_specs as tower_specs

@@ -8,6 +8,9 @@ from equipot.nn import (
     BesselBasis,
     RadialInputs,
     RadialMLP,
+    SolidRadialMLP,
+    WithLengths,
+    draw_weights,
     polynomial_envelope,
     xplor_envelope,
 )
@@ -98,7 +101,7 @@ def test_trained_wave_numbers_start_as_the_constant_ones():
 
     trained(r).sum().backward()
 
-    torch.testing.assert_close(trained(r), constant(r), rtol=0, atol=1e-5)
+    assert_close(trained(r), constant(r), rtol=0, atol=1e-5)
     assert dict(constant.named_parameters()) == {}
     assert trained.wave_numbers.grad.abs().min() > 0
 
@@ -116,3 +119,25 @@ def test_a_transform_moves_the_radial_functions_but_not_the_envelope():
 
     assert torch.equal(values, basis(torch.tensor([[1.0], [3.0]])))
     assert torch.equal(envelope, 4.0 - r)
+
+
+def test_powers_of_the_length_make_weights_of_solid_harmonics():
+    mlp = RadialMLP(3, [4], 3, bias=False, envelope_on="input").double()
+    solid = SolidRadialMLP(mlp, [0, 1, 2])
+    lengths = torch.tensor([[0.7], [1.5]], dtype=torch.float64)
+    basis, envelope = BesselBasis(4.0, 3), 1 - lengths / 4
+
+    out = solid(WithLengths(basis)(lengths), envelope)
+
+    powers = torch.cat([lengths**0, lengths, lengths**2], dim=1)
+    assert_close(out, mlp(basis(lengths), envelope) * powers)
+
+
+def test_drawn_weights_have_the_gain_that_was_given():
+    torch.manual_seed(0)
+    mlp = RadialMLP(50, [60], 70, bias=False, envelope_on="input")
+
+    draw_weights(mlp, [2.0, 1.0])
+
+    deviations = [w.std().item() * w.shape[1] ** 0.5 for w in mlp.parameters()]
+    assert deviations == pytest.approx([2.0, 1.0], rel=0.05)
