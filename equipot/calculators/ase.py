@@ -1,5 +1,6 @@
 """`EquipotCalculator`: a potential for everything that works with ASE."""
 
+import warnings
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from equipot.calculators.guard import Guard
 from equipot.calculators.self_check import Every, SelfCheck
 from equipot.checkpoint.file import load_domain, load_potential, read_header
+from equipot.data.statistics import UNKNOWN_TRAINING_SET
 from equipot.domain import Domain, ExtrapolationEvent
 from equipot.graph.atomic_graph import AtomicGraph
 from equipot.hessians import hessian
@@ -125,6 +127,8 @@ class EquipotCalculator(Calculator):
             for m in models
         ]
         """Where each member was trained; None where that is not known."""
+        if on_extrapolation != "ignore":
+            _warn_of_unknown(models, self.domains)
         self.potential: Potential | Committee = (
             potentials[0] if len(potentials) == 1 else Committee(potentials)
         )
@@ -138,6 +142,8 @@ class EquipotCalculator(Calculator):
         self.extrapolation_events: tuple[ExtrapolationEvent, ...] = ()
         """How the last structure lies beyond the training set."""
         self._guard = Guard(self.domains, on_extrapolation, max_spread)
+        self.has_domain = self._guard.compares
+        """Whether structures are compared with any domain of validity."""
         self._edges = CanonicalList(self.potential.cutoff, skin)
         self._self_check = SelfCheck(self.potential.cutoff, check_neighbors)
         self._evaluations = 0
@@ -349,6 +355,19 @@ class EquipotCalculator(Calculator):
     ) -> None:
         self.extrapolation_events = self._guard.watch(atoms, edges, prediction)
         self._guard.act(self.extrapolation_events)
+
+
+def _warn_of_unknown(models: Sequence[Model], domains: Sequence[Domain | None]) -> None:
+    """Say which files have no domain, once for all of them."""
+    files = [
+        str(model)
+        for model, domain in zip(models, domains, strict=True)
+        if domain is not None
+        and not domain.is_known
+        and not isinstance(model, Potential)
+    ]
+    if files:
+        warnings.warn(f"{', '.join(files)}: {UNKNOWN_TRAINING_SET}", stacklevel=3)
 
 
 def _has_volume(atoms: Atoms) -> bool:

@@ -64,6 +64,12 @@ class Guard:
         self._warned: set[tuple[str, str]] = set()
 
     @property
+    def compares(self) -> bool:
+        """Whether there is anything that structures are compared with."""
+        known = any(domain is not None and domain.is_known for domain in self._domains)
+        return self.action != "ignore" and (known or self.max_spread is not None)
+
+    @property
     def needs_features(self) -> bool:
         """Whether predictions must come with features."""
         return self.action != "ignore" and any(

@@ -22,6 +22,7 @@ from equipot.checkpoint.header import (
     check_units,
     check_weights,
 )
+from equipot.checkpoint.origin import parse_origin
 from equipot.config.model import ModelConfig, parse_model
 from equipot.data.samples import sample_from_json, sample_to_json
 from equipot.data.statistics import Statistics
@@ -398,6 +399,7 @@ def _check_header(header: Mapping[str, Any], path: Path | str) -> None:
         check_samples(header.get("samples"))
         check_golden(header.get("golden"))
         check_units(header.get("units"))
+        parse_origin(header.get("origin"))
     except ValueError as error:
         raise CheckpointError(f"{path} has an unreadable header: {error}") from error
 

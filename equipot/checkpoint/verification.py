@@ -1,7 +1,7 @@
 """BackendReport of model files: potential, backends, and provenance in one report."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ from equipot.checkpoint.file import (
     read_samples,
     read_statistics,
 )
+from equipot.checkpoint.origin import SECTION, parse_origin
 from equipot.data.elements import check_elements
-from equipot.data.statistics import Statistics
+from equipot.data.statistics import UNKNOWN_TRAINING_SET, Statistics
 from equipot.domain import Domain
 from equipot.models.build import unsupported
 from equipot.models.committee import Committee
@@ -151,6 +152,7 @@ def verify_model(
     """
     limits: Limits | None = None
     statistics: Statistics | None = None
+    notes: tuple[str, ...] = ()
     if isinstance(model, Potential):
         potential, name = model, ""
         identity = digest(model.state_dict())
@@ -160,6 +162,7 @@ def verify_model(
         name, identity = str(model), header["sha256"]
         statistics = read_statistics(header)
         limits = domain_limits(statistics)
+        notes = _notes(header, statistics)
         if structures is None:
             structures = read_samples(header)
             described = _origin(header, structures)
@@ -172,20 +175,21 @@ def verify_model(
         potential.elements,
         ((f"structure {n}", a.numbers.tolist()) for n, a in enumerate(structures)),
     )
-    origin = described or _counted(structures)
+    tested = described or _counted(structures)
     names, skipped = _backends(backends, potential)
     expected = expect(potential, structures)
+    found = verify_potential(
+        potential, structures, closest=limits, statistics=statistics, level=level
+    )
     return ModelReport(
         model=name,
         sha256=identity,
-        structures=f"{origin}, {sum(len(atoms) for atoms in structures)} atoms",
+        structures=f"{tested}, {sum(len(atoms) for atoms in structures)} atoms",
         environment=describe_environment(),
         device=str(potential.device),
         backends=tuple(verify_backend(expected, backend) for backend in names),
         skipped=skipped,
-        potential=verify_potential(
-            potential, structures, closest=limits, statistics=statistics, level=level
-        ),
+        potential=replace(found, notes=(*found.notes, *notes)),
     )
 
 
@@ -264,7 +268,12 @@ def _has_mirrors(potential: Potential) -> bool:
 
 
 def domain_limits(statistics: Statistics) -> Limits:
-    """Distance in Å below which calculators refuse a pair; the cutoff if unseen."""
+    """Distance in Å below which calculators refuse a pair; the cutoff if unseen.
+
+    Nothing is refused where the training set is not known.
+    """
+    if not statistics.has_training_set:
+        return lambda a, b: None
     domain = Domain.of(statistics)
     return lambda a, b: min(domain.closest(a, b), statistics.cutoff)
 
@@ -274,6 +283,14 @@ def _origin(header: Mapping[str, Any], structures: Sequence[Atoms]) -> str:
     if header["samples"]:
         return f"{_counted(structures)} stored in the model file"
     return f"{_counted(structures)} generated in the domain (none stored)"
+
+
+def _notes(header: Mapping[str, Any], statistics: Statistics) -> tuple[str, ...]:
+    """What to know of the original of a converted model, and of its domain."""
+    origin = parse_origin(header.get(SECTION))
+    remarks = () if origin is None else origin.remarks
+    unknown = () if statistics.has_training_set else (UNKNOWN_TRAINING_SET,)
+    return (*(f"of the original: {remark}" for remark in remarks), *unknown)
 
 
 def _counted(structures: Sequence[Atoms]) -> str:

@@ -130,6 +130,8 @@ def convert(
 ) -> None:
     """Convert a NumPy data set of molecules to extended XYZ, in eV and eV/Å.
 
+    Models of other packages are converted by `equipot convert`.
+
     Arrays are recognized by their usual names: R, coords; z, nuclear_charges; E,
     energies; F, forces. Units are never guessed: they must be given, unless the file
     contains them (e_unit, r_unit) or it is part of rMD17, in kcal/mol and Å.

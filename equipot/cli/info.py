@@ -3,9 +3,12 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from equipot.checkpoint.origin import ModelOrigin
 
 from equipot.cli.errors import explain_errors
 from equipot.cli.models import MODEL_HELP, model_files
@@ -75,29 +78,41 @@ def describe(header: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """
     from ase.data import chemical_symbols
 
+    from equipot.checkpoint.origin import parse_origin
+
     model, statistics = header["model"], header["statistics"]
     energies = {
         chemical_symbols[int(z)]: energy
         for z, energy in statistics["reference_energies"].items()
     }
     yield "elements", ", ".join(energies)
-    yield "architecture", _architecture(model)
+    yield "architecture", describe_architecture(model)
     used = header["backend_used"]
     trained = "" if model["backend"] == used else f", trained with {used}"
     yield "backend", f"{model['backend']}{trained}"
+    origin = parse_origin(header.get("origin"))
+    if origin is not None:
+        yield from describe_origin(origin)
     counts = statistics["label_counts"].items()
     labels = ", ".join(f"{n} of {name}" for name, n in counts if n)
-    yield "structures", f"{statistics['num_structures']}; labels: {labels or 'none'}"
+    number = statistics["num_structures"]
+    if number and origin is not None:
+        yield "structures", f"{number}, given at conversion for the domain"
+    elif number:
+        yield "structures", f"{number}; labels: {labels or 'none'}"
     if len(statistics["config_types"]) > 1:
         groups = statistics["config_types"].items()
         yield "groups", ", ".join(f"{n} of {name}" for name, n in groups)
     yield from _training(header)
-    yield "shortest distances", _numbers(statistics["minimum_distances"], ".2f", "Å")
+    if distances := statistics["minimum_distances"]:
+        yield "shortest distances", _numbers(distances, ".2f", "Å")
     from equipot.report.training_domain import ranges
 
     for name, text in ranges(statistics):
         yield name.lower(), text
     source = statistics["reference_source"].replace("_", " ")
+    if origin is not None:
+        source = "the original"
     yield "reference energies", f"{_numbers(energies, '.4f', 'eV')}, from {source}"
     for warning in statistics["warnings"]:
         yield "warning", warning
@@ -118,8 +133,12 @@ def describe(header: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "sha256", header["sha256"]
 
 
-def _architecture(model: Mapping[str, Any]) -> str:
-    """Name, size and hyperparameters that matter most."""
+def describe_architecture(model: Mapping[str, Any]) -> str:
+    """Name, size and hyperparameters that matter most.
+
+    Args:
+        model: Section of the configuration.
+    """
     parts = [
         str(model["architecture"]),
         f"{model['num_layers']} layers",
@@ -140,6 +159,30 @@ def _architecture(model: Mapping[str, Any]) -> str:
 def _channels(channels: int | Sequence[int]) -> str:
     """One number, or one of each degree."""
     return str(channels) if isinstance(channels, int) else "+".join(map(str, channels))
+
+
+def describe_origin(origin: "ModelOrigin") -> Iterator[tuple[str, str]]:
+    """Where a converted model comes from, its license, and what to know of it.
+
+    Args:
+        origin: From its header.
+
+    Yields:
+        Title and text of each line.
+    """
+    version = "" if origin.version is None else f" {origin.version}"
+    head = "" if origin.head is None else f", head {origin.head}"
+    what = f"{origin.package}{version}, {origin.architecture}{head}, {origin.dtype}"
+    yield "converted from", what
+    for name, digest in origin.files.items():
+        yield "original file", f"{name}  {digest[:16]}"
+    yield "license", origin.license or "not known; convert with --license to record it"
+    if origin.source is not None:
+        yield "published", origin.source
+    for key, text in origin.training.items():
+        yield "trained", f"{key}: {text}"
+    for remark in origin.remarks:
+        yield "remark", remark
 
 
 def _golden(section: Mapping[str, Any] | None) -> str:

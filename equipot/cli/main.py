@@ -7,6 +7,7 @@ import typer
 from equipot import __version__
 from equipot.cli.analyze import analyze
 from equipot.cli.bench import app as bench
+from equipot.cli.convert import convert
 from equipot.cli.data import app as data
 from equipot.cli.doctor import doctor
 from equipot.cli.elastic import elastic
@@ -66,5 +67,6 @@ app.command()(saddle)
 app.command(cls=SupercellCommand)(phonons)
 app.command()(elastic)
 app.command()(eos)
+app.command()(convert)
 app.command()(info)
 app.command()(doctor)

@@ -26,6 +26,12 @@ from equipot.neighbors import dimensionality
 
 UNBINDING = 100.0
 """Energy per atom in eV beyond isolated atoms that even colliding atoms do not have."""
+UNKNOWN_TRAINING_SET = (
+    "the training set of this converted model is not known, so there is no domain of "
+    "validity: nothing warns of structures that it extrapolates to; convert it again "
+    "with --domain STRUCTURES, structures like those that it was trained on"
+)
+"""Warning of statistics without a training set."""
 FLOATS = (
     "energy_scale",
     "energy_shift",
@@ -83,6 +89,11 @@ class Statistics:
     """Length of the longest force in eV/Å; None without forces."""
     warnings: tuple[str, ...] = ()
     """What a user has to know before relying on these numbers."""
+
+    @property
+    def has_training_set(self) -> bool:
+        """Whether the training set is known; that of a converted model is not."""
+        return self.num_structures > 0
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Statistics":

@@ -74,12 +74,17 @@ class Domain:
     def of(
         cls, statistics: Statistics, features: FeatureCloud | None = None
     ) -> "Domain":
-        """Domain of a training set.
+        """Domain of a training set; one that checks nothing if the set is not known.
 
         Args:
             statistics: Of the set.
             features: Of its atoms; models of older versions have none.
         """
+        if not statistics.has_training_set:
+            return cls(
+                cutoff=statistics.cutoff,
+                reference_energies=statistics.reference_energies,
+            )
         return cls(
             cutoff=statistics.cutoff,
             minimum_distances=statistics.minimum_distances,
@@ -90,6 +95,13 @@ class Domain:
             largest_force=statistics.largest_force,
             features=features,
         )
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there is anything to compare with."""
+        ranges = (self.minimum_distances, self.neighbors, self.density, self.energy)
+        others = (self.largest_force, self.features)
+        return any(known is not None for known in (*ranges, *others))
 
     def closest(self, first: int, second: int) -> float:
         """Distance in Å below which a pair of elements is refused; infinite if unseen.

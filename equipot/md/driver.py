@@ -71,6 +71,8 @@ class Watchful(Protocol):
 
     extrapolation_events: Sequence[ExtrapolationEvent]
     """What it found at its last calculation."""
+    has_domain: bool
+    """Whether it has anything to compare with."""
 
 
 def run_md(
@@ -491,7 +493,7 @@ class Simulation:
             if speed is None
             else ns_per_day(speed, self.config.timestep),
             steps_beyond_domain=course.extrapolation_events
-            if isinstance(self.atoms.calc, Watchful)
+            if isinstance(self.atoms.calc, Watchful) and self.atoms.calc.has_domain
             else None,
         )
         summary = replace(summary, stopped=stopped)

@@ -10,6 +10,9 @@ from equipot.models.build import product_specs
 from equipot.nn.towers import towers_of
 from equipot.tensor_products.trial import Problem
 
+TYPICAL_ATOMS = 64
+"""Atoms of a structure where the training set is not known."""
+
 
 def typical_problem(
     config: ModelConfig,
@@ -23,19 +26,21 @@ def typical_problem(
 
     Args:
         config: Architecture and arithmetic.
-        statistics: Of the training set.
+        statistics: Of the training set; if that of a converted model is not known, a
+            structure of `TYPICAL_ATOMS` is taken for typical.
         device: Where to compute.
         structures: How many are computed together.
         max_edges: Most edges of a batch; there are fewer structures in it otherwise.
     """
+    atoms, edges = _size(statistics)
     share = structures / max(statistics.num_structures, 1)
     if max_edges is not None:
-        share = min(share, max_edges / max(statistics.num_edges, 1))
+        share = min(share, max_edges / max(edges, 1))
     return Problem(
         product_specs(config),
         _width(config.channels),
-        num_nodes=round(share * statistics.num_atoms),
-        num_edges=round(share * statistics.num_edges),
+        num_nodes=round(share * atoms),
+        num_edges=round(share * edges),
         dtype=getattr(torch, config.dtype),
         device=device,
     )
@@ -46,3 +51,10 @@ def _width(channels: int | Sequence[int]) -> int:
     if isinstance(channels, int):
         return channels
     return max(tower.width for tower in towers_of(channels))
+
+
+def _size(statistics: Statistics) -> tuple[int, int]:
+    """Atoms and edges of a training set; of one structure if the set is not known."""
+    if statistics.has_training_set:
+        return statistics.num_atoms, statistics.num_edges
+    return TYPICAL_ATOMS, round(TYPICAL_ATOMS * statistics.average_num_neighbors)

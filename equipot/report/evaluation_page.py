@@ -20,6 +20,7 @@ from equipot.storage.atomic_file import make_folder, write_atomically
 DETAILS = {
     "model": "Architecture",
     "training": "Training",
+    "origin": "Original of the converted model",
     "provenance": "Provenance of the model",
     "statistics": "Statistics of the training set",
 }

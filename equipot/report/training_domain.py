@@ -13,6 +13,7 @@ ENERGY_ZERO = {
     "isolated_atoms": "relative to isolated atoms",
     "given": "relative to the reference energies of the configuration",
     "none": "in total",
+    "converted": "relative to the reference energies of the original",
 }
 """Zero of energies by source of the reference energies."""
 
@@ -33,8 +34,8 @@ def facts(statistics: Mapping[str, Any]) -> list[tuple[str, str]]:
     size = (
         f"{grouped(statistics['num_structures'])} structures, "
         f"{grouped(statistics['num_atoms'])} atoms"
-        if "num_structures" in statistics
-        else ""
+        if statistics.get("num_structures")
+        else "not known"
     )
     return [
         ("Elements", ", ".join(names)),

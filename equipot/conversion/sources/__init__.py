@@ -1,0 +1,7 @@
+"""Packages whose files can be converted: one module, and one line here, for each."""
+
+from equipot.conversion.converted import Source
+
+_ALL: tuple[Source, ...] = ()
+SOURCES: dict[str, Source] = {source.name: source for source in _ALL}
+"""By the name in ``--source``."""
