@@ -72,7 +72,7 @@ ARCHITECTURES = {
         "lmax": 1,
         "layer_norm": False,
     },
-    "sevennet": {"architecture": "sevennet", "num_layers": 2},
+    "sevennet": {"architecture": "sevennet"},
     "sevennet_variants": {
         "architecture": "sevennet",
         "num_layers": 2,

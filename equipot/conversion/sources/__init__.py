@@ -1,7 +1,8 @@
 """Packages whose files can be converted: one module, and one line here, for each."""
 
 from equipot.conversion.converted import Source
+from equipot.conversion.sources import nequix
 
-_ALL: tuple[Source, ...] = ()
+_ALL: tuple[Source, ...] = (nequix.SOURCE,)
 SOURCES: dict[str, Source] = {source.name: source for source in _ALL}
 """By the name in ``--source``."""

@@ -93,6 +93,8 @@ class SevenNet(MessagePassing):
             lmax=[len(after) - 1 for after in channels[1:]],
             symmetry=config.symmetry,
         )
+        if config.envelope_onset is not None:
+            self.hessian_jumps = (config.envelope_onset, config.cutoff)
 
     def dense(self, x: DegreeFeatures) -> Float[Tensor, "nodes _sph _channels"]:
         """Features of a layer in the layout of `Backbone`."""
