@@ -41,6 +41,10 @@ NodeBackend = Literal["clebsch_gordan", "gaunt_fft", "spherical_grid"]
 """Names of `equipot.node_products.NODE_PRODUCTS`."""
 
 
+SelfConnection = Literal["linear", "element"]
+"""Linear map of features that are kept."""
+
+
 class DirectHessianConfig(Config):
     """Head that predicts Hessians directly; see `equipot.heads.direct_hessian`."""
 
@@ -235,9 +239,9 @@ class SevenNetConfig(TowerConfig):
     """Number of message-passing layers."""
     symmetry: Literal["O(3)", "SO(3)"] = "SO(3)"
     """Symmetry group; "SO(3)" is not equivariant under reflections."""
-    self_connection: Literal["linear", "element"] = "linear"
+    self_connection: SelfConnection | tuple[SelfConnection, ...] = "linear"
     """Whether features that are kept are mixed by one matrix or by that of the chemical
-    element."""
+    element; a list has one for each layer."""
     harmonics: Literal["surface", "solid"] = "surface"
     """Harmonics of the direction of an edge, or of its vector in Å, which multiply
     the weights of harmonics of degree l by the power l of the length."""
@@ -246,6 +250,22 @@ class SevenNetConfig(TowerConfig):
     for models that were trained with it."""
     envelope_onset: Radius | None = None
     """Radius in Å where the envelope "xplor" begins to fall."""
+
+    @property
+    def self_connections(self) -> tuple[SelfConnection, ...]:
+        """Of each layer."""
+        if isinstance(self.self_connection, str):
+            return (self.self_connection,) * self.num_layers
+        return self.self_connection
+
+    @model_validator(mode="after")
+    def _a_self_connection_for_each_layer(self) -> "SevenNetConfig":
+        if len(self.self_connections) != self.num_layers:
+            raise ValueError(
+                f"self_connection has {len(self.self_connections)} entries for "
+                f"{self.num_layers} layers"
+            )
+        return self
 
     @model_validator(mode="after")
     def _onset_of_xplor(self) -> "SevenNetConfig":

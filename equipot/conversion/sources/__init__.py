@@ -1,8 +1,8 @@
 """Packages whose files can be converted: one module, and one line here, for each."""
 
 from equipot.conversion.converted import Source
-from equipot.conversion.sources import nequix
+from equipot.conversion.sources import nequix, sevennet
 
-_ALL: tuple[Source, ...] = (nequix.SOURCE,)
+_ALL: tuple[Source, ...] = (nequix.SOURCE, sevennet.SOURCE)
 SOURCES: dict[str, Source] = {source.name: source for source in _ALL}
 """By the name in ``--source``."""

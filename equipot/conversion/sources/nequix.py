@@ -101,7 +101,9 @@ def read(path: Path, head: str | None) -> Converted:
     order = rows_by_atomic_number(found.numbers)
     tensors = _named(stream, found)
     energies = tensors.take("atom_energies", (len(order),))
-    flags.without_effect("atom_energies", "the original evaluates the array of the file")
+    flags.without_effect(
+        "atom_energies", "the original evaluates the array of the file"
+    )
     flags.without_effect("kernel", "says which program computes tensor products")
     for name in TRAINING:
         flags.without_effect(name, "describes the training")
@@ -172,8 +174,8 @@ def _architecture(flags: Flags) -> Architecture:
     )
     if len(found.hidden) - 1 > lmax:
         raise ConversionError(
-            f"hidden_irreps has degrees above lmax {lmax}, which the first layer cannot "
-            "make"
+            f"hidden_irreps has degrees above lmax {lmax}, which the first layer "
+            "cannot make"
         )
     return found
 
@@ -229,7 +231,9 @@ def _names(found: Architecture) -> Iterator[str]:
     yield "atom_energies"
     for k, (before, after) in enumerate(pairwise(found.channels)):
         degrees = range(len(after))
-        yield from (f"layers.{k}.radial.{n}" for n in range(len(found.radial_hidden) + 1))
+        yield from (
+            f"layers.{k}.radial.{n}" for n in range(len(found.radial_hidden) + 1)
+        )
         yield from (f"layers.{k}.linear_1.{n}" for n in range(len(before)))
         yield from (f"layers.{k}.linear_2.{n}" for n in degrees)
         yield from (f"layers.{k}.skip.{n}" for n in degrees if n < len(before))

@@ -79,10 +79,12 @@ class SevenNet(MessagePassing):
                 config.num_basis,
                 config.radial_hidden,
                 average_num_neighbors,
-                len(atomic_numbers) if config.self_connection == "element" else None,
+                len(atomic_numbers) if kept == "element" else None,
                 solid=config.harmonics == "solid",
             )
-            for before, after in pairwise(channels)
+            for (before, after), kept in zip(
+                pairwise(channels), config.self_connections, strict=True
+            )
         ]
         super().__init__(
             layers,
