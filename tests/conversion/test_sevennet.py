@@ -334,7 +334,10 @@ CHANGES: dict[str, tuple[dict[str, Any], str]] = {
     "few layers": ({"irreps_manual": ["4x0e", "4x0e"]}, "expected a list of 4"),
     "lower degree": ({"lmax": 3}, "irreps_manual has degrees to 2, lmax is 3"),
     "few harmonics": ({"lmax_edge": 1}, "degrees above 1, the highest"),
-    "connection": ({"self_connection_type": "MACE"}, r"self_connection_type is \['MACE'"),
+    "connection": (
+        {"self_connection_type": "MACE"},
+        r"self_connection_type is \['MACE'",
+    ),
     "types": ({"_type_map": {1: 0, 8: 2}}, "indices 0, 1, ... once each"),
     "version": ({"version": "new"}, "version is 'new'"),
     "interaction": ({"interaction_type": "mace"}, "interaction_type of config"),

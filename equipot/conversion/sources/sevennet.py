@@ -102,7 +102,7 @@ def read(path: Path, head: str | None) -> Converted:
     origin = ModelOrigin(
         package="sevenn",
         version=found.version,
-        architecture="E3_equivariant_model",
+        architecture="SevenNet",
         files=hashes(path),
         dtype=tensors.dtype,
         without_effect=(*tensors.finish(), *lines, *parts.finish()),
@@ -333,11 +333,11 @@ def _remarks(found: Architecture) -> tuple[str, ...]:
     remarks = []
     if found.onset is not None:
         remarks.append(
-            "the envelope XPLOR of the original: second derivatives jump where an edge "
+            "envelope XPLOR: second derivatives jump where an edge "
             f"is {found.onset:g} Å or {found.cutoff:g} Å long, and so do Hessians"
         )
     return (
-        "features of the original have no parity: energies of a structure and of its "
-        "mirror image differ a little",
+        "features have no parity: energies of a structure and of its mirror image "
+        "differ a little",
         *remarks,
     )
