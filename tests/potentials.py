@@ -82,6 +82,7 @@ ARCHITECTURES = {
         "symmetry": "O(3)",
         "self_connection": "element",
         "harmonics": "solid",
+        "bias": True,
     },
 }
 """Points of the design space that every physical test visits."""

@@ -242,6 +242,9 @@ class SevenNetConfig(TowerConfig):
     self_connection: SelfConnection | tuple[SelfConnection, ...] = "linear"
     """Whether features that are kept are mixed by one matrix or by that of the chemical
     element; a list has one for each layer."""
+    bias: bool = False
+    """Whether the linear maps of a layer, before and after the tensor product, add a
+    vector to the scalars."""
     harmonics: Literal["surface", "solid"] = "surface"
     """Harmonics of the direction of an edge, or of its vector in Å, which multiply
     the weights of harmonics of degree l by the power l of the length."""

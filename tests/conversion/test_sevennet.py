@@ -296,9 +296,16 @@ def test_the_origin_says_what_the_original_lacks(tmp_path):
 CHANGES: dict[str, tuple[dict[str, Any], str]] = {
     "unknown setting": ({"attention": 4}, "1 setting of config unknown .*attention=4"),
     "both parities": ({"is_parity": True}, "is_parity of config is True"),
-    "biases": ({"use_bias_in_linear": True}, "use_bias_in_linear of config is True"),
+    "biases": (
+        {"use_bias_in_linear": True},
+        r"linear.bias has the shape \(0,\), expected \(4,\)",
+    ),
     "readout": ({"readout_as_fcn": True}, "readout_as_fcn of config is True"),
-    "modalities": ({"use_modality": True}, "use_modality of config is True"),
+    "modalities": ({"use_modality": True}, "config has no _modal_map"),
+    "one modality": (
+        {"use_modality": True, "_modal_map": {"PBE": 0}},
+        "_modal_map: expected the indices 0, 1, ... once each",
+    ),
     "activation": ({"act_radial": "ssp"}, "act_radial of config is 'ssp'"),
     "gates": ({"act_gate": {"e": "ssp"}}, "act_gate.e of config is 'ssp'"),
     "section": ({"act_gate": "silu"}, "act_gate: expected a dictionary"),
@@ -361,7 +368,7 @@ TENSORS: dict[str, tuple[str, Tensor | None, str]] = {
         "tensor 1_self_interaction_2.linear.weight is missing",
     ),
     "too many": ("0_attention.weight", torch.ones(2), "0_attention.weight"),
-    "bias": ("0_self_interaction_1.linear.bias", torch.ones(4), "expected none"),
+    "bias": ("0_self_interaction_1.linear.bias", torch.ones(4), r"expected \(0,\)"),
     "scales": (
         "rescale_atomic_energy.scale",
         torch.tensor([1.0, 1.0, 2.0]),

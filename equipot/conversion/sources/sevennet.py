@@ -45,7 +45,7 @@ def calculator(path, head, dtype):
     return SevenNetCalculator(path, device="cpu")
 """,
 )
-EMPTY: Final = (".linear.bias", ".convolution.weight", ".gate.mul.weight")
+EMPTY: Final = (".convolution.weight", ".gate.mul.weight")
 """Ends of names of tensors that must not have numbers."""
 OLD_NAMES: Final = {
     "EdgeEmbedding": "edge_embedding",
@@ -70,13 +70,11 @@ def read(path: Path, head: str | None) -> Converted:
 
     Args:
         path: Its checkpoint.
-        head: None: models with several modalities are not supported.
+        head: Modality, if the model has several: a level of theory of its labels.
 
     Raises:
         ConversionError: If it holds anything that the equations do not account for.
     """
-    if head is not None:
-        raise ConversionError(f"models of SevenNet have no heads here, got {head}")
     root = read_torch_archive(path).root
     if not isinstance(root, Mapping):
         raise ConversionError(f"{path} is not a checkpoint of SevenNet")
@@ -86,7 +84,7 @@ def read(path: Path, head: str | None) -> Converted:
         parts.without_effect(name, "state of the training")
     found, lines = settings.read(_names(config, SETTINGS))
     tensors = SourceTensors(_tensors(_names(state, STATE)))
-    model = _Model(tensors, found)
+    model = _Model(tensors, found, _modality(found, head))
     weights = dict(model.weights())
     scale, energies = model.energies()
     for end in EMPTY:
@@ -103,6 +101,7 @@ def read(path: Path, head: str | None) -> Converted:
         package="sevenn",
         version=found.version,
         architecture="SevenNet",
+        head=head,
         files=hashes(path),
         dtype=tensors.dtype,
         without_effect=(*tensors.finish(), *lines, *parts.finish()),
@@ -117,6 +116,7 @@ def read(path: Path, head: str | None) -> Converted:
         num_basis=found.num_basis,
         radial_hidden=found.radial_hidden,
         symmetry="SO(3)",
+        bias=model.has_biases,
         self_connection=found.self_connections,
         harmonics="solid" if found.solid else "surface",
         envelope="polynomial" if found.onset is None else "xplor",
@@ -164,6 +164,14 @@ class _Model:
 
     tensors: SourceTensors
     found: Architecture
+    modality: int | None
+    """Index of that which is converted; None if there is one."""
+
+    @property
+    def has_biases(self) -> bool:
+        """Whether layers have biases; a modality that is chosen is one."""
+        modal = self.found.modal_maps & {"self_interaction_1", "self_interaction_2"}
+        return self.found.biases or bool(modal)
 
     @property
     def neighbors(self) -> float:
@@ -175,8 +183,8 @@ class _Model:
         found = self.found
         elements = rows_by_atomic_number(found.numbers)
         count, width = len(found.numbers), found.hidden[0]
-        (embedding,) = self._linear("onehot_to_feature_x", [(count, width)])
-        yield "backbone.embedding.weight", embedding[elements]
+        (embedding,), bias = self._linear("onehot_to_feature_x", [(count, width)])
+        yield "backbone.embedding.weight", embedding[elements] + bias
         roots = self.tensors.take("edge_embedding.basis_function.coeffs")
         basis = "backbone.radial_inputs.basis"
         yield (
@@ -185,27 +193,31 @@ class _Model:
         )
         for k, (before, after) in enumerate(pairwise(found.channels)):
             yield from self._layer(k, before, after, elements)
-        yield "head.last.weight", self._readout(width)
+        yield "head.last.weight", self._readout()[0]
 
     def energies(self) -> tuple[float, list[float]]:
         """Scale in eV, and reference energies in eV in the order of the file."""
-        count = len(self.found.numbers)
-        values = {}
-        for name in ("shift", "scale"):
-            tensor = self.tensors.take(f"rescale_atomic_energy.{name}")
-            if tensor.shape not in ((1,), (count,)):
-                raise ConversionError(
-                    f"rescale_atomic_energy.{name} has the shape "
-                    f"{tuple(tensor.shape)}: expected one number, or {count}"
-                )
-            values[name] = tensor.expand(count)
-        scale = values["scale"]
+        shift, scale = (self._of_elements(name) for name in ("shift", "scale"))
         if not bool((scale == scale[0]).all()) or not scale[0] > 0:
             raise ConversionError(
                 "rescale_atomic_energy.scale: a scale of each element is not "
                 "supported, expected the same positive number for all"
             )
-        return scale[0].item(), values["shift"].tolist()
+        return scale[0].item(), (shift + scale * self._readout()[1]).tolist()
+
+    def _of_elements(self, name: str) -> Tensor:
+        """Scale or shift of each element."""
+        count, modalities = len(self.found.numbers), len(self.found.modalities)
+        name = f"rescale_atomic_energy.{name}"
+        tensor = self.tensors.take(name)
+        if tensor.shape == (modalities, count) and self.modality is not None:
+            return tensor[self.modality]
+        if tensor.shape not in ((1,), (count,)):
+            raise ConversionError(
+                f"{name} has the shape {tuple(tensor.shape)}: expected one number, or "
+                f"{count}"
+            )
+        return tensor.expand(count)
 
     def _layer(
         self,
@@ -224,14 +236,20 @@ class _Model:
             by_result=found.sorted_paths,
         )
         square = [(width, width) for width in before]
-        for n, matrix in enumerate(self._linear(f"{layer}_self_interaction_1", square)):
+        matrices, bias = self._linear(f"{layer}_self_interaction_1", square)
+        for n, matrix in enumerate(matrices):
             yield f"{ours}.linear.weights.{n}", matrix
+        if self.has_biases:
+            yield f"{ours}.bias_in", bias
         yield from self._radial(layer, order)
         # the constant of the first layer is part of the statistics
         ratio = self.neighbors / self._denominator(layer)
         shapes = list(zip(order.num_rows(), update, strict=True))
-        for n, matrix in enumerate(self._linear(f"{layer}_self_interaction_2", shapes)):
+        matrices, bias = self._linear(f"{layer}_self_interaction_2", shapes)
+        for n, matrix in enumerate(matrices):
             yield f"{ours}.convolution.weights.{n}", order.rows(matrix, n) * ratio
+        if self.has_biases:
+            yield f"{ours}.bias_out", bias
         shapes = list(zip(before, update, strict=False))
         for n, matrix in enumerate(self._self_connection(layer, shapes, elements)):
             yield f"{ours}.self_connection.weights.{n}", matrix
@@ -282,7 +300,7 @@ class _Model:
     ) -> Iterator[Tensor]:
         name = f"{layer}_self_connection_intro"
         if self.found.self_connections[layer] == "linear":
-            yield from self._linear(name, shapes)
+            yield from self._linear(name, shapes, biases=False)[0]
             return
         count = len(elements)
         sizes = [(rows, count, columns) for rows, columns in shapes]
@@ -291,17 +309,38 @@ class _Model:
             norm = (matrix.shape[0] * count) ** 0.5
             yield matrix.transpose(0, 1)[elements] / norm
 
-    def _linear(self, name: str, shapes: Sequence[tuple[int, ...]]) -> list[Tensor]:
-        """Matrices of a linear map of e3nn, each with its normalization."""
-        flat = self.tensors.take(f"{name}.linear.weight")
-        return [matrix / len(matrix) ** 0.5 for matrix in _blocks(flat, shapes, name)]
+    def _linear(
+        self, name: str, shapes: Sequence[tuple[int, int]], *, biases: bool = True
+    ) -> tuple[list[Tensor], Tensor]:
+        """Matrices of a linear map of e3nn, each with its normalization, and the bias.
 
-    def _readout(self, width: int) -> Tensor:
-        """Two linear maps with nothing between them."""
+        A modality is a vector of further scalars, after all degrees of the input.
+
+        Args:
+            name: Of the module.
+            shapes: Of the matrix of each degree.
+            biases: Whether it has a bias if linear maps have; else it has none.
+        """
+        rows, columns = shapes[0]
+        modal = any(name.endswith(module) for module in self.found.modal_maps)
+        count = len(self.found.modalities) if modal else 0
+        flat = self.tensors.take(f"{name}.linear.weight")
+        *matrices, of_modality = _blocks(flat, [*shapes, (count, columns)], name)
+        norms = [(rows + count) ** 0.5, *(len(m) ** 0.5 for m in matrices[1:])]
+        size = columns if biases and self.found.biases else 0
+        bias = torch.zeros(columns, dtype=torch.float64)
+        bias[:size] = self.tensors.take(f"{name}.linear.bias", (size,))
+        if modal:
+            bias = bias + of_modality[self.modality] / norms[0]
+        return [m / n for m, n in zip(matrices, norms, strict=True)], bias
+
+    def _readout(self) -> tuple[Tensor, float]:
+        """Two linear maps with nothing between them: a vector and a constant."""
+        width = self.found.hidden[0]
         hidden = max(width // 2, 1)
-        (first,) = self._linear("reduce_input_to_hidden", [(width, hidden)])
-        (second,) = self._linear("reduce_hidden_to_energy", [(hidden, 1)])
-        return (first @ second).T
+        (first,), inner = self._linear("reduce_input_to_hidden", [(width, hidden)])
+        (second,), outer = self._linear("reduce_hidden_to_energy", [(hidden, 1)])
+        return (first @ second).T, (inner @ second + outer).item()
 
     def _denominator(self, layer: int) -> float:
         name = f"{layer}_convolution.denominator"
@@ -309,6 +348,19 @@ class _Model:
         if tensor.numel() != 1 or not tensor.item() > 0:
             raise ConversionError(f"{name}: expected a positive number")
         return float(tensor.item())
+
+
+def _modality(found: Architecture, head: str | None) -> int | None:
+    """Index of the modality that is converted; None if there is one."""
+    if not found.modalities and head is None:
+        return None
+    if head not in found.modalities:
+        names = ", ".join(name[:100] for name in found.modalities) or "none"
+        chosen = "none was chosen" if head is None else f"not {head[:100]}"
+        raise ConversionError(
+            f"modalities of the file: {names}; {chosen}. Choose one with --head"
+        )
+    return found.modalities.index(head)
 
 
 def _blocks(flat: Tensor, shapes: Sequence[tuple[int, ...]], name: str) -> list[Tensor]:

@@ -24,9 +24,10 @@ REPEATED: Final = {
     "shift": "the original evaluates the tensor",
     "scale": "the original evaluates the tensor",
     "use_species_wise_shift_scale": "the tensors show it",
-    "use_modal_*": "there is one modality",
+    "use_modal_*": "the tensors show it, or there is one modality",
     "_modal_map": "there is one modality",
-    "_number_of_modalities": "there is one modality",
+    "_number_of_modalities": "repeats _modal_map",
+    "modal_list": "repeats _modal_map",
     "*_cp": "of a checkpoint that training started from",
     "readout_fcn_*": "the readout is linear",
     "use_flash_tp": "says which program computes tensor products",
@@ -51,6 +52,13 @@ SECTIONS: Final = ("act_gate", "act_scalar", "cutoff_function", "radial_basis")
 """Settings that are dictionaries of settings of the network."""
 POWER: Final = 6
 """Default order of the polynomial envelope."""
+MODAL_MAPS: Final = {
+    "use_modal_node_embedding": "onehot_to_feature_x",
+    "use_modal_self_inter_intro": "self_interaction_1",
+    "use_modal_self_inter_outro": "self_interaction_2",
+    "use_modal_output_block": "reduce_input_to_hidden",
+}
+"""Linear maps that a modality may enter, by the settings that say so."""
 SORTED_SINCE: Final = (0, 11)
 """First version of the package that orders radial weights by result."""
 
@@ -78,6 +86,12 @@ class Architecture(NamedTuple):
     """Whether harmonics are those of vectors."""
     sorted_paths: bool
     """Whether radial weights are ordered by result."""
+    biases: bool
+    """Whether linear maps have biases."""
+    modalities: tuple[str, ...]
+    """Names of the levels of theory that the model was trained on; none if one."""
+    modal_maps: frozenset[str]
+    """Linear maps that the modality enters, among `MODAL_MAPS`."""
 
     @property
     def channels(self) -> list[tuple[int, ...]]:
@@ -120,11 +134,11 @@ def _architecture(flags: Flags) -> Architecture:
     version = _version(flags.take("version"))
     for name, value in {
         "_model_type": "E3_equivariant_model", "is_parity": False,
-        "use_bias_in_linear": False, "readout_as_fcn": False, "use_modality": False,
-        "optimize_by_reduce": True, "interaction_type": "nequip", "act_radial": "silu",
+        "readout_as_fcn": False, "act_radial": "silu",
     }.items():  # fmt: skip
-        optional = name in ("use_modality", "optimize_by_reduce", "interaction_type")
-        flags.expect(name, value, **({"default": value} if optional else {}))
+        flags.expect(name, value)
+    flags.expect("optimize_by_reduce", True, default=True)
+    flags.expect("interaction_type", "nequip", default="nequip")
     for name in ("act_scalar", "act_gate"):
         flags.expect(f"{name}.e", "silu")
         flags.without_effect(f"{name}.o", "there are no odd features")
@@ -155,6 +169,9 @@ def _architecture(flags: Flags) -> Architecture:
         self_connections=_self_connections(flags, num_layers),
         solid=not directions,
         sorted_paths=version >= SORTED_SINCE,
+        biases=flags.expect("use_bias_in_linear", (False, True)),
+        modalities=(modalities := _modalities(flags)),
+        modal_maps=_modal_maps(flags) if modalities else frozenset(),
     )
     if len(found.hidden) - 1 > lmax_filter:
         raise ConversionError(
@@ -250,6 +267,30 @@ def _even(text: Any) -> tuple[int, ...]:
             f"irreps_manual has {text!r:.60}: expected degrees 0, 1, ... of even parity"
         )
     return tuple(irrep.channels for irrep in irreps)
+
+
+def _modalities(flags: Flags) -> tuple[str, ...]:
+    """Names of the modalities in the order of their indices; none if there is one."""
+    if not flags.expect("use_modality", (False, True), default=False):
+        return ()
+    found = flags.take("_modal_map")
+    if not isinstance(found, Mapping) or not all(
+        isinstance(name, str) and type(n) is int for name, n in found.items()
+    ):
+        raise ConversionError("_modal_map: expected an index for each name")
+    names = sorted(found, key=lambda name: found[name])
+    if [found[name] for name in names] != list(range(len(names))) or len(names) < 2:
+        raise ConversionError("_modal_map: expected the indices 0, 1, ... once each")
+    return tuple(names)
+
+
+def _modal_maps(flags: Flags) -> frozenset[str]:
+    """Linear maps that the modality enters."""
+    used = {
+        module: flags.expect(name, (False, True), default=False)
+        for name, module in MODAL_MAPS.items()
+    }
+    return frozenset(module for module, enters in used.items() if enters)
 
 
 def _widths(values: Any) -> tuple[int, ...]:

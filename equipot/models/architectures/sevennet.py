@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final, final
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -80,6 +81,7 @@ class SevenNet(MessagePassing):
                 config.radial_hidden,
                 average_num_neighbors,
                 len(atomic_numbers) if kept == "element" else None,
+                bias=config.bias,
                 solid=config.harmonics == "solid",
             )
             for (before, after), kept in zip(
@@ -119,6 +121,7 @@ class SevenNetLayer(nn.Module):
         radial_hidden: Hidden widths of the radial MLP.
         average_num_neighbors: Mean number of edges that arrive at an atom.
         num_elements: Chemical elements with a matrix S each; None for one matrix.
+        bias: Whether U and W add a vector to the scalars.
         solid: Whether harmonics are those of the vector of an edge; the last radial
             input is the length then.
     """
@@ -133,6 +136,7 @@ class SevenNetLayer(nn.Module):
         average_num_neighbors: float,
         num_elements: int | None,
         *,
+        bias: bool,
         solid: bool,
     ) -> None:
         super().__init__()
@@ -140,6 +144,11 @@ class SevenNetLayer(nn.Module):
         self._scale = 1 / average_num_neighbors
         self.linear = LinearPerDegree(channels_in, channels_in)
         self.convolution = TowerConvolution(tensor_products, channels_in, update)
+        self.bias_in: nn.Parameter | None = None
+        self.bias_out: nn.Parameter | None = None
+        if bias:
+            self.bias_in = nn.Parameter(torch.zeros(channels_in[0]))
+            self.bias_out = nn.Parameter(torch.zeros(update[0]))
         radial = RadialMLP(
             num_basis,
             radial_hidden,
@@ -170,9 +179,11 @@ class SevenNetLayer(nn.Module):
         weights: Float[Tensor, "edges num_weights"],
     ) -> DegreeFeatures:
         """New features of all atoms; see `equipot.models.message_passing.Layer`."""
-        message = self.convolution(self.linear(x), edges, weights)
+        sent = _with_bias(self.linear(x), self.bias_in)
+        message = self.convolution(sent, edges, weights)
         scaled = [part * self._scale for part in message]
-        return self.gate(add_degrees(scaled, self._kept(x, elements)))
+        update = _with_bias(scaled, self.bias_out)
+        return self.gate(add_degrees(update, self._kept(x, elements)))
 
     def _kept(
         self, x: DegreeFeatures, elements: Int[Tensor, " nodes"]
@@ -180,6 +191,11 @@ class SevenNetLayer(nn.Module):
         if isinstance(self.self_connection, ElementLinearPerDegree):
             return self.self_connection(x, elements)
         return self.self_connection(x)
+
+
+def _with_bias(x: DegreeFeatures, bias: nn.Parameter | None) -> DegreeFeatures:
+    """Features with a vector added to the scalars."""
+    return x if bias is None else [x[0] + bias, *x[1:]]
 
 
 def _radial_inputs(config: SevenNetConfig) -> RadialInputs:
