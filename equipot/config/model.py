@@ -245,6 +245,8 @@ class SevenNetConfig(TowerConfig):
     bias: bool = False
     """Whether the linear maps of a layer, before and after the tensor product, add a
     vector to the scalars."""
+    element_scale: bool = False
+    """Whether energies of atoms are multiplied by a trained factor of their element."""
     harmonics: Literal["surface", "solid"] = "surface"
     """Harmonics of the direction of an edge, or of its vector in Å, which multiply
     the weights of harmonics of degree l by the power l of the length."""

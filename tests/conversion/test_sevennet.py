@@ -88,9 +88,11 @@ def random_state(config: dict[str, Any]) -> State:
     count, mask = len(TYPES), torch.ones(3)
 
     def flat(name: str, shapes: list[tuple[int, int]]) -> State:
+        size = sum(a * b for a, b in shapes) + modal_count(config, name) * shapes[0][1]
+        width = shapes[0][1] if has_bias(config, name) else 0
         return {
-            f"{name}.linear.weight": torch.randn(sum(a * b for a, b in shapes)),
-            f"{name}.linear.bias": torch.zeros(0),
+            f"{name}.linear.weight": torch.randn(size),
+            f"{name}.linear.bias": torch.randn(width),
             f"{name}.linear.output_mask": mask,
         }
 
@@ -98,6 +100,7 @@ def random_state(config: dict[str, Any]) -> State:
         "edge_embedding.basis_function.coeffs": torch.tensor([0.9, 1.5, 2.3]),
         "rescale_atomic_energy.shift": torch.tensor([-1.0, -5.0, -3.0]),
         "rescale_atomic_energy.scale": torch.full((count,), 1.7),
+        **config.get("tensors", {}),
         **flat("onehot_to_feature_x", [(count, 4)]),
         **flat("reduce_input_to_hidden", [(4, 2)]),
         **flat("reduce_hidden_to_energy", [(2, 1)]),
@@ -152,6 +155,39 @@ def blocks(flat: Tensor, shapes: list[tuple[int, ...]]) -> dict[int, Tensor]:
     return {n: p.reshape(s) for n, (p, s) in enumerate(zip(parts, shapes, strict=True))}
 
 
+def modal_count(config: dict[str, Any], name: str) -> int:
+    """Modalities that enter a linear map; all maps that may have them, do."""
+    entered = name.endswith(
+        ("to_feature_x", "interaction_1", "interaction_2", "input_to_hidden")
+    )
+    return len(config.get("_modal_map", ())) if entered else 0
+
+
+def has_bias(config: dict[str, Any], name: str) -> bool:
+    return config["use_bias_in_linear"] and "self_connection" not in name
+
+
+def mapped(
+    config: dict[str, Any],
+    s: State,
+    name: str,
+    x: dict[int, Tensor],
+    shapes: list[tuple[int, int]],
+) -> dict[int, Tensor]:
+    """A linear map: the modality is a one-hot vector of further scalars."""
+    count = modal_count(config, name)
+    more = [(count, shapes[0][1])] if count else []
+    matrices = blocks(s[f"{name}.linear.weight"], [*shapes, *more])
+    if count:
+        matrices[0] = torch.cat([matrices[0], matrices.pop(len(shapes))])
+        one_hot = torch.eye(count, dtype=torch.float64)[config["modality"]]
+        x = {**x, 0: torch.cat([x[0], one_hot.expand(*x[0].shape[:2], count)], dim=2)}
+    out = linear(x, matrices)
+    if has_bias(config, name):
+        out[0] = out[0] + s[f"{name}.linear.bias"]
+    return out
+
+
 def energies(config: dict[str, Any], state: State, atoms: Atoms) -> Tensor:
     """Energies of the atoms, from the equations of the original."""
     s = {name: tensor.double() for name, tensor in state.items()}
@@ -164,8 +200,8 @@ def energies(config: dict[str, Any], state: State, atoms: Atoms) -> Tensor:
     else:
         fade = polynomial_envelope(lengths / CUTOFF, kind.get("poly_cut_p_value", 6))
     basis = bessel(graph, s["edge_embedding.basis_function.coeffs"], CUTOFF) * fade
-    embedding = s["onehot_to_feature_x.linear.weight"].reshape(3, 4) / 3**0.5
-    x = {0: embedding[z][:, None]}
+    one_hot = {0: torch.eye(3, dtype=torch.float64)[z][:, None]}
+    x = mapped(config, s, "onehot_to_feature_x", one_hot, [(3, 4)])
     for k in range(LAYERS):
         before, after = channels(k)
         update = [sum(after), *after[1:]]
@@ -178,12 +214,14 @@ def energies(config: dict[str, Any], state: State, atoms: Atoms) -> Tensor:
         if not config["_normalize_sph"]:
             powers = [p[1] for p in of_layer for _ in range(before[p[0]])]
             radial = radial * lengths ** torch.tensor(powers)
-        weights = s[f"{k}_self_interaction_1.linear.weight"]
-        sent = linear(x, blocks(weights, [(c, c) for c in before]))
+        square = [(c, c) for c in before]
+        sent = mapped(config, s, f"{k}_self_interaction_1", x, square)
         message = convolve(sent, graph, 2, radial, of_layer, symbol)
+        denominator = s[f"{k}_convolution.denominator"]
+        message = {n: part / denominator for n, part in message.items()}
         rows = [sum(before[p[0]] for p in of_layer if p[2] == n) for n in range(3)]
-        weights = s[f"{k}_self_interaction_2.linear.weight"]
-        new = linear(message, blocks(weights, list(zip(rows, update, strict=False))))
+        shapes = list(zip(rows, update, strict=False))
+        new = mapped(config, s, f"{k}_self_interaction_2", message, shapes)
         if kinds(config)[k] == "nequip":
             shapes = [(a, 3, b) for a, b in zip(before, update, strict=False)]
             flat = s[f"{k}_self_connection_intro.fc_tensor_product.weight"]
@@ -192,20 +230,22 @@ def energies(config: dict[str, Any], state: State, atoms: Atoms) -> Tensor:
                 for n, w in blocks(flat, shapes).items()
             }
         else:
-            weights = s[f"{k}_self_connection_intro.linear.weight"]
             shapes = list(zip(before, update, strict=False))
-            kept = linear(x, blocks(weights, shapes))
-        denominator = s[f"{k}_convolution.denominator"]
-        x = {n: part / denominator + kept.get(n, 0.0) for n, part in new.items()}
+            kept = mapped(config, s, f"{k}_self_connection_intro", x, shapes)
+        x = {n: part + kept.get(n, 0.0) for n, part in new.items()}
         x = gate(x, after, GAIN)
-    first = s["reduce_input_to_hidden.linear.weight"].reshape(4, 2) / 2
-    out = x[0][:, 0] @ first @ s["reduce_hidden_to_energy.linear.weight"] / 2**0.5
+    x = mapped(config, s, "reduce_input_to_hidden", x, [(4, 2)])
+    x = mapped(config, s, "reduce_hidden_to_energy", x, [(2, 1)])
     shift, scale = (s[f"rescale_atomic_energy.{n}"] for n in ("shift", "scale"))
-    return out * scale.expand(3)[z] + shift.expand(3)[z]
+    if shift.ndim == 2:
+        shift = shift[config["modality"]]
+    return x[0][:, 0, 0] * scale.expand(3)[z] + shift.expand(3)[z]
 
 
 def write(path: Path, config: dict[str, Any], state: State) -> Path:
-    checkpoint = {"model_state_dict": state, "config": config, "epoch": 3}
+    names = config.keys() - {"tensors", "modality"}
+    of_file = {name: config[name] for name in sorted(names)}
+    checkpoint = {"model_state_dict": state, "config": of_file, "epoch": 3}
     torch.save(checkpoint | {"optimizer_state_dict": {"lr": 0.1}}, path)
     return path
 
@@ -225,10 +265,66 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "solid harmonics": {"_normalize_sph": False},
     "matrices of elements": {"self_connection_type": "nequip"},
     "mixed": {"self_connection_type": ["nequip", "linear", "linear"]},
+    "biases": {"use_bias_in_linear": True},
+    "scales of elements": {
+        "tensors": {"rescale_atomic_energy.scale": torch.tensor([1.5, 0.7, 2.0])}
+    },
+    "one scale and shift": {
+        "tensors": {
+            "rescale_atomic_energy.scale": torch.tensor([1.5]),
+            "rescale_atomic_energy.shift": torch.tensor([-2.0]),
+        }
+    },
     "polynomial": {
         "cutoff_function": {"cutoff_function_name": "poly_cut", "poly_cut_p_value": 5}
     },
 }
+
+
+MODAL: dict[str, Any] = {
+    "use_modality": True,
+    "_modal_map": {"r2SCAN": 1, "PBE": 0},
+    "use_modal_node_embedding": True,
+    "use_modal_self_inter_intro": True,
+    "use_modal_self_inter_outro": True,
+    "use_modal_output_block": True,
+    "tensors": {"rescale_atomic_energy.shift": torch.arange(6.0).reshape(2, 3)},
+}
+
+
+@pytest.mark.parametrize("biases", [False, True])
+@pytest.mark.parametrize("name", ["PBE", "r2SCAN"])
+def test_a_modality_is_a_head(name, biases, tmp_path, crystal):
+    modality = MODAL["_modal_map"][name]
+    config = settings() | MODAL | {"use_bias_in_linear": biases, "modality": modality}
+    state = random_state(config)
+    path = write(tmp_path / "m.pth", config, state)
+
+    converted = read_model(path, sevennet.SOURCE, name)
+
+    assert converted.origin.head == name
+    for atoms in (crystal, Atoms("O", cell=20 * np.eye(3), pbc=True)):
+        found = build(converted)(build_graph(atoms, CUTOFF), ("energy",)).energies
+        expected = energies(config, state, atoms)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("update", "head", "message"),
+    [
+        (MODAL, None, "PBE, r2SCAN; none was chosen"),
+        (MODAL, "B3LYP", "PBE, r2SCAN; not B3LYP"),
+        ({}, "PBE", "modalities of the file: none; not PBE"),
+    ],
+)
+def test_a_modality_must_be_chosen_among_those_of_the_file(
+    update, head, message, tmp_path
+):
+    config = settings() | update
+    path = write(tmp_path / "m.pth", config, random_state(config))
+
+    with pytest.raises(ConversionError, match=message):
+        read_model(path, sevennet.SOURCE, head)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -371,8 +467,8 @@ TENSORS: dict[str, tuple[str, Tensor | None, str]] = {
     "bias": ("0_self_interaction_1.linear.bias", torch.ones(4), r"expected \(0,\)"),
     "scales": (
         "rescale_atomic_energy.scale",
-        torch.tensor([1.0, 1.0, 2.0]),
-        "a scale of each element is not supported",
+        torch.tensor([1.0, 1.0, -2.0]),
+        "scale is 0 in the mean: expected a positive number",
     ),
     "shifts": (
         "rescale_atomic_energy.shift",

@@ -117,6 +117,7 @@ def read(path: Path, head: str | None) -> Converted:
         radial_hidden=found.radial_hidden,
         symmetry="SO(3)",
         bias=model.has_biases,
+        element_scale=model.has_scales,
         self_connection=found.self_connections,
         harmonics="solid" if found.solid else "surface",
         envelope="polynomial" if found.onset is None else "xplor",
@@ -194,16 +195,30 @@ class _Model:
         for k, (before, after) in enumerate(pairwise(found.channels)):
             yield from self._layer(k, before, after, elements)
         yield "head.last.weight", self._readout()[0]
+        if self.has_scales:
+            yield "backbone.scale", self._of_elements("scale")[elements] / self.scale
 
     def energies(self) -> tuple[float, list[float]]:
         """Scale in eV, and reference energies in eV in the order of the file."""
-        shift, scale = (self._of_elements(name) for name in ("shift", "scale"))
-        if not bool((scale == scale[0]).all()) or not scale[0] > 0:
+        shift, scales = (self._of_elements(name) for name in ("shift", "scale"))
+        return self.scale, (shift + scales * self._readout()[1]).tolist()
+
+    @property
+    def scale(self) -> float:
+        """Scale in eV, the mean over the elements."""
+        mean = self._of_elements("scale").mean().item()
+        if not mean > 0:
             raise ConversionError(
-                "rescale_atomic_energy.scale: a scale of each element is not "
-                "supported, expected the same positive number for all"
+                f"rescale_atomic_energy.scale is {mean:g} in the mean: expected a "
+                "positive number"
             )
-        return scale[0].item(), (shift + scale * self._readout()[1]).tolist()
+        return mean
+
+    @property
+    def has_scales(self) -> bool:
+        """Whether the scale depends on the element."""
+        scales = self._of_elements("scale")
+        return not bool((scales == scales[0]).all())
 
     def _of_elements(self, name: str) -> Tensor:
         """Scale or shift of each element."""

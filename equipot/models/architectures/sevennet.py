@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from equipot.config.model import SevenNetConfig
+from equipot.models.backbone import EdgeGeometry
 from equipot.models.message_passing import MessagePassing
 from equipot.models.products import Products
 from equipot.nn import (
@@ -97,8 +98,21 @@ class SevenNet(MessagePassing):
             lmax=[len(after) - 1 for after in channels[1:]],
             symmetry=config.symmetry,
         )
+        self.scale: nn.Parameter | None = None
+        if config.element_scale:
+            self.scale = nn.Parameter(torch.ones(len(atomic_numbers)))
         if config.envelope_onset is not None:
             self.hessian_jumps = (config.envelope_onset, config.cutoff)
+
+    def forward(
+        self, elements: Int[Tensor, " nodes"], edges: EdgeGeometry
+    ) -> list[Float[Tensor, "nodes _sph _channels"]]:
+        """Features after each layer, times the scale of the element."""
+        features = super().forward(elements, edges)
+        if self.scale is None:
+            return features
+        scale = self.scale[elements][:, None, None]
+        return [of_layer * scale for of_layer in features]
 
     def dense(self, x: DegreeFeatures) -> Float[Tensor, "nodes _sph _channels"]:
         """Features of a layer in the layout of `Backbone`."""
