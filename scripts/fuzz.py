@@ -4,10 +4,11 @@
     python scripts/fuzz.py TARGET --replay FILE
     python scripts/fuzz.py TARGET --atheris [options of libFuzzer]
 
-Targets are structures, hessians, configurations, models, and all. The smallest input
-that fails, or the input that ended the process, is left in `fuzz-failures/TARGET`. An
-input may take 256 MiB and 5 s; 60 s end the process. With ``--atheris`` (pip install
--e .[fuzz]) libFuzzer chooses the inputs by the code that they reach.
+Targets are structures, hessians, configurations, models, foreign (models of other
+packages), and all. The smallest input that fails, or the input that ended the process,
+is left in `fuzz-failures/TARGET`. An input may take 256 MiB and 5 s; 60 s end the
+process. With ``--atheris`` (pip install -e .[fuzz]) libFuzzer chooses the inputs by the
+code that they reach.
 """
 
 import argparse
@@ -30,7 +31,7 @@ INPUT_SECONDS, PROCESS_SECONDS = 5.0, 60.0
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    names = ("structures", "hessians", "configurations", "models", "all")
+    names = ("structures", "hessians", "configurations", "models", "foreign", "all")
     parser.add_argument("target", choices=names)
     parser.add_argument("--examples", type=int, default=2000, help="inputs by target")
     parser.add_argument("--seed", type=int, default=0)

@@ -1,8 +1,8 @@
 """Reader of a line of JSON and the arrays after it: ``.nqx`` files of Nequix."""
 
-import io
 import json
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, final
@@ -22,6 +22,15 @@ MAX_ARRAYS = 100_000
 MAGIC = b"\x93NUMPY"
 KINDS = ("<f8", "<f4", "<f2", "<i8", "<i4", "<u4", "|u1", "|b1")
 """Types that are read; no objects, no big-endian numbers."""
+
+
+HEADER = re.compile(
+    r"\{'descr': '([^']*)', 'fortran_order': (True|False), "
+    r"'shape': \(((?:\d{1,18}, ?)*\d{0,18})\),? ?\} *\n",
+    re.ASCII,
+)
+"""What NumPy writes before the numbers: a dictionary of Python, never evaluated."""
+NUMBER = re.compile(r"\d+", re.ASCII)
 
 
 @final
@@ -95,18 +104,17 @@ def _array(file: BinaryIO, size: int, name: str) -> np.ndarray:
     if file.read(2) != b"\x01\x00":
         raise ConversionError(f"{name} is not in format 1.0 of NumPy")
     length = int.from_bytes(file.read(2), "little")
-    text = file.read(length)
-    if len(text) < length:
-        raise ConversionError(f"{name} is truncated")
-    try:
-        parsed = io.BytesIO(length.to_bytes(2, "little") + text)
-        shape, fortran, dtype = np.lib.format.read_array_header_1_0(parsed)
-    except Exception as error:  # NumPy's parser leaks any type
-        raise ConversionError(f"{name} has an unreadable header") from error
-    if dtype.str not in KINDS or fortran:
-        raise ConversionError(f"{name} is of a kind that is not read: {dtype.str}")
+    header = HEADER.fullmatch(file.read(length).decode("latin1"))
+    if header is None:
+        raise ConversionError(f"{name} has an unreadable header, or is truncated")
+    kind, order, sizes = header.groups()
+    if kind not in KINDS or order != "False":
+        raise ConversionError(
+            f"{name} is of a kind that is not read: {kind[:20]}, Fortran order {order}"
+        )
+    dtype, shape = np.dtype(kind), tuple(map(int, NUMBER.findall(sizes)))
     count = math.prod(shape)
     if count * dtype.itemsize > size - file.tell():
-        raise ConversionError(f"{name} of shape {shape} reaches beyond the file")
+        raise ConversionError(f"{name} of shape {sizes[:60]} reaches beyond the file")
     data = np.frombuffer(bytearray(file.read(count * dtype.itemsize)), dtype)
     return data.reshape(shape)

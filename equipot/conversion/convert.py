@@ -67,7 +67,10 @@ def read_model(path: Path, source: Source, head: str | None = None) -> Converted
     Raises:
         ConversionError: If it is damaged, or not accounted for in full.
     """
-    converted = source.read(path, head)
+    try:
+        converted = source.read(path, head)
+    except ConversionError as error:
+        raise error.of(path) from error.__cause__
     if converted.config.cutoff != converted.statistics.cutoff:
         raise ConversionError(
             f"the cutoff is {converted.config.cutoff} Å in the model and "

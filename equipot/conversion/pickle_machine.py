@@ -268,7 +268,8 @@ class _Machine:
         value = self._meaning.build(target)
         if value is not target:
             for index in self._places.pop(id(target), []):
-                self._memo[index] = value
+                if self._memo[index] is target:
+                    self._memo[index] = value
         self._push(value)
 
 

@@ -118,7 +118,10 @@ def read_torch_archive(path: Path, *, numbers: bool = True) -> TorchArchive:
         folder = _checked_folder(members)
         content = bytes(members.read(f"{folder}data.pkl"))
         meaning = _Meaning(members, folder, numbers)
-        root, names = read_pickle(content, meaning, _is_known)
+        try:
+            root, names = read_pickle(content, meaning, _is_known)
+        except ConversionError as error:
+            raise error.of(path) from error.__cause__
     return TorchArchive(root, frozenset(names))
 
 

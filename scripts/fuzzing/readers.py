@@ -31,6 +31,10 @@ from equipot.config.data import KeysConfig
 from equipot.config.load import ConfigError, dump_config, load_config
 from equipot.config.md import MDConfig, StructureConfig
 from equipot.config.train import TrainConfig
+from equipot.conversion.array_stream import read_array_stream
+from equipot.conversion.errors import ConversionError
+from equipot.conversion.records import Record, module_tensors
+from equipot.conversion.torch_archive import read_torch_archive
 from equipot.data.reading.errors import DataError
 from equipot.data.reading.hessians import highest_frequency
 from equipot.data.reading.labeled import read_structures
@@ -220,6 +224,19 @@ def _models(path: Path) -> None:
         _require(finite, "a prediction is not finite")
 
 
+def _foreign(path: Path) -> None:
+    if path.suffix == ".nqx":
+        stream = read_array_stream(path)
+        sizes = [array.numel() * array.element_size() for array in stream.arrays]
+        _require(sum(sizes) <= path.stat().st_size, "arrays larger than the file")
+        return
+    root = read_torch_archive(path).root
+    if isinstance(root, Record):
+        for name, tensor in module_tensors(root).items():
+            _require(isinstance(name, str), "a tensor without a name")
+            _require(tensor.is_contiguous(), f"{name[:50]} is a view")
+
+
 def _check_atoms(atoms: Atoms) -> None:
     _require(len(atoms), "a structure without atoms")
     for name in ("positions", "momenta", "masses", "cell"):
@@ -261,5 +278,6 @@ READERS: dict[str, tuple[Reader, tuple[type[Exception], ...]]] = {
         _models,
         (CheckpointError, StateError, BackendUnavailableError, UnsupportedSpecError),
     ),
+    "foreign": (_foreign, (ConversionError,)),
 }
 """Readers, and the errors with which they may refuse an input."""

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from fuzzing.archives import archive, hessian, hessian_seeds, npy, with_header
 from fuzzing.configurations import config_seeds
+from fuzzing.foreign import PICKLE, foreign_seeds, members
 from fuzzing.model_files import model_seeds, pack, sign, unpack
 from fuzzing.structures import structure_seeds
 
@@ -217,10 +218,29 @@ def models(draw: st.DrawFn) -> Input:
     return name, pack(layout, body)
 
 
+@st.composite
+def foreign(draw: st.DrawFn) -> Input:
+    """Models of other packages: raw damage, and damage behind checksums that fit."""
+    name, data = draw(st.sampled_from(foreign_seeds()))
+    if name.endswith(".nqx") or not draw(st.integers(0, 3)):
+        return name, draw(damaged(data))
+    entries = members(data)
+    pickles = [n for n, (member, _) in enumerate(entries) if member.endswith(PICKLE)]
+    chosen = draw(st.sampled_from(pickles * 5) | st.integers(0, len(entries) - 1))
+    member, content = entries[chosen]
+    if draw(st.integers(0, 9)):
+        content = draw(damaged(content))
+    else:
+        member = draw(damaged(member.encode())).decode(errors="replace")[:9000]
+    entries[chosen] = (member, content)
+    return name, archive(entries, draw(st.sampled_from((0, 0, 0, 8))))
+
+
 TARGETS: dict[str, Callable[[], st.SearchStrategy[Input]]] = {
     "structures": structures,
     "hessians": hessians,
     "configurations": configurations,
     "models": models,
+    "foreign": foreign,
 }
 """Strategy of each reader in `fuzzing.readers`."""

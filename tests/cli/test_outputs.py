@@ -30,6 +30,7 @@ FILES = (
     ("bench tensor-products", "--json"),
     ("data check", "--json"),
     ("data convert", "--output"),
+    ("convert", "--output"),
 )
 OPTIONS = [*FILES, *((command, "--output") for command in FOLDERS)]
 FORBIDDEN = ("/proc/out/x", "/proc/out", "/dev/full", "/sys/x", "/dev/null/x")
@@ -44,7 +45,15 @@ def invoke(tmp_path, monkeypatch):
 
     def run(command, option, path):
         names = command.split()
-        files = {"saddle": 3, "data": 1, "train": 1, "md": 1, "analyze": 1, "bench": 0}
+        files = {
+            "saddle": 3,
+            "data": 1,
+            "train": 1,
+            "md": 1,
+            "analyze": 1,
+            "bench": 0,
+            "convert": 1,
+        }
         inputs = ["in.yaml"] * files.get(names[0], 2)
         result = CliRunner().invoke(app, [*names, *inputs, option, str(path)])
         return result, " ".join(result.output.split())

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -33,6 +35,18 @@ def silicon():
 def test_what_is_not_known_is_not_checked(silicon):
     domain = Domain()
 
+    assert of_structure(domain, silicon) == []
+    forces, features = np.full((8, 3), 1e9), np.full((8, 4), 1e9)
+    assert of_prediction(domain, silicon, 1e9, forces, features) == []
+
+
+def test_nothing_is_checked_if_the_training_set_is_not_known(silicon):
+    statistics = replace(statistics_of((14,), CUTOFF), num_structures=0)
+    domain = Domain.of(statistics)
+
+    assert not statistics.has_training_set
+    assert not domain.is_known
+    assert Domain.of(statistics_of((14,), CUTOFF)).is_known
     assert of_structure(domain, silicon) == []
     forces, features = np.full((8, 3), 1e9), np.full((8, 4), 1e9)
     assert of_prediction(domain, silicon, 1e9, forces, features) == []

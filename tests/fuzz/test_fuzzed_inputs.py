@@ -8,6 +8,7 @@ import pytest
 from fuzz import make_test
 from fuzzing.archives import hessian_seeds
 from fuzzing.configurations import config_seeds
+from fuzzing.foreign import foreign_seeds
 from fuzzing.model_files import model_seeds
 from fuzzing.readers import READERS, FuzzFault, check_input
 from fuzzing.strategies import TARGETS
@@ -21,8 +22,15 @@ SEEDS = {
     "hessians": lambda: [("hessians.npz", data) for data in hessian_seeds()],
     "configurations": config_seeds,
     "models": lambda: model_seeds().values(),
+    "foreign": foreign_seeds,
 }
-EXAMPLES = {"structures": 80, "hessians": 50, "configurations": 30, "models": 50}
+EXAMPLES = {
+    "structures": 80,
+    "hessians": 50,
+    "configurations": 30,
+    "models": 50,
+    "foreign": 200,
+}
 
 
 def fuzz(target, folder, examples):
