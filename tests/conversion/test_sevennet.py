@@ -381,7 +381,7 @@ def test_the_origin_says_what_the_original_lacks(tmp_path):
     assert converted.origin.version == "0.9.1"
     lines = " ".join(converted.origin.without_effect)
     for expected in (
-        "*.output_mask (16 tensors): says which outputs are not zero",
+        "*.output_mask (18 tensors): says which outputs are not zero",
         "config.act_gate.o: there are no odd features",
         "config.shift: the original evaluates the tensor",
         "the checkpoint.optimizer_state_dict: state of the training",
