@@ -227,6 +227,9 @@ class NequixConfig(TowerConfig):
     """Number of message-passing layers."""
     lmax: Degree = Field(3, validation_alias=AliasChoices("lmax", "l_max"))
     """Highest degree l of node features."""
+    skip: SelfConnection = "linear"
+    """Whether features that are kept are mixed by one matrix or by that of the chemical
+    element."""
     layer_norm: bool = True
     """Whether features are divided by their root mean square in every layer."""
 

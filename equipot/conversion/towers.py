@@ -6,7 +6,8 @@ first (`equipot.nn.towers`).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal
+from functools import cached_property
+from typing import Literal, final
 
 import torch
 from jaxtyping import Float64
@@ -19,6 +20,7 @@ from equipot.tensor_products import Path, TensorProductSpec
 Symmetry = Literal["O(3)", "SO(3)"]
 
 
+@final
 class TowerOrder:
     """Order of the weights of one convolution in a file, and in equipot.
 
@@ -40,21 +42,26 @@ class TowerOrder:
         *,
         by_result: bool = True,
     ) -> None:
-        specs = tower_specs(channels, lmax_filter, lmax_out, symmetry)
-        self._ours = list(paths_and_channels(channels, specs))
-        self._channels = list(channels)
+        self._channels = tuple(channels)
+        self._specs = tower_specs(channels, lmax_filter, lmax_out, symmetry)
+        self._lmax_out = lmax_out
         # the order by result is that of `TensorProductSpec.paths`
-        of_file = TensorProductSpec(
+        self._sorted = TensorProductSpec(
             len(channels) - 1, lmax_filter, lmax_out, symmetry=symmetry
         ).paths
-        self.paths = of_file if by_result else tuple(sorted(of_file))
-        self._sorted = of_file
-        self._lmax_out = lmax_out
+        self.paths = self._sorted if by_result else tuple(sorted(self._sorted))
 
     @property
     def num_weights(self) -> int:
         """Columns of the last matrix of the radial MLP."""
-        return len(self._ours)
+        return sum(self.num_rows())
+
+    def num_rows(self) -> list[int]:
+        """Rows of the linear map after the product, of each degree."""
+        return [
+            sum(self._channels[p.l_in] for p in self._sorted if p.l_out == degree)
+            for degree in range(self._lmax_out + 1)
+        ]
 
     def columns(
         self,
@@ -64,7 +71,8 @@ class TowerOrder:
         """Columns of a matrix of the file in the order of equipot.
 
         Args:
-            matrix: Last one of the radial MLP, inputs first.
+            matrix: Last one of the radial MLP, inputs first, with as many columns as
+                `num_weights` says.
             signs: Factor of the couplings of each path in the file, if they differ from
                 those of equipot.
         """
@@ -75,23 +83,27 @@ class TowerOrder:
         )
         return matrix[:, [at[key] for key in self._ours]] * factors
 
-    def num_rows(self) -> list[int]:
-        """Rows of the linear map after the product, of each degree."""
-        ends = [path.l_out for path, _ in self._ours]
-        return [ends.count(degree) for degree in range(self._lmax_out + 1)]
-
     def rows(
         self, matrix: Float64[Tensor, "rows columns"], degree: int
     ) -> Float64[Tensor, "rows columns"]:
         """Rows of a matrix of the file in the order of equipot.
 
         Args:
-            matrix: Linear map of a degree after the product, inputs first.
+            matrix: Linear map of a degree after the product, inputs first, with as many
+                rows as `num_rows` says.
             degree: Of the results.
         """
         of_degree = [path for path in self._sorted if path.l_out == degree]
         at = _positions(of_degree, self._channels)
         return matrix[[at[key] for key in self._ours if key[0].l_out == degree]]
+
+    @cached_property
+    def _ours(self) -> list[tuple[Path, int]]:
+        """Path and channel of each weight in the order of equipot.
+
+        As long as a tensor of the file: its shape is compared before.
+        """
+        return list(paths_and_channels(self._channels, self._specs))
 
 
 def _positions(

@@ -73,7 +73,9 @@ def random_arrays(header: dict[str, Any]) -> list[Tensor]:
         for n, count in enumerate(update):
             rows = sum(before[path[0]] for path in paths(header, k) if path[2] == n)
             arrays.append(torch.randn(rows, count))
-        arrays += [torch.randn(a, b) for a, b in zip(before, update, strict=False)]
+        of_elements = [len(NUMBERS)] if header["index_weights"] else []
+        for shape in zip(before, update, strict=False):
+            arrays.append(torch.randn(*of_elements, *shape))
         if header["layer_norm"]:
             arrays += [1 + 0.1 * torch.randn(count) for count in update]
     return [*arrays, torch.randn(HIDDEN[0], 1)]
@@ -108,7 +110,13 @@ def energies(header: dict[str, Any], arrays: list[Tensor], atoms: Atoms) -> Tens
         maps.append({n: next(rest) for n in range(len(after))})
         maps.append({n: next(rest) for n in range(min(len(before), len(after)))})
         message = convolve(linear(x, maps[0]), graph, 3, radial, paths(header, k))
-        skip = linear(x, maps[2])
+        if header["index_weights"]:
+            skip = {
+                n: torch.einsum("nmc,ncd->nmd", x[n], w[z]) / w.shape[1] ** 0.5
+                for n, w in maps[2].items()
+            }
+        else:
+            skip = linear(x, maps[2])
         scale = header["avg_n_neighbors"] ** -0.5
         x = {
             n: part * scale + skip.get(n, 0.0)
@@ -134,10 +142,13 @@ def crystal() -> Atoms:
     return atoms
 
 
-@pytest.mark.parametrize("norm", [True, False])
-@pytest.mark.parametrize("num_layers", [1, 3])
-def test_energies_are_those_of_the_equations(tmp_path, crystal, norm, num_layers):
-    header = settings() | {"layer_norm": norm, "n_layers": num_layers}
+@pytest.mark.parametrize(
+    "update",
+    [{}, {"layer_norm": False}, {"n_layers": 1}, {"index_weights": True}],
+    ids=["as published", "no norm", "one layer", "matrices of elements"],
+)
+def test_energies_are_those_of_the_equations(tmp_path, crystal, update):
+    header = settings() | update
     arrays = random_arrays(header)
     path = write(tmp_path / "m.nqx", header, arrays)
     alone = Atoms("O", cell=20 * np.eye(3), pbc=True)
@@ -183,7 +194,7 @@ CHANGES: dict[str, tuple[dict[str, Any], str]] = {
     "unknown setting": ({"attention": 4}, "1 setting of Nequix unknown .* attention=4"),
     "matrices of elements": (
         {"index_weights": True},
-        "index_weights of Nequix is True",
+        r"skip.0 has the shape \(3, 8\)",
     ),
     "repulsion": ({"add_repulsion": True}, "add_repulsion of Nequix is True"),
     "rough envelope": ({"radial_polynomial_p": 2.0}, "radial_polynomial_p is 2"),

@@ -43,14 +43,14 @@ TRAINING: Final = (
 """Settings of training."""
 ORIGINAL = Original(
     module="nequix",
-    install="pip install 'nequix[torch]'",
+    install="pip install nequix",
     script="""
 def calculator(path, head, dtype):
     from nequix.calculator import NequixCalculator
 
     if dtype != "float32":
         raise ValueError("nequix predicts in float32 only")
-    return NequixCalculator(model_path=path)
+    return NequixCalculator(model_path=path, use_kernel=False)
 """,
 )
 
@@ -74,6 +74,8 @@ class Architecture(NamedTuple):
     radial_hidden: tuple[int, ...]
     envelope_power: int
     norm: bool
+    indexed: bool
+    """Whether each element has skip matrices of its own."""
 
     @property
     def channels(self) -> list[tuple[int, ...]]:
@@ -125,6 +127,7 @@ def read(path: Path, head: str | None) -> Converted:
         radial_hidden=found.radial_hidden,
         envelope_power=found.envelope_power,
         layer_norm=found.norm,
+        skip="element" if found.indexed else "linear",
     )
     origin = ModelOrigin(
         package="nequix",
@@ -151,8 +154,6 @@ def _architecture(flags: Flags) -> Architecture:
     numbers = flags.take("atomic_numbers")
     if not isinstance(numbers, list) or not all(type(z) is int for z in numbers):
         raise ConversionError("atomic_numbers: expected a list of atomic numbers")
-    # the package leaves settings out that have its defaults
-    flags.expect("index_weights", False, default=True)
     flags.expect("add_repulsion", False, default=False)
     lmax = whole(flags, "lmax", 0, 10)
     width = whole(flags, "radial_mlp_size", 1, 100_000)
@@ -170,7 +171,9 @@ def _architecture(flags: Flags) -> Architecture:
         radial_hidden=(width,) * depth,
         # of lower order, third derivatives jump where two atoms are in one place
         envelope_power=whole(flags, "radial_polynomial_p", 4, 1000),
+        # the package leaves settings out that have its defaults
         norm=flags.expect("layer_norm", (True, False), default=False),
+        indexed=flags.expect("index_weights", (True, False), default=True),
     )
     if len(found.hidden) - 1 > lmax:
         raise ConversionError(
@@ -262,9 +265,16 @@ def _weights(
         for n, (rows, width) in enumerate(zip(order.num_rows(), update, strict=True)):
             matrix = _matrix(tensors, f"{theirs}.linear_2.{n}", (rows, width))
             yield f"{ours}.convolution.weights.{n}", order.rows(matrix, n)
-        for n, shape in enumerate(zip(before, update, strict=False)):
-            matrix = _matrix(tensors, f"{theirs}.skip.{n}", shape)
-            yield f"{ours}.skip.weights.{n}", matrix if k else matrix[elements]
+        for n, (rows, width) in enumerate(zip(before, update, strict=False)):
+            name = f"{theirs}.skip.{n}"
+            if found.indexed:
+                shape = (len(elements), rows, width)
+                matrix = tensors.take(name, shape)[elements] / rows**0.5
+            else:
+                matrix = _matrix(tensors, name, (rows, width))
+            # channels of the first layer are elements
+            chosen = matrix if k else matrix[..., elements, :]
+            yield f"{ours}.skip.weights.{n}", chosen
         if found.norm:
             for n, width in enumerate(update):
                 factor = tensors.take(f"{theirs}.norm.{n}", (width,))

@@ -42,7 +42,7 @@ def calculator(path, head, dtype):
 
     if dtype != "float32":
         raise ValueError("sevenn predicts in float32 only")
-    return SevenNetCalculator(path, device="cpu")
+    return SevenNetCalculator(path, modal=head, device="cpu")
 """,
 )
 EMPTY: Final = (".convolution.weight", ".gate.mul.weight")
@@ -103,6 +103,7 @@ def read(path: Path, head: str | None) -> Converted:
         architecture="SevenNet",
         head=head,
         files=hashes(path),
+        training=_training(_names(config, SETTINGS)),
         dtype=tensors.dtype,
         without_effect=(*tensors.finish(), *lines, *parts.finish()),
         remarks=_remarks(found),
@@ -134,6 +135,12 @@ SOURCE = Source(
     read=read,
     original=ORIGINAL,
 )
+
+
+def _training(config: Mapping[str, Any]) -> dict[str, str]:
+    """What users may want to know of the training."""
+    names = ("load_dataset_path", "load_trainset_path", "loss", "optimizer", "epoch")
+    return {name: str(config[name])[:1000] for name in names if name in config}
 
 
 def _names(values: Any, name: str) -> Mapping[str, Any]:

@@ -13,6 +13,7 @@ from equipot.models.products import Products
 from equipot.nn import (
     DegreeFeatures,
     DegreeRMSNorm,
+    ElementLinearPerDegree,
     LinearPerDegree,
     OneHotElement,
     RadialMLP,
@@ -75,6 +76,7 @@ class Nequix(MessagePassing):
                 config.num_basis,
                 config.radial_hidden,
                 average_num_neighbors,
+                len(atomic_numbers) if config.skip == "element" else None,
                 norm=config.layer_norm,
             )
             for before, after in pairwise(channels)
@@ -108,6 +110,7 @@ class NequixLayer(nn.Module):
         num_basis: Radial functions that describe an edge.
         radial_hidden: Hidden widths of the radial MLP.
         average_num_neighbors: Mean number of edges that arrive at an atom.
+        num_elements: Chemical elements with a matrix S each; None for one matrix.
         norm: Whether there is a norm.
     """
 
@@ -119,6 +122,7 @@ class NequixLayer(nn.Module):
         num_basis: int,
         radial_hidden: Sequence[int],
         average_num_neighbors: float,
+        num_elements: int | None,
         *,
         norm: bool,
     ) -> None:
@@ -135,7 +139,11 @@ class NequixLayer(nn.Module):
             envelope_on="input",
         )
         draw_weights(self.radial, [RADIAL_GAIN] * len(radial_hidden) + [1.0])
-        self.skip = LinearPerDegree(channels_in, update)
+        self.skip: LinearPerDegree | ElementLinearPerDegree
+        if num_elements is None:
+            self.skip = LinearPerDegree(channels_in, update)
+        else:
+            self.skip = ElementLinearPerDegree(num_elements, channels_in, update)
         self.norm = DegreeRMSNorm(update) if norm else None
         self.gate = ScalarGate(channels_out, GAIN)
 
@@ -149,7 +157,14 @@ class NequixLayer(nn.Module):
         """New features of all atoms; see `equipot.models.message_passing.Layer`."""
         message = self.convolution(self.linear(x), edges, weights)
         scaled = [part * self._scale for part in message]
-        update = add_degrees(scaled, self.skip(x))
+        update = add_degrees(scaled, self._kept(x, elements))
         if self.norm is not None:
             update = self.norm(update)
         return self.gate(update)
+
+    def _kept(
+        self, x: DegreeFeatures, elements: Int[Tensor, " nodes"]
+    ) -> DegreeFeatures:
+        if isinstance(self.skip, ElementLinearPerDegree):
+            return self.skip(x, elements)
+        return self.skip(x)
