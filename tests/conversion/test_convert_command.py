@@ -19,6 +19,7 @@ from equipot.conversion.sources import SOURCES
 from equipot.data.statistics import UNKNOWN_TRAINING_SET
 from equipot.neighbors import build_graph
 from tests.conversion import fake_package
+from tests.conversion.archives import Call, Name, program, write_archive
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +37,7 @@ def convert(tmp_path, monkeypatch):
     def run(*options, file="a.fake", output="a.safetensors", dtype="float64"):
         if file == "a.fake":
             fake_package.write(tmp_path / file, dtype)
-        arguments = ["convert", file, "--output", output, "--no-verify", *options]
+        arguments = ["convert", file, "--output", output, *options]
         result = CliRunner().invoke(app, arguments)
         return result.exit_code, " ".join(result.output.split())
 
@@ -395,6 +396,25 @@ def test_verification_at_the_end_repeats_the_remarks(convert):
     assert "checks in" in text
 
 
+def test_a_few_checks_are_made_at_the_end(convert):
+    _, text = convert()
+
+    assert "verified: translation, rotation, permutation, periodic images, forc" in text
+    assert f"note: of the original: {fake_package.REMARK}" in text
+
+
+def test_structures_of_the_domain_need_no_labels(convert, tmp_path):
+    frames = [*structures(), molecule("H")]
+    for atoms in frames:
+        atoms.info["config_type"] = "IsolatedAtom"
+    ase.io.write(tmp_path / "bare.xyz", frames, format="extxyz")
+
+    status, text = convert("--domain", "bare.xyz")
+
+    assert status == 0, text
+    assert "domain of validity from 4 structures" in text
+
+
 def test_an_origin_that_makes_no_sense_is_refused(tmp_path):
     config = parse_model({**fake_package.MODEL, "dtype": "float64"})
     origin = {
@@ -422,3 +442,16 @@ def test_an_origin_that_makes_no_sense_is_refused(tmp_path):
             read_header(path)
     assert parse_origin(None) is None
     assert parse_origin(origin) is not None
+
+
+def test_a_payload_is_named_in_one_message_and_not_run(convert, tmp_path):
+    run = Call(Name("posix", "mkdir"), (str(tmp_path / "marker"),))
+    content = program({"package": "fake", "weights": run})
+    write_archive(tmp_path / "b.fake", content)
+
+    status, text = convert(file="b.fake")
+
+    assert status == 1
+    assert text.startswith("error: b.fake: the file names 'posix.mkdir'")
+    assert text.endswith("Nothing of it was run")
+    assert not (tmp_path / "marker").exists()
