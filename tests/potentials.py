@@ -29,6 +29,8 @@ def statistics_of(elements: tuple[int, ...], cutoff: float) -> Statistics:
 SMALL: dict[str, dict[str, object]] = {
     "nequip": {"lmax": 2, "radial_hidden": (8,)},
     "mace": {"radial_hidden": (8,)},
+    "nequix": {"lmax": 2, "channels": (4, 3, 1), "radial_hidden": (8,)},
+    "sevennet": {"lmax": 2, "channels": (4, 2, 2), "radial_hidden": (8, 6)},
 }
 """Hyperparameters of small networks, by architecture."""
 
@@ -111,6 +113,25 @@ ARCHITECTURES = {
         "scalar_activation": False,
         "readouts": "last",
         "readout_gated": True,
+    },
+    "nequix": {"architecture": "nequix"},
+    "nequix_equal_channels": {
+        "architecture": "nequix",
+        "channels": 3,
+        "lmax": 1,
+        "layer_norm": False,
+    },
+    "sevennet": {"architecture": "sevennet"},
+    "sevennet_variants": {
+        "architecture": "sevennet",
+        "num_layers": 2,
+        "lmax": 1,
+        "channels": (3, 2),
+        "lmax_filter": 2,
+        "symmetry": "O(3)",
+        "self_connection": "element",
+        "harmonics": "solid",
+        "bias": True,
     },
 }
 """Points of the design space that every physical test visits."""

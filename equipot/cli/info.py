@@ -1,7 +1,7 @@
 """`equipot info`: contents of the header of a model file."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -150,7 +150,7 @@ def describe_architecture(model: Mapping[str, Any]) -> str:
     parts = [
         str(model["architecture"]),
         f"{model['num_layers']} layers",
-        f"{model['channels']} channels",
+        f"{_channels(model['channels'])} channels",
         *(
             f"{key} {model[key]}"
             for key in ("lmax", "lmax_hidden", "correlation")
@@ -162,6 +162,11 @@ def describe_architecture(model: Mapping[str, Any]) -> str:
         *(["ZBL"] if model["zbl"] else []),
     ]
     return ", ".join(parts)
+
+
+def _channels(channels: int | Sequence[int]) -> str:
+    """One number, or one of each degree."""
+    return str(channels) if isinstance(channels, int) else "+".join(map(str, channels))
 
 
 def describe_origin(origin: "ModelOrigin") -> Iterator[tuple[str, str]]:

@@ -1,7 +1,7 @@
 """Architecture and hyperparameters of a potential."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import (
     AliasChoices,
@@ -23,6 +23,8 @@ Radius = Annotated[float, Field(gt=0, le=1000)]
 """Length in Å, less than that of a structure with a billion atoms."""
 Widths = Annotated[tuple[Width, ...], Field(max_length=100)]
 """Hidden widths of an MLP."""
+DegreeWidths = Annotated[tuple[Width, ...], Field(min_length=1, max_length=11)]
+"""Channels of each degree, from 0 on."""
 Backend = Literal[
     "auto",
     "clebsch_gordan",
@@ -37,8 +39,14 @@ Order = Annotated[int, Field(ge=1, le=4)]
 """Number of factors of a product, limited by the number of its couplings."""
 Interaction = Literal["plain", "residual", "density", "density_residual"]
 """Kinds of interactions of MACE: normalization and residual connection."""
+CHANNELS: Final = AliasChoices("channels", "num_channels")
+"""Names of the key ``channels``."""
 NodeBackend = Literal["clebsch_gordan", "gaunt_fft", "spherical_grid"]
 """Names of `equipot.node_products.NODE_PRODUCTS`."""
+
+
+SelfConnection = Literal["linear", "element"]
+"""Linear map of features that are kept."""
 
 
 class DirectHessianConfig(Config):
@@ -63,9 +71,7 @@ class ModelConfig(Config):
 
     cutoff: Radius = Field(5.0, validation_alias=AliasChoices("cutoff", "r_max"))
     """Cutoff radius in Å."""
-    channels: Width = Field(
-        64, validation_alias=AliasChoices("channels", "num_channels")
-    )
+    channels: Width | DegreeWidths = Field(64, validation_alias=CHANNELS)
     """Number of channels (multiplicity) per degree l."""
     num_layers: Depth = 3
     """Number of message-passing layers."""
@@ -105,7 +111,7 @@ class ModelConfig(Config):
         for key in values:
             if key in _keys(cls):
                 continue
-            if owners := [c for c in ModelConfig.__subclasses__() if key in _keys(c)]:
+            if owners := [c for c in get_args(AnyModelConfig) if key in _keys(c)]:
                 names = ", ".join(
                     c.model_fields["architecture"].default for c in owners
                 )
@@ -123,6 +129,11 @@ class ModelConfig(Config):
             )
         return self
 
+    @property
+    def num_scalars(self) -> int:
+        """Number of channels of degree 0."""
+        return self.channels if isinstance(self.channels, int) else self.channels[0]
+
     @field_validator("envelope_power")
     @classmethod
     def _smooth_at_zero(cls, power: int) -> int:
@@ -138,6 +149,8 @@ class NequIPConfig(ModelConfig):
     """NequIP: convolutions with gates; see `equipot.models.architectures.nequip`."""
 
     architecture: Literal["nequip"] = "nequip"
+    channels: Width = Field(64, validation_alias=CHANNELS)
+    """Number of channels (multiplicity) per degree l."""
     lmax: Degree = Field(2, validation_alias=AliasChoices("lmax", "l_max"))
     """Highest degree l of node features."""
     lmax_filter: Degree | None = None
@@ -156,6 +169,8 @@ class MACEConfig(ModelConfig):
     """MACE: many-body messages; see `equipot.models.architectures.mace`."""
 
     architecture: Literal["mace"] = "mace"
+    channels: Width = Field(64, validation_alias=CHANNELS)
+    """Number of channels (multiplicity) per degree l."""
     num_layers: Depth = 2
     """Number of message-passing layers."""
     lmax: Degree = Field(3, validation_alias=AliasChoices("lmax", "l_max"))
@@ -243,6 +258,8 @@ class TensorNetConfig(ModelConfig):
     """TensorNet: Cartesian matrices; see `equipot.models.architectures.tensornet`."""
 
     architecture: Literal["tensornet"] = "tensornet"
+    channels: Width = Field(64, validation_alias=CHANNELS)
+    """Number of channels (multiplicity) per degree l."""
     num_basis: Width = 16
     """Number of radial Bessel functions."""
     radial_basis: Literal["bessel", "smooth_bessel"] = "bessel"
@@ -258,7 +275,119 @@ class TensorNetConfig(ModelConfig):
     """No effect, as the architecture has no tensor products."""
 
 
-AnyModelConfig = NequIPConfig | MACEConfig | TensorNetConfig
+class TowerConfig(ModelConfig):
+    """Keys of architectures whose number of channels depends on the degree."""
+
+    channels: Width | DegreeWidths = Field(64, validation_alias=CHANNELS)
+    """Number of channels (multiplicity) of every degree l, or a list with that of each
+    degree from 0 to `lmax`, which must not increase: [128, 64, 32]."""
+    lmax: Degree = Field(2, validation_alias=AliasChoices("lmax", "l_max"))
+    """Highest degree l of node features."""
+    lmax_filter: Degree | None = None
+    """Highest degree l of the spherical harmonics of edges (default: `lmax`)."""
+    radial_hidden: Widths = (64, 64)
+    """Hidden widths of the radial MLP."""
+    readout_hidden: Width | None = None
+    """Hidden width of the readout of the last layer; null is a linear readout."""
+    readouts: Literal["all", "last"] = "last"
+    """Whether energies are read from the scalars of all layers or of the last one."""
+
+    @property
+    def channels_per_degree(self) -> tuple[int, ...]:
+        """Number of channels of each degree from 0 to `lmax`."""
+        if isinstance(self.channels, int):
+            return (self.channels,) * (self.lmax + 1)
+        return self.channels
+
+    @model_validator(mode="after")
+    def _a_number_for_each_degree(self) -> "TowerConfig":
+        channels = self.channels_per_degree
+        if len(channels) != self.lmax + 1:
+            raise ValueError(
+                f"channels has {len(channels)} numbers: with lmax {self.lmax}, "
+                f"{self.lmax + 1} are expected, one for each degree from 0 on"
+            )
+        if list(channels) != sorted(channels, reverse=True):
+            raise ValueError(
+                f"channels must not increase with the degree, got {list(channels)}"
+            )
+        return self
+
+
+class NequixConfig(TowerConfig):
+    """Nequix: NequIP with a norm; see `equipot.models.architectures.nequix`."""
+
+    architecture: Literal["nequix"] = "nequix"
+    num_layers: Depth = 4
+    """Number of message-passing layers."""
+    lmax: Degree = Field(3, validation_alias=AliasChoices("lmax", "l_max"))
+    """Highest degree l of node features."""
+    skip: SelfConnection = "linear"
+    """Whether features that are kept are mixed by one matrix or by that of the chemical
+    element."""
+    layer_norm: bool = True
+    """Whether features are divided by their root mean square in every layer."""
+
+
+class SevenNetConfig(TowerConfig):
+    """SevenNet: NequIP on SO(3); see `equipot.models.architectures.sevennet`."""
+
+    architecture: Literal["sevennet"] = "sevennet"
+    num_layers: Depth = 5
+    """Number of message-passing layers."""
+    symmetry: Literal["O(3)", "SO(3)"] = "SO(3)"
+    """Symmetry group; "SO(3)" is not equivariant under reflections."""
+    self_connection: SelfConnection | tuple[SelfConnection, ...] = "linear"
+    """Whether features that are kept are mixed by one matrix or by that of the chemical
+    element; a list has one for each layer."""
+    bias: bool = False
+    """Whether the linear maps of a layer, before and after the tensor product, add a
+    vector to the scalars."""
+    element_scale: bool = False
+    """Whether energies of atoms are multiplied by a trained factor of their element."""
+    harmonics: Literal["surface", "solid"] = "surface"
+    """Harmonics of the direction of an edge, or of its vector in Å, which multiply
+    the weights of harmonics of degree l by the power l of the length."""
+    envelope: Literal["polynomial", "xplor"] = "polynomial"
+    """Function that fades edges out. With "xplor", Hessians jump at both of its ends:
+    for models that were trained with it."""
+    envelope_onset: Radius | None = None
+    """Radius in Å where the envelope "xplor" begins to fall."""
+
+    @property
+    def self_connections(self) -> tuple[SelfConnection, ...]:
+        """Of each layer."""
+        if isinstance(self.self_connection, str):
+            return (self.self_connection,) * self.num_layers
+        return self.self_connection
+
+    @model_validator(mode="after")
+    def _a_self_connection_for_each_layer(self) -> "SevenNetConfig":
+        if len(self.self_connections) != self.num_layers:
+            raise ValueError(
+                f"self_connection has {len(self.self_connections)} entries for "
+                f"{self.num_layers} layers"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _onset_of_xplor(self) -> "SevenNetConfig":
+        onset = self.envelope_onset
+        if (self.envelope == "xplor") != (onset is not None):
+            raise ValueError(
+                "envelope_onset belongs to envelope xplor: give both or neither"
+            )
+        if onset is not None and onset >= self.cutoff:
+            raise ValueError(
+                f"envelope_onset must be less than cutoff {self.cutoff:g}, got "
+                f"{onset:g}"
+            )
+        return self
+
+
+AnyModelConfig = (
+    NequIPConfig | MACEConfig | TensorNetConfig | NequixConfig | SevenNetConfig
+)
 """Section of one architecture, selected by its key ``architecture``."""
 _ANY: Final[TypeAdapter[AnyModelConfig]] = TypeAdapter(
     Annotated[AnyModelConfig, Field(discriminator="architecture")]

@@ -15,9 +15,9 @@ from equipot.models.backbone import Backbone, EdgeGeometry
 from equipot.models.products import tensor_products_of
 from equipot.nn import (
     BesselBasis,
-    ElementEmbedding,
     RadialInputs,
     RadialMLP,
+    SolidRadialMLP,
     polynomial_envelope,
 )
 from equipot.tensor_products import TensorProductSpec
@@ -31,7 +31,7 @@ class Layer(Protocol):
     sum of its values over the neighbors of each atom is a further argument.
     """
 
-    radial: RadialMLP
+    radial: RadialMLP | SolidRadialMLP
     """Radial MLP for the weights of the tensor products."""
 
     def __call__(
@@ -59,7 +59,7 @@ class MessagePassing(Backbone):
 
     Args:
         layers: Message-passing layers, in order.
-        embedding: Initial features of the atoms.
+        embedding: Initial features of atoms from the indices of their elements.
         radial_inputs: Radial basis functions and envelope of the edges.
         cutoff: Cutoff of the edges in Å.
         channels: Number of scalars after each layer.
@@ -70,7 +70,7 @@ class MessagePassing(Backbone):
     def __init__(
         self,
         layers: Sequence[nn.Module],
-        embedding: ElementEmbedding,
+        embedding: nn.Module,
         radial_inputs: RadialInputs,
         *,
         cutoff: float,

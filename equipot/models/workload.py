@@ -1,10 +1,13 @@
 """Typical workload of the tensor products of a model, for the backend `auto`."""
 
+from collections.abc import Sequence
+
 import torch
 
 from equipot.config.model import ModelConfig
 from equipot.data.statistics import Statistics
 from equipot.models.build import product_specs
+from equipot.nn.towers import towers_of
 from equipot.tensor_products.trial import Problem
 
 TYPICAL_ATOMS = 64
@@ -35,12 +38,19 @@ def typical_problem(
         share = min(share, max_edges / max(edges, 1))
     return Problem(
         product_specs(config),
-        config.channels,
+        _width(config.channels),
         num_nodes=round(share * atoms),
         num_edges=round(share * edges),
         dtype=getattr(torch, config.dtype),
         device=device,
     )
+
+
+def _width(channels: int | Sequence[int]) -> int:
+    """Channels of a product: all, or those of the widest tower."""
+    if isinstance(channels, int):
+        return channels
+    return max(tower.width for tower in towers_of(channels))
 
 
 def _size(statistics: Statistics) -> tuple[int, int]:

@@ -1,12 +1,15 @@
 """Gate: an equivariant nonlinearity."""
 
+from collections.abc import Sequence
 from typing import final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from equipot.autodiff.activation import silu
 from equipot.constants import Constant
+from equipot.nn.degrees import DegreeFeatures
 from equipot.so3 import degree_of_component
 
 SILU_GAIN = 1.6765
@@ -45,3 +48,33 @@ class Gate(nn.Module):
         # SiLU(x) is x times the logistic function of x: one factor for all degrees.
         factors = torch.sigmoid(logits) * self._gains.like(x)[:, None]
         return x * factors.index_select(1, self._degree)
+
+
+@final
+class ScalarGate(nn.Module):
+    """SiLU for scalars; SiLU of further scalars multiplies the other degrees.
+
+    Args:
+        channels: Channels of each degree of the result; `with_gates` are those of the
+            argument.
+        gain: Factor of SiLU.
+
+    Source:
+        S. Batzner et al., Nat. Commun. 13, 2453 (2022), and the programs that followed:
+        gates are not logistic functions.
+    """
+
+    def __init__(self, channels: Sequence[int], gain: float) -> None:
+        super().__init__()
+        self._channels = list(channels)
+        self._gain = gain
+
+    def forward(self, x: DegreeFeatures) -> DegreeFeatures:
+        """Apply the gate; gates follow the scalars, those of degree 1 first."""
+        scalars, *gates = (silu(x[0]) * self._gain).split(self._channels, dim=2)
+        return [scalars, *(a * b for a, b in zip(x[1:], gates, strict=True))]
+
+
+def with_gates(channels: Sequence[int]) -> tuple[int, ...]:
+    """Channels with a further scalar for each channel of the degrees above 0."""
+    return (sum(channels), *channels[1:])

@@ -293,3 +293,71 @@ class RadialMLP(nn.Module):
         for layer in self.hidden:
             h = activation(layer(h))
         return self.output(h if self.envelope_on == "input" else h * envelope)
+
+
+@final
+class WithLengths(nn.Module):
+    """Radial functions, and the length itself after them.
+
+    Args:
+        basis: Radial functions of lengths in Å.
+    """
+
+    def __init__(self, basis: nn.Module) -> None:
+        super().__init__()
+        self.basis = basis
+
+    def forward(
+        self, lengths: Float[Tensor, "edges 1"]
+    ) -> Float[Tensor, "edges num_basis_1"]:
+        """Values at positive lengths in Å."""
+        return torch.cat([self.basis(lengths), lengths], dim=1)
+
+
+@final
+class SolidRadialMLP(nn.Module):
+    """Weights of a tensor product, times powers of the length of the edge.
+
+    Powers that are degrees of harmonics of the direction make them solid harmonics of
+    the vector.
+
+    Args:
+        mlp: Weights without the powers.
+        powers: Of the length in Å, one for each weight.
+    """
+
+    def __init__(self, mlp: RadialMLP, powers: Sequence[int]) -> None:
+        super().__init__()
+        self.mlp = mlp
+        self._powers = Constant([float(power) for power in powers])
+
+    def forward(
+        self,
+        basis: Float[Tensor, "edges num_basis_1"],
+        envelope: Float[Tensor, "edges 1"],
+        activation: Callable[[Tensor], Tensor] = silu,
+    ) -> Float[Tensor, "edges num_outputs"]:
+        """Evaluate on all edges.
+
+        Args:
+            basis: Result of `WithLengths`.
+            envelope: Factor that vanishes at the cutoff.
+            activation: As for `RadialMLP`.
+        """
+        functions, lengths = basis[:, :-1], basis[:, -1:]
+        weights = self.mlp(functions, envelope, activation)
+        return weights * lengths ** self._powers.like(lengths)
+
+
+def draw_weights(mlp: RadialMLP, gains: Sequence[float]) -> None:
+    """Draw the matrices of an MLP from a normal distribution.
+
+    Args:
+        mlp: Changed in place; biases stay as they are.
+        gains: Standard deviation of each matrix, the last one included, times the root
+            of its number of inputs. SiLU halves the scale of what it is applied to,
+            which gains above 1 make up for.
+    """
+    layers: list[nn.Linear] = [*mlp.hidden, mlp.output]
+    for layer, gain in zip(layers, gains, strict=True):
+        nn.init.normal_(layer.weight, std=gain / layer.in_features**0.5)

@@ -13,8 +13,9 @@ from equipot.graph.atomic_graph import collate
 from equipot.models.build import as_reference, with_backend
 from equipot.models.energy_model import EnergyModel
 from equipot.models.potential import Potential
-from equipot.models.products import is_reference, specs_of
+from equipot.models.products import is_reference
 from equipot.neighbors import build_graph
+from equipot.nn import RadialMLP
 from equipot.tensor_products import REFERENCE
 from equipot.tensor_products.agreement import (
     FLOAT64_TOLERANCE,
@@ -298,8 +299,11 @@ def _repeated(
 
 def _most_edges(potential: Potential) -> int:
     """Number of edges of the large batch, limited by memory of the radial weights."""
-    channels = max(potential.backbone.channels)
-    of_an_edge = channels * sum(spec.num_weights for spec in specs_of(potential))
+    of_an_edge = sum(
+        module.output.out_features
+        for module in potential.backbone.modules()
+        if isinstance(module, RadialMLP)
+    )
     return max(min(LARGE_EDGES, MAX_RADIAL_WEIGHTS // max(of_an_edge, 1)), 1)
 
 

@@ -238,7 +238,7 @@ def _scales(
     bound = (golden.values["energies"] - references).abs()
     sizes = torch.tensor([len(atoms) for atoms in structures])
     per_structure = [float(part.sum()) for part in bound.split(sizes.tolist())]
-    densities = [len(a) / a.cell.volume for a in structures if a.pbc.all()]
+    densities = [len(a) / float(a.cell.volume) for a in structures if a.pbc.all()]
     floors = {
         "energies": max(unit, float(bound.max())),
         "energy": max(unit, *per_structure),

@@ -36,6 +36,15 @@ def test_info_tells_the_facts_of_a_model(path):
     assert "train.xyz 0123456789abcdef" in text
 
 
+def test_info_tells_the_channels_of_each_degree(path):
+    header = read_header(path)
+    model = {**header["model"], "architecture": "nequix", "channels": [8, 4]}
+
+    lines = dict(describe({**header, "model": model}))
+
+    assert "nequix, 2 layers, 8+4 channels, lmax 1" in lines["architecture"]
+
+
 def test_info_tells_errors_and_warnings(path):
     errors = {"energy": {"overall": {"rmse": 2.04, "unit": "meV/atom"}}}
     training = {"best_epoch": 7.0, "epochs": 9, "steps": 90, "errors": {"300K": errors}}

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import torch
 
-from equipot.config.model import NequIPConfig
+from equipot.config.model import NequIPConfig, NequixConfig
 from equipot.models.workload import TYPICAL_ATOMS, typical_problem
 from tests.potentials import statistics_of
 
@@ -28,3 +28,13 @@ def test_a_typical_structure_is_measured_where_the_training_set_is_not_known():
     problem = typical_problem(CONFIG, unknown, CPU)
 
     assert (problem.num_nodes, problem.num_edges) == (TYPICAL_ATOMS, 12 * TYPICAL_ATOMS)
+
+
+def test_channels_of_the_widest_tower_are_measured():
+    config = NequixConfig(cutoff=4.0, channels=(128, 64, 32, 32))
+
+    problem = typical_problem(config, statistics_of((8,), 4.0), CPU)
+
+    assert problem.channels == 64  # scalars beyond the 64 that vectors have
+    # one tower of scalars before the first layer, three before each other
+    assert len(problem.specs) == 1 + 3 * 3

@@ -10,7 +10,10 @@ from equipot.nn import (
     RadialInputs,
     RadialMLP,
     SmoothBesselBasis,
+    SolidRadialMLP,
+    WithLengths,
     cosine_envelope,
+    draw_weights,
     polynomial_envelope,
     xplor_envelope,
 )
@@ -101,7 +104,7 @@ def test_trained_wave_numbers_start_as_the_constant_ones():
 
     trained(r).sum().backward()
 
-    torch.testing.assert_close(trained(r), constant(r), rtol=0, atol=1e-5)
+    assert_close(trained(r), constant(r), rtol=0, atol=1e-5)
     assert dict(constant.named_parameters()) == {}
     assert trained.wave_numbers.grad.abs().min() > 0
 
@@ -158,3 +161,25 @@ def test_without_biases_the_weights_that_are_drawn_keep_the_variance():
     out = radial(torch.randn(1000, 64), torch.ones(1000, 1))
 
     assert 0.7 < out.std().item() < 1.4
+
+
+def test_powers_of_the_length_make_weights_of_solid_harmonics():
+    mlp = RadialMLP(3, [4], 3, bias=False, envelope_on="input").double()
+    solid = SolidRadialMLP(mlp, [0, 1, 2])
+    lengths = torch.tensor([[0.7], [1.5]], dtype=torch.float64)
+    basis, envelope = BesselBasis(4.0, 3), 1 - lengths / 4
+
+    out = solid(WithLengths(basis)(lengths), envelope)
+
+    powers = torch.cat([lengths**0, lengths, lengths**2], dim=1)
+    assert_close(out, mlp(basis(lengths), envelope) * powers)
+
+
+def test_drawn_weights_have_the_gain_that_was_given():
+    torch.manual_seed(0)
+    mlp = RadialMLP(50, [60], 70, bias=False, envelope_on="input")
+
+    draw_weights(mlp, [2.0, 1.0])
+
+    deviations = [w.std().item() * w.shape[1] ** 0.5 for w in mlp.parameters()]
+    assert deviations == pytest.approx([2.0, 1.0], rel=0.05)

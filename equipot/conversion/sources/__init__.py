@@ -1,9 +1,9 @@
 """Packages whose files can be converted: one module, and one line here, for each."""
 
 from equipot.conversion.converted import Source
-from equipot.conversion.sources import matgl
+from equipot.conversion.sources import matgl, nequix, sevennet
 from equipot.conversion.sources.mace import MACE
 
-_ALL: tuple[Source, ...] = (MACE, matgl.SOURCE)
+_ALL: tuple[Source, ...] = (MACE, nequix.SOURCE, sevennet.SOURCE, matgl.SOURCE)
 SOURCES: dict[str, Source] = {source.name: source for source in _ALL}
 """By the name in ``--source``."""

@@ -5,6 +5,8 @@ from typing import Any
 
 from equipot.models.architectures.mace import MACE
 from equipot.models.architectures.nequip import NequIP
+from equipot.models.architectures.nequix import Nequix
+from equipot.models.architectures.sevennet import SevenNet
 from equipot.models.architectures.tensornet import TensorNet
 from equipot.models.backbone import Backbone
 from equipot.models.products import Products
@@ -13,6 +15,8 @@ ARCHITECTURES: dict[str, Callable[[Any, Sequence[int], float, Products], Backbon
     "nequip": NequIP,
     "mace": MACE,
     "tensornet": TensorNet,
+    "nequix": Nequix,
+    "sevennet": SevenNet,
 }
 """Architectures by name in configurations.
 

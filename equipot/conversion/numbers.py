@@ -1,0 +1,46 @@
+"""Numbers among the settings of a file."""
+
+import math
+
+from equipot.conversion.accounting import Flags
+from equipot.conversion.errors import ConversionError
+
+
+def positive(flags: Flags, name: str) -> float:
+    """A finite number above zero, which counts as used.
+
+    Raises:
+        ConversionError: If it is missing, or something else.
+    """
+    value = number(flags, name)
+    if value <= 0:
+        raise ConversionError(f"{name} is {value:g}: expected a positive number")
+    return value
+
+
+def number(flags: Flags, name: str) -> float:
+    """A finite number, which counts as used.
+
+    Raises:
+        ConversionError: If it is missing, or something else.
+    """
+    value = flags.take(name)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ConversionError(f"{name} is {value!r:.60}: expected a number")
+    if not math.isfinite(value):
+        raise ConversionError(f"{name} is {value}: expected a finite number")
+    return float(value)
+
+
+def whole(flags: Flags, name: str, least: int, most: int) -> int:
+    """A whole number within bounds, which counts as used; 6.0 is one, too.
+
+    Raises:
+        ConversionError: If it is missing, or something else.
+    """
+    value = number(flags, name)
+    if not value.is_integer() or not least <= value <= most:
+        raise ConversionError(
+            f"{name} is {value:g}: expected a whole number from {least} to {most}"
+        )
+    return int(value)
