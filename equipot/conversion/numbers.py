@@ -32,8 +32,8 @@ def number(flags: Flags, name: str) -> float:
     return float(value)
 
 
-def whole(flags: Flags, name: str, least: int, most: int) -> int:
-    """A whole number within bounds, which counts as used; 6.0 is one, too.
+def integer(flags: Flags, name: str, least: int, most: int) -> int:
+    """An integer within bounds, which counts as used; 6.0 is one, too.
 
     Raises:
         ConversionError: If it is missing, or something else.
@@ -41,6 +41,6 @@ def whole(flags: Flags, name: str, least: int, most: int) -> int:
     value = number(flags, name)
     if not value.is_integer() or not least <= value <= most:
         raise ConversionError(
-            f"{name} is {value:g}: expected a whole number from {least} to {most}"
+            f"{name} is {value:g}: expected an integer from {least} to {most}"
         )
     return int(value)

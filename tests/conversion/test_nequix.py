@@ -198,7 +198,7 @@ CHANGES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "repulsion": ({"add_repulsion": True}, "add_repulsion of Nequix is True"),
     "rough envelope": ({"radial_polynomial_p": 2.0}, "radial_polynomial_p is 2"),
-    "broken envelope": ({"radial_polynomial_p": 6.5}, "expected a whole number"),
+    "broken envelope": ({"radial_polynomial_p": 6.5}, "expected an integer"),
     "parity": ({"hidden_irreps": "4x0e + 3x1e"}, "degrees 0, 1, ... of natural"),
     "more vectors": ({"hidden_irreps": "4x0e + 5x1o"}, "increase with the degree"),
     "few harmonics": ({"lmax": 1}, "degrees above lmax 1"),

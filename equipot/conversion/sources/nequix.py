@@ -27,7 +27,7 @@ from equipot.conversion.converted import (
 from equipot.conversion.errors import ConversionError
 from equipot.conversion.free_atoms import with_free_atoms
 from equipot.conversion.irreps import parse_irreps
-from equipot.conversion.numbers import number, positive, whole
+from equipot.conversion.numbers import integer, number, positive
 from equipot.conversion.towers import TowerOrder, check_channels
 from equipot.nn import with_gates
 
@@ -155,9 +155,9 @@ def _architecture(flags: Flags) -> Architecture:
     if not isinstance(numbers, list) or not all(type(z) is int for z in numbers):
         raise ConversionError("atomic_numbers: expected a list of atomic numbers")
     flags.expect("add_repulsion", False, default=False)
-    lmax = whole(flags, "lmax", 0, 10)
-    width = whole(flags, "radial_mlp_size", 1, 100_000)
-    depth = whole(flags, "radial_mlp_layers", 0, 100)
+    lmax = integer(flags, "lmax", 0, 10)
+    width = integer(flags, "radial_mlp_size", 1, 100_000)
+    depth = integer(flags, "radial_mlp_layers", 0, 100)
     found = Architecture(
         cutoff=positive(flags, "cutoff"),
         numbers=numbers,
@@ -166,11 +166,11 @@ def _architecture(flags: Flags) -> Architecture:
         shift=number(flags, "shift"),
         hidden=_hidden(flags.take("hidden_irreps")),
         lmax=lmax,
-        num_layers=whole(flags, "n_layers", 1, 1000),
-        num_basis=whole(flags, "radial_basis_size", 1, 100_000),
+        num_layers=integer(flags, "n_layers", 1, 1000),
+        num_basis=integer(flags, "radial_basis_size", 1, 100_000),
         radial_hidden=(width,) * depth,
         # of lower order, third derivatives jump where two atoms are in one place
-        envelope_power=whole(flags, "radial_polynomial_p", 4, 1000),
+        envelope_power=integer(flags, "radial_polynomial_p", 4, 1000),
         # the package leaves settings out that have its defaults
         norm=flags.expect("layer_norm", (True, False), default=False),
         indexed=flags.expect("index_weights", (True, False), default=True),

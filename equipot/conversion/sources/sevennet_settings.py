@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 from equipot.conversion.accounting import Flags
 from equipot.conversion.errors import ConversionError
 from equipot.conversion.irreps import parse_irreps
-from equipot.conversion.numbers import positive, whole
+from equipot.conversion.numbers import integer, positive
 from equipot.conversion.towers import check_channels
 
 STATE_OF_TRAINING: Final = (
@@ -142,15 +142,15 @@ def _architecture(flags: Flags) -> Architecture:
     for name in ("act_scalar", "act_gate"):
         flags.expect(f"{name}.e", "silu")
         flags.without_effect(f"{name}.o", "there are no odd features")
-    num_layers = whole(flags, "num_convolution_layer", 1, 1000)
-    lmax = whole(flags, "lmax", 0, 10)
+    num_layers = integer(flags, "num_convolution_layer", 1, 1000)
+    lmax = integer(flags, "lmax", 0, 10)
     lmax_filter = _degree(flags, "lmax_edge", lmax)
     cutoff = positive(flags, "cutoff")
     onset, power = _envelope(flags, cutoff)
     flags.expect("radial_basis.radial_basis_name", "bessel")
     num_basis = 8
     if (name := "radial_basis.bessel_basis_num") in flags:
-        num_basis = whole(flags, name, 1, 100_000)
+        num_basis = integer(flags, name, 1, 100_000)
     # the package took vectors for directions before this setting existed
     directions = flags.expect(
         "_normalize_sph", (True, False), default=version >= (0, 10)
@@ -198,7 +198,7 @@ def _degree(flags: Flags, name: str, lmax: int) -> int:
     """A highest degree; -1 and 0 stand for that of all."""
     if name not in flags:
         return lmax
-    degree = whole(flags, name, -1, 10)
+    degree = integer(flags, name, -1, 10)
     return degree if degree > 0 else lmax
 
 
@@ -215,7 +215,7 @@ def _envelope(flags: Flags, cutoff: float) -> tuple[float | None, int]:
     power = POWER
     if (name := f"{section}.poly_cut_p_value") in flags:
         # of lower order, third derivatives jump where two atoms are in one place
-        power = whole(flags, name, 4, 1000)
+        power = integer(flags, name, 4, 1000)
     flags.without_effect(f"{section}.cutoff_on", "of another envelope")
     return None, power
 
@@ -236,7 +236,7 @@ def _hidden(flags: Flags, num_layers: int, lmax: int) -> tuple[int, ...]:
     """Channels of each degree between the layers."""
     manual = flags.take("irreps_manual", False)
     if manual is False:
-        channels = whole(flags, "channel", 1, 100_000)
+        channels = integer(flags, "channel", 1, 100_000)
         return (channels,) * (lmax + 1)
     flags.without_effect("channel", "irreps_manual has the numbers of channels")
     if not isinstance(manual, list) or len(manual) != num_layers + 1:
