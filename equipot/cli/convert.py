@@ -84,8 +84,11 @@ def convert(
     ] = None,
     verify: Annotated[
         bool,
-        typer.Option(help="Verify the converted model, at the quick level."),
-    ] = True,
+        typer.Option(
+            "--verify",
+            help="Run equipot verify at the end; minutes for a model of many elements.",
+        ),
+    ] = False,
 ) -> None:
     """Convert a model of another package.
 
@@ -105,7 +108,8 @@ def convert(
     package = find_source(file, source)
     converted = _with_license(read_model(file, package, head), license_text)
     potential = build(converted)
-    _show(f"{file}: {package.describes}", [*_facts(converted, potential)])
+    facts = _facts(converted, potential, dtype or converted.origin.dtype)
+    _show(f"{file}: {package.describes}", list(facts))
     if check is not None:
         _compare_with_original(
             package, file, converted, potential, check, head, python=python
@@ -127,10 +131,11 @@ def convert(
     for warning in converted.statistics.warnings:
         typer.secho(f"warning: {warning}", fg="yellow", err=True)
     typer.echo(f"wrote {output}  {sha256[:16]}")
+    _verify_shortly(converted, potential)
     if verify:
         from equipot.report.verification import run_verification
 
-        run_verification([output], (), level="quick")
+        run_verification([output], ())
     _show("next", _next_lines(output))
 
 
@@ -159,23 +164,30 @@ def _with_license(converted: "Converted", text: str | None) -> "Converted":
     return converted if origin is None else replace(converted, origin=origin)
 
 
-def _facts(converted: "Converted", potential: "Potential") -> Iterator[tuple[str, str]]:
+def _facts(
+    converted: "Converted", potential: "Potential", dtype: str
+) -> Iterator[tuple[str, str]]:
     """What was read, what has no effect, and what to know of the original."""
     from ase.data import chemical_symbols
 
     from equipot.cli.info import describe_architecture, describe_origin
 
     numbers = potential.elements
-    yield "architecture", describe_architecture(converted.config.model_dump())
+    model = {**converted.config.model_dump(), "dtype": dtype}
+    yield "architecture", describe_architecture(model)
     yield (
         "elements",
         f"{len(numbers)}: {' '.join(chemical_symbols[z] for z in numbers)}",
     )
-    count = sum(weight.numel() for weight in potential.state_dict().values())
+    count = sum(weight.numel() for weight in potential.parameters())
     yield "parameters", f"{count:,}"
     yield from describe_origin(converted.origin)
+    by_reason: dict[str, list[str]] = {}
     for line in converted.origin.without_effect:
-        yield "without effect", line
+        name, _, reason = line.partition(": ")
+        by_reason.setdefault(reason, []).append(name)
+    for reason, names in by_reason.items():
+        yield "without effect", f"{', '.join(names)}: {reason}"
 
 
 def _compare_with_original(
@@ -207,7 +219,7 @@ def _compare_with_labels(
     converted: "Converted", potential: "Potential", check: Path
 ) -> None:
     """Compare with predictions of the original in a file, and refuse differences."""
-    structures = _structures([check], converted)
+    structures = _structures([check], converted, labels=True)
     _compare(converted, potential, structures, f"compared with labels of {check}")
 
 
@@ -231,12 +243,19 @@ def _line(difference: "Difference") -> tuple[str, str]:
     )
 
 
-def _structures(files: Sequence[Path], converted: "Converted") -> "list[Structure]":
-    """Structures of files, with the labels that these have under REF_ keys."""
+def _structures(
+    files: Sequence[Path], converted: "Converted", *, labels: bool = False
+) -> "list[Structure]":
+    """Structures of files, with the labels that these have under REF_ keys, or none."""
+    from equipot.config.data import KeysConfig
     from equipot.data.elements import check_elements
     from equipot.data.reading.labeled import read_structures
 
-    structures = [s for file in files for s in read_structures(file)]
+    bare = KeysConfig(
+        energy=None, forces=None, stress=None, hessian=None, config_type=None
+    )
+    keys = KeysConfig() if labels else bare
+    structures = [s for file in files for s in read_structures(file, keys)]
     check_elements(
         converted.statistics.elements,
         ((s.source, s.atoms.numbers.tolist()) for s in structures),
@@ -265,6 +284,21 @@ def _with_domain(
             err=True,
         )
     return replace(converted, statistics=known.statistics), known
+
+
+def _verify_shortly(converted: "Converted", potential: "Potential") -> None:
+    """Print the result of a few checks, and what the original lacks."""
+    from equipot.conversion.verification import short_checks
+
+    checks = short_checks(potential, converted)
+    failed = [check for check in checks if not check.passed]
+    names = ", ".join(check.name for check in checks)
+    if not failed:
+        typer.echo(f"verified: {names}")
+    for check in failed:
+        typer.secho(f"verification failed: {check}", fg="red", err=True)
+    for remark in converted.origin.remarks:
+        typer.secho(f"note: of the original: {remark}", err=True)
 
 
 def _next_lines(output: Path) -> list[tuple[str, str]]:

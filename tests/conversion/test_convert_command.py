@@ -36,7 +36,7 @@ def convert(tmp_path, monkeypatch):
     def run(*options, file="a.fake", output="a.safetensors", dtype="float64"):
         if file == "a.fake":
             fake_package.write(tmp_path / file, dtype)
-        arguments = ["convert", file, "--output", output, "--no-verify", *options]
+        arguments = ["convert", file, "--output", output, *options]
         result = CliRunner().invoke(app, arguments)
         return result.exit_code, " ".join(result.output.split())
 
@@ -393,6 +393,25 @@ def test_verification_at_the_end_repeats_the_remarks(convert):
     assert f"of the original: {fake_package.REMARK}" in text
     assert text.count("there is no domain of validity") == 2
     assert "checks in" in text
+
+
+def test_a_few_checks_are_made_at_the_end(convert):
+    _, text = convert()
+
+    assert "verified: translation, rotation, permutation, periodic images, forc" in text
+    assert f"note: of the original: {fake_package.REMARK}" in text
+
+
+def test_structures_of_the_domain_need_no_labels(convert, tmp_path):
+    frames = [*structures(), molecule("H")]
+    for atoms in frames:
+        atoms.info["config_type"] = "IsolatedAtom"
+    ase.io.write(tmp_path / "bare.xyz", frames, format="extxyz")
+
+    status, text = convert("--domain", "bare.xyz")
+
+    assert status == 0, text
+    assert "domain of validity from 4 structures" in text
 
 
 def test_an_origin_that_makes_no_sense_is_refused(tmp_path):
