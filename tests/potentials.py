@@ -102,5 +102,15 @@ ARCHITECTURES = {
         "readout_activation": "tanh",
     },
     "tensornet": {"architecture": "tensornet", "num_layers": 2},
+    "tensornet_matgl": {
+        "architecture": "tensornet",
+        "num_layers": 2,
+        "radial_basis": "smooth_bessel",
+        "envelope": "cosine",
+        "self_neighbor": False,
+        "scalar_activation": False,
+        "readouts": "last",
+        "readout_gated": True,
+    },
 }
 """Points of the design space that every physical test visits."""

@@ -79,6 +79,10 @@ class ModelConfig(Config):
     readout_activation: Literal["silu", "tanh", "abs"] = "silu"
     """Nonlinearity of the readout of the last layer. With "abs", second derivatives
     jump: for converted models, not for new ones."""
+    readout_depth: Depth = 1
+    """Number of hidden layers of the readout of the last layer."""
+    readout_gated: bool = False
+    """Whether a logistic function of a second MLP multiplies that readout."""
     readouts: Literal["all", "last"] = "all"
     """Whether energies are read from the scalars of all layers or of the last one."""
     backend: Backend = "auto"
@@ -110,6 +114,14 @@ class ModelConfig(Config):
                     f"{cls.model_fields['architecture'].default}"
                 )
         return values
+
+    @model_validator(mode="after")
+    def _gate_of_an_mlp(self) -> "ModelConfig":
+        if self.readout_gated and self.readout_hidden is None:
+            raise ValueError(
+                "readout_gated needs an MLP: set readout_hidden to its width"
+            )
+        return self
 
     @field_validator("envelope_power")
     @classmethod
@@ -233,6 +245,15 @@ class TensorNetConfig(ModelConfig):
     architecture: Literal["tensornet"] = "tensornet"
     num_basis: Width = 16
     """Number of radial Bessel functions."""
+    radial_basis: Literal["bessel", "smooth_bessel"] = "bessel"
+    """Radial functions: spherical Bessel functions, or sums of them whose derivatives
+    vanish at the cutoff, too."""
+    envelope: Literal["polynomial", "cosine"] = "polynomial"
+    """Envelope of messages. With "cosine", Hessians jump at the cutoff."""
+    self_neighbor: bool = True
+    """Whether an atom receives a message from itself at distance zero."""
+    scalar_activation: bool = True
+    """Whether the scalars that energies are read from pass an activation before."""
     backend: Literal["auto", "clebsch_gordan"] = "auto"
     """No effect, as the architecture has no tensor products."""
 

@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from equipot.nn.gated_mlp import GatedMLP, mlp
+
 
 @final
 class Absolute(nn.Module):
@@ -34,8 +36,13 @@ class EnergyHead(nn.Module):
     Args:
         channels: Number of scalars of an atom after each layer.
         hidden: Hidden width of the MLP; None for a linear readout of the last layer.
+        depth: Number of hidden layers of the MLP.
+        gated: Whether a logistic function of a second MLP multiplies the result.
         every_layer: Whether layers before the last one are read, too.
         activation: Nonlinearity of the MLP.
+
+    Raises:
+        ValueError: If a linear readout is to be gated.
     """
 
     def __init__(
@@ -43,6 +50,8 @@ class EnergyHead(nn.Module):
         channels: Sequence[int],
         hidden: int | None,
         *,
+        depth: int = 1,
+        gated: bool = False,
         every_layer: bool = True,
         activation: Literal["silu", "tanh", "abs"] = "silu",
     ) -> None:
@@ -51,13 +60,8 @@ class EnergyHead(nn.Module):
         self.early = nn.ModuleList(
             nn.Linear(n, 1, bias=False) for n in early if every_layer
         )
-        self.last: nn.Module = nn.Linear(last, 1, bias=False)
-        if hidden is not None:
-            self.last = nn.Sequential(
-                nn.Linear(last, hidden),
-                ACTIVATIONS[activation](),
-                nn.Linear(hidden, 1, bias=False),
-            )
+        kind = ACTIVATIONS[activation]
+        self.last = _readout(last, hidden, depth, kind, gated=gated)
 
     def forward(
         self, layers: Sequence[Float[Tensor, "nodes _sph _channels"]]
@@ -68,3 +72,25 @@ class EnergyHead(nn.Module):
         for readout, features in zip(self.early, layers, strict=False):
             out = out + readout(features[:, 0])
         return out[:, 0]
+
+
+def _readout(
+    channels: int,
+    hidden: int | None,
+    depth: int,
+    activation: type[nn.Module],
+    *,
+    gated: bool,
+) -> nn.Module:
+    """Readout of the last layer. Its output has no bias where that is a constant."""
+    if hidden is None and gated:
+        raise ValueError(
+            "a linear readout cannot be gated: set readout_hidden, or readout_gated to "
+            "false"
+        )
+    if hidden is None:
+        return nn.Linear(channels, 1, bias=False)
+    widths = [channels, *[hidden] * depth, 1]
+    if gated:
+        return GatedMLP(widths, activation)
+    return mlp(widths, activation, bias=False)

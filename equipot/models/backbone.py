@@ -40,7 +40,8 @@ class Backbone(nn.Module, ABC):
     - features do not depend on the order of atoms and edges beyond rounding;
     - an atom without edges has features, too;
     - features are three times differentiable by positions, and their first two
-      derivatives are continuous where an edge crosses the cutoff;
+      derivatives are continuous where an edge crosses the cutoff, unless
+      `hessian_jumps` states otherwise;
     - constants are `Constant` or non-persistent buffers, weights are parameters;
     - tensor products and node products are submodules that `Products` made: they can
       be replaced by those of another backend.
@@ -72,6 +73,9 @@ class Backbone(nn.Module, ABC):
         self.channels = tuple(channels)
         self.lmax = tuple(lmax)
         self.symmetry: Literal["O(3)", "SO(3)"] = symmetry
+        self.hessian_jumps: tuple[float, ...] = ()
+        """Lengths of edges in Å at which second derivatives jump; none in new models,
+        where they are continuous, but in some published ones."""
 
     @property
     def num_layers(self) -> int:

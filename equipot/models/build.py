@@ -154,6 +154,8 @@ def _build(
     head = EnergyHead(
         backbone.channels,
         config.readout_hidden,
+        depth=config.readout_depth,
+        gated=config.readout_gated,
         every_layer=config.readouts == "all",
         activation=config.readout_activation,
     )

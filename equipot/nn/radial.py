@@ -68,6 +68,74 @@ class BesselBasis(nn.Module):
         return self.wave_numbers
 
 
+@final
+class SmoothBesselBasis(nn.Module):
+    r"""Orthonormal functions that vanish at the cutoff with their derivative.
+
+    From :math:`f_n \propto j_0(k_n r) + j_0(k_{n+1} r)` with :math:`k_n = n \pi / r_c`
+    by orthogonalization in the order of n.
+
+    Args:
+        cutoff: Radius r_c in Å.
+        num_basis: Number of functions.
+
+    Source:
+        E. Kocer, J. K. Mason, H. Erturk, AIP Advances 10, 015021 (2020).
+    """
+
+    def __init__(self, cutoff: float, num_basis: int) -> None:
+        super().__init__()
+        order = torch.arange(1, num_basis + 2, dtype=torch.float64, device="cpu")
+        self._wave_numbers = Constant(order * math.pi / cutoff)
+        self._coefficients = Constant(_smooth_bessel_coefficients(cutoff, num_basis))
+
+    def forward(
+        self, lengths: Float[Tensor, "edges 1"]
+    ) -> Float[Tensor, "edges num_basis"]:
+        """Values at positive lengths in Å."""
+        phase = lengths * self._wave_numbers.like(lengths)
+        return (torch.sin(phase) / phase) @ self._coefficients.like(lengths)
+
+    def at_zero(self, like: Tensor) -> Float[Tensor, "1 num_basis"]:
+        """Limit at length zero, with the precision and on the device of a tensor."""
+        return self._coefficients.like(like).sum(0, keepdim=True)
+
+
+def _smooth_bessel_coefficients(
+    cutoff: float, num_basis: int
+) -> Float[Tensor, "num_basis_plus_1 num_basis"]:
+    """Factors of the spherical Bessel functions j_0 in each smooth function."""
+    out = torch.zeros(num_basis + 1, num_basis, dtype=torch.float64, device="cpu")
+    d = 1.0
+    for n in range(num_basis):
+        e = n**2 * (n + 2) ** 2 / (4 * (n + 1) ** 4 + 1)
+        d, before = 1 - e / d, d
+        norm = math.sqrt(2) * math.pi / cutoff**1.5
+        factor = (-1) ** n * norm * (n + 1) * (n + 2) / math.hypot(n + 1, n + 2)
+        out[n : n + 2, n] += factor
+        if n > 0:
+            out[:, n] += math.sqrt(e / before) * out[:, n - 1]
+        out[:, n] /= math.sqrt(d)
+    return out
+
+
+def cosine_envelope(x: Float[Tensor, "edges 1"]) -> Float[Tensor, "edges 1"]:
+    r"""Half a period of a cosine, which falls from 1 to 0 between 0 and 1.
+
+    .. math:: u(x) = \tfrac{1}{2} (1 + \cos \pi x)
+
+    The second derivative jumps at 1, and so do Hessians: for models that were trained
+    with it, not for new ones.
+
+    Args:
+        x: Length divided by the cutoff.
+
+    Source:
+        J. Behler, M. Parrinello, Phys. Rev. Lett. 98, 146401 (2007).
+    """
+    return 0.5 * (1 + torch.cos(math.pi * x.clamp(max=1.0)))
+
+
 def polynomial_envelope(
     x: Float[Tensor, "edges 1"], power: int
 ) -> Float[Tensor, "edges 1"]:

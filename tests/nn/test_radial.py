@@ -1,5 +1,6 @@
 """Radial functions: orthogonality, limits, smoothness."""
 
+import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
@@ -8,6 +9,8 @@ from equipot.nn import (
     BesselBasis,
     RadialInputs,
     RadialMLP,
+    SmoothBesselBasis,
+    cosine_envelope,
     polynomial_envelope,
     xplor_envelope,
 )
@@ -125,3 +128,33 @@ def test_without_biases_the_weights_that_are_drawn_keep_the_variance():
     out = radial(torch.randn(1000, 64), torch.ones(1000, 1))
 
     assert 0.7 < out.std().item() < 1.4
+
+
+def test_smooth_bessel_functions_are_orthonormal_and_end_without_a_slope():
+    cutoff, count = 5.0, 4
+    basis = SmoothBesselBasis(cutoff, count)
+    nodes, weights = np.polynomial.legendre.leggauss(60)
+    r = torch.tensor((nodes + 1) * cutoff / 2)[:, None]
+    values = basis(r) * r * torch.tensor(weights * cutoff / 2).sqrt()[:, None]
+
+    torch.testing.assert_close(values.T @ values, torch.eye(count).double())
+
+    end = torch.tensor([[cutoff]], dtype=torch.float64, requires_grad=True)
+    for n in range(count):
+        value = basis(end)[0, n]
+        (slope,) = torch.autograd.grad(value, end)
+        assert abs(value.item()) < 1e-13
+        assert abs(slope.item()) < 1e-13
+
+
+def test_smooth_bessel_functions_are_continuous_at_zero():
+    basis = SmoothBesselBasis(5.0, 4)
+    r = torch.tensor([[1e-6]], dtype=torch.float64)
+
+    torch.testing.assert_close(basis(r), basis.at_zero(r), rtol=0, atol=1e-10)
+
+
+def test_cosine_envelope_is_half_a_period():
+    x = torch.tensor([[0.0], [0.5], [1.0], [1.2]], dtype=torch.float64)
+
+    assert cosine_envelope(x)[:, 0].tolist() == pytest.approx([1, 0.5, 0, 0])

@@ -1,8 +1,8 @@
 """Packages whose files can be converted: one module, and one line here, for each."""
 
 from equipot.conversion.converted import Source
-from equipot.conversion.sources.mace import MACE
+from equipot.conversion.sources import mace, matgl
 
-_ALL: tuple[Source, ...] = (MACE,)
+_ALL: tuple[Source, ...] = (mace.SOURCE, matgl.SOURCE)
 SOURCES: dict[str, Source] = {source.name: source for source in _ALL}
 """By the name in ``--source``."""

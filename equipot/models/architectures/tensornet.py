@@ -12,7 +12,12 @@ from equipot.config.model import TensorNetConfig
 from equipot.graph.scatter import scatter_sum
 from equipot.models.backbone import Backbone, EdgeGeometry
 from equipot.models.products import Products
-from equipot.nn import BesselBasis, polynomial_envelope
+from equipot.nn import (
+    BesselBasis,
+    SmoothBesselBasis,
+    cosine_envelope,
+    polynomial_envelope,
+)
 
 Matrices = Float[Tensor, "_rows channels 3 3"]
 """A matrix for each row and channel."""
@@ -26,16 +31,16 @@ class Radial(NamedTuple):
     basis: Float[Tensor, "pairs_plus_1 num_basis"]
     """Radial functions."""
     envelope: Float[Tensor, "pairs_plus_1 1"]
-    """Factor that vanishes at the cutoff."""
+    """Factor that vanishes at the cutoff; zero at length zero without self-neighbor."""
 
 
 @final
 class TensorNet(Backbone):
     """An embedding of pairs of elements, then interactions that multiply matrices.
 
-    The embedding counts as the first layer. An atom is its own neighbor at distance
-    zero; the polynomial envelope replaces the cosine of the paper, whose second
-    derivative jumps at the cutoff.
+    The embedding counts as the first layer. In the paper, an atom is its own neighbor
+    at distance zero, and the envelope is a cosine, whose second derivative jumps at the
+    cutoff; the polynomial envelope is the default here.
 
     Args:
         config: Hyperparameters.
@@ -57,29 +62,43 @@ class TensorNet(Backbone):
         layers, channels = config.num_layers, config.channels
         super().__init__(config.cutoff, [channels] * layers, [0] * layers)
         self.envelope_power = config.envelope_power
-        self.basis = BesselBasis(config.cutoff, config.num_basis)
+        self.cosine = config.envelope == "cosine"
+        if self.cosine:
+            self.hessian_jumps = (config.cutoff,)
+        self.self_neighbor = config.self_neighbor
+        basis = BesselBasis if config.radial_basis == "bessel" else SmoothBesselBasis
+        self.basis = basis(config.cutoff, config.num_basis)
         self.embedding = Embedding(len(atomic_numbers), channels, config.num_basis)
         self.interactions = nn.ModuleList(
             Interaction(channels, config.num_basis) for _ in range(layers - 1)
         )
-        self.invariants = nn.ModuleList(Invariants(channels) for _ in range(layers))
+        read = layers if config.readouts == "all" else 1
+        self.invariants = nn.ModuleList(
+            Invariants(channels, activation=config.scalar_activation)
+            for _ in range(read)
+        )
 
     def forward(
         self, elements: Int[Tensor, " nodes"], edges: EdgeGeometry
     ) -> list[Float[Tensor, "nodes 1 channels"]]:
         """Scalars after each layer."""
         radial = self._radial(edges.lengths)
-        x = self.embedding(elements, edges, radial)
-        features = [self.invariants[0](x)[:, None]]
-        for n, interaction in enumerate(self.interactions, start=1):
-            x = interaction(x, edges, radial)
-            features.append(self.invariants[n](x)[:, None])
-        return features
+        layers = [self.embedding(elements, edges, radial)]
+        for interaction in self.interactions:
+            layers.append(interaction(layers[-1], edges, radial))
+        unread = len(layers) - len(self.invariants)
+        features = [_trace(x) for x in layers[:unread]]
+        for invariants, x in zip(self.invariants, layers[unread:], strict=True):
+            features.append(invariants(x))
+        return [scalars[:, None] for scalars in features]
 
     def _radial(self, lengths: Float[Tensor, "pairs 1"]) -> Radial:
         """Radial functions and envelope of all pairs, and at zero."""
         basis = torch.cat([self.basis(lengths), self.basis.at_zero(lengths)])
-        scaled = nn.functional.pad(lengths / self.cutoff, (0, 0, 0, 1))
+        at_zero = 0.0 if self.self_neighbor else 1.0
+        scaled = nn.functional.pad(lengths / self.cutoff, (0, 0, 0, 1), value=at_zero)
+        if self.cosine:
+            return Radial(basis, cosine_envelope(scaled))
         return Radial(basis, polynomial_envelope(scaled, self.envelope_power))
 
 
@@ -171,15 +190,17 @@ class TensorLinear(nn.Module):
 class Invariants(nn.Module):
     """Scalars of an atom from the squared norms of the parts of its matrices."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, *, activation: bool) -> None:
         super().__init__()
+        self.activation = activation
         self.norm = nn.LayerNorm(3 * channels)
         self.linear = nn.Linear(3 * channels, channels)
 
     def forward(self, x: Matrices) -> Float[Tensor, "nodes channels"]:
         """Normalize the squared norms and mix them."""
         norms = torch.cat([_square(part) for part in _parts(x)], dim=1)
-        return silu(self.linear(self.norm(norms)))
+        scalars: Tensor = self.linear(self.norm(norms))
+        return silu(scalars) if self.activation else scalars
 
 
 def _of_vectors(
@@ -193,6 +214,10 @@ def _of_vectors(
     zero = torch.zeros_like(x)
     cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=1)
     return identity, cross.view(-1, 3, 3), n[:, :, None] * n[:, None] - identity / 3
+
+
+def _trace(x: Matrices) -> Float[Tensor, "_rows channels"]:
+    return x.diagonal(dim1=2, dim2=3).sum(2)
 
 
 def _isotropic(scalars: Float[Tensor, "nodes channels"]) -> Matrices:
