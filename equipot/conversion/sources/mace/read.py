@@ -318,9 +318,9 @@ def _config(
     try:
         return MACEConfig.model_validate(values)
     except ValidationError as error:
-        first = error.errors(include_input=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise ConversionError(f"{key}: {first['msg'][:300]}") from error
+        found = error.errors(include_input=False)[0]
+        key = ".".join(str(part) for part in found["loc"])
+        raise ConversionError(f"{key}: {found['msg'][:300]}") from error
 
 
 def _unless(value: int, default: int) -> int | None:
