@@ -87,10 +87,11 @@ def describe(header: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     }
     yield "elements", ", ".join(energies)
     yield "architecture", describe_architecture(model)
-    used = header["backend_used"]
-    trained = "" if model["backend"] == used else f", trained with {used}"
-    yield "backend", f"{model['backend']}{trained}"
     origin = parse_origin(header.get("origin"))
+    used = header["backend_used"]
+    made = "trained" if origin is None else "converted"
+    trained = "" if model["backend"] == used else f", {made} with {used}"
+    yield "backend", f"{model['backend']}{trained}"
     if origin is not None:
         yield from describe_origin(origin)
     counts = statistics["label_counts"].items()

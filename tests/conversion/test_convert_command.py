@@ -19,6 +19,7 @@ from equipot.conversion.sources import SOURCES
 from equipot.data.statistics import UNKNOWN_TRAINING_SET
 from equipot.neighbors import build_graph
 from tests.conversion import fake_package
+from tests.conversion.archives import Call, Name, program, write_archive
 
 
 @pytest.fixture(autouse=True)
@@ -441,3 +442,16 @@ def test_an_origin_that_makes_no_sense_is_refused(tmp_path):
             read_header(path)
     assert parse_origin(None) is None
     assert parse_origin(origin) is not None
+
+
+def test_a_payload_is_named_in_one_message_and_not_run(convert, tmp_path):
+    run = Call(Name("posix", "mkdir"), (str(tmp_path / "marker"),))
+    content = program({"package": "fake", "weights": run})
+    write_archive(tmp_path / "b.fake", content)
+
+    status, text = convert(file="b.fake")
+
+    assert status == 1
+    assert text.startswith("error: b.fake: the file names 'posix.mkdir'")
+    assert text.endswith("Nothing of it was run")
+    assert not (tmp_path / "marker").exists()
