@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from equipot.conversion.errors import ConversionError
-from equipot.conversion.sources.mace import MACE
+from equipot.conversion.sources.mace import SOURCE
 from tests.conversion.mace_files import (
     BLOCKS,
     Settings,
@@ -29,7 +29,7 @@ def model():
 def refused(model, tmp_path, match):
     path = write(model, tmp_path / "hostile.model")
     with pytest.raises(ConversionError, match=match):
-        MACE.read(path, None)
+        SOURCE.read(path, None)
 
 
 UNKNOWN = {
@@ -202,19 +202,19 @@ def test_a_truncated_file_is_refused(model, tmp_path):
     for share in (0.1, 0.5, 0.99):
         (tmp_path / "cut.model").write_bytes(content[: int(share * len(content))])
         with pytest.raises(ConversionError):
-            MACE.read(tmp_path / "cut.model", None)
+            SOURCE.read(tmp_path / "cut.model", None)
 
 
 def test_a_state_dict_is_refused_with_the_reason(model, tmp_path):
     torch.save(model.state_dict(), tmp_path / "state.model")
 
     with pytest.raises(ConversionError, match="not a whole model"):
-        MACE.read(tmp_path / "state.model", None)
+        SOURCE.read(tmp_path / "state.model", None)
 
 
 def test_other_files_are_not_of_this_source(tmp_path):
     torch.save({"a": 1}, tmp_path / "state.pt")
     (tmp_path / "bare.pkl").write_bytes(pickle.dumps([1]))
 
-    assert not MACE.matches(tmp_path / "state.pt")
-    assert not MACE.matches(tmp_path / "bare.pkl")
+    assert not SOURCE.matches(tmp_path / "state.pt")
+    assert not SOURCE.matches(tmp_path / "bare.pkl")

@@ -9,7 +9,7 @@ from ase import Atoms
 from equipot.checkpoint.file import load_potential
 from equipot.conversion.convert import build, find_source, read_model, save_converted
 from equipot.conversion.errors import ConversionError
-from equipot.conversion.sources.mace import MACE
+from equipot.conversion.sources.mace import SOURCE
 from equipot.models.build import with_backend
 from equipot.neighbors import build_graph
 from tests.conversion.mace_files import Settings, tiny_model, write
@@ -70,7 +70,7 @@ def test_a_free_atom_has_the_energy_of_the_formulas(number, tmp_path):
     path = write(model, tmp_path / "tiny.model")
     atom = Atoms([number], [[0, 0, 0]])
 
-    potential = build(read_model(path, MACE))
+    potential = build(read_model(path, SOURCE))
 
     found = potential(build_graph(atom, 3.0), ("energy",)).energy.item()
     expected = energy(model, atom, torch.zeros(1, 3)).item()
@@ -80,7 +80,7 @@ def test_a_free_atom_has_the_energy_of_the_formulas(number, tmp_path):
 @pytest.mark.parametrize("name", ["density", "degrees_to_2"])
 def test_backends_agree_on_a_converted_model(name, tmp_path):
     path = write(tiny_model(VARIANTS[name]), tmp_path / "tiny.model")
-    potential = build(read_model(path, MACE))
+    potential = build(read_model(path, SOURCE))
     graph = build_graph(MOLECULE, 3.0)
 
     other = with_backend(potential, "fused")(graph)
@@ -92,7 +92,7 @@ def test_backends_agree_on_a_converted_model(name, tmp_path):
 
 def test_a_converted_model_is_the_same_after_saving(tmp_path):
     path = write(tiny_model(VARIANTS["density"]), tmp_path / "tiny.model")
-    converted = read_model(path, MACE)
+    converted = read_model(path, SOURCE)
     potential = build(converted)
 
     save_converted(tmp_path / "m.safetensors", converted, potential)
@@ -107,7 +107,7 @@ def test_a_converted_model_is_the_same_after_saving(tmp_path):
 
 def test_hessian_of_a_converted_model_is_the_derivative_of_forces(tmp_path):
     path = write(tiny_model(VARIANTS["late_cutoff"]), tmp_path / "tiny.model")
-    potential = build(read_model(path, MACE))
+    potential = build(read_model(path, SOURCE))
     graph = build_graph(MOLECULE, 3.0)
 
     hessian = potential(graph, ("hessian",)).hessian[0].reshape(12, 12)
@@ -129,7 +129,7 @@ def test_float32_originals_keep_their_numbers(tmp_path):
     model.atomic_energies_fn.double()  # as in some published files
     path = write(model, tmp_path / "tiny.model")
 
-    converted = read_model(path, MACE)
+    converted = read_model(path, SOURCE)
 
     assert converted.origin.dtype == "float32"
     found = build(converted)(build_graph(MOLECULE, 3.0)).energy.item()
@@ -142,7 +142,7 @@ def test_a_head_must_be_chosen_where_there_are_several(tmp_path):
     path = write(tiny_model(VARIANTS["heads"]), tmp_path / "tiny.model")
 
     with pytest.raises(ConversionError, match="heads a, b, c: choose one with --head"):
-        MACE.read(path, None)
+        SOURCE.read(path, None)
     with pytest.raises(ConversionError, match="no head 'd', only a, b, c"):
-        MACE.read(path, "d")
-    assert MACE.read(path, "b").origin.head == "b"
+        SOURCE.read(path, "d")
+    assert SOURCE.read(path, "b").origin.head == "b"

@@ -1,9 +1,8 @@
 """Packages whose files can be converted: one module, and one line here, for each."""
 
 from equipot.conversion.converted import Source
-from equipot.conversion.sources import matgl, nequix, sevennet
-from equipot.conversion.sources.mace import MACE
+from equipot.conversion.sources import mace, matgl, nequix, sevennet
 
-_ALL: tuple[Source, ...] = (MACE, nequix.SOURCE, sevennet.SOURCE, matgl.SOURCE)
+_ALL: tuple[Source, ...] = (mace.SOURCE, nequix.SOURCE, sevennet.SOURCE, matgl.SOURCE)
 SOURCES: dict[str, Source] = {source.name: source for source in _ALL}
 """By the name in ``--source``."""

@@ -6,4 +6,4 @@ three kinds of radial functions, distance transforms, ZBL, and one of several he
 numbers come from the file, nothing from a table of published hyperparameters.
 """
 
-from equipot.conversion.sources.mace.read import MACE as MACE
+from equipot.conversion.sources.mace.read import SOURCE as SOURCE

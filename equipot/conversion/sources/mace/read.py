@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
@@ -11,6 +10,7 @@ from ase.data import chemical_symbols
 from pydantic import ValidationError
 from torch import Tensor
 
+from equipot.checkpoint.header import check_weights
 from equipot.checkpoint.origin import ModelOrigin
 from equipot.config.model import MACEConfig
 from equipot.conversion.converted import (
@@ -22,6 +22,7 @@ from equipot.conversion.converted import (
     statistics_without_training,
 )
 from equipot.conversion.errors import ConversionError
+from equipot.conversion.free_atoms import with_free_atoms
 from equipot.conversion.module_account import ModuleAccount, Part
 from equipot.conversion.records import Record
 from equipot.conversion.sources.mace.e3nn_maps import equal_channels, linear
@@ -42,10 +43,6 @@ from equipot.conversion.sources.mace.readout import (
 )
 from equipot.conversion.sources.mace.without_effect import WITHOUT_EFFECT
 from equipot.conversion.torch_archive import is_torch_archive, read_torch_archive
-from equipot.data.statistics import Statistics
-from equipot.graph.edge_pairs import single_edges
-from equipot.models.backbone import EdgeGeometry
-from equipot.models.build import build_potential
 
 MODELS: Final = ("MACE", "ScaleShiftMACE")
 """Classes of models that are converted."""
@@ -110,7 +107,8 @@ def read(path: Path, head: str | None) -> Converted:
     lines = account.finish()
     config = _config(network, radial, readouts, repulsion=bool(repulsion))
     statistics = statistics_without_training(
-        energies,
+        # the shift of equipot fades out with the neighbors, that of MACE does not
+        {z: energy + shift for z, energy in energies.items()},
         scale=scale,
         shift=0.0,
         average_num_neighbors=network.layers[0].neighbors,
@@ -123,9 +121,13 @@ def read(path: Path, head: str | None) -> Converted:
         **readouts.weights,
         **repulsion,
     }
-    return Converted(
+    try:
+        check_weights(config, statistics, weights)
+    except ValueError as error:
+        raise ConversionError(f"{path}: {error}") from error
+    converted = Converted(
         config=config,
-        statistics=_with_free_atoms(config, statistics, weights, shift),
+        statistics=statistics,
         weights=weights,
         origin=ModelOrigin(
             package="mace-torch",
@@ -137,9 +139,10 @@ def read(path: Path, head: str | None) -> Converted:
             remarks=(*readouts.remarks, *remarks),
         ),
     )
+    return with_free_atoms(converted)
 
 
-MACE = Source(
+SOURCE = Source(
     name="mace",
     describes="MACE 0.2 and 0.3, .model",
     matches=matches,
@@ -315,9 +318,9 @@ def _config(
     try:
         return MACEConfig.model_validate(values)
     except ValidationError as error:
-        problem = error.errors(include_input=False)[0]
-        key = ".".join(str(part) for part in problem["loc"])
-        raise ConversionError(f"{key}: {problem['msg'][:300]}") from error
+        found = error.errors(include_input=False)[0]
+        key = ".".join(str(part) for part in found["loc"])
+        raise ConversionError(f"{key}: {found['msg'][:300]}") from error
 
 
 def _unless(value: int, default: int) -> int | None:
@@ -349,36 +352,3 @@ def _layer_weights(layers: Sequence[Layer]) -> dict[str, Tensor]:
                 factor if folded else 1.0
             )
     return weights
-
-
-def _with_free_atoms(
-    config: MACEConfig,
-    statistics: Statistics,
-    weights: dict[str, Tensor],
-    shift: float,
-) -> Statistics:
-    """Statistics whose reference energies are what the file gives for free atoms.
-
-    Equipot subtracts the output of the network for a free atom, and its shift fades
-    with the neighbors: both become parts of the reference energies.
-    """
-    in_float64 = config.model_copy(update={"dtype": "float64"})
-    potential = build_potential(in_float64, statistics)
-    try:
-        potential.load_state_dict(weights)
-    except RuntimeError as error:
-        raise ConversionError(f"weights do not fit: {str(error)[:500]}") from error
-    none = EdgeGeometry(
-        index=torch.zeros(2, 0, dtype=torch.int64),
-        directions=torch.zeros(0, 3, dtype=torch.float64),
-        lengths=torch.zeros(0, 1, dtype=torch.float64),
-        pairs=single_edges(0),
-    )
-    with torch.no_grad():
-        elements = torch.arange(len(statistics.elements))
-        output = potential.head(potential.backbone(elements, none)).tolist()
-    energies = {
-        z: statistics.reference_energies[z] + shift + statistics.energy_scale * value
-        for z, value in zip(statistics.elements, output, strict=True)
-    }
-    return replace(statistics, reference_energies=energies)
