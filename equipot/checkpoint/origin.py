@@ -26,19 +26,19 @@ class ModelOrigin(Config):
     dtype: Literal["float32", "float64"]
     """Floating-point type of the weights in the file."""
     version: Name | None = None
-    """Of the package, if the file says it."""
+    """Version of the package, if the file states it."""
     head: Name | None = None
     """Head of the original that was converted, if it has several."""
     license: Text | None = None
-    """Of the weights; None if neither the file nor the user says it."""
+    """License of the weights, if the file or the user states it."""
     source: Text | None = None
     """Where the weights were published; None if not known."""
     training: dict[Name, Text] = Field(default_factory=dict, max_length=100)
-    """What the file says of its training, such as the data set."""
+    """Information on the training in the file, such as the data set."""
     without_effect: tuple[Text, ...] = Field((), max_length=10_000)
     """Tensors and settings of the file that change no prediction, and why."""
     remarks: tuple[Text, ...] = Field((), max_length=100)
-    """What a user has to know of the original, such as jumps of its derivatives."""
+    """Limitations of the original, such as discontinuous derivatives."""
 
 
 SECTION = "origin"
@@ -49,7 +49,7 @@ def parse_origin(section: Any) -> ModelOrigin | None:
     """Origin of a model from its header; None for a model that equipot trained.
 
     Raises:
-        ValueError: If it makes no sense, or is too long.
+        ValueError: If it is invalid, or too long.
     """
     if section is None:
         return None

@@ -219,7 +219,7 @@ class MACEConfig(ModelConfig):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "MACEConfig":
-        """Refuse keys that contradict each other."""
+        """Reject keys that contradict each other."""
         if isinstance(self.correlation, tuple) and (
             len(self.correlation) != self.num_layers
         ):

@@ -180,8 +180,8 @@ class CosineScheduleConfig(WarmupConfig):
     min_factor: Annotated[float, Field(ge=0, le=1)] = 0.01
     """Ratio of final and maximum learning rate."""
     stable_share: Fraction = 0.0
-    """Share of the epochs after the warmup at the maximum learning rate, before it is
-    annealed (warmup-stable-decay)."""
+    """Fraction of the epochs after the warmup at the maximum learning rate, before
+    annealing (warmup-stable-decay)."""
 
 
 class PlateauScheduleConfig(WarmupConfig):

@@ -65,7 +65,7 @@ class Cosine(Schedule):
         epochs: Last epoch.
         min_factor: Factor at the end.
         warmup_epochs: Length of the linear warmup.
-        stable_share: Share of the epochs after the warmup with the factor 1.
+        stable_share: Fraction of the epochs after the warmup with the factor 1.
     """
 
     def __init__(

@@ -290,7 +290,7 @@ def freeze(potential: Potential, patterns: Sequence[str]) -> list[str]:
 def check_patterns(
     patterns: Sequence[str], names: Mapping[str, object], key: str
 ) -> None:
-    """Refuse patterns that fit no weight.
+    """Reject patterns that fit no weight.
 
     Raises:
         ValueError: Names the pattern, and some weights.

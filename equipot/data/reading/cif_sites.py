@@ -1,4 +1,4 @@
-"""Refuses CIF files with disorder, unclear elements, or an unclear space group."""
+"""Checks of CIF files for disorder, unclear elements and unclear space groups."""
 
 import re
 from pathlib import Path
@@ -33,7 +33,7 @@ CIF_DEUTERIUM_MASS: Final = 2.01355
 
 
 def check_cif_file(path: Path) -> None:
-    """Refuse a CIF file if a structure in it is disordered or unclear.
+    """Reject a CIF file if a structure in it is disordered or unclear.
 
     Args:
         path: CIF file, may be compressed.

@@ -17,7 +17,7 @@ Words = list[str]
 
 
 def refuse_missing_atoms(path: Path, format_name: str) -> None:
-    """Refuse a file that declares more atoms than it holds.
+    """Reject a file that declares more atoms than it holds.
 
     Args:
         path: File of structures.

@@ -1,4 +1,4 @@
-"""Refuses files that do not say which elements they hold, or hold parts of atoms.
+"""Checks that reject files without elements, or with partially occupied sites.
 
 Readers of ASE guess elements from masses, from numbers of types, from names of atoms,
 or from a comment, and take the most frequent element of a site that several share.

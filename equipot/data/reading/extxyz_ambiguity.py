@@ -1,4 +1,4 @@
-"""Refuses keys and comments of extended XYZ that may state cell or units otherwise."""
+"""Checks for keys and comments of extended XYZ with other cells or units."""
 
 import re
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Refuses LAMMPS files that do not name elements, or are in other units."""
+"""Checks that reject LAMMPS files that do not name elements, or are in other units."""
 
 import re
 from collections.abc import Sequence
@@ -54,7 +54,7 @@ def check_lammps_data(lines: Sequence[str]) -> dict[str, Any]:
 
 
 def check_lammps_dump(lines: Sequence[str]) -> dict[str, Any]:
-    """Refuse a dump without elements, periodicity or known units."""
+    """Reject a dump without elements, periodicity or known units."""
     columns: list[str] = []
     atoms: set[tuple[str, str]] = set()
     for line, following in pairwise([*lines, ""]):
