@@ -120,7 +120,7 @@ def test_a_committee_runs_by_its_mean(folder):
     assert summary["largest_force_spread_eV_per_A"] == spread.max()
     assert summary["largest_force_spread_step"] == log["step"][spread.argmax()]
     assert summary["mean_max_force_spread_eV_per_A"] == pytest.approx(spread.mean())
-    assert "committee    standard deviation of the energy" in result.output
+    assert "committee    mean energy spread" in result.output
     assert stopped.exit_code == 1
     assert "the committee members differ by" in stopped.output
 
@@ -252,7 +252,7 @@ def test_the_first_screen_says_what_the_file_gave(folder):
         "dropped, since they are valid for the frame of the file only: REF_energy",
         "velocities of fixed atoms in the file are set to zero",
         "2 of 8 atoms are fixed",
-        "velocities: from the structure file; ",
+        "velocities: of the structure file; ",
         "K, 18 degrees of freedom (without 6 of 2 fixed atoms)",
     ):
         assert text in result.output

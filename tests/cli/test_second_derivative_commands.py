@@ -285,13 +285,13 @@ def test_a_path_that_does_not_arrive_is_not_verified(mueller_and_brown, tmp_path
     )
 
     assert result.exit_code == 1
-    assert "This is not a verified transition state" in result.output
+    assert "Not a verified transition state" in result.output
     assert "the path does not reach the end" in result.output
     record = json.loads((folder / "reaction.json").read_text(encoding="utf-8"))
     assert record["verified"] is False
     assert record["per"] == "for H2 (2 atoms, 1 of them fixed)"
     page = (folder / "report.html").read_text(encoding="utf-8")
-    assert "the path does not reach the end" in page
+    assert "The path does not reach the end" in page
     assert "The path itself ends" in page
 
 
@@ -313,7 +313,7 @@ def test_a_path_to_other_minima_than_the_given_ones_is_not_verified(
     assert "the path leads to another start than the given one" in result.output
     assert "there may be several barriers" in " ".join(result.output.split())
     page = (tmp_path / "saddle" / "report.html").read_text(encoding="utf-8")
-    assert "does not end in the given start minimum" in page
+    assert "The path leads to another start than the given one" in page
 
 
 def test_phonons_write_numbers_a_page_and_what_phonopy_reads(model, crystal, tmp_path):

@@ -171,7 +171,7 @@ def test_info_tells_what_a_backend_can_do_here(model):
         result = CliRunner().invoke(app, ["info", str(model), "--backend", backend])
         return result.exit_code, words(result)
 
-    assert info("right")[1].startswith("backend right can compute this model here")
+    assert info("right")[1].startswith("backend right supports this model here")
     assert (
         "spherical_grid does not support this model here: a p"
         in info("spherical_grid")[1]

@@ -210,8 +210,11 @@ def test_a_resumed_run_records_the_same(tmp_path):
     assert texts[0] == texts[1]
 
 
-def test_a_run_that_stays_inside_says_so(tmp_path):
+def test_a_run_within_the_domain_has_no_extrapolation_events(tmp_path):
     atoms = network()
+    domain = Domain(minimum_distances={"Cu-Cu": 0.5})
+    potential = random_potential((29,), cutoff=3.0, lmax=1, num_layers=2, zbl=True)
+    atoms.calc = EquipotCalculator(potential, domain=domain)
 
     summary = run_quietly(atoms, "nve", tmp_path, steps=5)
 

@@ -99,7 +99,11 @@ def test_a_ramp_does_work_on_chains_and_not_on_the_heat_that_bussi_counts(tmp_pa
     [
         ("nve", {"ramp": RAMP}, "nve has none"),
         ("bussi", {"ramp": {**RAMP, "pressure": 1.0}}, "needs a barostat"),
-        ("npt_full", {"ramp": RAMP, "alarms": {"max_drift": 1.0}}, "does work on"),
+        (
+            "npt_full",
+            {"ramp": RAMP, "alarms": {"max_drift": 1.0}},
+            "but a ramp changes",
+        ),
         ("bussi", {"ramp": {"steps": 5}}, "ramp.temperature or ramp.pressure"),
         ("bussi", {"ramp": {"temperature": 5.0}}, "steps"),
     ],

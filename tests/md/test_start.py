@@ -103,8 +103,8 @@ def test_the_run_says_where_velocities_come_from(tmp_path, capsys):
         )
         texts.append(screen.getvalue())
 
-    assert "velocities: drawn at 400 K; " in texts[0]
-    assert "with 21 degrees of freedom (without 3 of conserved rigid" in texts[0]
+    assert "velocities: Maxwell-Boltzmann distribution at 400 K; " in texts[0]
+    assert "K, 21 degrees of freedom (without 3 of conserved rigid" in texts[0]
     assert "velocities: of the structure file, minus a drift of " in texts[1]
 
 

@@ -279,12 +279,12 @@ def test_structures_closer_than_training_are_reported():
     assert "In 4 of 7 structures, two atoms are closer" in page.text
     assert "Pairs of elements that are no neighbors in training: H-H." in page.text
     states = {row[0]: row[3] for row in page.tables[DISTANCES]}
-    assert states["H-O"].startswith("closer by")
+    assert states["H-O"].endswith("% shorter")
     assert states["H-H"] == "new pair"
     assert states["Si-Si"] == "within"
 
 
-DISTANCES = "Shortest distances of pairs of elements, in Å"
+DISTANCES = "Shortest distance of each pair of elements, in Å"
 
 
 def test_the_same_evaluation_gives_the_same_file(tmp_path, evaluation, document):

@@ -25,7 +25,9 @@ def test_a_validation_set_without_the_labels_of_the_loss_is_refused(config_tree)
         labels = replace(example.labels, stress=absent)
         dataset.valid[n] = replace(example, labels=labels)
 
-    with pytest.raises(ValueError, match=r"made of \(stress\): choose other files"):
+    with pytest.raises(
+        ValueError, match=r"labels of the loss \(stress\): set other files"
+    ):
         check_validation(config.training, dataset)
 
 

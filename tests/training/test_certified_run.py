@@ -74,7 +74,7 @@ def test_a_failure_is_that_of_the_command_and_the_model_stays(
     assert failed.exit_code == 1
     assert "1 of them FAILED" in failed.output
     assert "potential: short-range attraction, pairs" in failed.output
-    assert "the model failed its verification" in failed.output
+    assert "the model failed a check of equipot verify" in failed.output
     assert not record["passed"]
     assert len(record["failures"]) == 1
 

@@ -259,7 +259,7 @@ def test_a_finished_run_is_lengthened_by_a_new_schedule(train):
     assert rates[3] > 10 * LOWEST
     assert rates[4] == pytest.approx(LOWEST)
     header = read_header(result.directory.best)
-    assert dict(describe(header))["training"] == "5 of 5 epochs"
+    assert dict(describe(header))["training"] == "5 of 5 epochs; 30 steps"
     # the longer run is now the run: to be resumed as it is
     again, printed = train("training.epochs=5", resume=True)
     assert "new schedule" not in printed
@@ -297,12 +297,12 @@ def test_info_says_how_far_a_run_came_and_that_time_stopped_it(train, monkeypatc
     text = dict(describe(read_header(result.directory.best)))["training"]
     assert text == (
         "2.167 of 1000 epochs, stopped by the time budget, with the schedule adapted "
-        "to it"
+        "to it; 13 steps"
     )
     header = read_header(result.directory.best)
     for name in ("finished", "epochs_done", "epochs_asked"):
         header["training"].pop(name)  # as an earlier version wrote it
-    assert dict(describe(header))["training"] == "2.167 of 1000 epochs, not finished"
+    assert dict(describe(header))["training"] == "2.167 of 1000 epochs, not finished; 13 steps"
     header["training"]["finished"] = OUT_OF_TIME
     text = dict(describe(header))["training"]
     assert text == "2.167 of 1000 epochs, stopped by the time budget"

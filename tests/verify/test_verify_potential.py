@@ -25,7 +25,7 @@ def guarded(a, b):
 
 
 def failures(report):
-    """What a failed check was made against."""
+    """Names of the failed checks."""
     return {check.name for check in report.failures}
 
 
@@ -35,11 +35,14 @@ def test_honest_potentials_pass(name, structures):
 
     found = verify_potential(potential, structures, closest=guarded, level="quick")
 
-    assert failures(found) == set()
-    assert len(found.checks) == 38 - (name == "so3")
+    # a discontinuous second derivative is a property of some published models
+    jumps = {"smoothness at the cutoff"} if potential.backbone.hessian_jumps else set()
+    chiral = potential.backbone.symmetry == "SO(3)"
+    assert failures(found) == jumps
+    assert len(found.checks) == 38 - chiral
     assert {check.name for check in found.checks} <= set(MEANING)
     mirrors = [note for note in found.notes if "reflections are not checked" in note]
-    assert len(mirrors) == (name == "so3")
+    assert len(mirrors) == chiral
 
 
 def test_a_closed_form_passes(structures):

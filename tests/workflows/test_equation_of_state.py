@@ -100,7 +100,7 @@ def test_every_number_names_per_what(found):
     assert record["cell"]["formula"] == "Si2"
     assert record["energy_ev_per_atom"] == pytest.approx(found.energy / 2)
     assert record["energy_ev_per_formula_unit"] == pytest.approx(found.energy / 2)
-    assert "per cell of Si2: 2 atoms, 2 formula units of Si" in summary(found)
+    assert "per cell (Si2: 2 atoms, 2 formula units of Si)" in summary(found)
     page = eos_page(found, "Si")
     assert page.count("<svg") == 2
     assert "Per cell of Si2: 2 atoms" in page

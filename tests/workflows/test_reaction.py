@@ -63,8 +63,10 @@ def test_what_is_wrong_is_named(inversion):
     moving = dataclasses.replace(inversion, saddle=forces)
 
     assert same_ends.problems == ("both sides of the path lead to the same structure",)
-    assert "the end is not a minimum: 1 imaginary" in saddle_as_end.problems
-    assert "the end is not below the saddle" in saddle_as_end.problems
+    assert "the end is not a minimum: 1 imaginary mode" in saddle_as_end.problems
+    assert (
+        "the end is not lower in energy than the saddle point" in saddle_as_end.problems
+    )
     assert moving.problems == ("the largest force at the saddle is 0.500 eV/Å",)
 
 

@@ -38,7 +38,7 @@ def check_lammps_data(lines: Sequence[str]) -> dict[str, Any]:
     labels, masses = _lammps_types(lines)
     if not labels:
         raise DataError(
-            "types of atoms are no elements; write the element of each type as a "
+            "atom types are not elements; write the element of each type as a "
             "comment in the section Masses, such as '1 28.0855 # Si', or as label in "
             "the section Atom Type Labels, or convert the file to extxyz"
         )
