@@ -211,57 +211,57 @@ def transfer(
         after: With those of the new one.
 
     Raises:
-        ValueError: If a weight fits nowhere.
+        ValueError: If a weight fits nowhere, or elements change in an architecture
+            whose widths depend on their number.
     """
-    shared = [z for z in after.elements if z in before.elements]
-    old = torch.tensor([before.elements.index(z) for z in shared])
-    new = torch.tensor([after.elements.index(z) for z in shared])
-    axes = _element_axes(model, before)
     state = potential.state_dict()
     if missing := sorted(set(weights) - set(state)):
         raise ValueError(f"weights without a place: {', '.join(missing[:8])}")
-    placed = {
-        name: _placed(state[name], weight.to(state[name]), axes.get(name, ()), old, new)
-        for name, weight in weights.items()
-    }
+    axes: dict[str, int] = {}
+    if before.elements != after.elements:
+        axes = _element_axes(model, before)
+    shared = [z for z in after.elements if z in before.elements]
+    old = torch.tensor([before.elements.index(z) for z in shared])
+    new = torch.tensor([after.elements.index(z) for z in shared])
+    placed = {}
+    for name, weight in weights.items():
+        placed[name] = weight.to(state[name])
+        if (axis := axes.get(name)) is not None:
+            rows = placed[name].index_select(axis, old)
+            placed[name] = state[name].index_copy(axis, new, rows)
     potential.load_state_dict({**state, **placed})
 
 
-def _placed(
-    target: Tensor, weight: Tensor, axes: Sequence[int], old: Tensor, new: Tensor
-) -> Tensor:
-    """Target with slices of a weight along the axes of elements."""
-    if not axes:
-        return weight
-    first, *rest = axes
-    part = _placed(
-        target.index_select(first, new), weight.index_select(first, old), rest, old, new
+def _element_axes(model: AnyModelConfig, statistics: Statistics) -> dict[str, int]:
+    """Axis of each weight that runs over elements: it grows by one with their number.
+
+    Raises:
+        ValueError: If a weight has several such axes, or one that grows faster.
+    """
+    fewer, more = (
+        weight_shapes(model, _with_elements(statistics, count))
+        for count in (len(statistics.elements), len(statistics.elements) + 1)
     )
-    return target.index_copy(first, new, part)
+    axes = {}
+    for name, shape in fewer.items():
+        growth = [b - a for a, b in zip(shape, more[name], strict=True)]
+        if not any(growth):
+            continue
+        if sorted(growth)[-2:] not in ([1], [0, 1]):
+            raise ValueError(
+                f"the architecture {model.architecture} has layers whose widths depend "
+                f"on the number of elements ({name}): elements cannot be added or "
+                "dropped; keep training.start_from.elements at keep, and train on "
+                "elements of the file only"
+            )
+        axes[name] = growth.index(1)
+    return axes
 
 
-def _element_axes(
-    model: AnyModelConfig, statistics: Statistics
-) -> dict[str, tuple[int, ...]]:
-    """Axes of weights that run over elements: those that grow with their number."""
-    count = len(statistics.elements)
-    sizes = []
-    for n in (count, count + 1):
-        elements = tuple(range(1, n + 1))
-        twin = replace(
-            statistics,
-            elements=elements,
-            reference_energies=dict.fromkeys(elements, 0.0),
-        )
-        sizes.append(weight_shapes(model, twin))
-    return {
-        name: tuple(
-            axis
-            for axis, (a, b) in enumerate(zip(shape, sizes[1][name], strict=True))
-            if a != b
-        )
-        for name, shape in sizes[0].items()
-    }
+def _with_elements(statistics: Statistics, count: int) -> Statistics:
+    elements = tuple(range(1, count + 1))
+    references = dict.fromkeys(elements, 0.0)
+    return replace(statistics, elements=elements, reference_energies=references)
 
 
 def freeze(potential: Potential, patterns: Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Elements from what files call atoms: symbols in any case, isotopes of hydrogen."""
+"""Chemical symbols of files: in any case, and isotopes of hydrogen."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -14,8 +14,8 @@ ISOTOPES: Final = {"D": 2.01410177812, "T": 3.01604928199}
 """Masses in u of deuterium and tritium.
 
 Source: AME2020, M. Wang et al., Chinese Physics C 45, 030003 (2021)."""
-SAME_MASS: Final = 0.05
-"""Difference in u up to which a mass is that of an isotope."""
+ISOTOPE_MASS_TOLERANCE: Final = 0.05
+"""Tolerance in u within which a mass is that of an isotope."""
 ELEMENT_MASS_TOLERANCE: Final = 0.5
 """Difference in u above which a mass is that of an isotope or of another element."""
 
@@ -23,16 +23,16 @@ ELEMENT_MASS_TOLERANCE: Final = 0.5
 def read_symbols(
     symbols: Sequence[str],
 ) -> tuple[Int[np.ndarray, " atoms"], Float[np.ndarray, " atoms"] | None]:
-    """Atomic numbers of symbols, and masses where isotopes are among them.
+    """Atomic numbers of symbols, and masses if there are isotopes.
 
     Args:
-        symbols: Such as ``Si``, ``si``, ``SI``, or ``D`` for deuterium.
+        symbols: Symbols such as ``Si``, ``si``, ``SI``, or ``D`` for deuterium.
 
     Returns:
         Atomic numbers, and masses in u of all atoms, or None without isotopes.
 
     Raises:
-        DataError: If a symbol is no element, a dummy atom, or a label such as ``C1``.
+        DataError: If a symbol is not an element, such as a dummy atom or ``C1``.
     """
     table = {s: _number(s, symbols) for s in dict.fromkeys(symbols)}
     numbers = np.array([table[s] for s in symbols], dtype=int)
@@ -45,14 +45,14 @@ def read_symbols(
 
 
 def set_isotopes(atoms: Atoms, masses: Float[np.ndarray, " atoms"] | None) -> None:
-    """Give atoms the masses that their symbols say.
+    """Set the masses of isotopes.
 
     Args:
-        atoms: Changed in place.
-        masses: What `read_symbols` returned.
+        atoms: Structure, modified in place.
+        masses: Masses returned by `read_symbols`.
 
     Raises:
-        DataError: If the atoms have masses that say otherwise.
+        DataError: If the atoms already have contradicting masses.
     """
     if masses is None:
         return
@@ -60,7 +60,7 @@ def set_isotopes(atoms: Atoms, masses: Float[np.ndarray, " atoms"] | None) -> No
         atoms.set_masses(masses)
         return
     known = atoms.arrays["masses"]
-    wrong = (atoms.numbers == 1) & (np.abs(known - masses) > SAME_MASS)
+    wrong = (atoms.numbers == 1) & (np.abs(known - masses) > ISOTOPE_MASS_TOLERANCE)
     if wrong.any():
         n = int(np.flatnonzero(wrong)[0])
         raise DataError(
@@ -105,6 +105,6 @@ def _number(symbol: str, symbols: Sequence[str]) -> int:
             "write the element if it is one"
         )
     raise DataError(
-        f"{where} is {symbol[:40]!r}, which is no element; write symbols such as Cu, "
-        "without numbers or charges"
+        f"{where} is {symbol[:40]!r}, which is not an element; write symbols such as "
+        "Cu, without numbers or charges"
     )

@@ -122,7 +122,7 @@ def read_cell(value: Value) -> Float[np.ndarray, "3 3"]:
 
 
 def numbers_of(words: list[str]) -> Shaped[np.ndarray, "..."] | None:
-    """Integers, else real numbers, or None if a word is neither."""
+    """Convert words to integers, else to real numbers; None if a word is neither."""
     if not words:
         return None
     try:

@@ -9,7 +9,11 @@ from typing import Any, Final
 from ase.data import atomic_masses
 from ase.io.formats import open_with_compression
 
-from equipot.data.reading.chemical_symbols import SAME_MASS, check_element, read_symbols
+from equipot.data.reading.chemical_symbols import (
+    ISOTOPE_MASS_TOLERANCE,
+    check_element,
+    read_symbols,
+)
 from equipot.data.reading.errors import DataError
 
 UNITS: Final = ("metal", "real")
@@ -32,20 +36,20 @@ def is_lammps_data(path: Path) -> bool:
 
 
 def check_lammps_data(lines: Sequence[str]) -> dict[str, Any]:
-    """Elements of the types of a data file, for its reader."""
+    """Elements of the atom types of a data file, for its reader."""
     if lines and (found := re.search(r"units\s*=\s*(\w+)", lines[0])):
         _check_units(found[1])
     labels, masses = _lammps_types(lines)
     if not labels:
         raise DataError(
             "atom types are not elements; write the element of each type as a "
-            "comment in the section Masses, such as '1 28.0855 # Si', or as label in "
+            "comment in the section Masses, such as '1 28.0855 # Si', or as a label in "
             "the section Atom Type Labels, or convert the file to extxyz"
         )
     numbers, isotopes = read_symbols(list(labels.values()))
     expected = atomic_masses[numbers] if isotopes is None else isotopes
     for (kind, symbol), mass in zip(labels.items(), expected, strict=True):
-        if kind in masses and abs(masses[kind] - mass) > 10 * SAME_MASS:
+        if kind in masses and abs(masses[kind] - mass) > 10 * ISOTOPE_MASS_TOLERANCE:
             raise DataError(
                 f"type {kind} is called {symbol}, but has the mass {masses[kind]:g} u; "
                 "correct one of them"
@@ -66,7 +70,7 @@ def check_lammps_dump(lines: Sequence[str]) -> dict[str, Any]:
             atoms.add((known["element"], known.get("mass", "")))
         if words[:2] == ["ITEM:", "ATOMS"] and "element" not in words:
             raise DataError(
-                "the dump has no column 'element', and types are no elements; write "
+                "the dump has no column 'element', and types are not elements; write "
                 "it with 'dump custom ... element' and 'dump_modify ... element', or "
                 "convert it to extxyz"
             )
@@ -75,8 +79,8 @@ def check_lammps_dump(lines: Sequence[str]) -> dict[str, Any]:
             for word in words[3:]
         ):
             raise DataError(
-                "'ITEM: BOX BOUNDS' does not say which directions repeat, such as pp "
-                "pp ff; add it"
+                "'ITEM: BOX BOUNDS' does not specify periodic directions, such as pp "
+                "pp ff; add them"
             )
         if words[:2] == ["ITEM:", "UNITS"]:
             _check_units(following.strip())
