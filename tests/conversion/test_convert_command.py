@@ -249,7 +249,8 @@ def test_structures_without_labels_cannot_be_compared(convert, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_original_is_run_in_a_process_of_its_own(convert, tmp_path):
+def test_the_original_is_run_in_a_process_of_its_own(convert, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     ase.io.write(tmp_path / "some.xyz", structures(), format="extxyz")
 
     status, text = convert("--check", "some.xyz")
