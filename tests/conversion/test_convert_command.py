@@ -1,6 +1,7 @@
 """`equipot convert`, and what the commands do with a model that it wrote."""
 
 import warnings
+from pathlib import Path
 
 import ase.io
 import numpy as np
