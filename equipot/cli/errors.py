@@ -60,6 +60,8 @@ def explain_errors(command: Callable[P, R]) -> Callable[P, R]:
                         file = option != "output" or command.__name__ in WRITE_A_FILE
                         check_can_be_made(path, folder=not file)
                 return command(*args, **kwargs)
+        except BrokenPipeError:
+            raise  # the reader of a pipe, such as head, ended: typer exits silently
         except EXPECTED as error:
             if debug:
                 traceback.print_exc()

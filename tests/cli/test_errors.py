@@ -1,5 +1,8 @@
 """Expected errors are one message and exit status 1; defects keep their traceback."""
 
+import os
+import subprocess
+import sys
 import warnings
 
 import pytest
@@ -69,3 +72,27 @@ def test_debugging_shows_where_a_warning_comes_from(monkeypatch):
 
     with pytest.warns(UserWarning, match="too close"):
         CliRunner().invoke(app, ["warn"])
+
+
+def test_the_end_of_a_pipe_is_no_error():
+    """As in ``equipot --help | head -1``, with more output than a pipe buffers."""
+    program = (
+        "from equipot.cli.errors import explain_errors\n"
+        "import typer\n"
+        "@explain_errors\n"
+        "def many():\n"
+        "    for _ in range(100000): typer.echo('line')\n"
+        "typer.run(many)\n"
+    )
+    command = f'{sys.executable} -c "$PROGRAM" | head -1'
+
+    done = subprocess.run(
+        ["sh", "-c", command],
+        env={**os.environ, "PROGRAM": program},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.stdout == "line\n"
+    assert done.stderr == ""
