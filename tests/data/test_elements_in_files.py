@@ -319,3 +319,18 @@ def test_cells_of_programs_that_know_nothing_else_repeat(name, kind, tmp_path):
 
     assert atoms.pbc.all()
     np.testing.assert_allclose(atoms.cell.lengths(), 3.61, atol=1e-3)
+
+
+def test_several_molecules_of_an_sdf_file_are_refused(tmp_path):
+    """ASE's reader would take the first without a word."""
+    path = tmp_path / "a.sdf"
+    write(path, molecule("H2O"))
+    single = path.read_text(encoding="utf-8").rstrip("\n")
+    single += "" if single.endswith("$$$$") else "\n$$$$"
+    path.write_text(single + "\n\n", encoding="utf-8")
+    assert len(read_structures(path)) == 1
+
+    path.write_text(f"{single}\n{single}\n", encoding="utf-8")
+
+    with pytest.raises(DataError, match="contains several molecules"):
+        read_structures(path)

@@ -1,6 +1,7 @@
-"""Files of text that announce more atoms than they hold.
+"""Checks that text files contain the atoms that they declare, and nothing is ignored.
 
-Readers of ASE take the atoms that there are, as if nothing were missing.
+Readers of ASE take the atoms that there are, as if nothing were missing, and of several
+molecules in an SDF file the first.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +18,7 @@ Words = list[str]
 
 
 def refuse_missing_atoms(path: Path, format_name: str) -> None:
-    """Reject a file that declares more atoms than it holds.
+    """Reject a file that declares more atoms than it contains.
 
     Args:
         path: File of structures.
@@ -31,23 +32,34 @@ def refuse_missing_atoms(path: Path, format_name: str) -> None:
         return
     with open_with_compression(str(path), "r") as file:
         lines = file.read().splitlines()
-    for announced, found in COUNTED[format_name](lines):
-        if found < announced:
-            raise DataError(f"declares {announced} atoms, got {found}")
+    for declared, found in COUNTED[format_name](lines):
+        if found < declared:
+            raise DataError(f"declares {declared} atoms, got {found}")
 
 
 def _gen(lines: Sequence[str]) -> Iterator[tuple[int, int]]:
-    announced = int(lines[0].split()[0])
-    yield announced, _leading(lines[2 : 2 + announced], lambda w: len(w) >= 5)
+    declared = int(lines[0].split()[0])
+    yield declared, _leading(lines[2 : 2 + declared], lambda w: len(w) >= 5)
 
 
 def _mol(lines: Sequence[str]) -> Iterator[tuple[int, int]]:
     """Rows ``x y z symbol``; bonds, which follow them, are numbers only."""
-    announced = int(lines[3][:3])
+    declared = int(lines[3][:3])
     yield (
-        announced,
-        _leading(lines[4 : 4 + announced], lambda w: w[3:] != [] and w[3][0].isalpha()),
+        declared,
+        _leading(lines[4 : 4 + declared], lambda w: w[3:] != [] and w[3][0].isalpha()),
     )
+
+
+def _sdf(lines: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """The molecule of a file; `DataError` if there are several."""
+    ends = [n for n, line in enumerate(lines) if line.strip() == "$$$$"]
+    if ends and any(line.strip() for line in lines[ends[0] + 1 :]):
+        raise DataError(
+            "contains several molecules, of which the reader supports only the first; "
+            "write each to a file of its own, or convert them to extxyz"
+        )
+    return _mol(lines)
 
 
 def _lammps_dump(lines: Sequence[str]) -> Iterator[tuple[int, int]]:
@@ -63,8 +75,8 @@ def _lammps_dump(lines: Sequence[str]) -> Iterator[tuple[int, int]]:
 def _rmc6f(lines: Sequence[str]) -> Iterator[tuple[int, int]]:
     titles = [line.partition(":")[0].strip() for line in lines]
     if "Number of atoms" in titles and "Atoms" in titles:
-        announced = int(lines[titles.index("Number of atoms")].split(":")[1])
-        yield announced, _leading(lines[titles.index("Atoms") + 1 :], bool)
+        declared = int(lines[titles.index("Number of atoms")].split(":")[1])
+        yield declared, _leading(lines[titles.index("Atoms") + 1 :], bool)
 
 
 def _dl_poly(lines: Sequence[str]) -> Iterator[tuple[int, int]]:
@@ -84,6 +96,6 @@ COUNTED: Final[dict[str, Callable[[Sequence[str]], Iterator[tuple[int, int]]]]] 
     "lammps-dump-text": _lammps_dump,
     "mol": _mol,
     "rmc6f": _rmc6f,
-    "sdf": _mol,
+    "sdf": _sdf,
 }
-"""Formats with a number of atoms; announced and found numbers of their structures."""
+"""Formats with a number of atoms; declared and found numbers of their structures."""
