@@ -81,7 +81,7 @@ def section(
 def row(name: str, field: FieldInfo) -> str:
     """One line of a table."""
     aliases = [a for a in getattr(field.validation_alias, "choices", ()) if a != name]
-    also = f" Also `{'`, `'.join(map(str, aliases))}`." if aliases else ""
+    also = f" Alias: `{'`, `'.join(map(str, aliases))}`." if aliases else ""
     inner = sections_in(field.annotation)
     meaning = field.description or (inner[0].__doc__ if len(inner) == 1 else "")
     cells = (
