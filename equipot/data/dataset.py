@@ -1,7 +1,7 @@
 """Training, validation and test sets of a run."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -55,6 +55,7 @@ def load_dataset(
     cutoff: float,
     seed: int = 0,
     *,
+    further_elements: Collection[int] = (),
     progress: Callable[[str], None] | None = None,
 ) -> Dataset:
     """Read, check and split the files of a configuration.
@@ -63,6 +64,8 @@ def load_dataset(
         config: Files, keys and split.
         cutoff: Cutoff radius in Å of the edges.
         seed: Seed of the split if `config.split_seed` is not set.
+        further_elements: Atomic numbers that validation and test sets may contain
+            besides those of the training set.
         progress: Called with a message before each file.
 
     Returns:
@@ -98,7 +101,7 @@ def load_dataset(
         train, valid = split(train, config.valid, split_seed)
     warnings = _check_units(train, config)
     test = {name: _structures(names, files) for name, names in config.test.items()}
-    _check_elements(train, {"valid": valid, **test})
+    _check_elements(train, {"valid": valid, **test}, further_elements)
     if progress is not None:
         progress("finding neighbors")
     learned = [make_example(s, cutoff) for s in train]
@@ -386,10 +389,12 @@ def _found_keys(structures: Sequence[Structure]) -> str:
 
 
 def _check_elements(
-    train: Sequence[Structure], others: dict[str, list[Structure]]
+    train: Sequence[Structure],
+    others: dict[str, list[Structure]],
+    further: Collection[int],
 ) -> None:
-    """Reject sets with elements that the training set lacks."""
-    known = {z for s in train for z in s.atoms.numbers.tolist()}
+    """Reject sets with elements that the training set lacks, except further ones."""
+    known = {*further, *(z for s in train for z in s.atoms.numbers.tolist())}
     for name, structures in others.items():
         for s in structures:
             if unknown := set(s.atoms.numbers.tolist()) - known:

@@ -89,7 +89,11 @@ def prepare(
     write_atomically(files.config, dump_config(config).encode())
     files.note_environment()
     dataset = load_dataset(
-        config.data, config.model.cutoff, config.seed, progress=journal.say
+        config.data,
+        config.model.cutoff,
+        config.seed,
+        further_elements=() if start is None else start.kept_elements,
+        progress=journal.say,
     )
     if start is not None:
         hashes = {**dataset.hashes, start.section.path: start.sha256}

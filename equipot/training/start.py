@@ -46,6 +46,11 @@ class Start:
     sha256: str
     """Hash of its file."""
 
+    @property
+    def kept_elements(self) -> tuple[int, ...]:
+        """Atomic numbers that the new potential has besides those of its data."""
+        return self.statistics.elements if self.section.elements == "keep" else ()
+
 
 def read_start(config: TrainConfig) -> Start | None:
     """The potential that a configuration starts from; None for random weights.
@@ -107,9 +112,7 @@ def start_statistics(
         statistics: Of this set.
     """
     before, section = start.statistics, start.section
-    elements = set(statistics.elements)
-    if section.elements == "keep":
-        elements |= set(before.elements)
+    elements = {*statistics.elements, *start.kept_elements}
     known = {z: e for z, e in before.reference_energies.items() if z in elements}
     references = {**statistics.reference_energies, **known}
     source = f"those of {section.path}"

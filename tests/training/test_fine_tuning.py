@@ -20,6 +20,7 @@ from equipot.checkpoint.file import (
 )
 from equipot.config.model import parse_model
 from equipot.config.train import TrainConfig
+from equipot.data.reading.errors import DataError
 from equipot.models.architectures import ARCHITECTURES
 from equipot.models.build import build_potential
 from equipot.neighbors import build_graph
@@ -248,3 +249,18 @@ def test_elements_do_not_change_where_widths_depend_on_their_number(elements):
     transfer(same, old.state_dict(), config, before, before)
     for name, weight in old.state_dict().items():
         assert torch.equal(same.state_dict()[name], weight)
+
+
+def test_sets_of_kept_elements_show_what_is_forgotten(tune, config_tree, tmp_path):
+    old = tmp_path / "old.xyz"
+    atoms = Atoms("HCu", [[0, 0, 0], [0, 0, 1.5]])
+    atoms.info["REF_energy"] = -1.0
+    atoms.arrays["REF_forces"] = np.zeros((2, 3))
+    ase.io.write(old, atoms, format="extxyz")
+    config_tree["data"]["test"]["old"] = [str(old)]
+
+    metrics = json.loads(tune().directory.metrics.read_text())
+
+    assert set(metrics["errors_before"]) == {"valid", "bulk", "old"}
+    with pytest.raises(DataError, match="contains H, but no training structure does"):
+        tune("dropped", elements="data")
