@@ -1,8 +1,8 @@
 """Build the compiled ops: ``python cuda_ext/build.py cpu`` or ``cuda``.
 
 Libraries use the stable ABI of PyTorch: one build serves torch >= 2.10 and any Python.
-Each holds a manifest with the digests of its sources, by which `equipot.ops.library`
-knows a stale one.
+Each contains a manifest with the digests of its sources, with which
+`equipot.ops.library` detects an outdated library.
 """
 
 import argparse
@@ -42,18 +42,18 @@ CUDA_CODE = "arch=compute_80,code=[sm_80,sm_90,compute_80]"
 
 
 PTXAS_LINE = re.compile(r"ptxas info|\s+\d+ bytes stack frame")
-"""What ptxas tells about a kernel when it is asked to."""
+"""Resource usage of a kernel in the output of ``ptxas -v``."""
 
 
 class BuildError(RuntimeError):
-    """A library cannot be built; says what is missing."""
+    """A library cannot be built; the message states the reason."""
 
 
 def build_cpu(output: Path) -> Path:
-    """Library of kernels for the CPU.
+    """Build the library of CPU kernels in a folder and return its path.
 
-    Files named ``*_kernels.cpp`` are compiled for every instruction set, each time in
-    a namespace of its own; all others once, for any processor of the architecture.
+    Files named ``*_kernels.cpp`` are compiled once per instruction set, each time in a
+    separate namespace; all others once, for the baseline of the architecture.
     """
     compiler = find_compiler()
     isas = instruction_sets()
@@ -93,10 +93,13 @@ def build_cpu(output: Path) -> Path:
 
 
 def refuse_shared_code(kernels: Path, isa: str) -> None:
-    """Make sure that no other file can get to run code made for this instruction set.
+    """Reject object files whose code other object files could share.
+
+    The linker keeps one arbitrary copy of a weak symbol, so that code for this
+    instruction set could run on a processor without it.
 
     Raises:
-        BuildError: If there is code of which the linker keeps any one copy.
+        BuildError: If there is a weak or unique symbol outside of the namespace.
     """
     command = ["nm", "-C", "--defined-only", "--extern-only", str(kernels)]
     listing = subprocess.run(command, capture_output=True, check=True).stdout.decode()
@@ -110,9 +113,10 @@ def refuse_shared_code(kernels: Path, isa: str) -> None:
 
 
 def build_cuda(output: Path) -> Path:
-    """Library of kernels for NVIDIA GPUs; none is needed to build it.
+    """Build the library of CUDA kernels in a folder and return its path.
 
-    What each kernel needs of a GPU, as told by ptxas, is kept beside the library.
+    No GPU is needed. The resource usage of each kernel, as reported by ptxas, is
+    written next to the library.
     """
     compiler, nvcc = find_compiler(), find_nvcc()
     folder = SOURCES / "cuda"
@@ -134,7 +138,7 @@ def build_cuda(output: Path) -> Path:
         torch_headers = ["-isystem", torch_folder() / "include"]
         host = [compiler, *host_flags, *torch_headers]
         kernels = [nvcc, *kernel_flags, "-Xcompiler=-fPIC,-fvisibility=hidden"]
-        # those of the derivatives' derivatives take longest: they start first
+        # the double backward kernels take longest to compile, therefore first
         sources = sorted(folder.glob("*.cu"), key=lambda path: -len(path.stem))
         sources += [*folder.glob("*.cpp"), temporary / "manifest.cpp"]
         told = run_all(
@@ -155,10 +159,10 @@ def build_cuda(output: Path) -> Path:
 
 
 def link_stub(compiler: str, folder: Path) -> Path:
-    """Folder of a library with the name of PyTorch's for CUDA and nothing in it.
+    """Create an empty ``libtorch_cuda.so`` and return its folder.
 
-    So that one can link without PyTorch for CUDA. At run time the real one is there,
-    or loading fails.
+    It permits linking without a CUDA build of PyTorch. At run time the library of
+    PyTorch is loaded instead; without it, loading fails.
     """
     stub = folder / "libtorch_cuda.so"
     name = "-Wl,-soname,libtorch_cuda.so"
@@ -169,9 +173,9 @@ def link_stub(compiler: str, folder: Path) -> Path:
 
 
 def instruction_sets() -> dict[str, list[str]]:
-    """Namespaces of the kernels, and the compiler's options for each.
+    """Compiler options by instruction set, which is the namespace of its kernels.
 
-    All processors with AVX2 prefetch for writing or ignore the instruction.
+    ``-mprfchw`` is safe: processors with AVX2 support the instruction or ignore it.
     """
     if platform.machine() in {"x86_64", "AMD64"}:
         return {
@@ -183,7 +187,7 @@ def instruction_sets() -> dict[str, list[str]]:
 
 
 def make_manifest(device: str, sources: list[Path], facts: dict[str, object]) -> str:
-    """What a library was built from, as one line of JSON."""
+    """Digests of the sources of a library and build settings, as one line of JSON."""
     digests = {
         path.relative_to(SOURCES.parent).as_posix(): hashlib.sha256(
             path.read_bytes()
@@ -197,7 +201,7 @@ def make_manifest(device: str, sources: list[Path], facts: dict[str, object]) ->
 
 
 def manifest_source(device: str, manifest: str) -> str:
-    """C++ that puts the manifest where it is found without loading the library."""
+    """C++ source that embeds the manifest, readable without loading the library."""
     return (
         'extern "C" __attribute__((visibility("default"), used))\n'
         f"const char equipot_{device}_manifest[] =\n"
@@ -222,7 +226,7 @@ def install(library: Path, manifest: str, build: Callable[[Path, Path], None]) -
 
 
 def obstacle() -> str | None:
-    """Why nothing can be built here, or None."""
+    """The reason why the CPU library cannot be built here, or None."""
     try:
         find_compiler()
         torch_folder()
@@ -243,7 +247,7 @@ def find_compiler() -> str:
 
 
 def find_nvcc() -> str:
-    """The CUDA compiler: ``$CUDACXX``, nvcc on PATH or where CUDA installs it."""
+    """The CUDA compiler: ``$CUDACXX``, or nvcc on PATH or in ``/usr/local/cuda``."""
     name = os.environ.get("CUDACXX", "nvcc")
     for candidate in (name, "/usr/local/cuda/bin/nvcc"):
         if (path := shutil.which(candidate)) is not None:
@@ -255,14 +259,14 @@ def find_nvcc() -> str:
 
 
 def version_of(compiler: str) -> str:
-    """The line with the version of what a compiler says about itself."""
+    """The line with the version in the output of ``compiler --version``."""
     answer = subprocess.run([compiler, "--version"], capture_output=True, check=True)
     lines = answer.stdout.decode().splitlines()
     return next((line for line in lines if "release" in line), lines[0])
 
 
 def torch_folder() -> Path:
-    """Where PyTorch is installed, found without importing it."""
+    """The folder of the installed PyTorch, located without importing it."""
     found = importlib.util.find_spec("torch")
     if found is None or found.origin is None:
         raise BuildError(
@@ -272,18 +276,18 @@ def torch_folder() -> Path:
 
 
 def torch_libraries() -> list[str]:
-    """Options that link PyTorch, which loads its libraries where nobody else looks."""
+    """Linker options for PyTorch; no rpath, because PyTorch has loaded them before."""
     return [f"-L{torch_folder() / 'lib'}", "-ltorch_cpu", "-lc10"]
 
 
 def run_all(commands: Iterable[Sequence[str | Path]]) -> list[str]:
-    """Run commands at the same time.
+    """Run commands in parallel.
 
     Returns:
-        What ptxas told about kernels, by command; other messages are shown.
+        The lines about kernels from ptxas, by command; other messages are printed.
 
     Raises:
-        BuildError: If one fails; shows its output.
+        BuildError: If a command fails; the message contains its output.
     """
 
     def run(command: Sequence[str | Path]) -> str:
@@ -305,7 +309,7 @@ TARGETS = {"cpu": build_cpu, "cuda": build_cuda}
 
 
 def main() -> int:
-    """Build what the command line names."""
+    """Build the targets given on the command line."""
     parser = argparse.ArgumentParser(description="Build the compiled ops.")
     parser.add_argument("target", choices=TARGETS, nargs="+")
     parser.add_argument("--output", type=Path, default=OUTPUT)

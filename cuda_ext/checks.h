@@ -1,5 +1,5 @@
-// Checks of tensors that ops are called with, on any device, and access to their data.
-// Messages say what was expected and what came instead.
+// Validation of the tensor arguments of ops, on any device, and access to their data.
+// Error messages state the expected and the actual value.
 #pragma once
 
 #include <torch/csrc/stable/tensor.h>
@@ -11,7 +11,8 @@
 #include <stdexcept>
 #include <string>
 
-// Throws what follows the condition, as one message, if it does not hold.
+// Throws std::runtime_error if the condition is false. The message is the concatenation
+// of the remaining arguments.
 #define EQUIPOT_CHECK(condition, ...)                           \
   do {                                                          \
     if (!(condition)) ::equipot::throw_message(__VA_ARGS__);    \
@@ -49,7 +50,7 @@ inline std::string shape_of(const Tensor& tensor) {
   return shape + ")";
 }
 
-// Size -1 stands for any.
+// A size of -1 in `expected` matches any size.
 inline void check_shape(const Tensor& tensor, const char* name,
                         std::initializer_list<int64_t> expected, const char* meaning) {
   bool same = tensor.dim() == static_cast<int64_t>(expected.size());
@@ -61,10 +62,10 @@ inline void check_shape(const Tensor& tensor, const char* name,
   EQUIPOT_CHECK(same, name, " must have shape ", meaning, ", got ", shape_of(tensor));
 }
 
-// Where the tensors of an op must be: on the CPU, or on one GPU.
+// Device on which the tensors of an op must reside: the CPU or one GPU.
 struct Device {
   bool cuda;
-  int32_t index;  // of the GPU
+  int32_t index;  // GPU index; unused on the CPU
 };
 constexpr Device kCpu{false, 0};
 
@@ -89,7 +90,7 @@ inline void check_floating(const Tensor& tensor, const char* name) {
       tensor.scalar_type() == ScalarType::Float ||
           tensor.scalar_type() == ScalarType::Double,
       name, " must be float32 or float64, got ", name_of(tensor.scalar_type()),
-      "; the sums of a convolution lose too much in fewer bits");
+      "; the sums of a convolution are inaccurate in lower precision");
 }
 
 template <class S>
@@ -102,7 +103,7 @@ S* mutable_data(Tensor& tensor) {
   return static_cast<S*>(tensor.mutable_data_ptr());
 }
 
-// Null for a tensor that an op does not have, and for one without elements.
+// Pointer to the data, or null if the tensor is absent (null) or has no elements.
 template <class S>
 const S* data_of(const Tensor* tensor) {
   const bool absent = tensor == nullptr || tensor->numel() == 0;
@@ -114,7 +115,8 @@ S* data_of(Tensor* tensor) {
   return tensor == nullptr ? nullptr : mutable_data<S>(*tensor);
 }
 
-// Calls body with a zero of the type of a tensor that check_floating has accepted.
+// Calls body with a zero of the tensor's scalar type. Precondition: check_floating has
+// accepted the tensor.
 template <class Body>
 void with_type_of(const Tensor& tensor, const Body& body) {
   if (tensor.scalar_type() == ScalarType::Float) {

@@ -1,6 +1,7 @@
-// Operands of the ops of a convolution, equipot/ops/convolution.py, on any device.
+// Operands of the convolution ops of equipot/ops/convolution.py, on any device.
 //
-// What can be checked without reading values, which on a GPU would make the host wait.
+// These checks do not read tensor values, because that would synchronize the host with
+// the GPU.
 #pragma once
 
 #include <utility>
@@ -10,10 +11,13 @@
 
 namespace equipot {
 
+// Edges of the graph, sorted by receiver; sender_order sorts them by sender.
 struct Topology {
   Tensor senders, receivers, receiver_pointers, sender_order, sender_pointers;
 };
 
+// Sparse coupling coefficients (rows, columns, values) and the degrees of the paths,
+// three per path: (l_in, l_filter, l_out).
 struct Table {
   std::vector<int64_t> paths;
   Tensor rows, columns, values;
@@ -23,7 +27,7 @@ struct Table {
   int64_t num_paths() const { return static_cast<int64_t>(paths.size()) / 3; }
 };
 
-// The arguments in which an op takes both, as its schema spells them.
+// Parameters of an op that hold a Topology and a Table, in the order of its schema.
 #define EQUIPOT_CONSTANTS                                                              \
   const Tensor &senders, const Tensor &receivers, const Tensor &receiver_pointers,     \
       const Tensor &sender_order, const Tensor &sender_pointers,                       \
@@ -34,7 +38,7 @@ struct Table {
                           sender_pointers};                                            \
   const Table table { paths, rows, columns, values, num_outputs, concat }
 
-// Tensors of an op by edge matrices; null those that it does not have.
+// Tensor arguments of an edge-matrix convolution op. Absent arguments are null.
 struct Operands {
   const Tensor *x, *y, *w, *g = nullptr;
   const Tensor *x_dot = nullptr, *y_dot = nullptr, *w_dot = nullptr;
@@ -87,7 +91,7 @@ inline void check_operands(const Tensor& x, const Tensor& y, const Tensor& w,
   check_topology(topology, x.size(0), y.size(0), device);
 }
 
-// Gradients of the messages.
+// Checks g, the gradient with respect to the messages.
 inline void check_messages(const Tensor& g, const Tensor& x, const Table& table,
                            const Device& device) {
   check_tensor(g, "g", x.scalar_type(), device);
@@ -95,7 +99,8 @@ inline void check_messages(const Tensor& g, const Tensor& x, const Table& table,
               "(nodes, num_outputs, channels), nodes and channels those of x");
 }
 
-// A tangent without elements is zero.
+// Checks the type, device and shape of a tangent. A tangent without elements represents
+// zero.
 inline void check_tangent(const Tensor& tangent, const char* name, const Tensor& operand,
                           const char* name_of_operand, const Device& device) {
   check_tensor(tangent, name, operand.scalar_type(), device);
@@ -104,7 +109,7 @@ inline void check_tangent(const Tensor& tangent, const char* name, const Tensor&
                 ", or no elements, got ", shape_of(tangent));
 }
 
-// Whether a tangent is zero because it has no elements, though its operand has some.
+// Whether a tangent represents zero: it has no elements although its operand has some.
 inline bool is_absent(const Tensor& tangent, const Tensor& operand) {
   return tangent.numel() == 0 && operand.numel() != 0;
 }

@@ -18,6 +18,12 @@ TEXTS = sorted(
         "equipot/report/templates/*",
         "benchmarks/**/*.py",
         "scripts/**/*.py",
+        "cuda_ext/**/*.py",
+        "cuda_ext/**/*.md",
+        "cuda_ext/**/*.h",
+        "cuda_ext/**/*.cpp",
+        "cuda_ext/**/*.cu",
+        "cuda_ext/**/*.cuh",
     )
     for path in ROOT.glob(pattern)
 )
@@ -51,6 +57,15 @@ PACKAGES = (
     "verify",
 )
 """Packages in which the terms of `FORBIDDEN_IN_PACKAGES` are absent."""
+COMPILED_OPS = [path for path in TEXTS if path.is_relative_to(ROOT / "cuda_ext")]
+TEXTS_OF_PACKAGES = sorted(
+    [
+        path
+        for package in PACKAGES
+        for path in (ROOT / "equipot" / package).rglob("*.py")
+    ]
+    + COMPILED_OPS
+)
 FORBIDDEN_IN_PACKAGES = {
     "person": r"\b([Nn]obody|asks|asked for|[Kk]nows|wants|is told|is told of)\b"
     r"|\b(file|reader|pair|model|forces|labels) says?\b",
@@ -67,6 +82,20 @@ FORBIDDEN_IN_PACKAGES = {
     "maximum": r"\b(MOST|LARGEST|LONGEST|HIGHEST)_[A-Z_]+\b",
     "minimum": r"\b(FEWEST|SMALLEST|SHORTEST|LOWEST)_[A-Z_]+\b",
 }
+FORBIDDEN_IN_KERNELS = {
+    "person": r"\b([Ww]ho|[Ww]hom|[Nn]obody|asking|[Kk]nown to the)\b"
+    r"|\b(goes|serves a node|is told|as told|tells about|knows?)\b",
+    "arguments": r"are given[:.]|is given$",
+    "with respect to": r"[Dd]erivatives? by\b|[Gg]radients? by\b",
+    "edge-frame kernels": r"[Bb]y way of the frames?",
+    "initialized": r"zero at first|starts as NaN|fibre",
+    "launch": r"[Ss]tarts? (a )?kernels?\b",
+    "current device": r"present device",
+    "ranges": r"\bup to (the )?(last|next)\b|\bso many\b|several goes",
+    "stride": r"[Ff]rom what one warp",
+    "bitwise": r"to the last bit",
+}
+"""Paraphrases that are absent from the sources and documents in cuda_ext/."""
 ALLOWED = {
     "equipot/report/templates/macros.html.jinja": ["labelled"],  # aria-labelledby
     "equipot/cli/main.py": ["analyse"],  # hidden alias of `equipot analyze`
@@ -94,10 +123,23 @@ def test_terms_of_the_field_are_used_in_packages(term):
     pattern = re.compile(FORBIDDEN_IN_PACKAGES[term])
     found = [
         f"{path.relative_to(ROOT)}:{number}: {match[0]}"
-        for package in PACKAGES
-        for path in sorted((ROOT / "equipot" / package).rglob("*.py"))
+        for path in TEXTS_OF_PACKAGES
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
         if (match := pattern.search(line))
     ]
 
+    assert found == []
+
+
+@pytest.mark.parametrize("term", FORBIDDEN_IN_KERNELS)
+def test_terms_of_the_field_are_used_in_compiled_ops(term):
+    pattern = re.compile(FORBIDDEN_IN_KERNELS[term])
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {match[0]}"
+        for path in COMPILED_OPS
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if (match := pattern.search(line))
+    ]
+
+    assert COMPILED_OPS
     assert found == []

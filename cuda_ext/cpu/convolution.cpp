@@ -1,4 +1,5 @@
-// The ops of equipot/ops/convolution.py on the CPU: checks, layout of constants, threads.
+// The ops of equipot/ops/convolution.py on the CPU: argument checks, layout of constants
+// and threading.
 #include "convolution.h"
 
 #include <torch/csrc/stable/library.h>
@@ -18,7 +19,8 @@
 namespace equipot {
 namespace {
 
-// Paths of a table as the kernels want them, with the map that makes their matrices.
+// Paths of a table in the layout of the kernels, and the map from harmonics to edge
+// matrices.
 template <class S>
 struct Constants {
   std::vector<Path> paths;
@@ -30,7 +32,8 @@ struct Constants {
 
 int32_t components(int64_t degree) { return static_cast<int32_t>(2 * degree + 1); }
 
-// Sizes and components of all paths.
+// Matrix shapes and component offsets of all paths; element offsets are set by
+// place_elements.
 std::vector<Path> paths_of(const Table& table, int64_t x_rows) {
   std::vector<Path> paths;
   int32_t component = 0;
@@ -61,7 +64,8 @@ void check_columns(const Table& table, int64_t harmonics) {
   }
 }
 
-// Sets which matrices are diagonal, and places elements accordingly; returns their number.
+// Determines which path matrices are diagonal and sets the offset of each matrix, storing
+// only the diagonal of diagonal ones. Returns the total number of elements.
 int32_t place_elements(const std::vector<Element>& elements, std::vector<Path>& paths) {
   for (Path& path : paths) path.diagonal = path.rows == path.columns;
   for (const Element& element : elements) {
@@ -149,7 +153,7 @@ void check(const Tensor& x, const Tensor& y, const Tensor& w, const Topology& to
   check_edges(topology, x.size(0), y.size(0));
 }
 
-// Messages if results have them, else derivatives.
+// Computes the messages if out.messages is not null, otherwise the gradients.
 template <class S>
 void run_as(const Operands& in, const Topology& topology, const Table& table,
             const Results& out) {
@@ -230,7 +234,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> convolve_double_backward(
   check_messages(g, x, table, kCpu);
   const Tensor x_tangent = tangent_of(x, x_dot, "x_dot", "x");
   const Tensor y_tangent = tangent_of(y, y_dot, "y_dot", "y");
-  // kernels pass over weights whose tangent is zero
+  // an absent weight tangent selects kernels without its terms
   const bool zero = is_absent(w_dot, w);
   const Tensor w_tangent = zero ? w_dot : tangent_of(w, w_dot, "w_dot", "w");
   Tensor x_bar = result_like(x);

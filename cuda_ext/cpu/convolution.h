@@ -1,5 +1,5 @@
-// What the kernels of the convolution are given: plain data, checked and laid out by
-// convolution.cpp. Formulas are those of equipot/ops/convolution.py.
+// Arguments of the convolution kernels: plain data, validated and laid out by
+// convolution.cpp. For the formulas see equipot/ops/convolution.py.
 #pragma once
 
 #include <cstdint>
@@ -15,39 +15,40 @@ struct Path {
   int32_t x;        // first component of the features
   int32_t z;        // first component of the messages
   int32_t element;  // first element of its matrix, see Layout
-  bool diagonal;    // whether only the elements of the diagonal exist
+  bool diagonal;    // whether only the diagonal is stored
 };
 
-// Consecutive paths to the same components of the messages.
+// Consecutive paths that contribute to the same components of the messages.
 struct Group {
-  int32_t first, last;  // paths
+  int32_t first, last;  // path indices first, ..., last - 1
 };
 
-// Order of the elements of a matrix of rows x columns.
+// Storage order of a matrix of shape rows x columns.
 enum class Layout { by_row, by_column };
 
-// The linear map from the harmonics of an edge to its matrices.
+// Linear map from the harmonics of an edge to the elements of its path matrices.
 template <class S>
 struct EdgeMap {
   int32_t harmonics;
-  int32_t elements;  // a multiple of kElementBlock; those that pad it are zero
-  // Element n is the sum over q < terms of values[m] times harmonic columns[m], with
+  int32_t elements;  // padded with zeros to a multiple of kElementBlock
+  // Element n is the sum over q < terms of values[m] * harmonic[columns[m]], where
   // m = q * elements + n.
   int32_t terms;
   const int32_t* columns;
   const S* values;
-  // The same by harmonic: number j contributes transposed_values[q] times itself to
-  // element transposed_elements[q] for q from starts[j] up to the next.
+  // The transposed map: harmonic j contributes to element transposed_elements[q] with
+  // coefficient transposed_values[q], for starts[j] <= q < starts[j + 1].
   const int32_t* starts;
   const int32_t* transposed_elements;
   const S* transposed_values;
 };
 constexpr int kElementBlock = 16;
 
-// Which tangents x_dot, y_dot, w_dot an op has; that of the weights may be zero.
+// Which of the tangents x_dot, y_dot, w_dot are present; w_dot may be omitted if it is
+// zero.
 enum class Tangents { none, without_weights, all };
 
-// Operands that an op does not have are not read.
+// Operands that an op does not have are null and not read.
 template <class S>
 struct Convolution {
   const Path* paths;
@@ -59,30 +60,31 @@ struct Convolution {
   int64_t channels;
   int32_t x_rows, z_rows;
   const int64_t *senders, *receivers;
-  // Edges of node n: order[pointers[n]] and on; those numbers themselves without order.
+  // Edges of node n are order[pointers[n]], ..., order[pointers[n + 1] - 1], or
+  // pointers[n], ..., pointers[n + 1] - 1 if order is null.
   const int64_t *pointers, *order;
 
   Tangents tangents;
-  bool derivatives;  // x_bar, y_bar, w_bar rather than z
+  bool derivatives;  // whether to compute x_bar, y_bar, w_bar instead of z
   const S *x, *y, *w, *g;
   const S *x_dot, *y_dot, *w_dot;
   S *z, *x_bar, *y_bar, *w_bar;
 };
 
-// Kernels work on all edges of the nodes from first up to last. Each needs so many
-// scalars of scratch space, which are zero at first.
+// Kernels process all edges of nodes first, ..., last - 1. Scratch space of
+// scratch_size() scalars must be zero-initialized.
 #define EQUIPOT_CONVOLUTION(ISA)                                                       \
   namespace ISA {                                                                      \
   template <class S>                                                                   \
   int64_t scratch_size(const Convolution<S>&);                                         \
                                                                                        \
   /* Messages z from x, y, w; edges by receiver, matrices by row. With tangents, the  \
-     derivative of the messages along them. */                                         \
+     directional derivative of the messages along them. */                            \
   template <class S>                                                                   \
   void gather(const Convolution<S>&, int64_t first, int64_t last, S* scratch);         \
                                                                                        \
-  /* Derivatives x_bar, y_bar, w_bar of F; edges by sender, matrices by column. With  \
-     tangents, those of its derivative along them. */                                  \
+  /* Gradients x_bar, y_bar, w_bar of F = <g, z>; edges by sender, matrices by column.\
+     With tangents, the gradients of its directional derivative along them. */        \
   template <class S>                                                                   \
   void differentiate(const Convolution<S>&, int64_t first, int64_t last, S* scratch);  \
   }

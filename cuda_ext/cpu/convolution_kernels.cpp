@@ -1,9 +1,11 @@
-// Kernels of the convolution: SIMD over channels, everything of an edge in the L1 cache.
+// Convolution kernels, with SIMD over channels. The data of an edge fit into the L1
+// cache.
 //
-// The matrices T = sum_j M_j Y_j of a block of edges are made first, with SIMD over the
-// edges. The work per edge is then a sum of small dense matrix-vector products for every
-// channel, in which an element of T multiplies a vector of channels. Tangents x_dot,
-// y_dot, w_dot (B = sum_j M_j y_dot_j) give the derivative along them instead.
+// First the matrices T = sum_j M_j Y_j of a block of edges are computed, with SIMD over
+// edges. Each edge then contributes a sum of small dense matrix-vector products per
+// channel, in which an element of T multiplies a vector of channels. With tangents x_dot,
+// y_dot, w_dot and B = sum_j M_j y_dot_j, the kernels compute the directional derivative
+// along them.
 #include "convolution.h"
 #include "edge_block.h"
 #include "padding.h"
@@ -14,12 +16,14 @@ namespace equipot {
 namespace EQUIPOT_ISA {
 namespace {
 
-// Degrees up to 6 have unrolled loops of this length; higher ones take several goes.
+// Maximum number of components of an unrolled loop, 2 * 6 + 1. Higher degrees are split
+// into several such loops.
 constexpr int kMostComponents = 13;
 
 constexpr Tangents kNone = Tangents::none, kAll = Tangents::all;
 
-// Matrices of a block: map.elements for each edge.
+// Computes the path matrices of a block of edges, [lanes, map.elements]. `harmonics` is
+// scratch space.
 template <class S>
 void edge_matrices(const EdgeMap<S>& map, const S* y, const EdgeBlock<S>& block,
                    S* harmonics, S* matrices) {
@@ -43,7 +47,8 @@ void edge_matrices(const EdgeMap<S>& map, const S* y, const EdgeBlock<S>& block,
   }
 }
 
-// Derivatives with respect to the harmonics of a block from those of its matrices.
+// Computes y_bar of a block of edges from the gradients of its matrices. `by_element` is
+// scratch space.
 template <class S>
 void differentiate_harmonics(const EdgeMap<S>& map, const S* matrices_bar,
                              const EdgeBlock<S>& block, S* by_element, S* y_bar) {
@@ -67,7 +72,8 @@ void differentiate_harmonics(const EdgeMap<S>& map, const S* matrices_bar,
   }
 }
 
-// Vectors of channels at a time: as many as leave all accumulators in registers.
+// Number of vectors of channels per loop iteration, 1, 2 or 4: the largest for which all
+// accumulators fit into registers.
 constexpr int vectors_at_once(int accumulators, int others) {
   for (int vectors = 4; vectors > 1; vectors /= 2) {
     if ((accumulators + others) * vectors + 1 <= EQUIPOT_REGISTERS) return vectors;
@@ -75,7 +81,7 @@ constexpr int vectors_at_once(int accumulators, int others) {
   return 1;
 }
 
-// Calls body.run<number>() for an odd number up to kMostComponents.
+// Calls body.run<number>(). Precondition: number is odd and at most kMostComponents.
 template <class Body>
 inline void with_components(int number, const Body& body) {
   switch (number) {
@@ -89,19 +95,19 @@ inline void with_components(int number, const Body& body) {
   }
 }
 
-// The first of several goes at a number of components: odd and not too many.
+// Number of components of the next unrolled loop: odd and at most kMostComponents.
 inline int first_go(int components) {
   if (components > kMostComponents) return kMostComponents;
   return components % 2 == 1 ? components : components - 1;
 }
 
-// What one edge adds to the messages of a group: sum_i T_ik w x_i or, with tangents,
-// sum_i T_ik (w x_dot_i + w_dot x_i) + B_ik w x_i.
+// Contribution of one edge to the messages of a group: sum_i T_ik w x_i or, with
+// tangents, sum_i T_ik (w x_dot_i + w_dot x_i) + B_ik w x_i.
 template <class S>
 struct Messages {
   const Path *first, *last;
   const S *w, *w_dot;        // row of the first path
-  const S *next, *next_dot;  // that of an edge to come
+  const S *next, *next_dot;  // the same row of the next edge, to prefetch
   const S *x, *x_dot;
   const S *matrices, *matrices_dot;
   S* z;
@@ -213,17 +219,17 @@ void add_messages(const Messages<S>& m) {
   }
 }
 
-// What one path of an edge needs for, and adds to, the derivatives.
+// Operands and results of the gradients of one path of an edge.
 template <class S>
 struct Derivatives {
   const Path* path;
   const S *w, *w_dot;        // row of the path
-  const S *next, *next_dot;  // that of an edge to come
+  const S *next, *next_dot;  // the same row of the next edge, to prefetch
   const S *x, *x_dot, *g;    // components of the path
   const S *matrices, *matrices_dot;
   S *x_bar, *w_bar, *matrices_bar;
   S* next_bar;
-  S* u;  // what multiplies g in the derivative with respect to T: scratch space
+  S* u;  // scratch space for the factor of g in the gradient of T
   int64_t stride;
 };
 
@@ -277,7 +283,7 @@ inline void differentiate_operands(const Derivatives<S>& d, int row, int64_t cha
     }
   }
 
-  // local pointers, as stores of vectors may alias the members of d
+  // local copies of pointers, because vector stores may alias the members of d
   const int64_t place = row * stride + channel;
   const S *x = d.x + place, *x_dot = kTangents != kNone ? d.x_dot + place : nullptr;
   S *x_bar = d.x_bar + place, *u = d.u + place, *to_w_bar = d.w_bar + channel;
@@ -343,7 +349,7 @@ struct DifferentiateOperands {
   }
 };
 
-// Derivatives with respect to a tile of the matrix: sums over channels of u_i g_k.
+// Gradient of a kRows x kColumns tile of the matrix: sum over channels of u_i g_k.
 template <class S, int kRows, int kColumns>
 void differentiate_tile(const Derivatives<S>& d, int row, int column) {
   constexpr int n = kLanes<S>;
@@ -377,7 +383,7 @@ struct DifferentiateTile {
   }
 };
 
-// Derivatives with respect to the diagonal: sums over channels of u_i g_i.
+// Gradient of the diagonal of the matrix: sum over channels of u_i g_i.
 template <class S, int kRows>
 void differentiate_diagonal(const Derivatives<S>& d, int row) {
   Vector<S> sum[kRows];
@@ -393,7 +399,8 @@ void differentiate_diagonal(const Derivatives<S>& d, int row) {
   store_sums<S>(d.matrices_bar + row, sum);
 }
 
-// Columns of a tile: as many as leave its sums in registers.
+// Maximum number of columns of a tile, at most 7, for which its accumulators fit into
+// registers.
 constexpr int columns_at_once(int rows) {
   const int most = (EQUIPOT_REGISTERS - 2) / (rows + 1);
   return most < 1 ? 1 : most > 7 ? 7 : most;
@@ -408,7 +415,8 @@ struct DifferentiateMatrix {
   void run() const {
     if (d.path->diagonal) return differentiate_diagonal<S, kRows>(d, row);
     constexpr int kMost = columns_at_once(kRows);
-    // tiles of about equal size; only whole rows of tiles are contiguous
+    // tiles of about equal size; tiles with fewer rows than the matrix are not contiguous
+    // and have one column
     const int columns = d.path->columns;
     const int tiles = kRows == d.path->rows ? (columns + kMost - 1) / kMost : columns;
     for (int tile = 0; tile < tiles; ++tile) {
@@ -440,11 +448,11 @@ void differentiate(const Derivatives<S>& d) {
   }
 }
 
-// Scratch space of a thread.
+// Scratch space of a thread; unused parts are empty.
 template <class S>
 struct Scratch {
   S *harmonics, *matrices, *matrices_dot, *matrices_bar, *by_element, *u;
-  S *x, *x_dot, *w, *w_dot, *z, *x_bar, *w_bar;  // copies with a stride of whole vectors
+  S *x, *x_dot, *w, *w_dot, *z, *x_bar, *w_bar;  // padded copies
   int64_t size;
 
   Scratch(const Convolution<S>& c, S* memory) {

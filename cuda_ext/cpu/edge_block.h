@@ -1,4 +1,4 @@
-// Edges that share vectors, one in each lane.
+// Blocks of edges for SIMD over edges, one edge per lane.
 #pragma once
 
 #include <cstdint>
@@ -11,10 +11,11 @@ namespace {
 
 template <class S>
 struct EdgeBlock {
-  int64_t edges[kLanes<S>];  // the last one is repeated
-  int count;
+  int64_t edges[kLanes<S>];  // edge indices; unused lanes repeat the last edge
+  int count;                 // number of lanes in use
 
-  // Edges from first up to last, or those that order lists there; as many as fit.
+  // Edges first, ..., last - 1, or order[first], ..., order[last - 1] if order is given;
+  // at most as many as there are lanes.
   static EdgeBlock of(int64_t first, int64_t last, const int64_t* order = nullptr) {
     EdgeBlock block;
     block.count = last - first < kLanes<S> ? last - first : kLanes<S>;
@@ -25,7 +26,8 @@ struct EdgeBlock {
     return block;
   }
 
-  // Vector j holds component j of all edges.
+  // Gathers rows of `from`, an array [edges, components], so that vector j of `to` holds
+  // component j of all edges of the block.
   void read(const S* from, int components, S* to) const {
     for (int j = 0; j < components; ++j) {
       for (int e = 0; e < kLanes<S>; ++e) {

@@ -1,4 +1,4 @@
-// Elements of the matrices of paths that the nonzeros of a table contribute to.
+// Mapping from the nonzeros of a coupling table to elements of path matrices.
 #pragma once
 
 #include <cstdint>
@@ -8,12 +8,13 @@
 
 namespace equipot {
 
-// Row and column of the matrix of a path, (2 l_in + 1) x (2 l_out + 1).
+// An element of the matrix of a path, which has shape (2 l_in + 1) x (2 l_out + 1).
 struct Element {
   int32_t path, row, column;
 };
 
-// Of every nonzero; the degrees of the paths are not negative.
+// The matrix element of each nonzero. Precondition: the degrees of all paths are
+// nonnegative. Throws if the rows do not ascend or are out of range.
 inline std::vector<Element> elements_of_nonzeros(const Table& table) {
   const int32_t* rows = data<int32_t>(table.rows);
   const int64_t num_paths = table.num_paths();
@@ -28,7 +29,7 @@ inline std::vector<Element> elements_of_nonzeros(const Table& table) {
     EQUIPOT_CHECK(rows[q] >= (q == 0 ? 0 : rows[q - 1]),
                   "rows must ascend from 0 on, got ", rows[q], " at ", q);
     while (path < num_paths && rows[q] >= start + size_of(path)) start += size_of(path++);
-    EQUIPOT_CHECK(path < num_paths, "rows must number elements of the matrices of ",
+    EQUIPOT_CHECK(path < num_paths, "rows must be indices of elements of the matrices of ",
                   num_paths, " paths, got ", rows[q]);
     const int64_t inside = rows[q] - start, columns = columns_of(path);
     elements.push_back({static_cast<int32_t>(path), static_cast<int32_t>(inside / columns),

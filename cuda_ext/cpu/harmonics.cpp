@@ -1,4 +1,4 @@
-// The ops of equipot/ops/solid_harmonics.py on the CPU: checks and threads.
+// The ops of equipot/ops/solid_harmonics.py on the CPU: argument checks and threading.
 #include "harmonics.h"
 
 #include <torch/csrc/stable/library.h>
@@ -12,14 +12,16 @@
 namespace equipot {
 namespace {
 
-// Fewer edges than this are not worth a thread of their own.
+// Minimum number of edges per thread (grain size).
 constexpr int64_t kEdgesPerThread = 256;
 
+// Nonzeros of the derivatives of harmonics up to degree lmax; see HarmonicEntry.
 struct Table {
   int64_t lmax;
   const Tensor &entries, &values;
 };
 
+// Validates n and the table; returns the number of harmonics, (lmax + 1)^2.
 int64_t components_of(const Tensor& n, const Table& table) {
   check_floating(n, "n");
   check_tensor(n, "n", n.scalar_type(), kCpu);
@@ -54,7 +56,7 @@ void check_operand(const Tensor& tensor, const char* name, const Tensor& n,
   check_shape(tensor, name, {n.size(0), components}, "(edges, components)");
 }
 
-// Null pointers stand for what an op does not have.
+// Operands and results that an op does not have are null.
 template <class S>
 void run_as(const Table& table, int64_t components, const Tensor& n, const Tensor* g,
             const Tensor* t, Tensor* y, Tensor* n_bar, Tensor* g_bar) {

@@ -1,4 +1,4 @@
-// What the kernels of harmonics are given. Formulas are those of
+// Arguments of the kernels of solid harmonics. For the formulas see
 // equipot/ops/solid_harmonics.py.
 #pragma once
 
@@ -8,30 +8,31 @@
 
 namespace equipot {
 
-// Derivatives of harmonics, dY_row / dn_axis = sum of value * Y_column over entries.
+// Sparse derivative of the harmonics: dY_row / dn_axis is the sum of value * Y_column
+// over all entries with this row and axis.
 struct HarmonicEntry {
   int32_t row, axis, column;
 };
 
 template <class S>
 struct Harmonics {
-  const HarmonicEntry* entries;  // rows ascend, each column is of one degree less
+  const HarmonicEntry* entries;  // by ascending row; the column is of one degree less
   const S* values;
   int64_t num_entries;
   int32_t components;  // (lmax + 1)^2
-  // Of edges: n, t and n_bar have three components, the others all. Those that an op
-  // does not have are null.
+  // Arrays per edge: n, t and n_bar have shape [edges, 3], the others [edges,
+  // components]. Operands and results that an op does not have are null.
   const S *n, *g, *t;
   S *y, *n_bar, *g_bar;
 };
 
 #define EQUIPOT_HARMONICS(ISA)                                                         \
   namespace ISA {                                                                      \
-  /* Scalars of scratch space that a range of edges needs. */                          \
+  /* Number of scalars of scratch space per call of `harmonics`. */                    \
   template <class S>                                                                   \
   int64_t harmonics_scratch(const Harmonics<S>&);                                      \
                                                                                        \
-  /* Results of the edges from first up to last. */                                    \
+  /* Results of edges first to last - 1. */                                            \
   template <class S>                                                                   \
   void harmonics(const Harmonics<S>&, int64_t first, int64_t last, S* scratch);        \
   }

@@ -1,7 +1,7 @@
-// Harmonics of directions and their derivatives, with SIMD over edges.
+// Solid harmonics of directions and their derivatives, with SIMD over edges.
 //
-// Harmonics are polynomials whose derivatives are harmonics of one degree less, and by
-// Euler's theorem l Y^l = sum_a n_a dY^l / dn_a.
+// Solid harmonics are homogeneous polynomials whose derivatives are solid harmonics of
+// one degree less. Euler's theorem gives the recurrence l Y^l = sum_a n_a dY^l / dn_a.
 #include "edge_block.h"
 #include "harmonics.h"
 #include "padding.h"
@@ -10,7 +10,8 @@ namespace equipot {
 namespace EQUIPOT_ISA {
 namespace {
 
-// Component j of all edges from vector j.
+// Scatters vectors to rows of `to`, an array [edges, components]: vector j holds
+// component j of all edges of the block.
 template <class S>
 void write(const EdgeBlock<S>& block, const S* from, int components, S* to) {
   for (int e = 0; e < block.count; ++e) {
@@ -25,7 +26,8 @@ void set_zero(S* to, int components) {
   for (int n = 0; n < components * kLanes<S>; ++n) to[n] = 0;
 }
 
-// Adds value * a_i * b_j to out_k for all entries, whose numbers `of` puts in order.
+// Adds value * a_i * b_j to out_k for all entries; `of` maps an entry to the indices (i,
+// j, k).
 template <class S, class Order>
 void add_products(const Harmonics<S>& h, const S* a, const S* b, S* out, Order of) {
   for (int64_t q = 0; q < h.num_entries; ++q) {

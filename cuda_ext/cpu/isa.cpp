@@ -1,4 +1,4 @@
-// Choice of the instruction set; see isa.h.
+// Selection of the instruction set; see isa.h.
 #include "isa.h"
 
 #include <cstdlib>
@@ -11,7 +11,7 @@ namespace {
 
 bool present(Isa isa) {
 #if defined(__x86_64__)
-  // the levels of the x86-64 psABI: v4 and v3
+  // microarchitecture levels v3 and v4 of the x86-64 psABI
   const bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
                   __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
   const bool v4 = v3 && __builtin_cpu_supports("avx512f") &&
@@ -58,7 +58,8 @@ Isa isa() {
 
 }  // namespace equipot
 
-// Name of the instruction set in use, or why the one that was asked for cannot be had.
+// Name of the instruction set in use, or the error message if the requested one is
+// invalid or unsupported. The pointer is valid until the next call from the same thread.
 extern "C" __attribute__((visibility("default"))) const char* equipot_cpu_isa() {
   thread_local std::string answer;
   try {

@@ -1,7 +1,7 @@
-// The instruction sets that kernels are compiled for, and the choice among them.
+// Instruction sets for which kernels are compiled, and runtime dispatch.
 //
-// A kernel is declared for all of them by EQUIPOT_FOR_EACH_ISA and picked by
-// EQUIPOT_SELECT; the file that defines it is named *_kernels.cpp and puts it into
+// EQUIPOT_FOR_EACH_ISA declares a kernel for every instruction set and EQUIPOT_SELECT
+// selects one at run time. A kernel is defined in a file named *_kernels.cpp, in
 // namespace equipot::EQUIPOT_ISA.
 #pragma once
 
@@ -20,8 +20,9 @@ namespace equipot {
 
 enum class Isa { avx512, avx2, portable };
 
-// The best of this processor, or what the variable EQUIPOT_CPU_ISA says; throws if that
-// is not a name of one, or one that this processor does not have.
+// The most capable instruction set of this processor, unless the environment variable
+// EQUIPOT_CPU_ISA selects another one. Throws std::runtime_error if the variable is not
+// the name of an instruction set or this processor does not support it.
 Isa isa();
 
 }  // namespace equipot

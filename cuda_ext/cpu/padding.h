@@ -1,4 +1,4 @@
-// Rows of channels with a stride of whole vectors, and scratch space for copies of them.
+// Rows of channels padded to whole SIMD vectors, and scratch space for padded copies.
 #pragma once
 
 #include <cstdint>
@@ -10,8 +10,8 @@ namespace equipot {
 namespace EQUIPOT_ISA {
 namespace {
 
-// Parts of the scratch space of a thread, one after another, each of whole vectors.
-// Without memory they are null, and only their size counts.
+// Divides the scratch space of a thread into consecutive parts, each padded to whole
+// vectors. If the memory is null, the parts are null and only the total size is computed.
 template <class S>
 class Parts {
  public:
@@ -30,7 +30,8 @@ class Parts {
   int64_t size_ = 0;
 };
 
-// The rows given, or a copy of them whose padding is zero as the copy's was before.
+// Returns `rows` if stride equals channels, otherwise copies them to `copy` with the
+// given stride. Precondition: the padding of `copy` is zero; it remains zero.
 template <class S>
 const S* whole_vectors(const S* rows, int64_t count, int64_t channels, int64_t stride,
                        S* copy) {
@@ -41,7 +42,8 @@ const S* whole_vectors(const S* rows, int64_t count, int64_t channels, int64_t s
   return copy;
 }
 
-// Copies rows back from where they were padded, if they were.
+// Copies padded rows to `target` without padding; does nothing if they are the same
+// memory.
 template <class S>
 void without_padding(const S* rows, int64_t count, int64_t channels, int64_t stride,
                      S* target) {

@@ -1,4 +1,4 @@
-// Threads over the nodes of a graph.
+// Parallel loop over the nodes of a graph.
 #pragma once
 
 #include <torch/csrc/stable/ops.h>
@@ -16,7 +16,7 @@ struct Free {
   void operator()(void* memory) const { std::free(memory); }
 };
 
-// Zeroed memory that starts at a cache line.
+// Allocates zero-initialized memory, aligned to a cache line (64 bytes).
 template <class S>
 std::unique_ptr<S[], Free> zeroed(int64_t size) {
   const std::size_t bytes = (size * sizeof(S) + 63) / 64 * 64;
@@ -26,9 +26,10 @@ std::unique_ptr<S[], Free> zeroed(int64_t size) {
   return std::unique_ptr<S[], Free>(static_cast<S*>(memory));
 }
 
-// Calls work(first node, last node, scratch) until all nodes are done, in pieces of
-// about equally many edges that threads take as they become free. Who takes which does
-// not matter to the result as long as work only writes what belongs to its nodes.
+// Calls work(first, last, scratch) for ranges of nodes first, ..., last - 1 that cover
+// all nodes. Ranges have about equal numbers of edges and are scheduled dynamically; each
+// thread has `scratch` scalars of zero-initialized memory. Results do not depend on the
+// schedule if `work` writes only to data of its own nodes.
 template <class S, class Work>
 void for_ranges_of_nodes(int64_t num_nodes, const int64_t* pointers, int64_t scratch,
                          const Work& work) {
@@ -48,7 +49,8 @@ void for_ranges_of_nodes(int64_t num_nodes, const int64_t* pointers, int64_t scr
   std::atomic<int64_t> next{0};
   const auto memory = zeroed<S>(threads * scratch);
   torch::stable::parallel_for(0, threads, 1, [&](int64_t thread, int64_t) {
-    // a thread that is given several of these numbers does all work at the first
+    // a thread that runs several iterations processes all remaining pieces in the first
+    // one
     for (int64_t piece; (piece = next++) < pieces;) {
       work(first_of(piece), first_of(piece + 1), memory.get() + thread * scratch);
     }

@@ -1,6 +1,7 @@
-// Vectors as wide as the registers of the instruction set that a file is compiled for.
+// SIMD vectors of the register width of the target instruction set.
 //
-// For kernels only (see isa.h): everything lives in the namespace of its instruction set.
+// For kernels only (see isa.h): all definitions are in the namespace of the instruction
+// set.
 #pragma once
 
 #include <cstdint>
@@ -53,7 +54,7 @@ using Vector = typename VectorTypes<S>::vector;
 template <class S>
 constexpr int kLanes = EQUIPOT_VECTOR_BYTES / sizeof(S);
 
-// Scalars that whole vectors need to hold so many.
+// `size` rounded up to a multiple of the vector width, in scalars.
 template <class S>
 constexpr int64_t padded(int64_t size) {
   return (size + kLanes<S> - 1) / kLanes<S> * kLanes<S>;
@@ -69,8 +70,9 @@ inline __attribute__((always_inline)) void store(S* to, Vector<S> value) {
   *reinterpret_cast<typename VectorTypes<S>::unaligned*>(to) = value;
 }
 
-// Lanes whose number has the bit kBit come from b, the others from a: the same lane, or
-// (kOtherOfA, kOtherOfB) the one whose number differs in that bit.
+// Blends two vectors: lanes whose index has bit kBit set come from b, the others from a.
+// With kOtherOfA (kOtherOfB), the source lane in a (b) is the one whose index differs in
+// that bit.
 template <class S, int kBit, bool kOtherOfA, bool kOtherOfB, int... n>
 inline __attribute__((always_inline)) Vector<S> merge(
     Vector<S> a, Vector<S> b, std::integer_sequence<int, n...>) {
@@ -91,7 +93,7 @@ inline __attribute__((always_inline)) Vector<S> merge(Vector<S> a, Vector<S> b) 
       a, b, std::make_integer_sequence<int, kLanes<S>>{});
 }
 
-// Exchanges rows and lanes of a square of values.
+// Transposes a square matrix of kLanes vectors in place.
 template <class S, int kBit = 1>
 inline __attribute__((always_inline)) void transpose(Vector<S> (&rows)[kLanes<S>]) {
   if constexpr (kBit < kLanes<S>) {
@@ -106,8 +108,8 @@ inline __attribute__((always_inline)) void transpose(Vector<S> (&rows)[kLanes<S>
   }
 }
 
-// Lane n of the result is the sum over the lanes of vector n; lanes from kCount on mean
-// nothing.
+// Horizontal sums: lane n of the result is the sum over the lanes of vector n. Lanes >=
+// kCount are unspecified.
 template <class S, int kCount, int kBit = 1>
 inline __attribute__((always_inline)) Vector<S> sums(const Vector<S> (&vectors)[kCount]) {
   if constexpr (kBit == kLanes<S>) {
@@ -124,7 +126,7 @@ inline __attribute__((always_inline)) Vector<S> sums(const Vector<S> (&vectors)[
   }
 }
 
-// Puts the sum over the lanes of vector n at to[n].
+// Stores the sum over the lanes of vector n to to[n], for n < kCount.
 template <class S, int kCount>
 inline __attribute__((always_inline)) void store_sums(S* to, const Vector<S> (&vectors)[kCount]) {
   constexpr int kNow = kCount < kLanes<S> ? kCount : kLanes<S>;

@@ -1,5 +1,5 @@
-// The ops of equipot/ops/so2_convolution.py on the CPU: checks, layout of constants,
-// threads.
+// The ops of equipot/ops/so2_convolution.py on the CPU: argument checks, layout of
+// constants and threading.
 #include "so2.h"
 
 #include <torch/csrc/stable/library.h>
@@ -19,7 +19,7 @@
 namespace equipot {
 namespace {
 
-// Scalars of the row of an edge in `rotations`; see so2_frame.h.
+// Number of scalars per edge in `rotations`; see so2_frame.h.
 int64_t rotation_size(int64_t lmax) {
   int64_t size = 0;
   for (int64_t l = 1; l <= lmax; ++l) size += 2 + (l + 1) * (l + 1) + l * l;
@@ -28,17 +28,18 @@ int64_t rotation_size(int64_t lmax) {
 
 int64_t components(int64_t lmax) { return (lmax + 1) * (lmax + 1); }
 
-// Highest degree of so many components.
+// The degree lmax for which (lmax + 1)^2 == count. Throws if there is none up to
+// kMaxDegree.
 int32_t degree_of(int64_t count, const char* name) {
   int32_t lmax = 0;
   while (lmax < kMaxDegree && components(lmax) < count) ++lmax;
   EQUIPOT_CHECK(components(lmax) == count, name, " must hold (lmax + 1)**2 components "
                 "with lmax up to ", kMaxDegree, ", got ", count,
-                "; other products are what equipot::convolve is for");
+                "; for other products use equipot::convolve");
   return lmax;
 }
 
-// Operands of every op of the family.
+// Operands that all SO(2) convolution ops have.
 struct So2Operands {
   const Tensor &x, &directions, &w, &rotations;
   const Topology& topology;
@@ -72,7 +73,7 @@ void check_operands(const So2Operands& o) {
   check_edges(o.topology, o.x.size(0), edges);
 }
 
-// Paths sorted into mixings, with the factors of their weights.
+// Paths grouped into mixings, and the factors of their weights.
 template <class S>
 struct Constants {
   std::vector<Mixing> mixings;
@@ -98,8 +99,9 @@ std::vector<Degrees> degrees_of(const Table& table, int64_t lmax_in, int64_t lma
   return degrees;
 }
 
-// Factor of the weight of each path for each m: the element of its matrix in the frame,
-// where only the harmonic m = 0 is not zero, sqrt(2 l_filter + 1).
+// Factors [path][m] of the weights for 0 <= m <= min(l_in, l_out): the element of the
+// path matrix in the edge frame, where the only nonzero harmonic is m = 0 with value
+// sqrt(2 l_filter + 1).
 std::vector<std::vector<double>> factors_of(const Table& table,
                                             const std::vector<Degrees>& paths) {
   std::vector<std::vector<double>> factors;
@@ -111,8 +113,8 @@ std::vector<std::vector<double>> factors_of(const Table& table,
     if (columns[q] != path.filter * path.filter + path.filter) continue;
     const int64_t m = elements[q].row - path.in;
     const int64_t k = elements[q].column - path.out;
-    EQUIPOT_CHECK(k == (path.odd() ? -m : m), "values must be couplings, which lead from "
-                  "component ", m, " to ", path.odd() ? -m : m, " only along y, not to ",
+    EQUIPOT_CHECK(k == (path.odd() ? -m : m), "values must be coupling coefficients: along y, "
+                  "component ", m, " couples only to ", path.odd() ? -m : m, ", not to ",
                   k);
     if (m < 0) continue;
     const double value = table.values.scalar_type() == ScalarType::Float
@@ -129,7 +131,7 @@ Constants<S> constants_of(const So2Operands& o) {
       degrees_of(o.table, degree_of(o.x.size(1), "x"),
                  degree_of(o.table.num_outputs, "messages"));
   const std::vector<std::vector<double>> factors = factors_of(o.table, paths);
-  // those of equal degrees and parity at a constant distance
+  // path indices with equal l_in, l_out and parity, at a constant stride
   std::vector<std::vector<int32_t>> members;
   for (std::size_t n = 0; n < paths.size(); ++n) {
     const int32_t path = static_cast<int32_t>(n);
@@ -139,7 +141,7 @@ Constants<S> constants_of(const So2Operands& o) {
              other.odd() == paths[n].odd() &&
              (member.size() == 1 || path - member.back() == member[1] - member[0]);
     };
-    // a path joins the last mixing of its kind or starts a new one
+    // append the path to the last compatible mixing, or start a new mixing
     const auto found = std::find_if(members.rbegin(), members.rend(), joins);
     if (found == members.rend()) {
       members.push_back({path});
@@ -167,7 +169,7 @@ Constants<S> constants_of(const So2Operands& o) {
   return constants;
 }
 
-// What all kernels need; `constants` must outlive it.
+// Sets the arguments common to all kernels. `constants` must outlive the result.
 template <class S>
 So2Convolution<S> convolution_of(const So2Operands& o, const Constants<S>& constants) {
   So2Convolution<S> c{};
@@ -231,9 +233,10 @@ std::tuple<Tensor, Tensor, Tensor> backward(const So2Operands& o, const Tensor& 
   return {x_bar, directions_bar, w_bar};
 }
 
-// Nodes in a row whose edges fit into the blocks of memory for what is sent, at least one.
+// Consecutive nodes whose received edges fit into the buffer of gradients of x; at least
+// one node.
 struct Slab {
-  int64_t first, last;  // nodes
+  int64_t first, last;  // nodes first, ..., last - 1
 };
 
 std::vector<Slab> slabs_of(int64_t nodes, const int64_t* pointers, int64_t most_edges) {
@@ -246,9 +249,10 @@ std::vector<Slab> slabs_of(int64_t nodes, const int64_t* pointers, int64_t most_
   return slabs;
 }
 
-// Gradients of x go through blocks of memory that stay in the L2 caches: threads own
-// receivers when they make them and components when they add them to senders, edge by
-// edge, so that the sums do not depend on the number of threads.
+// Gradients of x are first written to a buffer per edge that fits into the L2 caches,
+// parallel over receivers, and then added to the senders, parallel over components. Each
+// component is summed in the order of the edges, so that the result does not depend on
+// the number of threads.
 template <class S>
 void run_double_backward(const So2Convolution<S>& c, int64_t nodes) {
   constexpr int64_t kBytesPerThread = 2 << 20;
@@ -289,7 +293,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> double_backward(const So2Operands& o,
   const Tensor x_tangent = tangent_of(o.x, x_dot, "x_dot", "x");
   const Tensor directions_tangent =
       tangent_of(o.directions, directions_dot, "directions_dot", "directions");
-  // kernels pass over weights whose tangent is zero
+  // kernels skip the terms of an absent weight tangent
   const bool zero = is_absent(w_dot, o.w);
   const Tensor w_tangent = zero ? w_dot : tangent_of(o.w, w_dot, "w_dot", "w");
   Tensor x_bar = result_like(o.x);
@@ -313,7 +317,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> double_backward(const So2Operands& o,
   return {x_bar, directions_bar, w_bar, g_bar};
 }
 
-// Coefficients of the recurrence of so2_rotations_kernels.cpp, for each degree a square.
+// Coefficients of the recurrence of so2_rotations_kernels.cpp, (lmax + 1)^2 for each
+// degree.
 struct Coefficients {
   std::vector<double> start, a, b, c;
 
@@ -322,7 +327,7 @@ struct Coefficients {
     start.assign(size * size, 0);
     for (std::vector<double>* table : {&a, &b, &c}) table->assign(size * size * size, 0);
     for (int32_t l = 1; l <= lmax; ++l) {
-      double binomial = 1;  // of 2 l and l + m, downwards from m = l
+      double binomial = 1;  // binomial coefficient (2 l, l + m), from m = l down to 0
       for (int32_t m = l; m >= 0; --m) {
         start[l * size + m] = std::sqrt(binomial) * std::pow(0.5, l - m);
         if (m == 0) start[l * size + m] *= std::sqrt(0.5);

@@ -1,8 +1,9 @@
-// First derivatives by way of the frames of edges.
+// Backward pass of the convolution in edge frames.
 //
-// Turning the direction of an edge by an angle about an axis across it is the same as
-// turning x and g back, and in the frame the axes are x and z: with generators J and the
-// torque t_a = <h, J_a x> + <z, J_a g>, the derivative by the direction is y cross t.
+// A rotation of the edge direction about a perpendicular axis is equivalent to the
+// inverse rotation of x and g. In the edge frame these axes are x and z. With generators
+// J and the torque t_a = <h, J_a x> + <z, J_a g>, the gradient with respect to the
+// direction is y cross t.
 #include "so2_edges.h"
 #include "so2_frame.h"
 #include "so2_generators.h"
@@ -11,7 +12,7 @@ namespace equipot {
 namespace EQUIPOT_ISA {
 namespace {
 
-// Gradients of an edge; adds to those of its features and to the torque.
+// Computes the weight gradients of one edge and accumulates x_bar and the torque.
 template <class S, int N>
 void backward_packs(const So2Convolution<S>& c, const S* rotation, const S* x, const S* g,
                     const WeightRows<S>& rows, int packs, Pack<S, N>* memory, S* x_bar,

@@ -1,4 +1,4 @@
-// Messages by way of the frames of edges.
+// Forward pass of the convolution in edge frames.
 #include "so2_edges.h"
 #include "so2_frame.h"
 

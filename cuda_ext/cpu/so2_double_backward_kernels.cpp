@@ -1,9 +1,10 @@
-// Second derivatives by way of the frames of edges.
+// Double backward pass of the convolution in edge frames.
 //
-// Moving the direction n by n_dot turns it about the axis n cross n_dot by an angle, which
-// is the same as turning x and g by its negative: in the frame, where that is t and tJ the
-// generator of it, features and gradients move by x_dot - tJ x and -tJ g. The kernel for
-// the first derivatives, differentiated along this motion, is turned back in the end:
+// A tangent n_dot of the direction n is an infinitesimal rotation about n cross n_dot,
+// which is equivalent to the opposite rotation of x and g. Let t be the rotation vector
+// in the edge frame and tJ its generator: the tangents of features and message gradients
+// in the frame are x_dot - tJ x and -tJ g. The results are the derivatives of the
+// backward kernel along these tangents, transformed back from the rotating frame:
 //
 //   x_dot' = x_dot - tJ x,    g_dot' = -tJ g,
 //   z = W x,    z_dot = W x_dot' + W_dot x,    h = W^T g,    h_dot = W^T g_dot' + W_dot^T g,
@@ -11,8 +12,9 @@
 //   of W: x_dot' g + x g_dot',
 //   torque: <gradient of g, J g> + <gradient of x, J x> + <h, J x_dot>,
 //
-// less n . n_dot times the torque of the first derivatives, <z, J g> + <h, J x>: gradients
-// by directions are orthogonal to them and turn with them.
+// minus n . n_dot times the torque of the backward pass, <z, J g> + <h, J x>, because
+// gradients with respect to directions are orthogonal to the directions and rotate with
+// them.
 #include "so2_edges.h"
 #include "so2_frame.h"
 #include "so2_generators.h"
@@ -21,7 +23,7 @@ namespace equipot {
 namespace EQUIPOT_ISA {
 namespace {
 
-// Operands of an edge, each at the first channel to be done.
+// Operands of an edge; row pointers are at the first channel of the current packs.
 template <class S>
 struct Operands {
   const S *rotation, *x, *x_dot, *g;
@@ -38,7 +40,7 @@ struct Operands {
   }
 };
 
-// Gradients of an edge; adds to those of its features, of its messages, and the torque.
+// Computes the weight gradients of one edge and accumulates x_bar, g_bar and the torque.
 template <class S, int N>
 void double_backward_packs(const So2Convolution<S>& c, const Operands<S>& o,
                            const WeightRows<S>& rows, int packs, Pack<S, N>* memory,

@@ -1,4 +1,4 @@
-// Rows of an edge with a stride of whole vectors, and its direction.
+// Padded rows of an edge, and the tangent and gradient of its direction.
 #pragma once
 
 #include "padding.h"
@@ -10,8 +10,8 @@ namespace equipot {
 namespace EQUIPOT_ISA {
 namespace {
 
-// Scratch space of a thread: copies of rows whose channels do not fill whole vectors, zero
-// where they are padded, and components in the frame.
+// Scratch space of a thread: zero-padded copies of rows whose channels do not fill whole
+// vectors, and components in the edge frame.
 template <class S>
 struct Scratch {
   int64_t stride;
@@ -20,7 +20,8 @@ struct Scratch {
   int64_t size;
 
   Scratch(const So2Convolution<S>& c, S* memory) : stride(padded<S>(c.channels)) {
-    // components in the frame: five arrays of the features', four of the messages'
+    // arrays in the edge frame: five with feature components, four with message
+    // components
     constexpr int kInputs = 5, kOutputs = 4;
     const int64_t inputs = (c.lmax_in + 1) * (c.lmax_in + 1);
     const int64_t outputs = (c.lmax_out + 1) * (c.lmax_out + 1);
@@ -37,13 +38,14 @@ struct Scratch {
   }
 };
 
-// y cross a vector, in the frame.
+// Cross product of the y axis and a vector, in the edge frame.
 template <class S>
 Horizontal<S> turned(const Horizontal<S>& vector) {
   return {vector.z, -vector.x};
 }
 
-// Angles about x and z by which an edge turns.
+// Infinitesimal rotation of the edge direction due to directions_dot: angles in rad about
+// the x and z axes of the edge frame.
 template <class S>
 Horizontal<S> angle_of_motion(const So2Convolution<S>& c, int64_t edge) {
   if (c.rotation_size == 0) return {};
@@ -51,7 +53,7 @@ Horizontal<S> angle_of_motion(const So2Convolution<S>& c, int64_t edge) {
                                 c.directions_dot + 3 * edge));
 }
 
-// How fast it would become longer, n . n_dot.
+// Component of the direction's tangent along the direction, n . n_dot.
 template <class S>
 S motion_along(const So2Convolution<S>& c, int64_t edge) {
   if (c.rotation_size == 0) return 0;
@@ -61,6 +63,7 @@ S motion_along(const So2Convolution<S>& c, int64_t edge) {
   return rotation[2] * motion[1] + rotation[3] * across;
 }
 
+// Writes the gradient with respect to the direction, y cross torque, in the global frame.
 template <class S>
 void store_direction_gradient(const So2Convolution<S>& c, int64_t edge,
                               const Horizontal<S>& torque) {

@@ -1,9 +1,9 @@
-// Rotation of features to the frame of an edge, in which it points along y, and back.
+// Rotation of features to the edge frame, in which the edge points along y, and back.
 //
-// A rotation R_x(-b) R_y(-a) takes the direction (sin b sin a, cos b, sin b cos a) to y.
-// R_y(-a) mixes components m and -m, R_x(-b) those of equal sign of m: half as many
-// products as a full matrix has. What the row of an edge in `rotations` holds, degree
-// after degree from 1 on:
+// The rotation R_x(-b) R_y(-a) maps the direction (sin b sin a, cos b, sin b cos a) to y.
+// R_y(-a) mixes components m and -m, R_x(-b) mixes components with equal sign of m, which
+// takes half as many multiplications as a full matrix. The row of an edge in `rotations`
+// holds, for degrees l = 1, 2, ...:
 //
 //   cos(l a), sin(l a),
 //   P^l: D^l_{m k}(R_x(-b)) for m and k from 0 to l,
@@ -16,14 +16,15 @@ namespace equipot {
 namespace EQUIPOT_ISA {
 namespace {
 
-// Where degree l starts.
+// Offset of degree l in a row of `rotations`.
 constexpr int rotation_start(int l) {
   int start = 0;
   for (int k = 1; k < l; ++k) start += 2 + 2 * k * k + 2 * k + 1;
   return start;
 }
 
-// R_y(-a) or, with sign -1, R_y(a); component m of degree l is a[l + m].
+// Applies R_y(-a), or R_y(a) if sign is -1, in place. Component m of degree l is a[l +
+// m].
 template <int l, class S, int N>
 EQUIPOT_INLINE void turn(const S* rotation, S sign, Pack<S, N>* a) {
   EQUIPOT_UNROLL
@@ -36,8 +37,8 @@ EQUIPOT_INLINE void turn(const S* rotation, S sign, Pack<S, N>* a) {
   }
 }
 
-// result[m * kStep] = sum_k block[m, k] a[k * kStep] for m and k from 0 to kSize - 1, or
-// with the transpose of the block.
+// result[m * kStep] = sum_k block[m, k] a[k * kStep] for 0 <= m, k < kSize; uses block[k,
+// m] if kTranspose.
 template <int kSize, int kStep, bool kTranspose, class S, int N>
 EQUIPOT_INLINE void apply_block(const S* block, const Pack<S, N>* a, Pack<S, N>* result) {
   Pack<S, N> sum[kSize];
@@ -58,7 +59,7 @@ EQUIPOT_INLINE void apply_block(const S* block, const Pack<S, N>* a, Pack<S, N>*
   for (int m = 0; m < kSize; ++m) result[m * kStep] = sum[m];
 }
 
-// R_x(-b), or R_x(b) with the transpose.
+// Applies R_x(-b), or its inverse R_x(b) if kTranspose.
 template <int l, bool kTranspose, class S, int N>
 EQUIPOT_INLINE void tip(const S* rotation, const Pack<S, N>* a, Pack<S, N>* result) {
   const S* block = rotation + rotation_start(l) + 2;
@@ -67,8 +68,8 @@ EQUIPOT_INLINE void tip(const S* rotation, const Pack<S, N>* a, Pack<S, N>* resu
   apply_block<l, -1, kTranspose>(block, a + l - 1, result + l - 1);
 }
 
-// Components of degree l in the frame; rows are those of all channels. Packs of channels
-// have `components` each.
+// Rotates components of degree l to the edge frame. `rows` holds 2 l + 1 rows of channels
+// with the given stride; consecutive packs of the result are `components` apart.
 template <int l, class S, int N>
 EQUIPOT_NOINLINE void to_frame(const S* rotation, const S* rows, int64_t stride, int packs,
                                int components, Pack<S, N>* result) {
@@ -87,7 +88,7 @@ EQUIPOT_NOINLINE void to_frame(const S* rotation, const S* rows, int64_t stride,
   }
 }
 
-// Adds components of degree l, which are in the frame, to rows.
+// Rotates components of degree l from the edge frame back and adds them to rows.
 template <int l, class S, int N>
 EQUIPOT_NOINLINE void add_from_frame(const S* rotation, const Pack<S, N>* components_of_l,
                                      int packs, int components, S* rows, int64_t stride) {
@@ -110,7 +111,7 @@ EQUIPOT_NOINLINE void add_from_frame(const S* rotation, const Pack<S, N>* compon
   }
 }
 
-// The same for all degrees up to lmax.
+// Overloads of to_frame and add_from_frame that process all degrees up to lmax.
 template <class S, int N>
 void to_frame(int lmax, const S* rotation, const S* rows, int64_t stride, int packs,
               Pack<S, N>* result) {
@@ -135,13 +136,14 @@ void add_from_frame(int lmax, const S* rotation, const Pack<S, N>* in_frame, int
   }
 }
 
-// Components x and z of a vector in the frame.
+// Components x and z of a vector in the edge frame; the edge is along y.
 template <class S>
 struct Horizontal {
   S x, z;
 };
 
-// Those of a vector of space; the rotation must have degree 1.
+// Rotates a vector to the edge frame and drops the component along y. Precondition: lmax
+// of the rotations is at least 1.
 template <class S>
 Horizontal<S> vector_to_frame(const S* rotation, const S* vector) {
   const S cos_a = rotation[0], sin_a = rotation[1], cos_b = rotation[2], sin_b = rotation[3];
@@ -149,6 +151,7 @@ Horizontal<S> vector_to_frame(const S* rotation, const S* vector) {
   return {cos_a * vector[0] - sin_a * vector[2], cos_b * along - sin_b * vector[1]};
 }
 
+// Inverse of vector_to_frame for vectors perpendicular to the edge.
 template <class S>
 void vector_from_frame(const S* rotation, const Horizontal<S>& vector, S* result) {
   const S cos_a = rotation[0], sin_a = rotation[1], cos_b = rotation[2], sin_b = rotation[3];

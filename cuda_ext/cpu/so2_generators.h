@@ -1,7 +1,8 @@
-// Infinitesimal rotations about the axes x and z of the frame of an edge.
+// Generators of rotations about the x and z axes of the edge frame.
 //
 // With c_m = sqrt(l(l + 1) - m(m + 1)) / 2 for m > 0 and c_0 = sqrt(l(l + 1) / 2), the
-// generators of degree l, antisymmetric, have for m >= 0 (and -m only where m > 0)
+// antisymmetric generators of degree l have, for m >= 0 (elements with -m only for m >
+// 0), the elements
 //
 //   J_x: (m + 1, m) and (-m - 1, -m) = c_m,    J_z: (m, -m - 1) and (m + 1, -m) = c_m.
 #pragma once
@@ -18,7 +19,7 @@ constexpr double square_root(double value) {
   return root;
 }
 
-// c_m of degree l at l(l - 1)/2 + m.
+// Table of c_m: the value of degree l is at l(l - 1)/2 + m.
 template <class S>
 struct Ladder {
   S values[21];
@@ -34,13 +35,13 @@ struct Ladder {
 template <class S>
 constexpr Ladder<S> kLadder{};
 
-// Sums over channels and components of h J_x v and h J_z v, lane by lane.
+// Sums of h J_x v and h J_z v over components and channels; lanes are not yet summed.
 template <class S, int N>
 struct Torque {
   Pack<S, N> x, z;
 };
 
-// Adds those of degree l; h and v point at m = 0 of it.
+// Adds the contribution of degree l; h and v point to its component m = 0.
 template <int l, class S, int N>
 EQUIPOT_NOINLINE void add_torque(int packs, int components, const Pack<S, N>* h,
                                  const Pack<S, N>* v, Torque<S, N>& torque) {
@@ -66,7 +67,8 @@ EQUIPOT_NOINLINE void add_torque(int packs, int components, const Pack<S, N>* h,
   torque.z = z;
 }
 
-// Adds (angle.x J_x + angle.z J_z) v to result, for degree l.
+// Adds (angle_x J_x + angle_z J_z) v to result, for degree l; v and result point to its
+// component m = 0.
 template <int l, class S, int N>
 EQUIPOT_NOINLINE void add_tilted(int packs, int components, S angle_x, S angle_z,
                                  const Pack<S, N>* v, Pack<S, N>* result) {
@@ -99,7 +101,7 @@ EQUIPOT_NOINLINE void add_tilted(int packs, int components, S angle_x, S angle_z
   }
 }
 
-// The same for all degrees up to lmax.
+// Overloads of add_torque and add_tilted that process all degrees up to lmax.
 template <class S, int N>
 void add_torque(int lmax, int packs, const Pack<S, N>* h, const Pack<S, N>* v,
                 Torque<S, N>& torque) {

@@ -1,8 +1,8 @@
-// What happens in the frame of an edge: each |m| is mixed by weights of its own.
+// Convolution in the edge frame, which is block-diagonal in |m|.
 //
-// The weights of paths w_p make W^m = sum_p factors[p, m] w_p in registers. With k = m
-// for paths of even sum l_in + l_filter + l_out, and k = -m of odd sum, where components
-// m > 0 of the features change sign,
+// The weights w_p of the paths are combined to W^m = sum_p factors[p, m] w_p in
+// registers. With k = m for paths of even sum l_in + l_filter + l_out, and k = -m for
+// paths of odd sum, for which the terms of negative m change sign,
 //
 //   z_k = W^|m| x_m,    h_m = W^|m| g_k,    gradient of W^|m|: sum over +-m of x_m g_k.
 #pragma once
@@ -14,22 +14,22 @@ namespace equipot {
 namespace EQUIPOT_ISA {
 namespace {
 
-// Components in the frame of an edge: for each pack of channels those of all degrees.
+// Arrays [packs, components] in the edge frame, with the components of all degrees.
 template <class S, int N>
 struct Frame {
-  int inputs, outputs;         // components of the features and of the messages
+  int inputs, outputs;         // numbers of components of features and messages
   Pack<S, N> *x, *h;           // features and their gradients
-  Pack<S, N> *g, *z;           // gradients of the messages and messages
-  Pack<S, N> *x_dot, *h_dot;   // their derivatives
+  Pack<S, N> *g, *z;           // gradients of the messages, and messages
+  Pack<S, N> *x_dot, *h_dot;   // tangents
   Pack<S, N> *g_dot, *z_dot;
 };
 
-// Rows of weights of an edge at the first channel of the first pack, and those of the
-// edge after it, which are fetched meanwhile.
+// Rows of weights of an edge, at the first channel of the first pack, and the rows of the
+// next edge, which are prefetched.
 template <class S>
 struct WeightRows {
   const S *w, *w_next;
-  const S *w_dot, *w_dot_next;  // null if they are zero
+  const S *w_dot, *w_dot_next;  // null if zero
   S *w_bar, *w_bar_next;
   int64_t stride;
 
@@ -47,7 +47,7 @@ struct WeightRows {
   }
 };
 
-// W^m for m up to kMax.
+// Computes W^m for 0 <= m <= kMax.
 template <int kMax, class S, int N>
 EQUIPOT_INLINE void mixed_weights(const Mixing& mixing, const S* factors, const S* w,
                                   const S* w_next, int64_t stride,
@@ -70,7 +70,7 @@ EQUIPOT_INLINE void mixed_weights(const Mixing& mixing, const S* factors, const 
   }
 }
 
-// Gradients of w from those of W^m.
+// Computes and stores the gradients of w from the gradients of W^m.
 template <int kMax, class S, int N>
 EQUIPOT_INLINE void store_weight_gradients(const Mixing& mixing, const S* factors,
                                            const Pack<S, N> (&mixed)[kMax + 1], S* w_bar,
@@ -90,7 +90,8 @@ EQUIPOT_INLINE void store_weight_gradients(const Mixing& mixing, const S* factor
   }
 }
 
-// Calls body(m, k, whether features change sign) for the components of magnitude m.
+// Calls body(i, k, negate) for the components of order |i| = m, where k is the order of
+// the message component and `negate` whether the term changes sign.
 template <bool kOdd, class Body>
 EQUIPOT_INLINE void for_both_signs(int m, const Body& body) {
   if (m > 0 || !kOdd) body(m, kOdd ? -m : m, false);
@@ -102,6 +103,7 @@ EQUIPOT_INLINE Pack<S, N> signed_pack(bool negative, const Pack<S, N>& value) {
   return negative ? Pack<S, N>{} - value : value;
 }
 
+// Adds the messages of a mixing: z_k += W^|m| x_m.
 template <int kMax, bool kOdd, class S, int N>
 EQUIPOT_NOINLINE void mix(const Mixing& mixing, const S* factors, const WeightRows<S>& rows,
                           int packs, const Frame<S, N>& frame) {
@@ -123,6 +125,7 @@ EQUIPOT_NOINLINE void mix(const Mixing& mixing, const S* factors, const WeightRo
   }
 }
 
+// Adds z and h of a mixing and stores its weight gradients.
 template <int kMax, bool kOdd, class S, int N>
 EQUIPOT_NOINLINE void mix_backward(const Mixing& mixing, const S* factors,
                                    const WeightRows<S>& rows, int packs,
@@ -155,6 +158,8 @@ EQUIPOT_NOINLINE void mix_backward(const Mixing& mixing, const S* factors,
   }
 }
 
+// Adds z, h and their tangents of a mixing and stores the tangents of its weight
+// gradients, x_dot g + x g_dot.
 template <int kMax, bool kOdd, class S, int N>
 EQUIPOT_NOINLINE void mix_double_backward(const Mixing& mixing, const S* factors,
                                           const WeightRows<S>& rows, int packs,
@@ -201,7 +206,8 @@ EQUIPOT_NOINLINE void mix_double_backward(const Mixing& mixing, const S* factors
   }
 }
 
-// Calls body(Number<highest m>, whether the sum is odd, mixing, its factors).
+// Calls body(Number<kMax>, kOdd, mixing, factors) for all mixings, where kMax is
+// min(l_in, l_out) and kOdd, the parity, is a std::bool_constant.
 template <class S, class Body>
 EQUIPOT_INLINE void for_mixings(const So2Convolution<S>& c, const Body& body) {
   for (const Mixing* mixing = c.mixings; mixing != c.mixings + c.num_mixings; ++mixing) {

@@ -1,4 +1,4 @@
-// Packs of vectors of channels, the numbers that kernels in the frame of an edge count in.
+// Packs of SIMD vectors of channels, the arithmetic type of the edge-frame kernels.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,8 @@
 #include "simd.h"
 
 #define EQUIPOT_INLINE inline __attribute__((always_inline))
-// Each in registers of its own: inlined into one function, the compiler spills them all.
+// Prevents inlining: if all instances are inlined into one function, the compiler spills
+// their registers.
 #define EQUIPOT_NOINLINE __attribute__((noinline))
 
 namespace equipot {
@@ -20,7 +21,8 @@ struct Pack {
   Vector<S> part[N];
 };
 
-// Vectors that share a scalar operand, as many as leave sums of degree 6 in registers.
+// Number of vectors that share a scalar operand: the largest for which the accumulators
+// of degree 6 fit into registers.
 constexpr int kPack = EQUIPOT_REGISTERS >= 32 ? 2 : 1;
 
 template <class S, int N>
@@ -103,11 +105,11 @@ EQUIPOT_INLINE S sum_of_lanes(const Pack<S, N>& pack) {
   return sum;
 }
 
-// A number that is known when compiling.
+// A compile-time integer.
 template <int value>
 using Number = std::integral_constant<int, value>;
 
-// Calls body with the degree as a Number.
+// Calls body(Number<degree>{}). Precondition: 0 <= degree <= 6.
 template <class Body>
 EQUIPOT_INLINE void with_degree(int degree, const Body& body) {
   switch (degree) {
@@ -121,8 +123,9 @@ EQUIPOT_INLINE void with_degree(int degree, const Body& body) {
   }
 }
 
-// Packs of channels to take at once, so that the components of an edge in its frame stay
-// in the L1 cache, and calls and table look-ups are shared.
+// Number of packs of channels per call, at least 1. It is limited so that `components`
+// components of an edge in its frame fit into the L1 cache (32 KiB); several packs per
+// call amortize calls and table look-ups.
 template <class S>
 constexpr int packs_at_once(int components) {
   constexpr int kBytes = 32 * 1024;
@@ -130,7 +133,8 @@ constexpr int packs_at_once(int components) {
   return packs < 1 ? 1 : packs;
 }
 
-// Calls body(Number<vectors in a pack>, first channel, packs) until all channels are done.
+// Calls body(Number<vectors per pack>, first channel, number of packs) over all channels,
+// with at most `limit` packs per call. `channels` is a multiple of the vector width.
 template <class S, class Body>
 EQUIPOT_INLINE void for_packs_of_channels(int64_t channels, int limit, const Body& body) {
   constexpr int64_t kWidth = kPack * kLanes<S>;

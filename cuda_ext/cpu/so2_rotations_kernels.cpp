@@ -1,10 +1,11 @@
-// Rotations to the frames of edges, with SIMD over edges, always in double precision.
+// Rotations to edge frames, with SIMD over edges. Computed in double precision.
 //
-// With c = cos b the blocks P^l and N^l of so2_frame.h obey, for m and k below l + 1,
+// With c = cos b the blocks P^l and N^l of so2_frame.h satisfy, for 0 <= m, k <= l,
 //
 //   P^{l+1} = A c P^l - B N^l - C P^{l-1},    N^{l+1} = A c N^l - B P^l - C N^{l-1},
 //
-// the recurrence of Wigner's d matrices in l, and start from d^l_{l k} and d^l_{m l}.
+// the recurrence of the Wigner d-matrices in l. The initial values are d^l_{l k} and
+// d^l_{m l}.
 #include "simd.h"
 #include "so2.h"
 
@@ -15,12 +16,12 @@ namespace {
 using Doubles = Vector<double>;
 constexpr int kEdges = kLanes<double>;
 
-// Angles of a block of edges: a about y, then b about x.
+// Angles of a block of edges: rotation by a about y, then by b about x.
 struct Angles {
   Doubles cos_a, sin_a, cos_b, sin_b;
 };
 
-// The frame at a pole is a limit like any other: what uses it must not depend on a.
+// Along y the angle a is undetermined and set to zero; results must not depend on it.
 template <class S>
 Angles angles_of(const S* directions, const int64_t (&edges)[kEdges]) {
   Angles angles;
@@ -37,12 +38,12 @@ Angles angles_of(const S* directions, const int64_t (&edges)[kEdges]) {
   return angles;
 }
 
-// Blocks of three degrees in a row; element (m, k) of each is at m * (lmax + 1) + k.
+// Blocks P and N of one degree; element (m, k) is at m * (lmax + 1) + k.
 struct Blocks {
   Doubles *p, *n;
 };
 
-// Row and column l of degree l.
+// Sets row l and column l of the blocks of degree l.
 void start(const RotationRecurrence& recurrence, int l, const Angles& angles,
            const Blocks& blocks) {
   const int size = recurrence.lmax + 1;
@@ -63,7 +64,8 @@ void start(const RotationRecurrence& recurrence, int l, const Angles& angles,
   }
 }
 
-// Rows and columns below l of degree l, from those of l - 1 and l - 2.
+// Sets rows and columns 0, ..., l - 1 of the blocks of degree l from the blocks of
+// degrees l - 1 and l - 2.
 void recur(const RotationRecurrence& recurrence, int l, const Angles& angles,
            const Blocks& blocks, const Blocks& before, const Blocks& before_that) {
   const int size = recurrence.lmax + 1;

@@ -1,4 +1,5 @@
-// Checks of the values of a topology, which kernels for the CPU rely on.
+// Validation of the values of a topology. The CPU kernels do not check indices
+// themselves.
 #pragma once
 
 #include <algorithm>
@@ -15,7 +16,8 @@ inline void check_pointers(const Tensor& pointers, const char* name, int64_t edg
                 name, " must ascend from 0 to ", edges, ", the number of edges");
 }
 
-// Nodes exist and edges are where the pointers say; t has passed check_topology.
+// Checks that node indices are in range and that pointers and order are consistent with
+// senders and receivers. Precondition: t has passed check_topology.
 inline void check_edges(const Topology& t, int64_t nodes, int64_t edges) {
   check_pointers(t.receiver_pointers, "receiver_pointers", edges);
   check_pointers(t.sender_pointers, "sender_pointers", edges);
@@ -30,11 +32,11 @@ inline void check_edges(const Topology& t, int64_t nodes, int64_t edges) {
   const int64_t* order = data<int64_t>(t.sender_order);
   for (int64_t node = 0; node < nodes; ++node) {
     for (int64_t e = of_receivers[node]; e < of_receivers[node + 1]; ++e) {
-      EQUIPOT_CHECK(receivers[e] == node, "receiver_pointers say that edge ", e,
-                    " arrives at node ", node, ", but receivers say ", receivers[e]);
+      EQUIPOT_CHECK(receivers[e] == node, "receiver_pointers assign edge ", e,
+                    " to node ", node, ", but its receiver is ", receivers[e]);
     }
     for (int64_t n = of_senders[node]; n < of_senders[node + 1]; ++n) {
-      // ascending and of one sender each: no edge can occur twice
+      // strictly ascending for each sender, hence no edge occurs twice
       const bool ascends = n == of_senders[node] || order[n - 1] < order[n];
       EQUIPOT_CHECK(ascends && 0 <= order[n] && order[n] < edges &&
                         senders[order[n]] == node,

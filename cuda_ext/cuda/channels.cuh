@@ -1,12 +1,12 @@
-// How the channels of nodes and edges are spread over the lanes of a warp.
+// Distribution of channels over the lanes of a warp.
 #pragma once
 
 #include "device.cuh"
 
 namespace equipot {
 
-// Channels of a lane. Two share each element of an edge matrix that the lane reads, where
-// registers allow it.
+// Channels per lane. In float32 two channels share each element of an edge matrix that
+// a lane reads; in float64 that would take too many registers.
 template <typename Scalar>
 constexpr int kChannels = sizeof(Scalar) == 4 ? 2 : 1;
 
@@ -20,15 +20,16 @@ using Channels = Scalar[kChannels<Scalar>];
 template <typename Scalar, bool kTangents>
 using Pair = Channels<Scalar>[kTangents ? 2 : 1];
 
-// The channels from `first` on. Those of a lane are 32 apart: every access of a warp is to
-// consecutive addresses, whatever the number of channels.
+// A tile of kTileWidth channels, starting at channel `first`. The channels of a lane
+// are 32 apart, so that accesses of a warp are coalesced for any number of channels.
 template <typename Scalar>
 class Tile {
  public:
   __device__ Tile(int first, int channels)
       : channel_(first + lane_index()), channels_(channels) {}
 
-  // Row of an array [rows, channels]; zero beyond the last channel, or if it is absent.
+  // Loads a row of an array [rows, channels]. Values are zero beyond the last channel,
+  // and if not `present`.
   __device__ void load(
       Channels<Scalar>& to, const Scalar* from, int row, bool present = true) const {
     const Scalar* start = from + row * channels_ + channel_;
@@ -53,7 +54,7 @@ class Tile {
   int channels_;
 };
 
-// Rows of an operand and, with tangents, of its tangent; one that is null is zero.
+// Rows of an operand and, with tangents, of its tangent. A null tangent is zero.
 template <typename Scalar, bool kTangents>
 class Rows {
  public:
@@ -62,7 +63,7 @@ class Rows {
         tangents_(tangents == nullptr ? values : tangents),
         has_tangents_(tangents != nullptr) {}
 
-  // The rows from an element on.
+  // The rows starting at an element of the array.
   __device__ Rows from(int64_t element) const {
     Rows rows(*this);
     rows.values_ += element;
@@ -82,7 +83,8 @@ class Rows {
   bool has_tangents_;
 };
 
-// What T multiplies: w x, or with tangents w x_dot + w_dot x; then B multiplies w x.
+// Computes the factor of T, which is w x, or with tangents the factors of T and B,
+// w x_dot + w_dot x and w x.
 template <typename Scalar, bool kTangents>
 __device__ inline void weigh(
     Pair<Scalar, kTangents>& weighted, const Pair<Scalar, kTangents>& w,
@@ -99,8 +101,8 @@ __device__ inline void weigh(
   }
 }
 
-// Derivatives by x and w of w x.h, or with tangents of w x.h_B + (w x_dot + w_dot x).h,
-// where h = T g and h_B = B g.
+// Adds the gradients with respect to x and w of w x.h, or with tangents of
+// w x.h_B + (w x_dot + w_dot x).h, where h = T g and h_B = B g.
 template <typename Scalar, bool kTangents>
 __device__ inline void add_derivatives(
     Channels<Scalar>& x_bar, Channels<Scalar>& w_bar, const Pair<Scalar, kTangents>& w,
@@ -132,15 +134,15 @@ __device__ inline Scalar dot(const Channels<Scalar>& a, const Channels<Scalar>& 
   return sum;
 }
 
-// Where shared memory has channel q of this lane of a row of a tile.
+// Index of channel q of this lane in a row of a tile in shared memory.
 template <typename Scalar>
 __device__ inline int tile_index(int row, int q) {
   return row * kTileWidth<Scalar> + q * kLanes + lane_index();
 }
 
-// Adds the tiles [rows, width] that the warps of a block hold in shared memory, `stride`
-// elements apart, and writes the channels from `first` of `sums` [rows, channels].
-// Starts and ends with a barrier; the order of summation is always the same.
+// Sums the tiles [rows, width] of all warps of a block, which are `stride` elements
+// apart in shared memory, and writes them to `sums` [rows, channels], starting at
+// channel `first`. Starts and ends with a barrier. The order of summation is fixed.
 template <typename Scalar>
 __device__ inline void sum_over_warps(
     const Scalar* tiles, int64_t stride, int rows, Scalar* sums, int first,

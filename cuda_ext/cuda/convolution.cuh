@@ -1,4 +1,4 @@
-// Host: starts the kernels of the convolution on a GPU.
+// Host code: launches the convolution kernels on a GPU.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -19,12 +19,13 @@ inline void check(cudaError_t error, const char* doing) {
   }
 }
 
-// Starts kernels on a stream of the present device.
+// Launches kernels on a stream of the current device.
 class DeviceLauncher {
  public:
   explicit DeviceLauncher(cudaStream_t stream) : stream_(stream) {}
 
-  // Enough for the device to balance nodes of many and of few edges.
+  // Several blocks per multiprocessor, to balance the load of nodes with different
+  // numbers of edges.
   int64_t max_blocks() const {
     constexpr int64_t kBlocksPerMultiprocessor = 16;
     return kBlocksPerMultiprocessor * attribute(cudaDevAttrMultiProcessorCount);
@@ -42,17 +43,17 @@ class DeviceLauncher {
     check(
         cudaFuncSetAttribute(
             kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
-        "asking for shared memory");
+        "requesting shared memory");
     kernel<<<static_cast<unsigned>(shape.blocks), shape.warps * kLanes, bytes, stream_>>>(
         arguments...);
-    check(cudaGetLastError(), "starting a kernel");
+    check(cudaGetLastError(), "launching a kernel");
   }
 
  private:
   static int64_t attribute(cudaDeviceAttr name) {
     int device = 0, value = 0;
-    check(cudaGetDevice(&device), "asking for the device");
-    check(cudaDeviceGetAttribute(&value, name, device), "asking for a device attribute");
+    check(cudaGetDevice(&device), "querying the current device");
+    check(cudaDeviceGetAttribute(&value, name, device), "querying a device attribute");
     return value;
   }
 

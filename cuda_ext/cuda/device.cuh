@@ -1,7 +1,9 @@
-// What the kernels need of a device; nvcc and the host simulator read the same sources.
+// Device primitives of the kernels. nvcc and the host simulator compile the same
+// sources.
 //
-// A host compiler finds simulator.h in tests/cuda/, which stands in for CUDA: a fibre per
-// thread, real barriers and shuffles, and shared memory that starts as NaN.
+// A host compiler includes tests/cuda/simulator.h instead of CUDA. It simulates each
+// thread by a fiber, implements barriers and shuffles, and initializes shared memory
+// with NaN.
 #pragma once
 
 #include <cstdint>
@@ -18,18 +20,18 @@ namespace equipot {
 
 constexpr int kLanes = 32;
 constexpr unsigned kAllLanes = 0xffffffffu;
-// Warps of a block work on different edges of one node.
+// Maximum number of warps per block; they process different edges of one node.
 constexpr int kMaxWarps = 4;
 
 #if defined(__CUDACC__)
-// Shared memory of the block, as much as the launch asked for.
+// Dynamic shared memory of the block; its size is set by the launch.
 __device__ inline unsigned char* shared_memory() {
   extern __shared__ __align__(16) unsigned char bytes[];
   return bytes;
 }
 
-// Ends the kernel with an error: the message is printed, and the host gets
-// cudaErrorAssert at its next call.
+// Terminates the kernel with an error. The message is printed, and the next CUDA call
+// of the host returns cudaErrorAssert.
 [[noreturn]] inline __device__ __noinline__ void fail(const char* message) {
   __assert_fail(message, "equipot", 0, "kernel");
 }
@@ -39,7 +41,7 @@ __device__ inline int lane_index() { return threadIdx.x % kLanes; }
 __device__ inline int warp_index() { return threadIdx.x / kLanes; }
 __device__ inline int num_warps() { return blockDim.x / kLanes; }
 
-// Bytes of shared memory for `count` elements, so that what follows is aligned as well.
+// Bytes of shared memory for `count` elements, rounded up to a multiple of 16.
 template <typename Element>
 EQUIPOT_CONSTEXPR int64_t shared_bytes(int64_t count) {
   constexpr int64_t kAlignment = 16;
@@ -52,8 +54,9 @@ __device__ inline Element* shared_at(int64_t offset) {
   return reinterpret_cast<Element*>(shared_memory() + offset);
 }
 
-// Sums each of `values` over groups of kCount lanes; lane n gets the sum of n % kCount.
-// A step halves what each lane holds, so that kCount sums cost about kCount shuffles.
+// Sums each of `values` over groups of kCount lanes. Lane n returns the sum of value
+// n % kCount. Each step halves the number of values per lane, so that kCount sums take
+// kCount - 1 shuffles.
 template <int kCount, typename Scalar>
 __device__ inline Scalar sum_by_halving(const Scalar (&values)[kCount]) {
   if constexpr (kCount == 1) {
@@ -72,7 +75,7 @@ __device__ inline Scalar sum_by_halving(const Scalar (&values)[kCount]) {
   }
 }
 
-// Sums each of `values` over the warp; lane n gets the sum of n % kCount.
+// Sums each of `values` over the warp. Lane n returns the sum of value n % kCount.
 template <int kCount, typename Scalar>
 __device__ inline Scalar sum_over_lanes(const Scalar (&values)[kCount]) {
   static_assert(kCount <= kLanes && (kCount & (kCount - 1)) == 0, "a power of two");

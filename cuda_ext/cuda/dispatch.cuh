@@ -1,8 +1,8 @@
-// Host: which kernel computes a product, and the shape of its launch.
+// Host code: selection of the kernel for a product, and its launch configuration.
 //
-// A launcher starts kernels, on a GPU or in the simulator. It says how many blocks, warps
-// of a block, and bytes of its shared memory there may be, and is called with a kernel, a
-// shape and the arguments of the kernel.
+// A launcher launches kernels on a GPU or in the simulator. It provides the maximum
+// number of blocks, of warps per block, and of bytes of shared memory per block, and is
+// called with a kernel, a shape and the arguments of the kernel.
 #pragma once
 
 #include <algorithm>
@@ -18,6 +18,7 @@
 
 namespace equipot {
 
+// Launch configuration: blocks of the grid, warps and bytes of shared memory per block.
 struct Shape {
   int64_t blocks;
   int warps;
@@ -27,14 +28,15 @@ struct Shape {
 template <class... Products>
 struct ProductList {};
 
-// Products with kernels of their own: the convolutions of networks of lmax 1, 2 and 3.
-// With l_in or l_out zero there are no couplings of an odd sum of degrees.
+// Products with unrolled kernels: the convolutions of networks with lmax 1, 2 and 3. If
+// l_in or l_out is zero, there are no couplings with an odd sum of degrees.
 using UnrolledProducts = ProductList<
     Product<0, 1, 1, false>, Product<1, 1, 1, false>, Product<1, 1, 1, true>,
     Product<1, 1, 0, false>, Product<0, 2, 2, false>, Product<2, 2, 2, false>,
     Product<2, 2, 2, true>, Product<2, 2, 0, false>, Product<0, 3, 3, false>,
     Product<3, 3, 3, false>, Product<3, 3, 3, true>, Product<3, 3, 0, false>>;
 
+// Whether the paths and sizes of a problem are those of Product.
 template <class Product, typename Scalar>
 bool computes(const Problem<Scalar>& problem, const PathList& paths) {
   if (paths.concat || paths.count != Product::num_paths() ||
@@ -69,7 +71,7 @@ bool launch_if_computed(
   return true;
 }
 
-// Launches an unrolled kernel if there is one for these paths.
+// Launches the unrolled kernel for these paths. Returns false if there is none.
 template <bool kTangents, typename Scalar, class Launcher, class... Products>
 bool launch_unrolled(
     Direction direction, const Problem<Scalar>& problem, const PathList& paths,
@@ -78,6 +80,8 @@ bool launch_unrolled(
       launch_if_computed<Products, kTangents>(direction, problem, paths, launch) || ...);
 }
 
+// Launches the table-driven kernel, with as many warps per block as shared memory
+// permits. Throws std::runtime_error if it is insufficient for one warp.
 template <bool kTangents, typename Scalar, class Launcher>
 void launch_by_table(
     Direction direction, const Problem<Scalar>& problem, const PathList& paths,
@@ -102,7 +106,7 @@ void launch_by_table(
   }
 }
 
-// Starts one pass over the edges; there must be nodes.
+// Launches one pass over the edges. Precondition: problem.num_nodes > 0.
 template <bool kTangents, typename Scalar, class Launcher>
 void launch_convolution(
     Direction direction, const Problem<Scalar>& problem, const PathList& paths,

@@ -1,4 +1,4 @@
-// Edge matrices of products that the compiler knows: the table and how a warp uses it.
+// Edge matrices of products that are known at compile time.
 #pragma once
 
 #include "channels.cuh"
@@ -8,15 +8,17 @@
 
 namespace equipot {
 
-// Of one element of T: where its coefficients start, and the harmonics that they multiply.
+// An element of T: index of its first coefficient, and the harmonics that its
+// coefficients multiply (kNone if fewer than two).
 struct alignas(4) ElementCode {
   static constexpr uint8_t kNone = 255;
   uint16_t coefficient;
   uint8_t columns[2];
 };
 
-// Where the elements and coefficients of a product are in shared memory. Each path starts
-// where 16 bytes do, so that both can be read four or two at a time.
+// Layout of the elements and coefficients of a product in shared memory. Each path
+// starts at a multiple of 16 bytes, so that four (float32) or two (float64) values are
+// read at a time.
 template <class Product>
 struct Codes {
   static constexpr int kPadding = 4;
@@ -68,8 +70,8 @@ struct Codes {
   }
 };
 
-// Offsets into the shared memory of a block, in bytes: first the table, then what each
-// warp has for itself, with room for the sums over edges of either kernel.
+// Offsets into the shared memory of a block, in bytes: the table, followed by one part
+// per warp, which has space for the sums over edges of either kernel.
 template <class Product, typename Scalar, bool kTangents>
 struct UnrolledLayout {
   static constexpr int kMatrices = kTangents ? 2 : 1;
@@ -91,22 +93,22 @@ struct UnrolledLayout {
   static constexpr int64_t bytes(int warps) { return kWarps + warps * kWarp; }
 };
 
-// The matrices of the edge that a warp is at: T is number 0 and B = T(y_dot) number 1.
+// The matrices of the current edge of a warp: T has index 0 and B = T(y_dot) index 1.
 template <class Product, typename Scalar, bool kTangents>
 class EdgeMatrices {
  public:
   using Layout = UnrolledLayout<Product, Scalar, kTangents>;
-  // From what one warp has to what the next has.
+  // Distance in elements between the parts of consecutive warps.
   static constexpr int64_t kStride = Layout::kWarp / sizeof(Scalar);
 
-  // All threads of the block together; ends with a barrier.
+  // Must be called by all threads of the block; ends with a barrier.
   __device__ explicit EdgeMatrices(const Problem<Scalar>& problem)
       : sources_{problem.y, problem.y_dot} {
     static constexpr auto kCodes = Codes<Product>::make();
     for (int n = threadIdx.x; n < Codes<Product>::kElements; n += blockDim.x) {
       codes()[n] = kCodes.elements[n];
     }
-    // the table lacks coefficients that vanish although the selection rules allow them
+    // the table omits coefficients that vanish although the selection rules allow them
     for (int n = threadIdx.x; n < Codes<Product>::kCoefficients; n += blockDim.x) {
       coefficients()[n] = 0;
     }
@@ -122,7 +124,7 @@ class EdgeMatrices {
     __syncthreads();
   }
 
-  // All lanes of the warp together.
+  // Computes the matrices of an edge. Must be called by all lanes of the warp.
   __device__ void move_to(int64_t edge) {
     for (int m = 0; m < Layout::kMatrices; ++m) {
       const Scalar* source = sources_[m];
@@ -130,7 +132,7 @@ class EdgeMatrices {
         harmonics(m)[n] = source == nullptr ? 0 : source[edge * Product::kHarmonics + n];
       }
     }
-    // all lanes have written harmonics, and are done with the matrices of the last edge
+    // wait until harmonics are written and the matrices of the previous edge are read
     __syncwarp();
     for (int n = lane_index(); n < Codes<Product>::kElements; n += kLanes) {
       const ElementCode code = codes()[n];
@@ -176,15 +178,16 @@ class EdgeMatrices {
   const Scalar* sources_[2];
 };
 
-// Reads shared memory, 16 bytes at a time, for code that asks for one element after
-// another: in unrolled loops the compiler knows where each read is.
+// Sequential access to elements in shared memory, with loads of 16 bytes. Intended for
+// unrolled loops, in which the positions of the loads are known at compile time.
 template <typename Scalar>
 class Stream {
  public:
   __device__ explicit Stream(const Scalar* from)
       : packs_(reinterpret_cast<const Pack*>(from)) {}
 
-  // The first element asked for, and then each multiple of kPack, starts a read.
+  // Returns element n; loads the next kPack elements if n is a multiple of kPack.
+  // Elements must be read in ascending order, starting at a multiple of kPack.
   __device__ Scalar at(int n) {
     if (n % kPack == 0) pack_ = packs_[n / kPack];
     return pack_.elements[n % kPack];

@@ -1,4 +1,4 @@
-// The edges of a node that one warp of its block works on.
+// Iteration of a warp over the edges of a node.
 #pragma once
 
 #include "device.cuh"
@@ -6,9 +6,9 @@
 
 namespace equipot {
 
-// Every `num_warps`-th edge of a node. Indices are asked for before they are needed: the
-// edge two steps ahead, and the node at its other end one step ahead, so that a warp does
-// not wait for one after the other.
+// Iterates over every `num_warps`-th edge of a node. Indices are loaded in advance to
+// hide latency: the edge index two steps ahead, and the node at its other end one step
+// ahead.
 template <Direction kDirection, typename Scalar>
 class Edges {
  public:
@@ -31,7 +31,8 @@ class Edges {
   __device__ bool any() const { return position_ < end_; }
   __device__ int64_t edge() const { return edge_; }
 
-  // Its sender when receiving, its receiver when sending.
+  // Sender of the edge when receiving, its receiver when sending. Fails if out of
+  // range.
   __device__ int64_t other_node() const {
     if (other_node_ < 0 || other_node_ >= problem_.num_nodes) {
       fail("senders and receivers must be nodes");

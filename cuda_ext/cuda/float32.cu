@@ -1,4 +1,4 @@
-// The convolution and its derivatives in float32.
+// Instantiation of the forward and backward passes of the convolution for float32.
 #include "convolution.cuh"
 
 template void equipot::convolve<float, false>(

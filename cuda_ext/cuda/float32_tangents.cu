@@ -1,4 +1,4 @@
-// The derivatives of the convolution's derivatives in float32.
+// Instantiation of the double backward pass of the convolution for float32.
 #include "convolution.cuh"
 
 template void equipot::convolve<float, true>(

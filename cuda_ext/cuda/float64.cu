@@ -1,4 +1,4 @@
-// The convolution and its derivatives in float64.
+// Instantiation of the forward and backward passes of the convolution for float64.
 #include "convolution.cuh"
 
 template void equipot::convolve<double, false>(

@@ -1,4 +1,4 @@
-// The derivatives of the convolution's derivatives in float64.
+// Instantiation of the double backward pass of the convolution for float64.
 #include "convolution.cuh"
 
 template void equipot::convolve<double, true>(

@@ -1,7 +1,8 @@
-// The ops of equipot/ops/convolution.py on NVIDIA GPUs: checks, outputs, streams.
+// The ops of equipot/ops/convolution.py on NVIDIA GPUs: argument checks, allocation of
+// results, and streams.
 //
-// What is on the device is checked by the kernels, as reading it here would make the host
-// wait for the device: indices that are out of range end a kernel with an error.
+// Values on the device are validated by the kernels, because reading them here would
+// synchronize the host with the device. A kernel fails if indices are out of range.
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
 #include <torch/csrc/stable/accelerator.h>
 #include <torch/csrc/stable/library.h>
@@ -92,7 +93,7 @@ void run_as(
       current_stream(*in.x));
 }
 
-// Messages if results have them, else derivatives.
+// Computes the messages if out.messages is not null, otherwise the gradients.
 template <bool kTangents>
 void run(
     const Operands& in, const Topology& topology, const Table& table,
@@ -105,8 +106,8 @@ void run(
   }
 }
 
-// Derivatives that a pass over the edges writes; it runs over tiles of channels, so that
-// without channels nobody writes y_bar.
+// Results of a kSend pass. The pass iterates over tiles of channels and does not write
+// y_bar if there are no channels, in which case it is set to zero here.
 struct Derivatives {
   Tensor x_bar, y_bar, w_bar;
 

@@ -1,4 +1,4 @@
-// Host code: in which pieces the table-driven kernels take the paths of a product.
+// Host code: partition of the paths of a product for the table-driven kernels.
 #pragma once
 
 #include <algorithm>
@@ -18,8 +18,9 @@ struct PlannedPath {
   uint8_t l_out;
 };
 
-// A window is a range of message components whose sums fit into shared memory, a chunk a
-// range of paths whose matrices do. Goes to a kernel by value.
+// A window is a range of message components whose sums fit into shared memory. A chunk
+// is a range of paths whose edge matrices fit into shared memory. Passed to kernels by
+// value.
 struct Plan {
   static constexpr int kMaxPaths = 512;
   static constexpr int kMaxDegree = 255;
@@ -27,17 +28,18 @@ struct Plan {
   static constexpr int64_t kRowsPerChunk = 512;
   static constexpr int64_t kComponentsPerWindow = 32;
 
-  PlannedPath paths[kMaxPaths + 1];  // and where the last one ends
-  uint16_t chunks[kMaxPaths + 1];    // first path of each, and the number of paths
-  uint16_t windows[kMaxPaths + 1];   // first chunk of each, and the number of chunks
+  PlannedPath paths[kMaxPaths + 1];  // the additional entry is the end of the last path
+  uint16_t chunks[kMaxPaths + 1];    // first path of each chunk, then number of paths
+  uint16_t windows[kMaxPaths + 1];   // first chunk of each window, then number of chunks
   int32_t num_chunks;
   int32_t num_windows;
-  int32_t rows_of_chunk;         // of the largest
-  int32_t components_of_window;  // of the largest
+  int32_t rows_of_chunk;         // maximum over chunks
+  int32_t components_of_window;  // maximum over windows
 
   EQUIPOT_CONSTEXPR int first_row(int chunk) const { return paths[chunks[chunk]].row; }
 
-  // Components between two windows belong to the first; those before any, to window 0.
+  // Components between the paths of two windows belong to the first of these windows;
+  // components before all paths belong to window 0.
   EQUIPOT_CONSTEXPR int first_component(int window) const {
     return window == 0 ? 0 : paths[chunks[windows[window]]].component;
   }
@@ -49,6 +51,8 @@ inline void require(bool condition, const std::string& message) {
   if (!condition) throw std::runtime_error("equipot: " + message);
 }
 
+// Sets the offsets and degrees of all paths. Throws if a limit of the kernels is
+// exceeded.
 inline void place_paths(Plan& plan, const PathList& list, int64_t outputs) {
   int64_t row = 0, component = 0;
   for (int64_t p = 0; p < list.count; ++p) {
@@ -72,6 +76,7 @@ inline void place_paths(Plan& plan, const PathList& list, int64_t outputs) {
       static_cast<int32_t>(row), static_cast<uint16_t>(outputs), 0, 0};
 }
 
+// Sets the maximum sizes of chunks and windows.
 inline void measure(Plan& plan, int64_t outputs) {
   for (int c = 0; c < plan.num_chunks; ++c) {
     const int rows = plan.first_row(c + 1) - plan.first_row(c);
@@ -87,8 +92,9 @@ inline void measure(Plan& plan, int64_t outputs) {
 
 }  // namespace detail
 
-// Paths in the given order, split into windows if asked for. Paths that add to the same
-// components cannot be split: then one window holds all of them.
+// Partitions paths in the given order into chunks, and into windows if `windowed`.
+// Unless list.concat, paths contribute to the same components, so that there is only
+// one window.
 inline Plan make_plan(const PathList& list, int64_t outputs, bool windowed) {
   detail::require(
       list.count <= Plan::kMaxPaths,

@@ -1,4 +1,4 @@
-// Products whose couplings are known to the compiler.
+// Tensor products whose couplings are known at compile time.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +11,7 @@ namespace equipot {
 EQUIPOT_CONSTEXPR int num_orders(int degree) { return 2 * degree + 1; }
 EQUIPOT_CONSTEXPR int magnitude(int n) { return n < 0 ? -n : n; }
 
+// The smallest power of two that is at least n.
 EQUIPOT_CONSTEXPR int power_of_two_from(int n) {
   int power = 1;
   while (power < n) power *= 2;
@@ -23,7 +24,7 @@ struct Path {
   int l_filter;
   int l_out;
 
-  // Elements of its edge matrix.
+  // Number of elements of its edge matrix.
   EQUIPOT_CONSTEXPR int rows() const { return num_orders(l_in) * num_orders(l_out); }
 };
 
@@ -33,8 +34,8 @@ struct Harmonics {
   int columns[2];
 };
 
-// Selection rule of real harmonics: |m2| is | |m1| - |m3| | or |m1| + |m3|, and the
-// number of sines (m < 0) among the three is even or odd as the sum of degrees is.
+// Selection rules of real harmonics: |m2| equals | |m1| - |m3| | or |m1| + |m3|, and
+// the number of sines (m < 0) among the three has the parity of the sum of degrees.
 EQUIPOT_CONSTEXPR Harmonics coupled_harmonics(Path path, int i, int k) {
   const int m_in = i - path.l_in, m_out = k - path.l_out;
   const bool odd = (path.l_in + path.l_filter + path.l_out) % 2 == 1;
@@ -61,8 +62,9 @@ EQUIPOT_CONSTEXPR int num_coefficients(Path path) {
   return count;
 }
 
-// All couplings of degrees up to the given ones, in the order of TensorProductSpec.paths,
-// summed per degree of the messages; those of an odd sum of degrees only if asked for.
+// All couplings of degrees up to the given maxima, in the order of
+// TensorProductSpec.paths, summed per degree of the messages. Couplings with an odd sum
+// of degrees are included only if kOddSums.
 template <int kLIn, int kLFilter, int kLOut, bool kOddSums>
 struct Product {
   static constexpr int kInputs = (kLIn + 1) * (kLIn + 1);
@@ -79,7 +81,7 @@ struct Product {
   EQUIPOT_CONSTEXPR static int num_paths() { return find(-1).l_in; }
   EQUIPOT_CONSTEXPR static Path path(int index) { return find(index); }
 
-  // Elements of the edge matrices of all paths.
+  // Total number of elements of the edge matrices of all paths.
   EQUIPOT_CONSTEXPR static int num_rows() {
     int count = 0;
     for (int n = 0; n < num_paths(); ++n) count += path(n).rows();
@@ -87,7 +89,7 @@ struct Product {
   }
 
  private:
-  // Path `index`, or the number of paths in l_in if there are not so many.
+  // Path `index`; if the index is out of range, the number of paths as member l_in.
   EQUIPOT_CONSTEXPR static Path find(int index) {
     int count = 0;
     for (int l_out = 0; l_out <= kLOut; ++l_out) {

@@ -1,10 +1,10 @@
 // Convolution kernels for any list of paths.
 //
-// As in unrolled.cuh a block serves a node, a warp an edge and a lane channels, and the
-// formulas are those written there. What is not known to the compiler is in shared memory
-// instead of registers: sums over edges in columns that belong to one lane each, and the
-// matrices of as many paths as fit, a chunk. Elements of T_bar are summed over channels by
-// 32 x 32 transposes in shared memory.
+// As in unrolled.cuh, a block processes one node, a warp one edge at a time and a lane
+// one or two channels; see there for the formulas. Arrays whose size is unknown at
+// compile time are in shared memory instead of registers: sums over edges, in columns
+// that are accessed by one lane each, and the edge matrices of a chunk of paths.
+// Elements of T_bar are summed over channels by 32 x 32 transposes in shared memory.
 #pragma once
 
 #include "channels.cuh"
@@ -16,8 +16,8 @@
 
 namespace equipot {
 
-// Elements from row to row of what is summed along rows and written along columns: of an
-// odd number, so that neither has bank conflicts.
+// Row stride of shared arrays that are written along columns and summed along rows. It
+// is odd so that neither access has bank conflicts.
 constexpr int kSquareRow = kLanes + 1;
 
 // Offsets into the shared memory of a block, in bytes.
@@ -26,9 +26,9 @@ struct TableLayout {
   static constexpr int kMatrices = kTangents ? 2 : 1;
 
   int64_t one_matrix, one_harmonics;
-  int64_t matrices, harmonics, sums;  // within the part of a warp
-  int64_t t_bar, square, y_bar;       // as well, when sending
-  int64_t warps, warp;                // start of these parts, and bytes of each
+  int64_t matrices, harmonics, sums;  // relative to the part of a warp
+  int64_t t_bar, square, y_bar;       // the same, only when sending
+  int64_t warps, warp;                // start of the warps' parts, and size of each
 
   EQUIPOT_CONSTEXPR TableLayout(
       const Plan& plan, const Problem<Scalar>& problem, Direction direction)
@@ -49,13 +49,14 @@ struct TableLayout {
   EQUIPOT_CONSTEXPR int64_t bytes(int num_warps) const { return warps + num_warps * warp; }
 };
 
-// The part of the table for each chunk, and the matrices of the chunk that a warp is at.
+// The range of table coefficients of each chunk, and the edge matrices of the current
+// chunk of a warp.
 template <typename Scalar, bool kTangents>
 class ChunkMatrices {
  public:
   using Layout = TableLayout<Scalar, kTangents>;
 
-  // All threads of the block together; ends with a barrier.
+  // Must be called by all threads of the block; ends with a barrier.
   __device__ ChunkMatrices(
       const Problem<Scalar>& problem, const Plan& plan, const Layout& layout)
       : problem_(problem), plan_(plan), layout_(layout) {
@@ -66,7 +67,8 @@ class ChunkMatrices {
     __syncthreads();
   }
 
-  // All lanes of the warp together, before the first chunk of an edge.
+  // Loads the harmonics of an edge. Must be called by all lanes of the warp, before the
+  // first chunk of an edge.
   __device__ void move_to(int64_t edge) {
     const Scalar* sources[] = {problem_.y, problem_.y_dot};
     for (int m = 0; m < Layout::kMatrices; ++m) {
@@ -77,10 +79,10 @@ class ChunkMatrices {
     }
   }
 
-  // Makes the matrices of a chunk; all lanes of the warp together.
+  // Computes the matrices of a chunk. Must be called by all lanes of the warp.
   __device__ void make(int chunk) {
     const int first_row = plan_.first_row(chunk);
-    // all lanes have written harmonics, and are done with the matrices of the last chunk
+    // wait until harmonics are written and the matrices of the previous chunk are read
     __syncwarp();
     for (int m = 0; m < Layout::kMatrices; ++m) {
       for (int n = lane_index(); n < plan_.first_row(chunk + 1) - first_row; n += kLanes) {
@@ -91,7 +93,7 @@ class ChunkMatrices {
     const int end = starts()[chunk + 1];
     for (int n = starts()[chunk] + lane_index(); n < end; n += kLanes) {
       const int row = problem_.rows[n];
-      // the lane that finds the first coefficient of an element takes the others too
+      // the lane at the first coefficient of an element sums all of its terms
       if (n > 0 && problem_.rows[n - 1] == row) continue;
       for (int m = 0; m < Layout::kMatrices; ++m) {
         Scalar element = 0;
@@ -112,7 +114,7 @@ class ChunkMatrices {
   __device__ Scalar* t_bar() const { return own(layout_.t_bar); }
   __device__ Scalar* square() const { return own(layout_.square); }
   __device__ Scalar* y_bar() const { return own(layout_.y_bar); }
-  // From what one warp has to what the next has.
+  // Distance in elements between the parts of consecutive warps.
   __device__ int64_t stride() const { return layout_.warp / int64_t{sizeof(Scalar)}; }
 
  private:
@@ -137,7 +139,7 @@ class ChunkMatrices {
     }
   }
 
-  // First coefficient of an element at or after `row`.
+  // Index of the first coefficient whose row is at least `row`.
   __device__ int lower_bound(int row) const {
     int low = 0, high = problem_.nonzeros;
     while (low < high) {
@@ -156,8 +158,8 @@ class ChunkMatrices {
   const Layout layout_;
 };
 
-// Calls body(std::integral_constant<int, size>{}, start) for slices of at most 8 of
-// `count` components, an odd number.
+// Calls body(std::integral_constant<int, size>{}, start) for slices of at most 8
+// components that cover `count` components. Precondition: count is odd.
 template <class Body>
 __device__ inline void for_slices(int count, Body&& body) {
   for (int start = 0; start < count; start += 8) {
@@ -171,8 +173,8 @@ __device__ inline void for_slices(int count, Body&& body) {
   }
 }
 
-// Adds components start ... start + kSize - 1 of the messages of one edge and path to the
-// lane's columns of `sums`; t and b are the matrices of the path.
+// Adds components start ... start + kSize - 1 of the messages of one edge and path to
+// the lane's columns of `sums`; t and b are the matrices of the path.
 template <int kSize, typename Scalar, bool kTangents>
 __device__ inline void add_slice_of_messages(
     Scalar* sums, const PlannedPath& path, int start, const Tile<Scalar>& tile,
@@ -200,7 +202,7 @@ __device__ inline void add_slice_of_messages(
   }
 }
 
-// Where the elements of T_bar of a path are summed over channels.
+// Summation over channels of the elements of T_bar of a path.
 template <typename Scalar>
 struct TBarSums {
   Scalar* square;  // of the warp, [lanes, kSquareRow]
@@ -210,8 +212,8 @@ struct TBarSums {
     square[row * kSquareRow + lane_index()] = value;
   }
 
-  // Sums `count` rows; those of k are components start ... start + kSize - 1 of the
-  // features with component first_column + k of the messages.
+  // Sums the first `count` rows over lanes. Row k * kSize + i is the element of feature
+  // component start + i and message component first_column + k.
   template <int kSize>
   __device__ void sum(int count, int start, int first_column, int columns) const {
     __syncwarp();
@@ -225,8 +227,8 @@ struct TBarSums {
   }
 };
 
-// Derivatives of one edge and path by components start ... start + kSize - 1 of its
-// features, and what these contribute to w_bar and T_bar.
+// Gradients of one edge and path with respect to components start ... start + kSize - 1
+// of its features, and the contributions of these components to w_bar and T_bar.
 template <int kSize, typename Scalar, bool kTangents>
 __device__ inline void add_slice_of_derivatives(
     Scalar* sums, Channels<Scalar>& w_bar, const TBarSums<Scalar>& t_bar,
@@ -269,7 +271,7 @@ __device__ inline void add_slice_of_derivatives(
   }
 }
 
-// Sets the lane's columns to zero.
+// Sets the lane's columns of `sums` to zero.
 template <typename Scalar>
 __device__ inline void clear_sums(Scalar* sums, int rows) {
   for (int row = 0; row < rows; ++row) {
@@ -325,7 +327,8 @@ __global__ void __launch_bounds__(kMaxWarps* kLanes, 4)
   }
 }
 
-// M^T T_bar of a chunk, from its coefficients, to the lane's column of y_bar.
+// Adds M^T T_bar of a chunk, with coefficients `from` ... `to` - 1, to the lane's
+// column of y_bar.
 template <typename Scalar>
 __device__ inline void add_to_harmonics(
     const Problem<Scalar>& problem, int first_row, int from, int to, const Scalar* t_bar,
@@ -336,7 +339,8 @@ __device__ inline void add_to_harmonics(
   }
 }
 
-// Writes y_bar of an edge, or adds that of another tile of channels to it.
+// Sums y_bar of an edge over lanes and writes it, or adds it to the sum of previous
+// tiles of channels.
 template <typename Scalar>
 __device__ inline void write_harmonics(
     const Scalar* columns, int count, Scalar* y_bar, bool add) {

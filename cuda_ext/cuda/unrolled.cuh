@@ -1,14 +1,15 @@
-// Convolution kernels for products whose couplings are known to the compiler.
+// Convolution kernels for products whose couplings are known at compile time.
 //
-// A block serves one node at a time, its warps different edges of it, the lanes of a warp
-// different channels. For an edge a warp builds the matrices T of all paths in shared
-// memory, for all channels at once; then every coupling is one multiply-add of registers
-// with an element of T that all lanes read together. What is summed over edges stays in
-// registers until the last edge; then the warps add theirs in a fixed order. Nothing is
-// added atomically, so results are the same in every run.
+// A block processes one node at a time, its warps different edges of the node, and the
+// lanes of a warp different channels. For each edge a warp computes the matrices T of
+// all paths in shared memory, once for all channels; then every coupling is one
+// multiply-add of registers and an element of T, which all lanes read by a broadcast.
+// Sums over edges are accumulated in registers and finally added over warps in a fixed
+// order. There are no atomic additions, so results are deterministic.
 //
 // `receive` sums over the edges that arrive at a node, `send` over those that leave it.
-// With tangents they are the two halves of the double backward pass; there B = T(y_dot):
+// With tangents they are the two halves of the double backward pass, where B =
+// T(y_dot):
 //
 //   receive   messages += T^T (w x)
 //   tangents  messages += T^T (w x_dot + w_dot x) + B^T (w x)
@@ -27,7 +28,7 @@
 
 namespace equipot {
 
-// Messages of one edge and path.
+// Adds the messages of one edge and path.
 template <class Product, int kPath, typename Scalar, bool kTangents>
 __device__ inline void add_messages(
     Channels<Scalar> (&messages)[Product::kOutputs],
@@ -51,7 +52,7 @@ __device__ inline void add_messages(
   }
 }
 
-// Derivatives of one edge and path.
+// Adds the gradients of one edge and path. y_bar is not yet summed over lanes.
 template <class Product, int kPath, typename Scalar, bool kTangents>
 __device__ inline void add_path_derivatives(
     Channels<Scalar> (&x_bar)[Product::kInputs], Channels<Scalar>& w_bar, Scalar* y_bar,
@@ -87,7 +88,7 @@ __device__ inline void add_path_derivatives(
   }
 }
 
-// Adds what the warps of a block hold, and writes it.
+// Sums the accumulators of all warps of a block and writes the result.
 template <int kRows, typename Scalar>
 __device__ inline void write_sums(
     const Channels<Scalar> (&held)[kRows], Scalar* shared, int64_t stride, Scalar* to,
@@ -102,8 +103,9 @@ __device__ inline void write_sums(
   sum_over_warps(shared - warp_index() * stride, stride, kRows, to, first, channels);
 }
 
-// Blocks that a multiprocessor is to hold at least: 5, 4, 3 and 2 leave 96, 128, 168 and
-// 255 registers to each thread, and few of them are spilled.
+// Minimum number of resident blocks per multiprocessor. 5, 4, 3 and 2 blocks limit a
+// thread to 96, 128, 168 and 255 registers; with these values few registers are
+// spilled.
 template <typename Scalar, Direction kDirection, bool kTangents>
 constexpr int kBlocks = kDirection == Direction::kReceive
                             ? (kTangents ? 3 : (sizeof(Scalar) == 4 ? 5 : 4))
@@ -187,7 +189,7 @@ __global__ void __launch_bounds__(
         });
         const Scalar sum = sum_over_lanes(y_bar);
         if (lane_index() < Product::kHarmonics) {
-          // the same lane adds the next tile of channels
+          // no race: the same lane adds the sum of the next tile of channels
           Scalar& to = problem.y_bar[edges.edge() * Product::kHarmonics + lane_index()];
           to = first == 0 ? sum : to + sum;
         }

@@ -439,7 +439,7 @@ BAD_INPUTS = {
     ),
     "degree 7": (
         lambda p: {"x": randn(6, 64, 3)},
-        r"lmax up to 6, got 64; other products are what equipot::convolve is for",
+        r"lmax up to 6, got 64; for other products use equipot::convolve",
     ),
     "vectors of the plane": (
         lambda p: {"directions": p.directions[:, :2].contiguous()},
@@ -468,7 +468,7 @@ BAD_INPUTS = {
     ),
     "no couplings": (
         lambda p: {"rows": (p.table.rows - p.table.rows % 7).int()},
-        r"values must be couplings",
+        r"values must be coupling coefficients",
     ),
 }
 
