@@ -54,17 +54,21 @@ OWN = {
     "vinyl": ("vinyl_alcohol_train.xyz",),
 }
 UNDECIDED = {
-    "energy": ("energies and forces", "by their size", "units of energies"),
-    "forces": ("unit of the forces undecided", "units of energies and forces"),
+    "energy": (
+        "energies and forces",
+        "not all-electron total energies",
+        "units of energies",
+        "energies of some frames",
+    ),
+    "forces": ("unit of the forces not verified", "units of energies and forces"),
     "stress": (
-        "stress not judged",
         "stress undecided",
-        "stress, not judged",
+        "stress skipped",
         "is scaled",
         "single frames",
     ),
     "lengths": ("lengths",),
-    "elements": ("elements are exchanged", "by their size"),
+    "elements": ("exchanged in all structures",),
     "references": ("one level of theory",),
 }
 Frames = list[Atoms]
@@ -290,7 +294,7 @@ def judge(attack: Attack, report: DataReport) -> tuple[str, str]:
 
 
 def _names(finding: Finding, label: str) -> bool:
-    if "undecided" not in finding.message:
+    if not any(word in finding.message for word in ("undecided", "not verified")):
         return False
     return any(words in finding.message for words in UNDECIDED[label])
 
