@@ -1,4 +1,4 @@
-// Parallel loop over the nodes of a graph.
+// Parallel loops over independent pieces and over the nodes of a graph.
 #pragma once
 
 #include <torch/csrc/stable/ops.h>
@@ -26,6 +26,23 @@ std::unique_ptr<S[], Free> zeroed(int64_t size) {
   return std::unique_ptr<S[], Free>(static_cast<S*>(memory));
 }
 
+// Calls work(piece, scratch) for all pieces, scheduled dynamically; each thread has
+// `scratch` scalars of zero-initialized memory.
+template <class S, class Work>
+void for_pieces(int64_t pieces, int64_t scratch, const Work& work) {
+  const int64_t threads =
+      std::clamp<int64_t>(pieces, 1, torch::stable::get_num_threads());
+  std::atomic<int64_t> next{0};
+  const auto memory = zeroed<S>(threads * scratch);
+  torch::stable::parallel_for(0, threads, 1, [&](int64_t thread, int64_t) {
+    // a thread that runs several iterations processes all remaining pieces in the first
+    // one
+    for (int64_t piece; (piece = next++) < pieces;) {
+      work(piece, memory.get() + thread * scratch);
+    }
+  });
+}
+
 // Calls work(first, last, scratch) for ranges of nodes first, ..., last - 1 that cover
 // all nodes. Ranges have about equal numbers of edges and are scheduled dynamically; each
 // thread has `scratch` scalars of zero-initialized memory. Results do not depend on the
@@ -46,14 +63,8 @@ void for_ranges_of_nodes(int64_t num_nodes, const int64_t* pointers, int64_t scr
     const int64_t edge = pointers[0] + piece * edges / pieces;
     return std::lower_bound(pointers, pointers + num_nodes, edge) - pointers;
   };
-  std::atomic<int64_t> next{0};
-  const auto memory = zeroed<S>(threads * scratch);
-  torch::stable::parallel_for(0, threads, 1, [&](int64_t thread, int64_t) {
-    // a thread that runs several iterations processes all remaining pieces in the first
-    // one
-    for (int64_t piece; (piece = next++) < pieces;) {
-      work(first_of(piece), first_of(piece + 1), memory.get() + thread * scratch);
-    }
+  for_pieces<S>(pieces, scratch, [&](int64_t piece, S* memory) {
+    work(first_of(piece), first_of(piece + 1), memory);
   });
 }
 

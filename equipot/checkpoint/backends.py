@@ -5,7 +5,8 @@ from typing import Any
 
 from equipot.checkpoint.file import read_statistics, resolve_device
 from equipot.config.model import parse_model
-from equipot.models.build import AUTO, product_specs, unsupported
+from equipot.models.build import product_specs, unsupported
+from equipot.models.products import AUTO
 from equipot.models.workload import typical_problem
 from equipot.tensor_products import get_backend, unavailable
 from equipot.tensor_products.autotune import Choice, choose_backend

@@ -28,9 +28,9 @@ from equipot.config.model import ModelConfig, parse_model
 from equipot.data.samples import sample_from_json, sample_to_json
 from equipot.data.statistics import Statistics
 from equipot.domain import Domain, FeatureDistribution
-from equipot.models.build import AUTO, build_potential, feature_channels
+from equipot.models.build import build_potential, feature_channels
 from equipot.models.potential import Potential
-from equipot.models.products import is_reference, node_backend_of
+from equipot.models.products import AUTO, is_reference, node_backend_of
 from equipot.models.workload import typical_problem
 from equipot.storage.tensor_file import (
     TensorFileError,

@@ -41,8 +41,8 @@ Interaction = Literal["plain", "residual", "density", "density_residual"]
 """Kinds of interactions of MACE: normalization and residual connection."""
 CHANNELS: Final = AliasChoices("channels", "num_channels")
 """Names of the key ``channels``."""
-NodeBackend = Literal["clebsch_gordan", "gaunt_fft", "spherical_grid"]
-"""Names of `equipot.node_products.NODE_PRODUCTS`."""
+NodeBackend = Literal["auto", "clebsch_gordan", "fused", "gaunt_fft", "spherical_grid"]
+"""Names of `equipot.node_products.NODE_PRODUCTS`, and "auto"."""
 
 
 SelfConnection = Literal["linear", "element"]
@@ -213,9 +213,10 @@ class MACEConfig(ModelConfig):
     """Map of lengths, by the covalent radii of both atoms, before radial functions."""
     node_weighting: Literal["per_path", "per_degree"] = "per_path"
     """Whether the weights of node products are per coupling path or per degree."""
-    node_backend: NodeBackend = "clebsch_gordan"
-    """Node-product backend. Does not change the model or its weights. With
-    weights per path, only "clebsch_gordan" is supported."""
+    node_backend: NodeBackend = "auto"
+    """Node-product backend. Does not change the model or its weights. "auto" is "fused"
+    where it is supported: weights per path, and compiled ops for the CPU. With weights
+    per path, only "clebsch_gordan" and "fused" are supported."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> "MACEConfig":

@@ -14,6 +14,7 @@ from equipot.models.architectures import ARCHITECTURES
 from equipot.models.backbone import Backbone
 from equipot.models.potential import Potential
 from equipot.models.products import (
+    AUTO,
     UNBUILT,
     Products,
     node_specs_of,
@@ -29,9 +30,6 @@ from equipot.tensor_products import (
     TensorProductSpec,
     get_backend,
 )
-
-AUTO = "auto"
-"""Name for automatic selection of the fastest backend on this machine."""
 
 
 def build_potential(

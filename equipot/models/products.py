@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cache
-from typing import Any, NamedTuple, final
+from typing import Any, Final, NamedTuple, final
 
 from torch import nn
 
@@ -10,6 +10,7 @@ from equipot.node_products import (
     NODE_REFERENCE,
     NodeProduct,
     NodeProductSpec,
+    fastest_node_product,
     get_node_product,
     node_backend_name,
 )
@@ -20,6 +21,9 @@ from equipot.tensor_products import (
     backend_name,
     get_backend,
 )
+
+AUTO: Final = "auto"
+"""Name for automatic selection of the fastest backend on this machine."""
 
 
 class Products(NamedTuple):
@@ -62,7 +66,7 @@ class _UnbuiltNode(NodeProduct):
         """Supports every specification."""
         return None
 
-    def product(self, x: Any, weights: Any) -> Any:
+    def product(self, x: Any, weights: Any, rows: Any) -> Any:
         """Raise: a placeholder cannot be evaluated."""
         raise NotImplementedError
 
@@ -72,12 +76,15 @@ UNBUILT = Products(_Unbuilt, _UnbuiltNode)
 
 
 def products_of_backends(backend: str, node_backend: str) -> Products:
-    """Product factories of named backends.
+    """Product factories of named backends; node products also of "auto".
 
     Raises:
         ValueError: If a name is unknown.
     """
-    return Products(cache(get_backend(backend)), cache(get_node_product(node_backend)))
+    of_nodes = (
+        fastest_node_product if node_backend == AUTO else get_node_product(node_backend)
+    )
+    return Products(cache(get_backend(backend)), cache(of_nodes))
 
 
 def tensor_products_of(module: nn.Module) -> tuple[TensorProduct[Any], ...]:

@@ -1,13 +1,18 @@
 """Node products (polynomials of node features): specification and backends."""
 
+import torch
+
 from equipot.node_products.base import NodeProduct as NodeProduct
 from equipot.node_products.clebsch_gordan import ClebschGordan as ClebschGordan
+from equipot.node_products.fused import Fused
 from equipot.node_products.gaunt_fft import GauntFFT
 from equipot.node_products.spec import NodeProductSpec as NodeProductSpec
 from equipot.node_products.spherical_grid import SphericalGrid
+from equipot.ops import unavailable
 
 NODE_PRODUCTS: dict[str, type[NodeProduct]] = {
     "clebsch_gordan": ClebschGordan,
+    "fused": Fused,
     "gaunt_fft": GauntFFT,
     "spherical_grid": SphericalGrid,
 }
@@ -29,6 +34,21 @@ def get_node_product(name: str) -> type[NodeProduct]:
             f"{', '.join(sorted(NODE_PRODUCTS))}"
         )
     return NODE_PRODUCTS[name]
+
+
+def fastest_node_product(spec: NodeProductSpec) -> NodeProduct:
+    """Node product of the backend "auto".
+
+    It is "fused" for weights per path where the ops for the CPU are compiled, otherwise
+    the reference.
+
+    Args:
+        spec: Specification of the product.
+    """
+    compiled = unavailable(torch.device("cpu")) is None
+    if compiled and Fused.unsupported(spec) is None:
+        return Fused(spec)
+    return NODE_PRODUCTS[NODE_REFERENCE](spec)
 
 
 def node_backend_name(product: NodeProduct) -> str:

@@ -2,11 +2,11 @@
 
 from typing import final
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
-from equipot.node_products.base import NodeProduct
+from equipot.node_products.base import NodeProduct, weights_of_nodes
 from equipot.node_products.degree_weights import DegreeWeights
 from equipot.node_products.spec import NodeProductSpec
 from equipot.node_products.sphere_product import SphereProduct
@@ -33,9 +33,11 @@ class ClebschGordan(NodeProduct):
     def product(
         self,
         x: Float[Tensor, "nodes sph_in channels"],
-        weights: Float[Tensor, "nodes num_weights channels"],
+        weights: Float[Tensor, "rows num_weights channels"],
+        rows: Int[Tensor, " nodes"] | None,
     ) -> Float[Tensor, "nodes sph_out channels"]:
         """Sum the products of 1 to `spec.order` factors."""
+        weights = weights_of_nodes(weights, rows)
         return self._compute(x, weights)
 
 

@@ -4,11 +4,11 @@ import math
 from typing import NamedTuple, final
 
 import torch
-from jaxtyping import Complex128, Float, Float64
+from jaxtyping import Complex128, Float, Float64, Int
 from torch import Tensor
 
 from equipot.constants import Constant
-from equipot.node_products.base import NodeProduct
+from equipot.node_products.base import NodeProduct, weights_of_nodes
 from equipot.node_products.degree_weights import DegreeWeights, why_not_functions
 from equipot.node_products.spec import NodeProductSpec
 from equipot.so3 import num_components
@@ -62,9 +62,11 @@ class GauntFFT(NodeProduct):
     def product(
         self,
         x: Float[Tensor, "nodes sph_in channels"],
-        weights: Float[Tensor, "nodes num_weights channels"],
+        weights: Float[Tensor, "rows num_weights channels"],
+        rows: Int[Tensor, " nodes"] | None,
     ) -> Float[Tensor, "nodes sph_out channels"]:
         """Sum the products of 1 to `spec.order` factors."""
+        weights = weights_of_nodes(weights, rows)
         total = x.new_zeros(len(x), self.spec.num_outputs, x.shape[2])
         if x.numel() == 0:
             # MKL cannot transform empty tensors; the result depends on the operands.

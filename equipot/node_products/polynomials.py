@@ -22,7 +22,7 @@ def monomials(num_variables: int, order: int) -> Int[Tensor, "monomials order"]:
         return torch.zeros(1, 0, dtype=torch.int64)
     variables = torch.arange(num_variables)
     table = torch.combinations(variables, order, with_replacement=True)
-    return table[_rank(table).argsort()]
+    return table[monomial_index(table).argsort()]
 
 
 def symmetrize(
@@ -67,8 +67,10 @@ def second_moment(
     return total
 
 
-def _rank(table: Int[Tensor, "monomials order"]) -> Int[Tensor, " monomials"]:
-    """Index of monomials in colexicographic order."""
+def monomial_index(
+    table: Int[Tensor, "monomials order"],
+) -> Int[Tensor, " monomials"]:
+    """Index in `monomials`, colexicographic order, of monomials of one order."""
     order = table.shape[1]
     rank = torch.zeros(len(table), dtype=torch.int64)
     for k in range(order):
@@ -90,9 +92,9 @@ def _product_table(
         [a[:, None].expand(-1, len(b), -1), b[None].expand(len(a), -1, -1)], dim=2
     )
     table = joined.flatten(0, 1).sort(dim=1).values
-    norms = _norm(a)[:, None] * _norm(b)
-    values = norms.flatten() / _norm(table)
-    return _rank(table), values, len(monomials(num_variables, left + right))
+    norms = basis_norm(a)[:, None] * basis_norm(b)
+    values = norms.flatten() / basis_norm(table)
+    return monomial_index(table), values, len(monomials(num_variables, left + right))
 
 
 def _trace(
@@ -106,12 +108,17 @@ def _trace(
     for variable in range(num_variables):
         pair = rest.new_full((len(rest), 2), variable)
         table = torch.cat([rest, pair], dim=1).sort(dim=1).values
-        out += polynomials[:, _rank(table)] / _norm(table)
-    return out * _norm(rest)
+        out += polynomials[:, monomial_index(table)] / basis_norm(table)
+    return out * basis_norm(rest)
 
 
-def _norm(table: Int[Tensor, "monomials order"]) -> Float64[Tensor, " monomials"]:
-    """Square root of the number of distinct orderings, n! / M!."""
+def basis_norm(
+    table: Int[Tensor, "monomials order"],
+) -> Float64[Tensor, " monomials"]:
+    """Square root of the number of distinct orderings, n! / M!.
+
+    The factor between a monomial and the basis polynomial that it belongs to.
+    """
     order = table.shape[1]
     count = torch.full((len(table),), math.factorial(order), dtype=torch.float64)
     run = torch.ones(len(table), dtype=torch.float64)

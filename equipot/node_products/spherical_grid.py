@@ -3,12 +3,12 @@
 import math
 from typing import NamedTuple, final
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
 from equipot.constants import Constant
-from equipot.node_products.base import NodeProduct
+from equipot.node_products.base import NodeProduct, weights_of_nodes
 from equipot.node_products.degree_weights import DegreeWeights, why_not_functions
 from equipot.node_products.spec import NodeProductSpec
 from equipot.so3 import spherical_harmonics
@@ -52,9 +52,11 @@ class SphericalGrid(NodeProduct):
     def product(
         self,
         x: Float[Tensor, "nodes sph_in channels"],
-        weights: Float[Tensor, "nodes num_weights channels"],
+        weights: Float[Tensor, "rows num_weights channels"],
+        rows: Int[Tensor, " nodes"] | None,
     ) -> Float[Tensor, "nodes sph_out channels"]:
         """Sum the products of 1 to `spec.order` factors."""
+        weights = weights_of_nodes(weights, rows)
         total = x.new_zeros(len(x), self.spec.num_outputs, x.shape[2])
         products = self._weights.products(x, weights)
         for grid, (factors, result) in zip(self._grids, products, strict=True):

@@ -16,7 +16,7 @@ from equipot.checkpoint.verification import (
     verify_model,
 )
 from equipot.data.reading.frames import iterate_frames
-from equipot.models.build import AUTO
+from equipot.models.products import AUTO
 from equipot.report.parts.numbers import plural
 from equipot.report.verification_page import verification_page
 from equipot.storage.atomic_file import make_folder, write_atomically, write_json

@@ -16,8 +16,9 @@ from equipot.config.train import TrainConfig
 from equipot.data.dataset import Dataset, load_dataset
 from equipot.data.samples import choose_samples
 from equipot.data.statistics import Statistics, compute_statistics
-from equipot.models.build import AUTO, build_potential
+from equipot.models.build import build_potential
 from equipot.models.potential import Potential
+from equipot.models.products import AUTO
 from equipot.models.workload import typical_problem
 from equipot.storage.atomic_file import write_atomically, write_json
 from equipot.storage.rotation import RotatingCheckpoints, StateError

@@ -80,6 +80,30 @@ def build(name, spec):
     return NODE_PRODUCTS[name](spec)
 
 
+def small_spec(name):
+    """A specification that a backend supports."""
+    specs = [NodeProductSpec(1, 1, 2, kind) for kind in ("per_degree", "per_path")]
+    return next(s for s in specs if NODE_PRODUCTS[name].unsupported(s) is None)
+
+
+@pytest.mark.parametrize(("name", "spec"), SMALL)
+def test_nodes_can_share_rows_of_weights(name, spec):
+    """As if each node had a copy; a row without nodes gets no gradient."""
+    x, weights = (t.requires_grad_() for t in random_inputs(spec))
+    rows = torch.tensor([2, 0, 2, 0])
+
+    shared = build(name, spec)(x, weights, rows)
+    copied = build(name, spec)(x, weights[rows])
+
+    assert_close(shared, copied, rtol=1e-13, atol=1e-13)
+    gradients = [
+        torch.autograd.grad(result.pow(2).sum(), (x, weights))
+        for result in (shared, copied)
+    ]
+    assert_close(*gradients, rtol=1e-12, atol=1e-12)
+    assert not gradients[0][1][1].any()
+
+
 @pytest.mark.parametrize(("name", "spec"), CASES)
 def test_equals_the_definition(name, spec):
     x, weights = random_inputs(spec)
@@ -97,6 +121,7 @@ def test_any_number_of_channels(name, channels, weighting):
     spec = NodeProductSpec(2, 2, 3, weighting)
     if NODE_PRODUCTS[name].unsupported(spec) is not None:
         assert (name, weighting) in {
+            ("fused", "per_degree"),
             ("gaunt_fft", "per_path"),
             ("spherical_grid", "per_path"),
         }
@@ -264,7 +289,7 @@ def test_no_nodes_give_nothing(name, spec):
 
 @pytest.mark.parametrize("name", NODE_PRODUCTS)
 def test_backends_own_no_state(name):
-    backend = NODE_PRODUCTS[name](NodeProductSpec(1, 1, 2, "per_degree"))
+    backend = build(name, small_spec(name))
 
     assert not list(backend.parameters())
     assert not list(backend.buffers())
@@ -410,7 +435,10 @@ def test_two_factors_are_the_pair_couplings():
         assert_close(value[where], sign * z, rtol=0, atol=1e-14)
 
 
-@pytest.mark.parametrize("name", NODE_PRODUCTS)
+@pytest.mark.parametrize(
+    "name",
+    [name for name in NODE_PRODUCTS if name != "fused"],  # weights per path only
+)
 @pytest.mark.parametrize("order", [1, 2, 3, 4])
 def test_per_degree_weights_give_products_of_functions_on_the_sphere(name, order):
     """At a point the result has the value of the product, given enough degrees."""
@@ -489,7 +517,7 @@ def test_products_of_functions_refuse_weights_per_path(name):
 @pytest.mark.parametrize("name", NODE_PRODUCTS)
 def test_operands_of_other_shapes_are_refused(name):
     """Neither components that would be ignored nor weights that would be broadcast."""
-    spec = NodeProductSpec(1, 1, 2, "per_degree")
+    spec = small_spec(name)
     x, weights = random_inputs(spec)
     message = r"expects features of shape \(nodes, 4, channels\) and weights of shape"
 
@@ -497,6 +525,8 @@ def test_operands_of_other_shapes_are_refused(name):
         build(name, spec)(torch.cat([x, x], dim=1), weights)
     with pytest.raises(ValueError, match=message):
         build(name, spec)(x, weights[:, 1:])
+    with pytest.raises(ValueError, match=message):
+        build(name, spec)(x, weights[1:])  # one row for each node is expected
 
 
 def test_unknown_backend_is_refused_with_the_known_ones():

@@ -30,7 +30,10 @@ MACE = {
 @pytest.mark.parametrize("backend", NODE_PRODUCTS)
 @pytest.mark.parametrize("order", [1, 2, 3, 4])
 def test_node_backends_do_not_change_a_model(backend, order, ethanol):
-    potential = random_potential((1, 6, 8), **MACE, correlation=order)
+    keys = {**MACE, "correlation": order}
+    if backend == "fused":
+        keys["node_weighting"] = "per_path"
+    potential = random_potential((1, 6, 8), **keys, node_backend="clebsch_gordan")
     twin = with_backend(potential, "fused", node_backend=backend)
     graph = build_graph(ethanol, potential.cutoff)
 
@@ -40,6 +43,22 @@ def test_node_backends_do_not_change_a_model(backend, order, ethanol):
     assert expected.forces.abs().max() > 1e-3
     assert_close(found.energy, expected.energy, rtol=0, atol=1e-9)
     assert_close(found.forces, expected.forces, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("weighting", "name"), [("per_path", "fused"), ("per_degree", "clebsch_gordan")]
+)
+def test_the_fastest_node_backend_is_the_default(weighting, name):
+    potential = random_potential(**{**MACE, "node_weighting": weighting})
+
+    assert node_backend_of(potential) == name
+
+
+def test_the_reference_is_the_default_without_compiled_ops(monkeypatch):
+    monkeypatch.setattr("equipot.node_products.unavailable", lambda device: "missing")
+    potential = random_potential(**{**MACE, "node_weighting": "per_path"})
+
+    assert node_backend_of(potential) == "clebsch_gordan"
 
 
 def test_the_order_of_node_products_is_the_body_order():
@@ -56,8 +75,8 @@ def test_the_order_of_node_products_is_the_body_order():
 
 def test_a_wrong_node_backend_is_refused_with_numbers(ethanol, monkeypatch):
     class Wrong(NODE_PRODUCTS["spherical_grid"]):
-        def product(self, x, weights):
-            return 1.001 * super().product(x, weights)
+        def product(self, x, weights, rows):
+            return 1.001 * super().product(x, weights, rows)
 
     monkeypatch.setitem(NODE_PRODUCTS, "wrong", Wrong)
     potential = random_potential((1, 6, 8), **MACE)

@@ -171,18 +171,16 @@ class MACELayer(nn.Module):
             basis = self.path_linear(message) / (1 + density)[:, None, None]
         if not self.residual:
             basis = self.element_linear(basis, elements)
-        products = self.node_product(basis, self._polynomial_weights(elements))
+        shared = len(self.polynomial_weights) == 1
+        products = self.node_product(
+            basis,
+            self.polynomial_weights,
+            torch.zeros_like(elements) if shared else elements,
+        )
         update: Tensor = self.linear_out(products)
         if not self.residual:
             return update
         return add_shared_degrees(update, self.element_linear(x, elements))
-
-    def _polynomial_weights(
-        self, elements: Int[Tensor, " nodes"]
-    ) -> Float[Tensor, "nodes num_weights channels"]:
-        if len(self.polynomial_weights) == 1:
-            return self.polynomial_weights.expand(len(elements), -1, -1)
-        return self.polynomial_weights[elements]
 
 
 def radial_inputs(config: MACEConfig, atomic_numbers: Sequence[int]) -> RadialInputs:
