@@ -9,6 +9,9 @@ from equipot.cli.errors import explain_errors
 from equipot.cli.options import INTERRUPTED, Overrides, Resume
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
+    from equipot.config.train import TrainConfig
     from equipot.training.run import TrainingResult
 
 app = typer.Typer(
@@ -41,6 +44,14 @@ def train(
         ),
     ] = None,
     resume: Resume = False,
+    find_lr: Annotated[
+        bool,
+        typer.Option(
+            "--find-lr",
+            help="Compare learning rates in short runs, print the losses, and end; "
+            "nothing is written.",
+        ),
+    ] = False,
 ) -> None:
     """Train, test and verify a potential.
 
@@ -59,6 +70,14 @@ def train(
     from equipot.training.run import run_training
 
     console = Console()
+    if find_lr:
+        if members is not None or resume or output is not None:
+            raise typer.BadParameter(
+                "--find-lr writes nothing: give it without --output, --members and "
+                "--resume"
+            )
+        _find_learning_rate(checked, console)
+        return
     if members is None:
         _finish(run_training(checked, directory, resume=resume, console=console))
         return
@@ -73,6 +92,17 @@ def train(
         "deviation"
     )
     _check_verified(results)
+
+
+def _find_learning_rate(config: "TrainConfig", console: "Console") -> None:
+    """Print the losses at growing learning rates and the suggested one."""
+    from equipot.bench.table import table_of
+    from equipot.training.lr_finder import STEPS, find_learning_rate, suggested_rate
+
+    trials = find_learning_rate(config, console)
+    rows = [{"learning rate": f"{t.rate:g}", "validation loss": t.loss} for t in trials]
+    console.print(table_of(f"after {STEPS} steps from the same weights", rows))
+    typer.echo(f"suggested: --set training.optimizer.lr={suggested_rate(trials):g}")
 
 
 def _finish(result: "TrainingResult") -> None:

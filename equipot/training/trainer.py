@@ -55,6 +55,16 @@ class BadBatchError(NonFiniteError):
         self.examples = examples
 
 
+class DivergedError(ValueError):
+    """Losses rose far above their lowest values."""
+
+
+DIVERGENCE = 100.0
+"""Ratio of a loss to the lowest one: errors are ten times as large."""
+DIVERGED_EPOCHS = 3
+"""Consecutive epochs above this ratio after which training ends."""
+
+
 class Trainer:
     """Training loop of a potential.
 
@@ -137,6 +147,7 @@ class Trainer:
 
         Raises:
             BadBatchError: If loss or gradient of a batch is not finite.
+            DivergedError: If losses rise far above their lowest values.
         """
         self._clock = time.monotonic()
         self.progress.finished = self._end_reason()
@@ -230,6 +241,7 @@ class Trainer:
         progress.history.append(row)
         for observer in self.observers:
             observer.on_epoch(row, errors)
+        self._refuse_divergence()
         if progress.finished is not None:
             return
         if progress.epoch == 1:
@@ -307,13 +319,7 @@ class Trainer:
             progress.best_epoch = epoch
             self._save_model(model, True, epoch)
             return {}
-        loss, errors = evaluate(
-            model,
-            (batch.to(self.device) for batch in self._valid_batches),
-            self._valid_outputs,
-            ErrorAccumulator(self.reference_energies),
-            self.loss,
-        )
+        loss, errors = self.evaluate(model)
         if loss is None or not loss < float("inf"):
             raise NonFiniteError(
                 f"the validation loss is {loss} after epoch {row['epoch']}; start a "
@@ -327,6 +333,36 @@ class Trainer:
         row["best"] = int(best)
         self._save_model(model, best, epoch)
         return errors
+
+    def evaluate(self, model: nn.Module) -> tuple[float | None, dict[str, Any]]:
+        """Loss and errors of a model on the validation set."""
+        return evaluate(
+            model,
+            (batch.to(self.device) for batch in self._valid_batches),
+            self._valid_outputs,
+            ErrorAccumulator(self.reference_energies),
+            self.loss,
+        )
+
+    def _refuse_divergence(self) -> None:
+        """Raise if the last epochs were all far worse than the best one.
+
+        Losses of training and of validation count: an average of weights can be bad
+        for a while although training goes on well.
+        """
+        rows = self.progress.history
+        for name in ("valid_loss", "train_loss"):
+            losses = [loss for row in rows if (loss := row.get(name)) is not None]
+            last = losses[-DIVERGED_EPOCHS:]
+            if len(losses) <= DIVERGED_EPOCHS or min(last) <= DIVERGENCE * min(losses):
+                return
+        raise DivergedError(
+            f"training diverged: losses of the last {DIVERGED_EPOCHS} epochs were at "
+            f"least {DIVERGENCE:g} times the lowest ones. The best model, of epoch "
+            f"{self.progress.best_epoch:g}, is kept. Start a new run with a third of "
+            f"training.optimizer.lr, which is {self.learning_rate:g}; train-potential "
+            "--find-lr compares rates"
+        )
 
     def _save_model(self, model: nn.Module, best: bool, epoch: float) -> None:
         if best:

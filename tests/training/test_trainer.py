@@ -13,7 +13,7 @@ from equipot.system.interrupt import Interruption
 from equipot.training.build import build_trainer
 from equipot.training.observer import Observer
 from equipot.training.progress import OUT_OF_TIME, PLANNED_EPOCHS
-from equipot.training.trainer import BadBatchError
+from equipot.training.trainer import BadBatchError, DivergedError
 
 
 class Recorder(Observer):
@@ -246,6 +246,24 @@ def test_a_loss_that_is_not_finite_names_its_structures(trainer_of):
     assert len(e.value.examples) == 2
     assert all(example.source in str(e.value) for example in e.value.examples)
     assert len(recorder.states) == 1
+
+
+def test_divergence_ends_training_and_keeps_the_best_model(trainer_of):
+    trainer, recorder = trainer_of(epochs=9, ema=None)
+
+    def spoil(progress):
+        if progress.step > 6:
+            for weight in trainer.model.head.parameters():
+                weight.data.fill_(100.0)
+
+    recorder.after_step = spoil
+    with pytest.raises(DivergedError, match="training diverged"):
+        trainer.fit(Interruption())
+
+    losses = [row["valid_loss"] for row in recorder.rows]
+    assert min(losses[1:]) > 100 * losses[0]
+    assert len(losses) == 4
+    assert [best for best, _ in recorder.models] == [True, False, False, False]
 
 
 @pytest.mark.parametrize(
