@@ -120,6 +120,27 @@ def test_scales_are_kept_and_energies_fit_the_training_set(tune, start, config_t
     assert np.abs(np.array(rows).T @ residuals).max() < 1e-9
 
 
+def test_old_structures_without_energies_are_replayed(
+    tune, start, config_tree, tmp_path
+):
+    alone = tune("alone")
+    old = frames(config_tree, "test")
+    for atoms in old:
+        del atoms.info["REF_energy"]
+        atoms.info["config_type"] = "old"
+        atoms.numbers[1] = 1  # of the old set only
+    ase.io.write(tmp_path / "old.xyz", old, format="extxyz")
+    config_tree["data"]["train"].append(str(tmp_path / "old.xyz"))
+    config_tree["data"]["weights"] = {"old": 0.2}
+
+    result = tune("both")
+
+    statistics = read_header(result.directory.best)["statistics"]
+    assert statistics["config_types"]["old"] == len(old)
+    expected = read_header(alone.directory.best)["statistics"]["reference_energies"]
+    assert statistics["reference_energies"] == expected
+
+
 def test_errors_before_training_are_those_of_the_potential(tune, start, config_tree):
     result = tune(reference_energies="keep")
 
