@@ -2,9 +2,19 @@
 
 from typing import Any, Literal
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from equipot.config.base import Config
+
+
+class LowRankConfig(Config):
+    """Low-rank adapters (LoRA), which are trained instead of matrices of weights."""
+
+    rank: PositiveInt = 4
+    """Rank of the change of each matrix."""
+    parts: tuple[str, ...] = ("*",)
+    """Names of weights to train, or patterns such as ``backbone.*``: matrices by
+    adapters, vectors and small matrices themselves. All others are frozen."""
 
 
 class StartFromConfig(Config):
@@ -29,6 +39,9 @@ class StartFromConfig(Config):
     lr_factors: dict[str, PositiveFloat] = Field(default_factory=dict)
     """Factors of the learning rate by name or pattern, such as ``{backbone.*: 0.1}``;
     the first that fits counts."""
+    lora: LowRankConfig | None = None
+    """Low-rank adapters, which are merged into the weights of the model files; null to
+    train all weights."""
 
 
 def section_of_path(value: Any) -> Any:

@@ -1,5 +1,6 @@
 """Root of a training configuration, the input of `train-potential`."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import Field, NonNegativeInt, field_validator
@@ -22,7 +23,13 @@ class TrainConfig(Config):
     training: TrainingConfig = TrainingConfig()
     """Loss, optimizer, schedule and stopping."""
 
-    @field_validator("model", mode="before")
+    @field_validator("model", mode="wrap")
     @classmethod
-    def _default_architecture(cls, values: Any) -> Any:
-        return with_architecture(values)
+    def _default_architecture(
+        cls, values: Any, validate: Callable[[Any], Any]
+    ) -> AnyModelConfig:
+        model: AnyModelConfig = validate(with_architecture(values))
+        if isinstance(values, Mapping) and "architecture" not in values:
+            # a potential to start from may have another one
+            model.model_fields_set.discard("architecture")
+        return model

@@ -148,6 +148,10 @@ class OptimizerConfig(Config):
     orthogonal, with AdamW for vectors."""
     lr: PositiveFloat = 2e-3
     """Maximum learning rate."""
+    relative_steps: bool = False
+    """Multiply the learning rate of each tensor of weights by its root mean square at
+    the start of the run, so that steps are fractions of the weights: for weights whose
+    scales differ widely between tensors, as those of converted potentials do."""
     weight_decay: NonNegativeFloat = 1e-6
     """Weight decay of matrices; vectors, such as biases, have none."""
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)

@@ -74,6 +74,7 @@ def build_trainer(
             weight_decay=optimizer.weight_decay,
             betas=optimizer.betas,
             amsgrad=optimizer.amsgrad,
+            relative_steps=optimizer.relative_steps,
             lr_factors=training.start_from.lr_factors if training.start_from else None,
         ),
         learning_rate=optimizer.lr,

@@ -1,5 +1,6 @@
 """Second phase of a training run: optimization, with checkpoints and models."""
 
+import copy
 import threading
 from contextlib import nullcontext
 
@@ -13,6 +14,7 @@ from equipot.models.build import build_potential
 from equipot.models.potential import Potential
 from equipot.storage.tensor_file import digest
 from equipot.system.interrupt import Interruption, watch_signals
+from equipot.training.adapters import count_parameters, merged_weights
 from equipot.training.bad_batch import write_examples
 from equipot.training.build import build_limits, build_trainer, unused_labels
 from equipot.training.errors import note_errors_before
@@ -79,6 +81,7 @@ def _build_trainer(prepared: Prepared, journal: Journal) -> Trainer:
     def save(model: nn.Module, best: bool, epoch: float) -> None:
         if not isinstance(model, Potential):
             raise TypeError(f"expected a Potential to save, got {type(model).__name__}")
+        model = _ordinary(prepared, model)
         extra = provenance(prepared, epoch)
         golden = golden_outputs(model, prepared.samples, prepared.statistics)
         for path in (files.last, files.best)[: 2 if best else 1]:
@@ -101,11 +104,21 @@ def _build_trainer(prepared: Prepared, journal: Journal) -> Trainer:
     )
 
 
+def _ordinary(prepared: Prepared, model: Potential) -> Potential:
+    """Potential without adapters, which are part of its weights."""
+    if prepared.config.training.start_from is None:
+        return model
+    potential = build_potential(prepared.model, prepared.statistics)
+    potential.load_state_dict(merged_weights(model))
+    return potential.to(prepared.device).eval()
+
+
 def _describe(prepared: Prepared, journal: Journal) -> None:
     """Log sizes of data and model, and warnings about them."""
     dataset, statistics = prepared.dataset, prepared.statistics
     tests = ", ".join(f"{name} {len(s)}" for name, s in dataset.test.items())
-    parameters = sum(p.numel() for p in prepared.potential.parameters())
+    parameters, trained = count_parameters(prepared.potential)
+    part = f" ({trained} trained)" if trained < parameters else ""
     journal.say(
         f"structures: train {len(dataset.train)}, valid {len(dataset.valid)}, "
         f"test: {tests or 'none'}"
@@ -115,7 +128,7 @@ def _describe(prepared: Prepared, journal: Journal) -> None:
         f"{statistics.reference_source}"
     )
     journal.say(
-        f"{parameters} parameters, {prepared.model.dtype} on {prepared.device}, "
+        f"{parameters} parameters{part}, {prepared.model.dtype} on {prepared.device}, "
         f"{torch.get_num_threads()} threads"
     )
     for warning in statistics.warnings:
@@ -158,17 +171,17 @@ def _restore_best_model(trainer: Trainer, prepared: Prepared, journal: Journal) 
     epoch, path = trainer.progress.best_epoch, prepared.files.best
     if epoch is None or not trainer.best:
         return
+    model = copy.deepcopy(prepared.potential).eval()
+    model.load_state_dict(trainer.best)
+    model = _ordinary(prepared, model)
     try:
         weights = read_weights(path)
     except (FileNotFoundError, CheckpointError) as error:
         journal.warn(f"{error}; it is rewritten from the checkpoint")
     else:
-        if digest(weights) == digest(trainer.best):
+        if digest(weights) == digest(model.state_dict()):
             return
         journal.say(f"{path} is restored to epoch {epoch:g}")
-    seed = prepared.config.seed
-    model = build_potential(prepared.model, prepared.statistics, seed=seed)
-    model.load_state_dict(trainer.best)
     save_model(prepared, path, model, provenance(prepared, epoch))
 
 

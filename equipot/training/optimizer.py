@@ -7,6 +7,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 from torch.optim import Adam, AdamW, Optimizer
 
+from equipot.training.adapters import root_mean_square, weight_name
 from equipot.training.muon import IS_MUON, Muon
 
 LR_FACTOR = "lr_factor"
@@ -21,6 +22,7 @@ def build_optimizer(
     weight_decay: float,
     betas: tuple[float, float],
     amsgrad: bool,
+    relative_steps: bool = False,
     lr_factors: Mapping[str, float] | None = None,
 ) -> Optimizer:
     """Adam, AdamW or Muon on all weights, with weight decay on matrices only.
@@ -33,6 +35,8 @@ def build_optimizer(
         weight_decay: Weight decay of parameters with two or more axes.
         betas: Decay rates of the running means of gradient and squared gradient.
         amsgrad: Use the AMSGrad variant.
+        relative_steps: Multiply the learning rate of each tensor by the root mean
+            square of its elements now, unless they are zero.
         lr_factors: Factors of the learning rate by name of a parameter, or by patterns
             of names; the first that fits counts. Others have the factor 1.
 
@@ -46,9 +50,12 @@ def build_optimizer(
         groups |= {(factor, True): [], (factor, False): []}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            fitting = [f for p, f in factors.items() if fnmatchcase(name, p)]
+            weight = weight_name(name)
+            fitting = [f for p, f in factors.items() if fnmatchcase(weight, p)]
             factor = fitting[0] if fitting else 1.0
-            groups[factor, parameter.ndim >= 2].append(parameter)
+            if relative_steps:
+                factor *= _scale(parameter)
+            groups.setdefault((factor, parameter.ndim >= 2), []).append(parameter)
     if not any(groups.values()):
         raise ValueError("the model has no parameters to optimize")
     described = [
@@ -64,6 +71,11 @@ def build_optimizer(
     ]
     optimizer = {"adam": Adam, "adamw": AdamW, "muon": Muon}[kind]
     return optimizer(described, lr=lr, betas=betas, amsgrad=amsgrad)
+
+
+def _scale(parameter: Tensor) -> float:
+    """Root mean square of the elements; 1 if all are zero, such as new biases."""
+    return root_mean_square(parameter) or 1.0
 
 
 def optimizer_tensors(optimizer: Optimizer) -> dict[str, Tensor]:

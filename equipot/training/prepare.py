@@ -23,6 +23,7 @@ from equipot.models.workload import typical_problem
 from equipot.storage.atomic_file import write_atomically, write_json
 from equipot.storage.rotation import RotatingCheckpoints, StateError
 from equipot.tensor_products.autotune import choose_backend
+from equipot.training.adapters import add_adapters
 from equipot.training.logs import Journal
 from equipot.training.run_directory import RunDirectory
 from equipot.training.same_run import check_same_config, check_same_data
@@ -109,7 +110,7 @@ def prepare(
     model = _choose_backend(config, dataset, statistics, device, state, journal)
     potential = build_potential(model, statistics, seed=config.seed).to(device)
     if start is not None:
-        _start_from(start, potential, statistics, journal)
+        _start_from(start, potential, statistics, config.seed, journal)
     verification = check_backend(potential, samples or generate_structures(statistics))
     if verification is not None:
         journal.say(str(verification))
@@ -129,26 +130,34 @@ def prepare(
 
 
 def _start_from(
-    start: Start, potential: Potential, statistics: Statistics, journal: Journal
+    start: Start,
+    potential: Potential,
+    statistics: Statistics,
+    seed: int,
+    journal: Journal,
 ) -> None:
-    """Copy the weights to start from, and freeze those that stay."""
+    """Copy the weights to start from, freeze those that stay, and add adapters."""
     before, section = start.statistics, start.section
     weights = read_weights(section.path)
     transfer(potential, weights, start.model, before, statistics)
+    names = dict(potential.named_parameters())
     frozen = freeze(potential, section.frozen)
-    check_patterns(
-        tuple(section.lr_factors),
-        dict(potential.named_parameters()),
-        "training.start_from.lr_factors",
-    )
+    check_patterns(tuple(section.lr_factors), names, "training.start_from.lr_factors")
+    adapted: list[str] = []
+    if (lora := section.lora) is not None:
+        check_patterns(lora.parts, names, "training.start_from.lora.parts")
+        adapted = add_adapters(potential, lora.rank, lora.parts, seed)
     new = set(statistics.elements) - set(before.elements)
     journal.say(
         f"starting from {section.path}"
         + (f"; {len(frozen)} weight tensors are frozen" if frozen else "")
+        + (f"; {len(adapted)} have adapters" if adapted else "")
     )
     if new:
-        names = ", ".join(chemical_symbols[z] for z in sorted(new))
-        journal.warn(f"{section.path} does not have {names}: their weights are random")
+        symbols = ", ".join(chemical_symbols[z] for z in sorted(new))
+        journal.warn(
+            f"{section.path} does not have {symbols}: their weights are random"
+        )
 
 
 def _read_state(

@@ -12,7 +12,7 @@ from equipot.config.data import KeysConfig
 from equipot.data.dataset import make_example
 from equipot.data.reading.errors import DataError
 from equipot.data.reading.labeled import parse_structure
-from equipot.data.statistics import Statistics, compute_statistics
+from equipot.data.statistics import Statistics, compute_statistics, domain_of_both
 
 
 def examples_of(frames, cutoff=3.5):
@@ -149,6 +149,22 @@ def test_ranges_of_what_is_not_there_are_unknown():
     assert statistics.density_range is None
     assert statistics.largest_force is None
     assert statistics.neighbor_ranges == {"H": (1, 2), "O": (1, 2)}
+
+
+def test_ranges_of_two_sets_cover_both(metals):
+    whole = compute_statistics(examples_of(metals))
+    halves = [compute_statistics(examples_of(metals[n::2])) for n in range(2)]
+
+    both = domain_of_both(*halves, whole.elements)
+
+    assert both.minimum_distances == whole.minimum_distances
+    assert both.neighbor_ranges == whole.neighbor_ranges
+    assert both.density_range == whole.density_range
+    assert both.largest_force == whole.largest_force
+    assert both.num_structures == halves[0].num_structures
+    copper = domain_of_both(*halves, (29,))
+    assert set(copper.minimum_distances) == {"Cu-Cu"}
+    assert set(copper.neighbor_ranges) == {"Cu"}
 
 
 def test_without_forces_the_scale_is_the_spread_of_energies_per_atom():

@@ -1,6 +1,9 @@
 """Training that starts from the weights of a potential."""
 
+import itertools
 import json
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +19,7 @@ from equipot.checkpoint.file import (
     load_domain,
     load_potential,
     read_header,
+    read_weights,
     save_potential,
 )
 from equipot.config.model import parse_model
@@ -26,7 +30,8 @@ from equipot.models.build import build_potential
 from equipot.neighbors import build_graph
 from equipot.storage.rotation import StateError
 from equipot.training.run import TrainingResult, run_training
-from equipot.training.start import transfer
+from equipot.training.start import read_start, transfer, with_architecture_of
+from equipot.training.step import train_step
 from tests.potentials import SMALL, random_potential, statistics_of
 
 
@@ -70,6 +75,26 @@ def frames(config_tree, name: str) -> list[Atoms]:
     return ase.io.read(Path(config_tree["data"]["root"]) / f"{name}.xyz", ":")
 
 
+def metrics_of(result: TrainingResult) -> dict:
+    """Contents of ``metrics.json``, without times."""
+    metrics = json.loads(result.directory.metrics.read_text())
+    for row in (metrics, *metrics["history"]):
+        del row["seconds"]
+    return metrics
+
+
+def interrupt_at(monkeypatch, step: int) -> None:
+    """Send a signal to this process in a step of the next run, counted from 1."""
+    steps = itertools.count(1)
+
+    def interrupted(*args, **kwargs):
+        if next(steps) == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return train_step(*args, **kwargs)
+
+    monkeypatch.setattr("equipot.training.trainer.train_step", interrupted)
+
+
 def test_scales_are_kept_and_energies_fit_the_training_set(tune, start, config_tree):
     result = tune()
 
@@ -93,6 +118,27 @@ def test_scales_are_kept_and_energies_fit_the_training_set(tune, start, config_t
         labeled = atoms.info["REF_energy"]
         residuals.append((labeled - energy - counts @ change) / len(atoms))
     assert np.abs(np.array(rows).T @ residuals).max() < 1e-9
+
+
+def test_old_structures_without_energies_are_replayed(
+    tune, start, config_tree, tmp_path
+):
+    alone = tune("alone")
+    old = frames(config_tree, "test")
+    for atoms in old:
+        del atoms.info["REF_energy"]
+        atoms.info["config_type"] = "old"
+        atoms.numbers[1] = 1  # of the old set only
+    ase.io.write(tmp_path / "old.xyz", old, format="extxyz")
+    config_tree["data"]["train"].append(str(tmp_path / "old.xyz"))
+    config_tree["data"]["weights"] = {"old": 0.2}
+
+    result = tune("both")
+
+    statistics = read_header(result.directory.best)["statistics"]
+    assert statistics["config_types"]["old"] == len(old)
+    expected = read_header(alone.directory.best)["statistics"]["reference_energies"]
+    assert statistics["reference_energies"] == expected
 
 
 def test_errors_before_training_are_those_of_the_potential(tune, start, config_tree):
@@ -170,6 +216,7 @@ def test_the_domain_covers_both_training_sets(tune, start):
             "'tail.\\*' fits no weight; they are called back",
         ),
         ({"frozen": ["*"]}, None, "names all weights: nothing trains"),
+        ({"lora": {"parts": ["tail"]}}, None, "lora.parts: 'tail' fits no weight"),
         ({"lr_factors": {"tail": 0.1}}, None, "lr_factors: 'tail' fits no weight"),
         (
             {},
@@ -178,7 +225,7 @@ def test_the_domain_covers_both_training_sets(tune, start):
         ),
         ({}, {"architecture": "mace"}, "model.architecture is 'mace', but .* 'nequip'"),
     ],
-    ids=["frozen", "all frozen", "factors", "channels", "architecture"],
+    ids=["frozen", "all frozen", "parts", "factors", "channels", "architecture"],
 )
 def test_what_fits_no_part_of_the_potential_is_refused(tune, section, model, message):
     with pytest.raises(ValueError, match=message):
@@ -194,6 +241,78 @@ def test_dtype_and_backend_may_be_chosen(tune):
         "fused",
         2,
     )
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"frozen": ["backbone.embedding.*"], "lr_factors": {"head.*": 0.5}},
+        {"lora": {"rank": 1}},
+    ],
+    ids=["weights", "adapters"],
+)
+def test_interrupted_fine_tuning_comes_to_the_same_end(
+    tune, config_tree, monkeypatch, section
+):
+    config_tree["training"]["epochs"] = 2
+    config_tree["training"]["optimizer"] = {"lr": 0.01, "relative_steps": True}
+    whole = tune("whole", **section)
+    interrupt_at(monkeypatch, 7)
+    assert tune("stopped", **section).progress.finished is None
+    stopped = tune("stopped", resume=True, **section)
+
+    for file in ("best", "last"):
+        ends = [getattr(run.directory, file) for run in (whole, stopped)]
+        expected, found = map(read_weights, ends)
+        assert all(torch.equal(found[name], expected[name]) for name in expected)
+    assert metrics_of(stopped) == metrics_of(whole)
+    assert metrics_of(whole)["steps"] == 12
+
+
+def test_a_lost_model_with_adapters_is_restored_from_the_checkpoint(tune):
+    result = tune(lora={"rank": 1})
+    content = result.directory.best.read_bytes()
+    result.directory.best.unlink()
+
+    tune(lora={"rank": 1}, resume=True)
+
+    assert result.directory.best.read_bytes() == content
+
+
+def test_adapters_change_matrices_by_their_rank(tune, start):
+    result = tune(lora={"rank": 1, "parts": ["backbone.*"]})
+
+    before, after = read_weights(start), read_weights(result.directory.best)
+    assert after.keys() == before.keys()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert "backbone.layers.0.radial.output.weight" in changed
+    assert all(name.startswith("backbone.") for name in changed)
+    change = after["backbone.layers.0.radial.output.weight"]
+    change = change - before["backbone.layers.0.radial.output.weight"]
+    values = torch.linalg.svdvals(change)
+    assert values[1] < 1e-12 * values[0]
+
+
+def test_the_architecture_is_that_of_the_file_unless_another_is_given(
+    config_tree, tmp_path
+):
+    path = tmp_path / "start.safetensors"
+    small = {"architecture": "sevennet", **SMALL["sevennet"], "num_layers": 2}
+    settings = {"cutoff": 3.2, "dtype": "float64", **small}
+    potential = random_potential((29, 79), **settings)
+    config = parse_model({"readout_hidden": 4, **settings})
+    save_potential(path, potential, config, statistics_of((29, 79), 3.2))
+    training = {"start_from": str(path)}
+    tree = {**config_tree, "training": training, "model": {"backend": "fused"}}
+
+    config = TrainConfig.model_validate(tree)
+    model = with_architecture_of(config, read_start(config)).model
+
+    assert (model.architecture, model.backend) == ("sevennet", "fused")
+    tree["model"]["architecture"] = "nequip"
+    config = TrainConfig.model_validate(tree)
+    with pytest.raises(ValueError, match=r"is 'nequip', but .* has 'sevennet'"):
+        with_architecture_of(config, read_start(config))
 
 
 def test_another_potential_to_start_from_is_refused_on_resume(tune, start, tmp_path):

@@ -61,6 +61,21 @@ def test_restored_optimizer_continues_to_the_bit(generator, kind, amsgrad):
     assert torch.equal(models[0].bias, models[1].bias)
 
 
+@pytest.mark.parametrize(("kind", "step_size"), [("adamw", 1e-5), ("muon", 2e-6)])
+def test_relative_steps_are_fractions_of_the_weights(generator, kind, step_size):
+    model = nn.Linear(6, 4)
+    nn.init.constant_(model.weight, 1e-3)
+    nn.init.zeros_(model.bias)  # without a scale, steps are absolute
+    settings = {"lr": 0.01, "weight_decay": 0.0, "relative_steps": True}
+    optimizer = optimizer_of(model, kind=kind, **settings)
+
+    step(model, optimizer, generator)
+
+    change = (model.weight.detach() - 1e-3).square().mean().sqrt()
+    assert float(change) == pytest.approx(step_size, rel=0.3)
+    assert_close(model.bias.abs(), torch.full((4,), 0.01), rtol=1e-4, atol=0)
+
+
 def test_nothing_to_optimize_is_an_error():
     with pytest.raises(ValueError, match="no parameters to optimize"):
         optimizer_of(nn.ReLU())
