@@ -33,7 +33,7 @@ from equipot.workflows.phonons import ForceConstants, as_atoms
 
 MODES: Final[tuple[HessianMode, ...]] = ("probes", "atoms", "rows")
 SAMPLES: Final = (1, 2, 6)
-DRAWS: Final = 1000
+DRAWS: Final = 400
 
 
 def main() -> None:

@@ -222,7 +222,7 @@ def force_constants(
     import numpy as np
 
     from equipot.data.reading.phonopy_files import read_force_constants
-    from equipot.storage.atomic_file import write_arrays
+    from equipot.storage.array_file import write_arrays
     from equipot.storage.frame_file import write_frames
     from equipot.storage.provenance import Origin, file_sha256, stamp
 

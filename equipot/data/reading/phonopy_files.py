@@ -149,7 +149,8 @@ def _lattice(data: Any, length: float, path: Path) -> Any:
     if cell.has_weighted_species:
         raise DataError(f"{path}: has sites that are mixtures, which are not supported")
     cell.cell = cell.cell * length
-    primitive = "auto" if data.primitive_matrix is None else data.primitive_matrix
+    primitive: Any = data.primitive_matrix
+    primitive = "auto" if primitive is None else primitive
     with _naming(path):
         return Phonopy(
             cell, supercell_matrix=data.supercell_matrix, primitive_matrix=primitive
