@@ -17,6 +17,7 @@ from equipot.data.dataset import make_example
 from equipot.data.reading.errors import DataError
 from equipot.data.reading.labeled import read_structures
 from equipot.data.reading.phonopy_files import read_force_constants
+from equipot.data.statistics import compute_statistics
 from equipot.evaluation.hessians import derivative_hessians
 from equipot.training.loss import EnergyForcesStressLoss, LossTerm
 from equipot.training.step import make_batch, train_step
@@ -229,7 +230,9 @@ def test_steps_on_force_constants_lower_the_errors_of_frequencies(tmp_path, caps
     (structure,) = read_structures(
         tmp_path / "salt.extxyz", KeysConfig(), tmp_path / "salt.npz"
     )
-    batch = make_batch([make_example(structure, 4.2)])
+    example = make_example(structure, 4.2)
+    assert compute_statistics([example]).largest_force is None  # no limit for MD
+    batch = make_batch([example])
     student = random_potential((11, 17), cutoff=4.2, lmax=1, num_layers=1).train()
     loss = EnergyForcesStressLoss(
         {
