@@ -176,6 +176,100 @@ def convert(
     typer.echo(f"check it: equipot data check {output}")
 
 
+@app.command("force-constants")
+@explain_errors
+def force_constants(
+    sources: Annotated[
+        list[Path],
+        typer.Argument(
+            help="phonopy_params.yaml, phonopy.yaml or phonopy_disp.yaml of one or "
+            "several crystals; may be compressed (.xz, .gz, .bz2)."
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", help="Output file, extended XYZ; Hessians beside it."
+        ),
+    ],
+    constants: Annotated[
+        Path | None,
+        typer.Option(
+            "--force-constants",
+            help="FORCE_CONSTANTS or force_constants.hdf5 of a single crystal.",
+        ),
+    ] = None,
+    force_sets: Annotated[
+        Path | None, typer.Option(help="FORCE_SETS of a single crystal.")
+    ] = None,
+    displaced: Annotated[
+        bool,
+        flag("--displaced", help="Write the displaced supercells with forces, too."),
+    ] = False,
+    relaxed: Annotated[
+        bool,
+        flag(
+            "--relaxed",
+            help="Label supercells at rest with zero forces: the crystals are relaxed.",
+        ),
+    ] = False,
+) -> None:
+    """Convert phonopy calculations to supercells with Hessians, for training.
+
+    Force constants are read, or computed from displacements and forces, and symmetrized
+    with respect to permutations and translations.
+    """
+    import numpy as np
+
+    from equipot.data.reading.phonopy_files import read_force_constants
+    from equipot.storage.array_file import write_arrays
+    from equipot.storage.frame_file import write_frames
+    from equipot.storage.provenance import Origin, file_sha256, stamp
+
+    hessians = output.with_suffix(".npz")
+    for path in (output, hessians):
+        if path.exists():
+            raise ValueError(f"{path} exists already; choose another name")
+    if output.suffix not in (".xyz", ".extxyz"):
+        raise ValueError(f"{output} must end in .xyz or .extxyz")
+    if len(sources) > 1 and (constants or force_sets):
+        raise ValueError(
+            "--force-constants and --force-sets are for one crystal, got "
+            f"{len(sources)} files"
+        )
+    beside = [path for path in (constants, force_sets) if path is not None]
+    frames, arrays = [], {}
+    for number, source in enumerate(sources):
+        found = read_force_constants(source, constants, force_sets)
+        rest, name = found.supercell, f"{number}:{source.name}"
+        rest.info["REF_hessian"] = name
+        if relaxed:
+            rest.arrays["REF_forces"] = np.zeros((len(rest), 3))
+        arrays[name] = found.hessian
+        moved = found.displaced if displaced else ()
+        origin = Origin(inputs={str(f): file_sha256(f) for f in (source, *beside)})
+        for frame in (rest, *moved):
+            frame.info["config_type"] = "force_constants"
+            stamp(frame.info, origin.info())
+            frames.append(frame)
+        typer.echo(
+            f"{source}: {rest.get_chemical_formula()}, {len(rest)} atoms; before "
+            f"symmetrization, relative violations of {found.asymmetry:.1e} "
+            f"(permutations) and {found.sum_rule:.1e} (acoustic sum rule)"
+        )
+        if displaced:
+            typer.echo(f"  and {len(moved)} displaced supercells")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_arrays(hessians, arrays)
+    write_frames(output, frames)
+    typer.echo(
+        f"written: {output}, {hessians}; to train on them:\n"
+        f"  data: {{train: {output.name}, "
+        f"hessians: {{{output.name}: {hessians.name}}}}}\n"
+        "  training: {loss: {hessian: {weight: 1.0, mode: atoms}}}"
+    )
+
+
 def _integers(path: Path) -> list[int]:
     """Integers of a text file, separated by whitespace or commas."""
     words = path.read_text(encoding="utf-8").replace(",", " ").split()

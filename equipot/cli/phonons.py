@@ -21,7 +21,15 @@ from equipot.cli.relaxing import Hessian, relaxed_first
 from equipot.cli.structures import Dtype, Extrapolate
 
 if TYPE_CHECKING:
-    from equipot.workflows.phonons import Phonons
+    from equipot.calculators import EquipotCalculator
+    from equipot.workflows.phonons import ForceConstants, Phonons
+    from equipot.workflows.third_order import ThirdOrder
+
+THIRD = "--third-order"
+"""Option of the supercell for third-order force constants."""
+
+OPTION_AND_NUMBERS = rf"(--supercell|{THIRD})=[0-9]+(,[0-9]+)*"
+"""Beginning of a supercell on the command line."""
 
 RELAXED_FORCE = 1e-4
 """Force in eV/Å to which the crystal is relaxed first."""
@@ -64,6 +72,15 @@ def phonons(
     ] = True,
     cell: Annotated[bool, flag("--cell", help="Relax atoms and cell first.")] = False,
     hessian: Hessian = None,
+    third_order: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N | N,N,N",
+            help="Repetitions for third-order force constants, which phono3py needs "
+            "for thermal conductivities.",
+            show_default="not computed",
+        ),
+    ] = None,
     device: Device = "auto",
     dtype: Dtype = "float64",
     backend: Backend = None,
@@ -81,6 +98,7 @@ def phonons(
     from equipot.workflows.second_derivatives import difference_step, interaction_range
 
     wanted = None if supercell is None else parse_supercell(supercell)
+    of_third = None if third_order is None else parse_supercell(third_order, THIRD)
     given = prepare_calculation(model, [structure], device, dtype, backend, extrapolate)
     atoms, calculator = given.crystal("phonons"), given.calculator
     if relax_first or cell:
@@ -109,8 +127,14 @@ def phonons(
     print_warnings(doubts(result))
     title = atoms.get_chemical_formula(empirical=True)
     made = given.made({"crystal": atoms})
-    write_phonons(output, result, title, tuple(warnings), made)
+    third = None if of_third is None else _third_order(constants, of_third, calculator)
+    write_phonons(output, result, title, tuple(warnings), made, third)
     typer.echo(f"written: {output}/report.html, phonons.json, phonopy_params.yaml")
+    if third is not None:
+        typer.echo(
+            "  and phono3py_params.yaml, fc2.hdf5, fc3.hdf5; thermal conductivity: "
+            f"cd {output} && phono3py-load phono3py_params.yaml --br --mesh 100"
+        )
     if not result.invariant:
         raise typer.Exit(1)
 
@@ -125,8 +149,39 @@ def _print_thermal(result: "Phonons") -> None:
         )
 
 
-def parse_supercell(text: str) -> tuple[int, int, int]:
+def _third_order(
+    constants: "ForceConstants",
+    copies: tuple[int, int, int],
+    calculator: "EquipotCalculator",
+) -> "ThirdOrder":
+    """Third-order force constants; prints their number and violations."""
+    from equipot.workflows import model_products, model_third_products
+    from equipot.workflows.third_order import third_order_force_constants
+
+    found = third_order_force_constants(
+        constants,
+        copies,
+        model_products(calculator),
+        model_third_products(calculator),
+        lambda done, of: typer.secho(
+            f"third order: displacement {done + 1} of {of}", dim=True, err=True
+        ),
+    )
+    typer.echo(
+        f"third order: supercell {'x'.join(map(str, copies))}, "
+        f"{len(found.phono3py.supercell)} atoms; {found.pairs} third derivatives; "
+        f"relative violations of {found.asymmetry:.1e} (permutations) and "
+        f"{found.sum_rule:.1e} (acoustic sum rule)"
+    )
+    return found
+
+
+def parse_supercell(text: str, option: str = "--supercell") -> tuple[int, int, int]:
     """Copies along three lattice vectors, such as ``2``, ``2,2,2`` or ``2x2x2``.
+
+    Args:
+        text: Value of the option.
+        option: Name of the option, for messages.
 
     Raises:
         ValueError: If it is not one or three positive whole numbers.
@@ -138,21 +193,22 @@ def parse_supercell(text: str) -> tuple[int, int, int]:
         if min(a, b, c) > 0:
             return a, b, c
     raise ValueError(
-        "--supercell expects one or three positive whole numbers, copies along the "
+        f"{option} expects one or three positive whole numbers, copies along the "
         f"lattice vectors: 2, 2,2,2, 2x2x2 or '2 2 2'; got {text!r}"
     )
 
 
 class SupercellCommand(TyperCommand):
-    """Takes ``--supercell 2 2 2`` for ``--supercell 2,2,2``."""
+    """Takes ``--supercell 2 2 2`` for ``--supercell 2,2,2``; also --third-order."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Join the numbers after the option; typer calls this."""
         joined: list[str] = []
         for arg in args:
-            before = "=".join(joined[-2:]) if joined[-2:-1] == ["--supercell"] else ""
+            named = joined[-2:-1] in (["--supercell"], [THIRD])
+            before = "=".join(joined[-2:]) if named else ""
             option = before or (joined[-1] if joined else "")
-            numbers = re.fullmatch(r"--supercell=[0-9]+(,[0-9]+)*", option)
+            numbers = re.fullmatch(OPTION_AND_NUMBERS, option)
             if numbers and re.fullmatch(r"[0-9]+", arg):
                 joined[-1] += f",{arg}"
             else:

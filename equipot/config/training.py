@@ -94,18 +94,20 @@ class HessianLossConfig(LossTermConfig):
     Structures without a Hessian are ignored.
     """
 
-    mode: Literal["full", "rows", "probes", "subspace"] = "probes"
+    mode: Literal["full", "rows", "probes", "atoms", "subspace"] = "probes"
     """All elements; random rows; Hessian-vector products with random signs (an unbiased
-    estimate of the mean square); or the subspace of the lowest reference modes."""
+    estimate of the mean square); those with one displaced atom of each chemical element
+    (the same with less noise for crystals); or the subspace of the lowest reference
+    modes."""
     samples: PositiveInt = 1
     """Number of rows, products or modes per structure and step."""
 
     @model_validator(mode="after")
     def _probes_estimate_squares(self) -> "HessianLossConfig":
-        if self.mode == "probes" and self.kind != "mse":
+        if self.mode in {"probes", "atoms"} and self.kind != "mse":
             raise ValueError(
-                f"mode probes estimates the mean square only, kind is {self.kind!r}; "
-                "use kind mse, or mode rows"
+                f"mode {self.mode} estimates the mean square only, kind is "
+                f"{self.kind!r}; use kind mse, or mode rows"
             )
         return self
 

@@ -86,7 +86,7 @@ class Statistics:
     energy_range: tuple[float, float] | None = None
     """Minimum and maximum energy per atom minus reference energies in eV, or None."""
     largest_force: float | None = None
-    """Magnitude of the largest force in eV/Å; None without forces."""
+    """Magnitude of the largest force in eV/Å; None if there are none but zeros."""
     warnings: tuple[str, ...] = ()
     """Limitations of these numbers."""
 
@@ -304,7 +304,8 @@ def _is_bulk(graph: AtomicGraph) -> bool:
 def _largest_force(examples: Sequence[Example]) -> float | None:
     forces = torch.cat([e.labels.forces for e in examples])
     forces = forces[~forces.isnan().any(dim=1)]
-    return float(forces.norm(dim=1).max()) if len(forces) else None
+    # zero forces of structures at rest are no limit
+    return (float(forces.norm(dim=1).max()) or None) if len(forces) else None
 
 
 def _extremes(values: np.ndarray) -> tuple[float, float] | None:

@@ -1,4 +1,4 @@
-"""Exact second derivatives of energies by positions and strain, dense or sparse."""
+"""Exact second and third derivatives of energies by positions and strain."""
 
 from equipot.hessians.batch import hessians as hessians
 from equipot.hessians.dense import hessian as hessian
@@ -12,6 +12,9 @@ from equipot.hessians.moduli import turned_stiffness as turned_stiffness
 from equipot.hessians.sparse import sparse_hessian as sparse_hessian
 from equipot.hessians.strain import StrainDerivatives as StrainDerivatives
 from equipot.hessians.strain import strain_derivatives as strain_derivatives
+from equipot.hessians.third_order import (
+    third_derivative_products as third_derivative_products,
+)
 from equipot.models.energy_model import EnergyModel as EnergyModel
 from equipot.models.hessian_vector import (
     hessian_vector_products as hessian_vector_products,

@@ -1,6 +1,7 @@
 """Files of the commands on second derivatives."""
 
 import math
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from equipot.workflows.reference_amount import contents
 from equipot.workflows.relax import Relaxation
 from equipot.workflows.standard_axes import StandardAxes
 from equipot.workflows.thermochemistry import Thermochemistry
+from equipot.workflows.third_order import ThirdOrder
 from equipot.workflows.vibrations import Vibrations
 
 FRAMES = 20
@@ -109,8 +111,12 @@ def write_phonons(
     title: str,
     warnings: tuple[str, ...] = (),
     made: Made = UNKNOWN,
+    third_order: ThirdOrder | None = None,
 ) -> None:
     """Write ``phonons.json``, ``phonopy_params.yaml`` and ``report.html``.
+
+    With third-order force constants, also ``phono3py_params.yaml``, ``fc2.hdf5`` and
+    ``fc3.hdf5`` for phono3py.
 
     Args:
         folder: Made if it is not there.
@@ -118,13 +124,47 @@ def write_phonons(
         title: Of the page.
         warnings: To show in the page.
         made: Origin, and the spread of the committee.
+        third_order: Third-order force constants.
     """
     page = phonon_page(phonons, title, warnings, made)
-    _write(folder, "phonons", phonons.record(), page, made)
+    record = phonons.record()
+    if third_order is not None:
+        record["third_order"] = third_order.record()
+        write_third_order(folder, third_order, made)
+    _write(folder, "phonons", record, page, made)
     phonopy = phonons.force_constants.phonopy
     settings = {"force_constants": True}
     text = f"{made.comments()}{phonopy.to_phonopy_yaml(settings=settings)}"
     write_atomically(folder / "phonopy_params.yaml", text.encode())
+
+
+def write_third_order(folder: Path, found: ThirdOrder, made: Made = UNKNOWN) -> None:
+    """Write ``phono3py_params.yaml``, ``fc2.hdf5`` and ``fc3.hdf5`` for phono3py.
+
+    Args:
+        folder: Made if it is not there.
+        found: Force constants; the first file holds forces that give the same.
+        made: Origin.
+    """
+    from phono3py.file_IO import (  # noqa: PLC0415 - optional
+        write_fc2_to_hdf5,
+        write_fc3_to_hdf5,
+    )
+
+    make_folder(folder)
+    lattice = found.phono3py
+    text = f"{made.comments()}{lattice.to_phono3py_yaml()}"
+    write_atomically(folder / "phono3py_params.yaml", text.encode())
+    harmonic, third = BytesIO(), BytesIO()
+    write_fc2_to_hdf5(
+        lattice.fc2,
+        harmonic,
+        p2s_map=lattice.phonon_primitive.p2s_map,
+        physical_unit="eV/angstrom^2",
+    )
+    write_fc3_to_hdf5(lattice.fc3, filename=third, p2s_map=lattice.primitive.p2s_map)
+    write_atomically(folder / "fc2.hdf5", harmonic.getvalue())
+    write_atomically(folder / "fc3.hdf5", third.getvalue())
 
 
 def write_equation_of_state(

@@ -13,8 +13,8 @@ from equipot.data.ragged import RaggedMatrices
 from equipot.graph.atomic_graph import AtomicGraph
 from equipot.graph.scatter import scatter_sum
 
-HessianMode = Literal["full", "rows", "probes", "subspace"]
-SAMPLED: Final = frozenset({"rows", "probes"})
+HessianMode = Literal["full", "rows", "probes", "atoms", "subspace"]
+SAMPLED: Final = frozenset({"rows", "probes", "atoms"})
 """Modes that use random numbers."""
 
 
@@ -29,7 +29,13 @@ class HessianVectors:
     - "rows": k rows drawn without replacement, each with weight n/k. Unbiased for
       every penalty.
     - "probes": k vectors of independent signs. Unbiased for squares,
-    :math:`E |D v|^2 = \sum_{ij} D_{ij}^2`, at the cost of k columns instead of n.
+      :math:`E |D v|^2 = \sum_{ij} D_{ij}^2`, at the cost of k columns instead of n.
+    - "atoms": k vectors that displace one atom of each element along one axis, all of
+      them drawn at random; an element of m atoms has the amplitude
+      :math:`\pm\sqrt{3 m}`, of random sign, so that the same expectation holds. In a
+      crystal, most atoms of an element are equivalent: the terms
+      :math:`v_i v_j (D^2)_{ij}` between atoms, which are the noise of "probes", are few
+      and between distant atoms.
     - "subspace": the k eigenvectors of H_ref with the lowest eigenvalues; the errors
       are the :math:`k^2` numbers :math:`v_a^T H v_b - \lambda_a \delta_{ab}`.
       Only the reference is diagonalized.
@@ -72,8 +78,11 @@ def draw_vectors(
     """
     generator = np.random.default_rng(list(key))
     matrices = hessians.matrices
+    counts = torch.bincount(graph.batch, minlength=graph.num_graphs).tolist()
+    elements = np.split(graph.atomic_numbers.cpu().numpy(), np.cumsum(counts)[:-1])
     bases = [
-        None if h is None else _basis(mode, samples, h, generator) for h in matrices
+        None if h is None else _basis(mode, samples, h, z, generator)
+        for h, z in zip(matrices, elements, strict=True)
     ]
     most = max((len(b) for b in bases if b is not None), default=0)
     if most == 0:
@@ -83,7 +92,6 @@ def draw_vectors(
     reference = torch.zeros_like(vectors)
     present = vectors.new_zeros(most, graph.num_graphs)
     first = 0
-    counts = torch.bincount(graph.batch, minlength=graph.num_graphs).tolist()
     entries = 0
     for n, (count, basis, h) in enumerate(zip(counts, bases, matrices, strict=True)):
         atoms = slice(first, first + count)
@@ -155,6 +163,7 @@ def _basis(
     mode: HessianMode,
     samples: int,
     hessian: Float[Tensor, "rows rows"],
+    elements: Int[np.ndarray, " atoms"],
     generator: np.random.Generator,
 ) -> Float[Tensor, "vectors rows"]:
     size = len(hessian)
@@ -164,6 +173,9 @@ def _basis(
     if mode == "probes":
         signs = generator.integers(0, 2, (samples, size)) * 2.0 - 1.0
         return torch.from_numpy(signs).to(hessian)
+    if mode == "atoms":
+        displaced = _displaced_atoms(samples, elements, generator)
+        return torch.from_numpy(displaced).to(hessian)
     identity = torch.eye(size).to(hessian)
     if mode == "full":
         return identity
@@ -171,8 +183,24 @@ def _basis(
     return identity[torch.from_numpy(rows).to(hessian.device)]
 
 
+def _displaced_atoms(
+    samples: int, elements: Int[np.ndarray, " atoms"], generator: np.random.Generator
+) -> Float[np.ndarray, "samples rows"]:
+    """Vectors of mode "atoms": three in a row displace along three axes."""
+    vectors = np.zeros((samples, len(elements), 3))
+    number = np.arange(samples)
+    for element in np.unique(elements):
+        atoms = np.flatnonzero(elements == element)
+        axes = generator.permutation(3)[number % 3]
+        chosen = generator.permuted(np.tile(atoms, (3, 1)), axis=1)
+        moved = chosen[axes, number // 3 % len(atoms)]
+        signs = generator.integers(0, 2, samples) * 2.0 - 1.0
+        vectors[number, moved, axes] = signs * np.sqrt(3 * len(atoms))
+    return vectors.reshape(samples, -1)
+
+
 def _share(mode: HessianMode, vectors: int, size: int) -> float:
     """Weight of each row or probe of a structure."""
     if mode == "rows":
         return size / vectors
-    return 1 / vectors if mode == "probes" else 1.0
+    return 1 / vectors if mode in {"probes", "atoms"} else 1.0

@@ -12,8 +12,10 @@ from equipot.workflows.saddle import Saddle, find_saddle
 from equipot.workflows.second_derivatives import (
     HessianFunction,
     ProductFunction,
+    ThirdProductFunction,
     model_hessian,
     model_products,
+    model_third_products,
 )
 from equipot.workflows.vibrations import Vibrations, vibrations
 
@@ -26,11 +28,13 @@ __all__ = [
     "Relaxation",
     "Saddle",
     "SeededBFGS",
+    "ThirdProductFunction",
     "Vibrations",
     "find_saddle",
     "guess_saddle",
     "model_hessian",
     "model_products",
+    "model_third_products",
     "reaction_path",
     "reaction_through",
     "relax",

@@ -257,7 +257,7 @@ def phonons(
     if temperatures is None:
         temperatures = np.arange(0.0, 1001.0, 10.0)
     bands, places = _bands(lattice, band_points)
-    isotopes = _has_isotopes(_as_atoms(lattice.primitive))
+    isotopes = _has_isotopes(as_atoms(lattice.primitive))
     lattice.run_mesh(mesh, is_mesh_symmetry=not isotopes)
     lattice.run_total_dos()
     with warnings.catch_warnings():
@@ -363,14 +363,15 @@ def _cheaper(lattice: Any, distance: float) -> str:
     return "derivatives" if derivatives <= made else "displacements"
 
 
-def _as_atoms(cell: Any) -> Atoms:
+def as_atoms(cell: Any) -> Atoms:
+    """Structure of a cell of phonopy."""
     return Atoms(
         cell.symbols, cell.positions, cell=cell.cell, pbc=True, masses=cell.masses
     )
 
 
 def _forces(cell: Any, atoms: Atoms) -> Float[np.ndarray, "atoms 3"]:
-    displaced = _as_atoms(cell)
+    displaced = as_atoms(cell)
     displaced.calc = atoms.calc
     return displaced.get_forces()
 
@@ -379,7 +380,7 @@ def _linear_forces(
     lattice: Any, products: ProductFunction
 ) -> list[Float[np.ndarray, "atoms 3"]]:
     """Forces of phonopy's displacements to first order."""
-    structure = _as_atoms(lattice.supercell)
+    structure = as_atoms(lattice.supercell)
     directions = np.zeros((len(lattice.displacements), len(structure), 3))
     for n, (atom, *displacement) in enumerate(lattice.displacements):
         directions[n, int(atom)] = displacement
@@ -389,7 +390,7 @@ def _linear_forces(
 def _bands(
     lattice: Any, points: int
 ) -> tuple[Bands, list[Float[np.ndarray, "points 3"]]]:
-    path = _as_atoms(lattice.primitive).cell.bandpath(eps=1e-3)
+    path = as_atoms(lattice.primitive).cell.bandpath(eps=1e-3)
     special = path.special_points
     lines, labels = [], []
     for piece in path.path.split(","):

@@ -1,4 +1,4 @@
-"""Second derivatives as functions of a structure, with checks of their results."""
+"""Higher derivatives as functions of a structure, with checks of their results."""
 
 from collections.abc import Callable
 from typing import Final
@@ -10,7 +10,11 @@ from jaxtyping import Float
 
 from equipot.calculators import EquipotCalculator
 from equipot.graph.atomic_graph import AtomicGraph
-from equipot.hessians import hessian, hessian_vector_products
+from equipot.hessians import (
+    hessian,
+    hessian_vector_products,
+    third_derivative_products,
+)
 from equipot.neighbors import build_graph
 
 HessianFunction = Callable[[Atoms], np.ndarray]
@@ -20,6 +24,10 @@ ProductFunction = Callable[[Atoms, np.ndarray], np.ndarray]
 """Function from a structure and displacements ``(k, N, 3)`` in Å to Hessian-vector
 products ``(k, N, 3)``: first-order changes of the gradient in eV/Å."""
 
+ThirdProductFunction = Callable[[Atoms, np.ndarray, np.ndarray], np.ndarray]
+"""Function from a structure, a displacement ``(N, 3)`` and others ``(k, N, 3)`` in Å to
+the third derivatives contracted with the first and each of the others, ``(k, N, 3)``:
+second-order changes of the gradient in eV/Å."""
 
 Progress = Callable[[int, int], None]
 """Called with the number of completed atoms and the total number of atoms."""
@@ -65,6 +73,25 @@ def model_products(calculator: EquipotCalculator) -> ProductFunction:
         graph = model_graph(calculator, atoms)
         vectors = torch.as_tensor(directions, dtype=torch.float64).to(potential.device)
         return hessian_vector_products(potential, graph, vectors).cpu().numpy()
+
+    return products
+
+
+def model_third_products(calculator: EquipotCalculator) -> ThirdProductFunction:
+    """Function of the contractions of the third derivatives of a potential."""
+    potential = calculator.potential
+
+    def products(
+        atoms: Atoms,
+        first: Float[np.ndarray, "atoms 3"],
+        second: Float[np.ndarray, "directions atoms 3"],
+    ) -> Float[np.ndarray, "directions atoms 3"]:
+        graph = model_graph(calculator, atoms)
+        u, w = (
+            torch.as_tensor(v, dtype=torch.float64).to(potential.device)
+            for v in (first, second)
+        )
+        return third_derivative_products(potential, graph, u, w).cpu().numpy()
 
     return products
 

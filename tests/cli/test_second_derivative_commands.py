@@ -432,6 +432,23 @@ def test_three_numbers_may_follow_the_option(arguments, monkeypatch):
     assert seen in (["1,2,3"], ["1x2x3"])
 
 
+def test_phonons_writes_third_order_force_constants(model, crystal, tmp_path):
+    pytest.importorskip("phono3py", reason="needs equipot[conductivity]")
+    out = tmp_path / "out"
+
+    result = run(
+        "phonons", model, crystal, "--output", out, "--supercell", 2,
+        "--third-order", 1, 1, 2, "--no-relax",
+    )  # fmt: skip
+
+    assert "third order: supercell 1x1x2, 4 atoms" in result.output
+    names = {"phono3py_params.yaml", "fc2.hdf5", "fc3.hdf5", "phonons.json"}
+    assert names <= {path.name for path in out.iterdir()}
+    found = json.loads((out / "phonons.json").read_text())["third_order"]
+    assert found["relative_asymmetry"] < 1e-10
+    assert found["relative_sum_rule"] < 1e-10
+
+
 def test_relax_keeps_what_the_file_says_and_writes_its_steps(model, crystal, tmp_path):
     start = read(crystal)
     start.info["name"] = "a b"

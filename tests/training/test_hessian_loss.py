@@ -25,6 +25,7 @@ MODES = [
     ("full", "mae", 1),
     ("rows", "huber", 2),
     ("probes", "mse", 2),
+    ("atoms", "mse", 2),
     ("subspace", "mse", 3),
     ("subspace", "mae", 2),
 ]
@@ -126,7 +127,12 @@ def test_a_weight_multiplies_the_errors_of_a_hessian(potential, batch, mode):
 
 @pytest.mark.parametrize(
     ("mode", "penalty"),
-    [("probes", torch.square), ("rows", torch.square), ("rows", torch.abs)],
+    [
+        ("probes", torch.square),
+        ("atoms", torch.square),
+        ("rows", torch.square),
+        ("rows", torch.abs),
+    ],
 )
 @pytest.mark.parametrize("samples", [1, 2])
 def test_estimates_have_no_bias(batch, generator, mode, penalty, samples):

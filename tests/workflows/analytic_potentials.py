@@ -53,6 +53,22 @@ class Analytic(Calculator):
         ]
         return torch.stack([row for (row,) in rows]).numpy()
 
+    def third_products(
+        self, atoms: Atoms, first: np.ndarray, second: Sequence
+    ) -> np.ndarray:
+        positions = torch.tensor(atoms.positions, requires_grad=True)
+        strain = torch.zeros(3, 3, dtype=torch.float64)
+        energy = self.energy_of(atoms)(positions, strain)
+        (gradient,) = torch.autograd.grad(energy, positions, create_graph=True)
+        (product,) = torch.autograd.grad(
+            gradient, positions, torch.tensor(first), create_graph=True
+        )
+        rows = [
+            torch.autograd.grad(product, positions, torch.tensor(w), retain_graph=True)
+            for w in np.asarray(second)
+        ]
+        return torch.stack([row for (row,) in rows]).numpy()
+
 
 def pairwise(energy: Callable[[Tensor], Tensor]) -> Analytic:
     """A free cluster whose atoms interact in pairs."""
