@@ -14,6 +14,7 @@ from equipot.nn.embedding import ElementEmbedding as ElementEmbedding
 from equipot.nn.gate import Gate as Gate
 from equipot.nn.gate import ScalarGate as ScalarGate
 from equipot.nn.gate import with_gates as with_gates
+from equipot.nn.gated_layer import GatedLayer as GatedLayer
 from equipot.nn.gated_mlp import GatedMLP as GatedMLP
 from equipot.nn.interaction import InteractionBlock as InteractionBlock
 from equipot.nn.linear import DegreeLinear as DegreeLinear

@@ -274,7 +274,7 @@ def _weights(
                 matrix = _matrix(tensors, name, (rows, width))
             # channels of the first layer are elements
             chosen = matrix if k else matrix[..., elements, :]
-            yield f"{ours}.skip.weights.{n}", chosen
+            yield f"{ours}.self_connection.weights.{n}", chosen
         if found.norm:
             for n, width in enumerate(update):
                 factor = tensors.take(f"{theirs}.norm.{n}", (width,))
