@@ -9,7 +9,13 @@ from torch import Tensor
 
 from equipot.config.model import ModelConfig
 from equipot.data.statistics import Statistics
-from equipot.heads import DirectHessianHead, EnergyHead, MACERepulsion, ZBLRepulsion
+from equipot.heads import (
+    DirectHessianHead,
+    EnergyHead,
+    MACERepulsion,
+    NequIPRepulsion,
+    ZBLRepulsion,
+)
 from equipot.models.architectures import ARCHITECTURES
 from equipot.models.backbone import Backbone
 from equipot.models.potential import Potential
@@ -216,10 +222,13 @@ def _products(config: ModelConfig) -> Products:
     return products_of_backends(backend, node_backend)
 
 
-def _repulsion(config: ModelConfig) -> ZBLRepulsion | MACERepulsion | None:
-    if config.zbl == "mace":
-        return MACERepulsion(config.cutoff, config.envelope_power)
-    return ZBLRepulsion(config.cutoff, config.envelope_power) if config.zbl else None
+def _repulsion(
+    config: ModelConfig,
+) -> ZBLRepulsion | MACERepulsion | NequIPRepulsion | None:
+    if not config.zbl:
+        return None
+    kinds = {True: ZBLRepulsion, "mace": MACERepulsion, "nequip": NequIPRepulsion}
+    return kinds[config.zbl](config.cutoff, config.envelope_power)
 
 
 def _direct_hessian(

@@ -20,7 +20,7 @@ class GatedNetwork(MessagePassing):
         embedding: Initial features of atoms from the indices of their elements.
         radial_inputs: Radial basis functions and envelope of the edges.
         cutoff: Cutoff of the edges in Å.
-        channels: Of each degree, after each layer.
+        channels: Of each degree of natural parity, after each layer.
         symmetry: Symmetry group of the network.
         scaled_elements: Number of elements with a trained factor of their energies;
             None for no such factor.
@@ -64,5 +64,5 @@ class GatedNetwork(MessagePassing):
         return [of_layer * scale for of_layer in features]
 
     def dense(self, x: DegreeFeatures) -> Float[Tensor, "nodes _sph _channels"]:
-        """Features of a layer in the layout of `Backbone`."""
-        return dense_layout(x)
+        """Features of natural parity in the layout of `Backbone`."""
+        return dense_layout(x[: max(self.lmax) + 1])

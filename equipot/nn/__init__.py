@@ -22,6 +22,8 @@ from equipot.nn.linear import ElementLinear as ElementLinear
 from equipot.nn.linear import PathLinear as PathLinear
 from equipot.nn.linear import add_shared_degrees as add_shared_degrees
 from equipot.nn.norm import DegreeRMSNorm as DegreeRMSNorm
+from equipot.nn.parities import Parities as Parities
+from equipot.nn.parities import parity_specs as parity_specs
 from equipot.nn.radial import BesselBasis as BesselBasis
 from equipot.nn.radial import RadialInputs as RadialInputs
 from equipot.nn.radial import RadialMLP as RadialMLP

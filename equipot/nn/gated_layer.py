@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from equipot.constants import stored_constant
 from equipot.nn.degrees import (
     DegreeFeatures,
     ElementLinearPerDegree,
@@ -15,6 +16,7 @@ from equipot.nn.degrees import (
 )
 from equipot.nn.gate import ScalarGate, with_gates
 from equipot.nn.norm import DegreeRMSNorm
+from equipot.nn.parities import Parities
 from equipot.nn.radial import RadialMLP, SolidRadialMLP, draw_weights
 from equipot.nn.towers import TowerConvolution, paths_and_channels
 from equipot.tensor_products import TensorProduct, TensorProductSpec
@@ -33,7 +35,8 @@ class GatedLayer(nn.Module):
 
     Args:
         tensor_products: Of the towers of the features.
-        channels_in: Channels of each degree of the features.
+        channels_in: Channels of each degree of the features; a layer uses no more of
+            them than it is given.
         channels_out: Channels of each degree of the result.
         num_basis: Radial functions that describe an edge.
         radial_hidden: Hidden widths of the radial MLP, which has no biases.
@@ -43,6 +46,12 @@ class GatedLayer(nn.Module):
         self_connection: Whether there is one matrix S for each degree, one for each
             degree and element, or none.
         num_elements: Chemical elements.
+        parities: Of features of both parities, which are listed in its order; None if
+            parities are not told apart.
+        odd_gain: Factor of the hyperbolic tangent of scalars that change sign under
+            inversion; None if the result has none.
+        sender_factors: Whether features that an atom sends are multiplied by a constant
+            of its element.
         norm: Whether there is a norm.
         bias: Whether U and W add a vector to the scalars.
         solid: Whether harmonics are those of the vector of an edge; the last radial
@@ -62,15 +71,23 @@ class GatedLayer(nn.Module):
         gain: float,
         self_connection: Literal["none", "linear", "element"],
         num_elements: int,
+        parities: Parities | None = None,
+        odd_gain: float | None = None,
+        sender_factors: bool = False,
         norm: bool = False,
         bias: bool = False,
         solid: bool = False,
     ) -> None:
         super().__init__()
-        update = with_gates(channels_out)
+        update = with_gates(channels_out, odd_scalars=odd_gain is not None)
         self._scale = scale
         self.linear = LinearPerDegree(channels_in, channels_in)
-        self.convolution = TowerConvolution(tensor_products, channels_in, update)
+        self.convolution = TowerConvolution(
+            tensor_products, channels_in, update, parities
+        )
+        self.sender_factors: nn.Parameter | None = None
+        if sender_factors:
+            self.sender_factors = stored_constant([1.0] * num_elements)
         self.bias_in: nn.Parameter | None = None
         self.bias_out: nn.Parameter | None = None
         if bias:
@@ -87,8 +104,9 @@ class GatedLayer(nn.Module):
         self.radial: RadialMLP | SolidRadialMLP = radial
         if solid:
             specs = [product.spec for product in tensor_products]
-            weights = paths_and_channels(channels_in, specs)
-            self.radial = SolidRadialMLP(radial, [path.l_filter for path, _ in weights])
+            weights = paths_and_channels(channels_in, update, specs, parities)
+            powers = [path.l_filter for _, path, *_ in weights]
+            self.radial = SolidRadialMLP(radial, powers)
         self.self_connection: LinearPerDegree | ElementLinearPerDegree | None = None
         if self_connection == "linear":
             self.self_connection = LinearPerDegree(channels_in, update)
@@ -97,7 +115,7 @@ class GatedLayer(nn.Module):
                 num_elements, channels_in, update
             )
         self.norm = DegreeRMSNorm(update) if norm else None
-        self.gate = ScalarGate(channels_out, gain)
+        self.gate = ScalarGate(channels_out, gain, odd_gain)
 
     def forward(
         self,
@@ -108,6 +126,9 @@ class GatedLayer(nn.Module):
     ) -> DegreeFeatures:
         """New features of all atoms; see `equipot.models.message_passing.Layer`."""
         sent = _with_bias(self.linear(x), self.bias_in)
+        if self.sender_factors is not None:
+            factors = self.sender_factors[elements][:, None, None]
+            sent = [part * factors for part in sent]
         message = self.convolution(sent, edges, weights)
         scaled = [part * self._scale for part in message]
         update = self._with_own(_with_bias(scaled, self.bias_out), x, elements)

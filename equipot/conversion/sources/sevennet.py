@@ -12,16 +12,15 @@ from torch import Tensor
 from equipot.checkpoint.origin import ModelOrigin
 from equipot.config.model import SevenNetConfig
 from equipot.conversion.accounting import Flags, SourceTensors
+from equipot.conversion.assembly import assembled
 from equipot.conversion.converted import (
     Converted,
     Original,
     Source,
     hashes,
     rows_by_atomic_number,
-    statistics_without_training,
 )
 from equipot.conversion.errors import ConversionError
-from equipot.conversion.free_atoms import with_free_atoms
 from equipot.conversion.sources import sevennet_settings as settings
 from equipot.conversion.sources.sevennet_settings import Architecture
 from equipot.conversion.torch_archive import is_torch_archive, read_torch_archive
@@ -90,13 +89,6 @@ def read(path: Path, head: str | None) -> Converted:
     for end in EMPTY:
         tensors.without_effect(f"*{end}", "has no numbers")
     tensors.without_effect("*.output_mask", "says which outputs are not zero")
-    statistics = statistics_without_training(
-        dict(zip(found.numbers, energies, strict=True)),
-        scale=scale,
-        shift=0.0,
-        average_num_neighbors=model.neighbors,
-        cutoff=found.cutoff,
-    )
     origin = ModelOrigin(
         package="sevenn",
         version=found.version,
@@ -125,7 +117,14 @@ def read(path: Path, head: str | None) -> Converted:
         envelope_onset=found.onset,
         envelope_power=found.envelope_power,
     )
-    return with_free_atoms(Converted(config, statistics, weights, origin))
+    return assembled(
+        config,
+        weights,
+        origin,
+        dict(zip(found.numbers, energies, strict=True)),
+        scale=scale,
+        neighbors=model.neighbors,
+    )
 
 
 SOURCE = Source(
