@@ -1,0 +1,8 @@
+"""NequIP: checkpoints ``.ckpt`` of training with the package nequip, as of 0.17.
+
+`read` maps `NequIPGNNModel` and its presets: features of natural or both parities,
+channels per degree, any depth of the radial MLP and of the readout, numbers of
+neighbors and scales per element, trained radial functions, and the ZBL repulsion.
+"""
+
+from equipot.conversion.sources.nequip.read import SOURCE as SOURCE
