@@ -1,4 +1,4 @@
-"""NequIP: checkpoints ``.ckpt`` of training with the package nequip, as of 0.17.
+"""NequIP, as of version 0.17: checkpoints ``.ckpt`` and packages ``.nequip.zip``.
 
 `read` maps `NequIPGNNModel` and its presets: features of natural or both parities,
 channels per degree, any depth of the radial MLP and of the readout, numbers of

@@ -1,9 +1,10 @@
-"""From a checkpoint of NequIP to a potential in terms of equipot."""
+"""From a checkpoint or package of NequIP to a potential in terms of equipot."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, final
 
 from torch import Tensor
 
@@ -13,10 +14,11 @@ from equipot.conversion.accounting import Flags, SourceTensors
 from equipot.conversion.assembly import assembled, refuse_head
 from equipot.conversion.converted import Converted, Original, Source, hashes
 from equipot.conversion.errors import ConversionError
-from equipot.conversion.sources.nequip import settings
+from equipot.conversion.sources.nequip import package, settings
 from equipot.conversion.sources.nequip.settings import Architecture
 from equipot.conversion.sources.nequip.weights import Model
 from equipot.conversion.torch_archive import is_torch_archive, read_torch_archive
+from equipot.conversion.torch_package import is_torch_package
 
 STATE: Final = "state_dict"
 SETTINGS: Final = "hyper_parameters"
@@ -62,7 +64,9 @@ def calculator(path, head, dtype):
 
 
 def matches(path: Path) -> bool:
-    """Whether a file is a checkpoint of training with nequip."""
+    """Whether a file is a package of nequip, or a checkpoint of its training."""
+    if is_torch_package(path, package.RESOURCE):
+        return True
     if not is_torch_archive(path):
         return False
     root = read_torch_archive(path, numbers=False).root
@@ -77,39 +81,29 @@ def read(path: Path, head: str | None) -> Converted:
     """Read a model of NequIP.
 
     Args:
-        path: Its checkpoint.
+        path: Its checkpoint or package.
         head: None: these models have one.
 
     Raises:
         ConversionError: If it holds anything that the equations do not account for.
     """
     refuse_head(head, "NequIP")
-    root = read_torch_archive(path).root
-    top = Flags(_names(root, "the checkpoint"), "the checkpoint")
-    state = _names(top.take(STATE), STATE)
-    hyper = Flags(_names(top.take(SETTINGS), SETTINGS), SETTINGS)
-    for name in STATE_OF_TRAINING:
-        top.without_effect(name, "state of the training")
-    for name in TRAINING:
-        hyper.without_effect(name, "describes the training")
-    version, averaged = _training_module(_names(hyper.take("info_dict"), "info_dict"))
-    found, lines = settings.read(_names(hyper.take("model"), "model"))
-    tensors = _tensors(state, found, averaged=averaged)
-    model = Model(tensors, found)
+    packaged = is_torch_package(path, package.RESOURCE)
+    content = _packaged(path) if packaged else _checkpoint(path)
+    found, lines = settings.read(content.settings)
+    model = Model(
+        content.tensors(found), found, content.prefix, has_symbols=not packaged
+    )
     weights, energies = dict(model.weights()), model.energies()
+    _declare(model.tensors)
     origin = ModelOrigin(
         package="nequip",
-        version=version,
+        version=content.version,
         architecture="NequIPGNNModel",
         files=hashes(path),
-        dtype=_dtype(tensors),
-        training={"weights": "exponential average" if averaged else "of the last step"},
-        without_effect=(
-            *_finish(tensors, found),
-            *lines,
-            *hyper.finish(),
-            *top.finish(),
-        ),
+        dtype=model.dtype,
+        training=content.training,
+        without_effect=(*content.finish(), *_unused(found), *lines),
     )
     return assembled(
         _config(model),
@@ -123,7 +117,7 @@ def read(path: Path, head: str | None) -> Converted:
 
 SOURCE = Source(
     name="nequip",
-    describes="NequIP 0.17 to 0.19, .ckpt",
+    describes="NequIP 0.17 to 0.19, .ckpt or .nequip.zip",
     matches=matches,
     read=read,
     original=ORIGINAL,
@@ -157,17 +151,80 @@ def _config(model: Model) -> OriginalNequIPConfig:
     )
 
 
+@final
+@dataclass(frozen=True)
+class _Content:
+    """What a file holds."""
+
+    settings: Mapping[str, Any]
+    """Of the model."""
+    version: str
+    """Of the package nequip."""
+    tensors: Callable[[Architecture], SourceTensors]
+    """Tensors of the model."""
+    finish: Callable[[], tuple[str, ...]]
+    """End of the account of all else."""
+    prefix: str = ""
+    """Of the names of the tensors."""
+    training: dict[str, str] = field(default_factory=dict)
+    """For the origin."""
+
+
+def _packaged(path: Path) -> _Content:
+    """Content of a package."""
+    opened = package.Package(path)
+    _check_version(opened.version)
+    return _Content(
+        opened.settings,
+        opened.version,
+        lambda _: opened.tensors,
+        opened.finish,
+        package.PREFIX,
+    )
+
+
+def _checkpoint(path: Path) -> _Content:
+    """Content of a checkpoint."""
+    root = read_torch_archive(path).root
+    top = Flags(_names(root, "the checkpoint"), "the checkpoint")
+    state = _names(top.take(STATE), STATE)
+    hyper = Flags(_names(top.take(SETTINGS), SETTINGS), SETTINGS)
+    for name in STATE_OF_TRAINING:
+        top.without_effect(name, "state of the training")
+    for name in TRAINING:
+        hyper.without_effect(name, "describes the training")
+    version, averaged = _training_module(_names(hyper.take("info_dict"), "info_dict"))
+    tensors: list[SourceTensors] = []
+
+    def of_model(found: Architecture) -> SourceTensors:
+        tensors.append(_tensors(state, found, averaged=averaged))
+        return tensors[0]
+
+    return _Content(
+        _names(hyper.take("model"), "model"),
+        version,
+        of_model,
+        lambda: (*tensors[0].finish(), *hyper.finish(), *top.finish()),
+        training={"weights": "exponential average" if averaged else "of the last step"},
+    )
+
+
 def _training_module(info: Mapping[str, Any]) -> tuple[str, bool]:
     """Version of the package, and whether weights are averaged."""
     version = str(_names(info.get("versions"), "versions").get("nequip"))
+    _check_version(version)
+    training = Flags(_names(info.get("training_module"), "training_module"), "training")
+    return version, training.expect("_target_", MODULES) == MODULES[1]
+
+
+def _check_version(version: str) -> None:
+    """Refuse versions whose equations were not compared."""
     found = re.fullmatch(r"(\d{1,4})\.(\d{1,4})\..{1,40}", version)
     if found is None or (int(found[1]), int(found[2])) < OLDEST:
         raise ConversionError(
-            f"the checkpoint was written by nequip {version[:60]}: versions from "
+            f"the file was written by nequip {version[:60]}: versions from "
             f"{OLDEST[0]}.{OLDEST[1]} on are read"
         )
-    training = Flags(_names(info.get("training_module"), "training_module"), "training")
-    return version, training.expect("_target_", MODULES) == MODULES[1]
 
 
 def _tensors(
@@ -232,26 +289,23 @@ def _is_parameter(name: str, found: Architecture) -> bool:
     return name.endswith(".weight") and not name.endswith(EMPTY)
 
 
-def _finish(tensors: SourceTensors, found: Architecture) -> tuple[str, ...]:
-    """Lines on tensors without effect."""
+def _declare(tensors: SourceTensors) -> None:
+    """Declare tensors without effect."""
     tensors.without_effect("*.output_mask", "says which outputs are not zero")
     for end in EMPTY:
         tensors.without_effect(f"*{end}", "has no numbers")
     tensors.without_effect("run_stage", "state of the training")
-    lines = tensors.finish()
+
+
+def _unused(found: Architecture) -> tuple[str, ...]:
+    """Line on parts of tensors without effect."""
     if not found.both or found.num_layers < 2:
-        return lines
+        return ()
     return (
-        *lines,
         "features of the parity opposite to harmonics in the last but one layer, and "
         "odd scalars in the last two but one: they reach no energy, nor do their rows "
         "and columns in the tensors of these layers",
     )
-
-
-def _dtype(tensors: SourceTensors) -> str:
-    """Type of the weights; radial functions and scales are in float64 anyway."""
-    return tensors.dtype_of("type_embed.embed_module.weight")
 
 
 def _names(values: Any, name: str) -> Mapping[str, Any]:

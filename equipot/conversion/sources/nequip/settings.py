@@ -190,11 +190,6 @@ def _repulsion(values: Any, symbols: list[str], power: int) -> bool:
     flags.expect("units", "metal")
     flags.expect("chemical_species", symbols)
     flags.expect("polynomial_cutoff_p", power, default=6)
-    if power != 6 and "polynomial_cutoff_p" not in flags:
-        raise ConversionError(
-            f"the envelope of the pair potential has order 6, that of the edges "
-            f"{power}: the equations have one"
-        )
     flags.finish()
     return True
 

@@ -31,6 +31,7 @@ from equipot.models.architectures.nequip_original import (
 from equipot.nn import Parities, parity_specs, paths_and_channels
 from equipot.nn import with_gates as with_gates_of_equipot
 
+EMBEDDING = "type_embed.embed_module.weight"
 COULOMB = 14.399645
 """e^2 / (4 pi eps0) in eV Å, as rounded in the original."""
 
@@ -42,6 +43,19 @@ class Model:
 
     tensors: SourceTensors
     found: Architecture
+    prefix: str = ""
+    """Of the names of all tensors."""
+    has_symbols: bool = True
+    """Whether 3j symbols must be among them; otherwise they are those of e3nn 0.5."""
+
+    def take(self, name: str, shape: tuple[int, ...] | None = None) -> Tensor:
+        """A tensor by its name without prefix; see `SourceTensors.take`."""
+        return self.tensors.take(f"{self.prefix}{name}", shape)
+
+    @property
+    def dtype(self) -> str:
+        """Type of the weights; radial functions and scales are in float64 anyway."""
+        return self.tensors.dtype_of(f"{self.prefix}{EMBEDDING}")
 
     @property
     def rows(self) -> list[int]:
@@ -79,7 +93,7 @@ class Model:
         """Weights by the names of equipot, in float64."""
         found = self.found
         shape = (len(found.numbers), found.embedding)
-        embedding = self.tensors.take("type_embed.embed_module.weight", shape)
+        embedding = self.take(EMBEDDING, shape)
         yield "backbone.embedding.weight", embedding[self.rows]
         yield from self._basis()
         theirs = channels_of_file(
@@ -104,7 +118,7 @@ class Model:
     def _basis(self) -> Iterator[tuple[str, Tensor]]:
         """Orders of the Bessel functions, and the cutoff that they end at."""
         found = self.found
-        orders = self.tensors.take("bessel_encode.bessel_weights", (1, found.num_basis))
+        orders = self.take("bessel_encode.bessel_weights", (1, found.num_basis))
         whole = torch.arange(1, found.num_basis + 1, dtype=torch.float64)
         if found.trained_basis:
             yield (
@@ -115,7 +129,7 @@ class Model:
             raise ConversionError(
                 "bessel_weights are not 1, 2, ..., but bessel_trainable is false"
             )
-        inverse = self.tensors.take("edge_norm._rmax_recip", ()).item()
+        inverse = self.take("edge_norm._rmax_recip", ()).item()
         if abs(inverse * found.cutoff - 1) > 1e-6:
             raise ConversionError(
                 f"r_max is {found.cutoff:g} Å in the settings and {1 / inverse:g} Å in "
@@ -135,7 +149,7 @@ class Model:
     def mlp(self, name: str, widths: Sequence[int]) -> list[Tensor]:
         """Matrices of an MLP without biases, inputs first, with their factors."""
         return [
-            self.tensors.take(f"{name}.{2 * n}.weight", shape)
+            self.take(f"{name}.{2 * n}.weight", shape)
             * ((2.0 if n else 1.0) / shape[0]) ** 0.5
             for n, shape in enumerate(pairwise(widths))
         ]
@@ -144,7 +158,7 @@ class Model:
         """Scale or shift of each element in the order of the file."""
         count = len(self.found.numbers)
         name = f"per_type_energy_scale_shift.{name}"
-        tensor = self.tensors.take(name).flatten()
+        tensor = self.take(name).flatten()
         if tensor.numel() == 0:
             return torch.full((count,), default, dtype=torch.float64)
         if tensor.shape not in ((1,), (count,)):
@@ -157,12 +171,12 @@ class Model:
         """Compare the constants of the repulsion with those of equipot."""
         if not self.found.repulsion:
             return
-        numbers = self.tensors.take("pair_potential.atomic_numbers")
+        numbers = self.take("pair_potential.atomic_numbers")
         if numbers.tolist() != [float(z) for z in self.found.numbers]:
             raise ConversionError(
                 "atomic_numbers of the pair potential are not those of type_names"
             )
-        half = self.tensors.take("pair_potential._qqr2exesquare", ()).item()
+        half = self.take("pair_potential._qqr2exesquare", ()).item()
         if abs(2 * half / COULOMB - 1) > 1e-6:
             raise ConversionError(
                 f"the pair potential has the constant {2 * half:g} eV Å: expected "
@@ -258,9 +272,13 @@ class _Layer:
     def _sign(self, coupling: Coupling) -> float:
         """Factor 1 or -1 from the coupling of equipot to that of the file."""
         degrees = (coupling.source.degree, coupling.filter, coupling.result.degree)
-        module = f"{self.name}.tp_scatter.tp._compiled_main_left_right"
+        module = (
+            f"{self.model.prefix}{self.name}.tp_scatter.tp._compiled_main_left_right"
+        )
         name = "_".join([f"{module}._w3j", *map(str, degrees)])
-        return sign_of_coupling(self.model.tensors, name, degrees)
+        return sign_of_coupling(
+            self.model.tensors, name, degrees, required=self.model.has_symbols
+        )
 
     def _kept(self, matrix: Tensor, kind: Kind) -> Tensor:
         """Columns of a result that equipot has, in its order."""
@@ -298,7 +316,7 @@ class _Layer:
     ) -> dict[Kind, Tensor]:
         """Blocks of numbers that lie one after the other in a tensor."""
         sizes = [torch.Size(shape).numel() for shape in shapes.values()]
-        flat = self.model.tensors.take(name, (sum(sizes),))
+        flat = self.model.take(name, (sum(sizes),))
         return {
             kind: part.reshape(shape)
             for (kind, shape), part in zip(
