@@ -225,10 +225,11 @@ def _products(config: ModelConfig) -> Products:
 def _repulsion(
     config: ModelConfig,
 ) -> ZBLRepulsion | MACERepulsion | NequIPRepulsion | None:
-    if not config.zbl:
-        return None
-    kinds = {True: ZBLRepulsion, "mace": MACERepulsion, "nequip": NequIPRepulsion}
-    return kinds[config.zbl](config.cutoff, config.envelope_power)
+    if config.zbl == "mace":
+        return MACERepulsion(config.cutoff, config.envelope_power)
+    if config.zbl == "nequip":
+        return NequIPRepulsion(config.cutoff, config.envelope_power)
+    return ZBLRepulsion(config.cutoff, config.envelope_power) if config.zbl else None
 
 
 def _direct_hessian(

@@ -428,7 +428,7 @@ DAMAGED = {
     "additional": (_additional, "extra.scale"),
     "another shape": (_turned, "linear_2.weight has the shape"),
     "not finite": (_not_finite, "not finite"),
-    "bias": (_bias, "linear_1.bias has numbers"),
+    "bias": (_bias, "linear_1.bias has the shape"),
     "radial functions": (_roots, "bessel_weights are not"),
     "symbol": (_symbol, "not a 3j symbol"),
 }

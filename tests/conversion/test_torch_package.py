@@ -17,6 +17,8 @@ from equipot.conversion.torch_package import (
 )
 
 RESOURCE = "model/eager_model.pkl"
+# of torch.package itself
+pytestmark = pytest.mark.filterwarnings("ignore:TypedStorage is deprecated")
 
 
 @pytest.fixture

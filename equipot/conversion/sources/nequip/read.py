@@ -245,9 +245,6 @@ def _tensors(
         for name, value in named.items()
         if not name.startswith((PREFIX, *METRICS))
     }
-    for name, value in of_model.items():
-        if name.endswith(EMPTY) and value.numel():
-            raise ConversionError(f"{name[:200]} has numbers: expected none")
     if averaged:
         of_model |= _averaged(state, of_model, found)
     return SourceTensors({**rest, **of_model})
@@ -290,10 +287,11 @@ def _is_parameter(name: str, found: Architecture) -> bool:
 
 
 def _declare(tensors: SourceTensors) -> None:
-    """Declare tensors without effect."""
+    """Declare tensors without effect, and check those that must be empty."""
     tensors.without_effect("*.output_mask", "says which outputs are not zero")
-    for end in EMPTY:
-        tensors.without_effect(f"*{end}", "has no numbers")
+    for name in tensors.names():
+        if name.endswith(EMPTY):
+            tensors.take(name, (0,))
     tensors.without_effect("run_stage", "state of the training")
 
 

@@ -10,7 +10,7 @@ from equipot.conversion.errors import ConversionError
 from equipot.conversion.numbers import integer, positive
 from equipot.conversion.towers import check_channels
 
-PRESETS: Final = {
+PRESETS: Final[dict[str, tuple[int, tuple[int, ...]]]] = {
     "S": (2, (128, 64)),
     "M": (4, (128, 64, 32)),
     "L": (6, (128, 64, 32, 32)),
@@ -19,6 +19,8 @@ PRESETS: Final = {
 """Layers and channels of each degree of the presets of the package."""
 PRESET_EMBEDDING: Final = 32
 """Length of the vector of an element in all presets."""
+DEFAULT: Final[tuple[int, tuple[int, ...]]] = (4, (32, 32))
+"""The same without a preset."""
 MODEL: Final = "nequip.model.NequIPGNNModel"
 PRESET: Final = "nequip.model.PresetNequIPGNNModel"
 TRAINING: Final = {
@@ -118,7 +120,7 @@ def _architecture(flags: Flags) -> Architecture:
 
 def _size(flags: Flags, *, preset: bool) -> tuple[int, tuple[int, ...]]:
     """Number of layers, and channels of each degree."""
-    layers, channels = 4, (32, 32)
+    layers, channels = DEFAULT
     if preset:
         name = flags.take("preset")
         if not isinstance(name, str) or name.upper() not in PRESETS:

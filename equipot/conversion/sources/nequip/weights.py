@@ -1,6 +1,6 @@
 """Weights of NequIP models, as weights of equipot."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import final
@@ -240,8 +240,8 @@ class _Layer:
             yield f"{ours}.radial.{name}.weight", matrix.T
         rows_of: Channels = {}
         for coupling in order:
-            rows = rows_of.get(coupling.result, 0)
-            rows_of[coupling.result] = rows + self.before[coupling.source]
+            rows_of.setdefault(coupling.result, 0)
+            rows_of[coupling.result] += self.before[coupling.source]
         linear = self._linear(
             "linear_2", {kind: rows_of[kind] for kind in sorted(rows_of)}, update
         )
@@ -312,7 +312,7 @@ class _Layer:
             yield self._kept(matrices, kind) / norm
 
     def _blocks(
-        self, name: str, shapes: dict[Kind, tuple[int, ...]]
+        self, name: str, shapes: Mapping[Kind, tuple[int, ...]]
     ) -> dict[Kind, Tensor]:
         """Blocks of numbers that lie one after the other in a tensor."""
         sizes = [torch.Size(shape).numel() for shape in shapes.values()]
