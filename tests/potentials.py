@@ -31,6 +31,7 @@ SMALL: dict[str, dict[str, object]] = {
     "mace": {"radial_hidden": (8,)},
     "nequix": {"lmax": 2, "channels": (4, 3, 1), "radial_hidden": (8,)},
     "sevennet": {"lmax": 2, "channels": (4, 2, 2), "radial_hidden": (8, 6)},
+    "nequip_original": {"lmax": 2, "channels": (4, 2, 2), "radial_hidden": (8,)},
 }
 """Hyperparameters of small networks, by architecture."""
 
@@ -132,6 +133,18 @@ ARCHITECTURES = {
         "self_connection": "element",
         "harmonics": "solid",
         "bias": True,
+    },
+    "nequip_original": {"architecture": "nequip_original", "zbl": "nequip"},
+    "nequip_both_parities": {
+        "architecture": "nequip_original",
+        "num_layers": 6,
+        "lmax": 1,
+        "channels": (3, 2),
+        "lmax_filter": 2,
+        "both_parities": True,
+        "embedding_channels": 5,
+        "trained_basis": True,
+        "sender_factors": True,
     },
 }
 """Points of the design space that every physical test visits."""

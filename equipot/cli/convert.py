@@ -22,7 +22,8 @@ def convert(
         Path,
         typer.Argument(
             help="Model of another package: MACE (.model), Nequix (.nqx), SevenNet "
-            "(.pth), MatGL (folder). Nothing of the file is run."
+            "(.pth), NequIP (.ckpt, .nequip.zip), MatGL (folder). Nothing of the file "
+            "is run."
         ),
     ],
     output: Annotated[

@@ -94,9 +94,10 @@ class ModelConfig(Config):
     backend: Backend = "auto"
     """Tensor-product backend. Does not change the model or its weights. "auto" measures
     once which is fastest on this machine; a run keeps its first choice."""
-    zbl: bool | Literal["mace"] = False
+    zbl: bool | Literal["mace", "nequip"] = False
     """Add the Ziegler-Biersack-Littmark repulsion between nuclei at short range. "mace"
-    is that of MACE models, whose third derivatives jump at the length of bonds."""
+    is that of MACE models, whose third derivatives jump at the length of bonds;
+    "nequip" is that of NequIP models, which acts on all neighbors."""
     direct_hessian: DirectHessianConfig | None = None
     """Head for direct Hessians, in addition to the energy; null for none."""
     dtype: Literal["float32", "float64"] = "float32"
@@ -386,8 +387,51 @@ class SevenNetConfig(TowerConfig):
         return self
 
 
+class OriginalNequIPConfig(TowerConfig):
+    """NequIP as its package has it: `equipot.models.architectures.nequip_original`."""
+
+    architecture: Literal["nequip_original"] = "nequip_original"
+    channels: Width | DegreeWidths = Field(32, validation_alias=CHANNELS)
+    """Number of channels (multiplicity) of every degree l, or a list with that of each
+    degree from 0 to `lmax`, which must not increase: [128, 64, 32]."""
+    num_layers: Depth = 4
+    """Number of message-passing layers."""
+    lmax: Degree = Field(1, validation_alias=AliasChoices("lmax", "l_max"))
+    """Highest degree l of node features."""
+    radial_hidden: Widths = (128,)
+    """Hidden widths of the radial MLP."""
+    both_parities: bool = False
+    """Whether there are features of both parities under inversion, from the second
+    layer on, or those of the parity (-1)^l of spherical harmonics only."""
+    embedding_channels: Width | None = None
+    """Length of the vector of an element; null is the number of scalars."""
+    trained_basis: bool = False
+    """Whether wave numbers of the radial functions are trained."""
+    sender_factors: bool = False
+    """Whether features that an atom sends are multiplied by a constant of its element,
+    as in converted models with a number of neighbors for each element. These constants
+    are not trained; they are 1 in new models."""
+    element_scale: bool = False
+    """Whether energies of atoms are multiplied by a trained factor of their element;
+    this needs a linear readout."""
+
+    @model_validator(mode="after")
+    def _factors_of_energies(self) -> "OriginalNequIPConfig":
+        if self.element_scale and self.readout_hidden is not None:
+            raise ValueError(
+                "element_scale multiplies the scalars before the readout, which is no "
+                "factor of the energy with readout_hidden: leave one of them out"
+            )
+        return self
+
+
 AnyModelConfig = (
-    NequIPConfig | MACEConfig | TensorNetConfig | NequixConfig | SevenNetConfig
+    NequIPConfig
+    | MACEConfig
+    | TensorNetConfig
+    | NequixConfig
+    | SevenNetConfig
+    | OriginalNequIPConfig
 )
 """Section of one architecture, selected by its key ``architecture``."""
 _ANY: Final[TypeAdapter[AnyModelConfig]] = TypeAdapter(

@@ -30,15 +30,12 @@ To add a source:
         flags.without_effect("lammps_mliap", "says which program calls the model")
         weights = {"head.0.weight": tensors.take("readouts.0.linear.weight") / 8**0.5}
         lines = (*tensors.finish(), *flags.finish())  # nothing is left over
-        return Converted(
-            config=MACEConfig(cutoff=cutoff, ...),
-            statistics=statistics_without_training(energies, scale=..., ...),
-            weights=weights,
-            origin=ModelOrigin(
-                package="mace-torch", architecture=model.kind, files=hashes(path),
-                dtype=tensors.dtype, without_effect=lines, remarks=(),
-            ),
+        origin = ModelOrigin(
+            package="mace-torch", architecture=model.kind, files=hashes(path),
+            dtype=tensors.dtype, without_effect=lines, remarks=(),
         )
+        config = MACEConfig(cutoff=cutoff, ...)
+        return assembled(config, weights, origin, energies, scale=..., neighbors=...)
 
 Elements are in ascending order of atomic number in equipot; `rows_by_atomic_number`
 gives the rows of a table of the file in this order. A source folds normalizations of

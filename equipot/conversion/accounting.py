@@ -60,6 +60,14 @@ class SourceTensors:
         kinds = {tensor.dtype for tensor in self._tensors.values()}
         return "float64" if torch.float64 in kinds else "float32"
 
+    def dtype_of(self, name: str) -> str:
+        """The same for one tensor; a file may hold constants in another type.
+
+        Args:
+            name: As in the file.
+        """
+        return SourceTensors({name: self._tensors[name]}).dtype
+
     def take(self, name: str, shape: tuple[int, ...] | None = None) -> Tensor:
         """A tensor, which counts as used; it may be taken more than once.
 

@@ -32,12 +32,23 @@ def number(flags: Flags, name: str) -> float:
     return float(value)
 
 
-def integer(flags: Flags, name: str, least: int, most: int) -> int:
+def integer(
+    flags: Flags, name: str, least: int, most: int, default: int | None = None
+) -> int:
     """An integer within bounds, which counts as used; 6.0 is one, too.
+
+    Args:
+        flags: Settings.
+        name: As in the file.
+        least: Lowest value.
+        most: Highest value.
+        default: Meaning of its absence, if it may be absent.
 
     Raises:
         ConversionError: If it is missing, or something else.
     """
+    if default is not None and name not in flags:
+        return default
     value = number(flags, name)
     if not value.is_integer() or not least <= value <= most:
         raise ConversionError(

@@ -36,7 +36,7 @@ BUILTINS: Final = frozenset(
     | {
         f"{module}.{name}"
         for module in ("builtins", "__builtin__")
-        for name in ("set", "frozenset", "bytes", "getattr")
+        for name in ("set", "frozenset", "bytes", "getattr", "slice")
     }
 )
 """Further names that a file may hold. With ``getattr``, pickles name functions such as
@@ -102,7 +102,7 @@ def is_torch_archive(path: Path) -> bool:
         if file.read(4) != b"PK\x03\x04":
             return False
     with ZipMembers(path) as members:
-        return f"{_folder(members)}data.pkl" in members.sizes
+        return f"{folder_of(members)}data.pkl" in members.sizes
 
 
 def read_torch_archive(path: Path, *, numbers: bool = True) -> TorchArchive:
@@ -121,12 +121,35 @@ def read_torch_archive(path: Path, *, numbers: bool = True) -> TorchArchive:
     _check_kind(path)
     with ZipMembers(path) as members:
         folder = _checked_folder(members)
-        content = bytes(members.read(f"{folder}data.pkl"))
-        meaning = _Meaning(members, folder, numbers)
-        try:
-            root, names = read_pickle(content, meaning, _is_known)
-        except ConversionError as error:
-            raise error.of(path) from error.__cause__
+        return interpreted(members, f"{folder}data.pkl", f"{folder}data/{{}}", numbers)
+
+
+def interpreted(
+    members: ZipMembers, pickle: str, storage: str, numbers: bool
+) -> TorchArchive:
+    """Content of a pickle in an archive.
+
+    Args:
+        members: Of the archive.
+        pickle: Member with the pickle.
+        storage: Members with the numbers of tensors, with ``{}`` for their keys.
+        numbers: Whether tensors are read.
+
+    Raises:
+        ConversionError: If it is damaged, too large, or names what no file of a model
+            needs.
+    """
+    if members.sizes.get(pickle, 0) > MAX_PICKLE_BYTES:
+        raise ConversionError(
+            f"{members.path}: the pickle is larger than {MAX_PICKLE_BYTES}"
+        )
+    content = bytes(members.read(pickle))
+    try:
+        root, names = read_pickle(
+            content, _Meaning(members, storage, numbers), _is_known
+        )
+    except ConversionError as error:
+        raise error.of(members.path) from error.__cause__
     return TorchArchive(root, frozenset(names))
 
 
@@ -156,14 +179,14 @@ def _check_kind(path: Path) -> None:
         raise ConversionError(f"{path} is not a file of torch.save")
 
 
-def _folder(members: ZipMembers) -> str:
+def folder_of(members: ZipMembers) -> str:
     """Folder that everything is in, with a slash."""
     return next(iter(members.sizes), "").split("/")[0] + "/"
 
 
 def _checked_folder(members: ZipMembers) -> str:
     """The folder of an archive that has the layout of ``torch.save``."""
-    path, folder = members.path, _folder(members)
+    path, folder = members.path, folder_of(members)
     if outside := [name for name in members.sizes if not name.startswith(folder)]:
         raise ConversionError(
             f"{path}: {outside[0][:200]} is outside of the folder {folder[:200]} that "
@@ -178,16 +201,27 @@ def _checked_folder(members: ZipMembers) -> str:
         )
     if f"{folder}data.pkl" not in members.sizes:
         raise ConversionError(f"{path} has no data.pkl: torch.save did not write it")
-    if members.sizes[f"{folder}data.pkl"] > MAX_PICKLE_BYTES:
-        raise ConversionError(f"{path}: the pickle is larger than {MAX_PICKLE_BYTES}")
-    order = f"{folder}byteorder"
+    check_byte_order(members, folder)
+    return folder
+
+
+def check_byte_order(members: ZipMembers, folder: str) -> None:
+    """Refuse archives of big-endian machines.
+
+    Args:
+        members: Of the archive.
+        folder: That everything is in, with a slash.
+
+    Raises:
+        ConversionError: If its byte order is another one, or damaged.
+    """
+    path, order = members.path, f"{folder}byteorder"
     if order in members.sizes and members.sizes[order] > 16:
         raise ConversionError(f"{path} is damaged: its byte order is no word")
     if order in members.sizes and members.read(order) != b"little":
         raise ConversionError(
             f"{path} was written on a big-endian machine; save it again on another"
         )
-    return folder
 
 
 @final
@@ -206,7 +240,7 @@ class _Meaning:
     """What names in files of ``torch.save`` stand for; see `pickle_machine.Meaning`."""
 
     members: ZipMembers
-    folder: str
+    storage: str
     numbers: bool
     made: int = 0
     read: dict[str, Tensor] = field(default_factory=dict)
@@ -247,9 +281,11 @@ class _Meaning:
             raise ConversionError(
                 f"a tensor is of a type that is not read: {kind.name[:100]}"
             )
+        if type(key) is int:  # in files of torch.package
+            key = str(key)
         if type(key) is not str or not (key.isascii() and key.isdecimal()):
             raise ConversionError("a storage has a key that is no number")
-        dtype, member = STORAGES[kind.name], f"{self.folder}data/{key}"
+        dtype, member = STORAGES[kind.name], self.storage.format(key)
         if type(numel) is not int or numel < 0:
             raise ConversionError(f"storage {key[:20]} has no valid size")
         if self.members.sizes.get(member) != numel * dtype.itemsize:

@@ -103,7 +103,9 @@ class TowerOrder:
 
         As long as a tensor of the file: its shape is compared before.
         """
-        return list(paths_and_channels(self._channels, self._specs))
+        results = (1,) * (self._lmax_out + 1)
+        weights = paths_and_channels(self._channels, results, self._specs)
+        return [(path, channel) for _, path, channel, _ in weights]
 
 
 def _positions(

@@ -8,7 +8,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from equipot.constants import Constant, stored_constant
-from equipot.graph.scatter import scatter_sum
+from equipot.heads.screened_nuclei import (
+    Screening,
+    screened_repulsion,
+    sums_of_radii,
+)
 from equipot.nn import polynomial_envelope
 
 COULOMB_EV_A = 14.3996
@@ -58,15 +62,19 @@ class MACERepulsion(nn.Module):
         edge_index: Int[Tensor, "2 edges"],
     ) -> Float[Tensor, " nodes"]:
         """Half of the pair energies of each atom in eV."""
-        senders, receivers = edge_index
-        z = atomic_numbers.to(lengths)
-        power = z**self.exponent
-        screening = self.length * BOHR_A / (power[senders] + power[receivers])[:, None]
-        phi = torch.exp(-self._decays.like(lengths) * lengths / screening)
-        radii = self.radii[atomic_numbers]
-        reach = (radii[senders] + radii[receivers])[:, None]
+        reach = sums_of_radii(self.radii, atomic_numbers, edge_index)
         envelope = polynomial_envelope(lengths / reach, self._power)
-        envelope = torch.where(lengths < self._cutoff, envelope, 0.0)
-        charge = (z[senders] * z[receivers])[:, None]
-        pair = COULOMB_EV_A * charge / lengths * (phi @ self.amplitudes[:, None])
-        return 0.5 * scatter_sum((pair * envelope)[:, 0], receivers, len(z))
+        screening = Screening(
+            COULOMB_EV_A,
+            self.length * BOHR_A,
+            self.exponent,
+            self.amplitudes,
+            self._decays.like(lengths),
+        )
+        return screened_repulsion(
+            screening,
+            atomic_numbers,
+            lengths,
+            edge_index,
+            torch.where(lengths < self._cutoff, envelope, 0.0),
+        )

@@ -8,7 +8,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from equipot.constants import Constant
-from equipot.graph.scatter import scatter_sum
+from equipot.heads.screened_nuclei import (
+    Screening,
+    screened_repulsion,
+    sums_of_radii,
+)
 from equipot.nn import polynomial_envelope
 
 COULOMB_EV_A = 14.399645478425668
@@ -53,15 +57,17 @@ class ZBLRepulsion(nn.Module):
         edge_index: Int[Tensor, "2 edges"],
     ) -> Float[Tensor, " nodes"]:
         """Half of the sum of the pair energies of each atom, in eV."""
-        senders, receivers = edge_index
-        z = atomic_numbers.to(lengths)
-        power = z**0.23
-        screening = 0.8854 * BOHR_A / (power[senders] + power[receivers])[:, None]
-        phi = torch.exp(-self._decays.like(lengths) * lengths / screening)
-        phi = phi @ self._amplitudes.like(lengths)[:, None]
-        radii = self._radii.like(lengths)[atomic_numbers]
-        reach = (radii[senders] + radii[receivers])[:, None].clamp(max=self._cutoff)
-        envelope = polynomial_envelope(lengths / reach, self._power) ** 2
-        charge = (z[senders] * z[receivers])[:, None]
-        pair = COULOMB_EV_A * charge / lengths * phi * envelope
-        return 0.5 * scatter_sum(pair[:, 0], receivers, len(z))
+        reach = sums_of_radii(self._radii.like(lengths), atomic_numbers, edge_index)
+        envelope = polynomial_envelope(
+            lengths / reach.clamp(max=self._cutoff), self._power
+        )
+        screening = Screening(
+            COULOMB_EV_A,
+            0.8854 * BOHR_A,
+            0.23,
+            self._amplitudes.like(lengths),
+            self._decays.like(lengths),
+        )
+        return screened_repulsion(
+            screening, atomic_numbers, lengths, edge_index, envelope**2
+        )

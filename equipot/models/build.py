@@ -9,7 +9,13 @@ from torch import Tensor
 
 from equipot.config.model import ModelConfig
 from equipot.data.statistics import Statistics
-from equipot.heads import DirectHessianHead, EnergyHead, MACERepulsion, ZBLRepulsion
+from equipot.heads import (
+    DirectHessianHead,
+    EnergyHead,
+    MACERepulsion,
+    NequIPRepulsion,
+    ZBLRepulsion,
+)
 from equipot.models.architectures import ARCHITECTURES
 from equipot.models.backbone import Backbone
 from equipot.models.potential import Potential
@@ -214,9 +220,13 @@ def _products(config: ModelConfig) -> Products:
     return products_of_backends(backend, node_backend)
 
 
-def _repulsion(config: ModelConfig) -> ZBLRepulsion | MACERepulsion | None:
+def _repulsion(
+    config: ModelConfig,
+) -> ZBLRepulsion | MACERepulsion | NequIPRepulsion | None:
     if config.zbl == "mace":
         return MACERepulsion(config.cutoff, config.envelope_power)
+    if config.zbl == "nequip":
+        return NequIPRepulsion(config.cutoff, config.envelope_power)
     return ZBLRepulsion(config.cutoff, config.envelope_power) if config.zbl else None
 
 

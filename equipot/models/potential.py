@@ -26,6 +26,7 @@ from equipot.heads import (
     EnergyHead,
     HessianBlocks,
     MACERepulsion,
+    NequIPRepulsion,
     ZBLRepulsion,
 )
 from equipot.models.backbone import Backbone, EdgeGeometry
@@ -76,7 +77,7 @@ class Potential(nn.Module):
         scale: float,
         shift: float,
         envelope_power: int = 6,
-        repulsion: MACERepulsion | ZBLRepulsion | None = None,
+        repulsion: MACERepulsion | NequIPRepulsion | ZBLRepulsion | None = None,
         direct_hessian: DirectHessianHead | None = None,
     ) -> None:
         super().__init__()

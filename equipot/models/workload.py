@@ -7,7 +7,7 @@ import torch
 from equipot.config.model import ModelConfig
 from equipot.data.statistics import Statistics
 from equipot.models.build import product_specs
-from equipot.nn.towers import towers_of
+from equipot.nn.tower import towers_of
 from equipot.tensor_products.trial import Problem
 
 TYPICAL_ATOMS = 64

@@ -14,6 +14,7 @@ from equipot.nn.embedding import ElementEmbedding as ElementEmbedding
 from equipot.nn.gate import Gate as Gate
 from equipot.nn.gate import ScalarGate as ScalarGate
 from equipot.nn.gate import with_gates as with_gates
+from equipot.nn.gated_layer import GatedLayer as GatedLayer
 from equipot.nn.gated_mlp import GatedMLP as GatedMLP
 from equipot.nn.interaction import InteractionBlock as InteractionBlock
 from equipot.nn.linear import DegreeLinear as DegreeLinear
@@ -21,6 +22,8 @@ from equipot.nn.linear import ElementLinear as ElementLinear
 from equipot.nn.linear import PathLinear as PathLinear
 from equipot.nn.linear import add_shared_degrees as add_shared_degrees
 from equipot.nn.norm import DegreeRMSNorm as DegreeRMSNorm
+from equipot.nn.parities import Parities as Parities
+from equipot.nn.parities import parity_specs as parity_specs
 from equipot.nn.radial import BesselBasis as BesselBasis
 from equipot.nn.radial import RadialInputs as RadialInputs
 from equipot.nn.radial import RadialMLP as RadialMLP

@@ -52,29 +52,45 @@ class Gate(nn.Module):
 
 @final
 class ScalarGate(nn.Module):
-    """SiLU for scalars; SiLU of further scalars multiplies the other degrees.
+    """SiLU for scalars; SiLU of further scalars multiplies the other features.
 
     Args:
-        channels: Channels of each degree of the result; `with_gates` are those of the
-            argument.
+        channels: Channels of the result; `with_gates` are those of the argument.
         gain: Factor of SiLU.
+        odd_gain: Factor of the hyperbolic tangent, the nonlinearity of the last
+            features of the list; None if these are not scalars that change sign under
+            inversion.
 
     Source:
         S. Batzner et al., Nat. Commun. 13, 2453 (2022), and the programs that followed:
         gates are not logistic functions.
     """
 
-    def __init__(self, channels: Sequence[int], gain: float) -> None:
+    def __init__(
+        self, channels: Sequence[int], gain: float, odd_gain: float | None = None
+    ) -> None:
         super().__init__()
-        self._channels = list(channels)
+        self._gated = list(channels if odd_gain is None else channels[:-1])
         self._gain = gain
+        self._odd_gain = odd_gain
 
     def forward(self, x: DegreeFeatures) -> DegreeFeatures:
-        """Apply the gate; gates follow the scalars, those of degree 1 first."""
-        scalars, *gates = (silu(x[0]) * self._gain).split(self._channels, dim=2)
-        return [scalars, *(a * b for a, b in zip(x[1:], gates, strict=True))]
+        """Apply the gate; gates follow the scalars, in the order of the features."""
+        scalars, *gates = (silu(x[0]) * self._gain).split(self._gated, dim=2)
+        gated = [a * b for a, b in zip(x[1:], gates, strict=False)]
+        if self._odd_gain is None:
+            return [scalars, *gated]
+        return [scalars, *gated, torch.tanh(x[-1]) * self._odd_gain]
 
 
-def with_gates(channels: Sequence[int]) -> tuple[int, ...]:
-    """Channels with a further scalar for each channel of the degrees above 0."""
-    return (sum(channels), *channels[1:])
+def with_gates(
+    channels: Sequence[int], *, odd_scalars: bool = False
+) -> tuple[int, ...]:
+    """Channels with a further scalar for each channel of the other features.
+
+    Args:
+        channels: Of the result of a gate.
+        odd_scalars: Whether the last ones are those of scalars, which have no gates.
+    """
+    gated = channels[:-1] if odd_scalars else channels
+    return (sum(gated), *channels[1:])

@@ -1,55 +1,22 @@
 """Convolution of features with channels per degree, without padding."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
-from typing import Any, Literal, NamedTuple, cast, final
+from typing import Any, Literal, cast, final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from equipot.nn.degrees import DegreeFeatures
+from equipot.nn.parities import (
+    FamilyTower,
+    Parities,
+    degree_at,
+    family_towers,
+    position,
+)
+from equipot.nn.tower import towers_of
 from equipot.tensor_products import Path, TensorProduct, TensorProductSpec
-
-
-class Tower(NamedTuple):
-    """Channels that exist in the same degrees."""
-
-    lmax: int
-    """Highest of these degrees; the lowest is 0."""
-    start: int
-    """First channel."""
-    stop: int
-    """First channel that is not of this tower."""
-
-    @property
-    def width(self) -> int:
-        """Number of channels."""
-        return self.stop - self.start
-
-
-def towers_of(channels: Sequence[int]) -> tuple[Tower, ...]:
-    """Towers of features, those of the highest degree first.
-
-    128, 64 and 32 channels of degrees 0, 1 and 2 are 32 channels to degree 2, further
-    32 to degree 1, and 64 scalars.
-
-    Args:
-        channels: Number of channels of each degree, positive, not increasing.
-
-    Raises:
-        ValueError: If it increases with the degree, or is not positive.
-    """
-    if not channels or min(channels) < 1 or list(channels) != sorted(channels)[::-1]:
-        raise ValueError(
-            "channels per degree must be positive and must not increase with the "
-            f"degree, got {list(channels)}"
-        )
-    bounds = pairwise([0, *sorted(set(channels))])
-    return tuple(
-        Tower(sum(count >= stop for count in channels) - 1, start, stop)
-        for start, stop in bounds
-    )
 
 
 def tower_specs(
@@ -75,21 +42,29 @@ def tower_specs(
 
 
 def paths_and_channels(
-    channels: Sequence[int], specs: Sequence[TensorProductSpec]
-) -> Iterator[tuple[Path, int]]:
-    """Path and channel of each radial weight of a `TowerConvolution`, in order.
+    channels_in: Sequence[int],
+    channels_out: Sequence[int],
+    specs: Sequence[TensorProductSpec],
+    parities: Parities | None = None,
+) -> Iterator[tuple[FamilyTower, Path, int, int]]:
+    """Tower, path, channel and end of each radial weight of a `TowerConvolution`.
 
-    Those that end in a degree are the rows of the matrix of this degree, in the same
+    Those that end in the same features are the rows of the matrix of these, in the same
     order.
 
     Args:
-        channels: Number of channels of each degree of the features.
-        specs: From `tower_specs`.
+        channels_in: Channels of each degree of the features.
+        channels_out: Channels of each degree of the result.
+        specs: From `tower_specs` or `parity_specs`.
+        parities: Of features of both parities.
     """
-    for tower, spec in zip(towers_of(channels), specs, strict=True):
-        for path in spec.paths:
-            for channel in range(tower.start, tower.stop):
-                yield path, channel
+    towers = family_towers(channels_in, channels_out, specs, parities)
+    for of_family, spec in zip(towers, specs, strict=True):
+        tower = of_family.tower
+        for path, end in zip(spec.paths, of_family.ends, strict=True):
+            if end is not None:
+                for channel in range(tower.start, tower.stop):
+                    yield of_family, path, channel, end
 
 
 @final
@@ -104,9 +79,12 @@ class TowerConvolution(nn.Module):
     computed for channels that a degree does not have.
 
     Args:
-        tensor_products: Of the towers, with specifications of `tower_specs`.
+        tensor_products: Of the towers, with specifications of `tower_specs`, or of
+            `parity_specs` for features of both parities.
         channels_in: Channels of each degree of the features.
         channels_out: Channels of each degree of the result.
+        parities: Of features of both parities, which are listed in its order; None if
+            parities are not told apart.
 
     Raises:
         ValueError: If the products are not those of the towers.
@@ -117,25 +95,23 @@ class TowerConvolution(nn.Module):
         tensor_products: Sequence[TensorProduct[Any]],
         channels_in: Sequence[int],
         channels_out: Sequence[int],
+        parities: Parities | None = None,
     ) -> None:
         super().__init__()
         specs = [product.spec for product in tensor_products]
-        self._towers = towers_of(channels_in)
-        lmax_out = len(channels_out) - 1
-        expected = [(tower.lmax, lmax_out, "concat") for tower in self._towers]
-        found = [(spec.lmax_in, spec.lmax_out, spec.accumulate) for spec in specs]
-        if expected != found:
-            raise ValueError(
-                f"features with {list(channels_in)} channels need tensor products of "
-                f"lmax_in, lmax_out and accumulate {expected}, got {found}"
-            )
+        before, after = parities or (len(channels_in), len(channels_out))
+        self._natural = before
+        self._degrees = [degree_at(n, after) for n in range(len(channels_out))]
+        self._towers = family_towers(channels_in, channels_out, specs, parities)
         self.tensor_products = nn.ModuleList(tensor_products)
-        self.num_weights = sum(
-            spec.num_weights * tower.width
-            for spec, tower in zip(specs, self._towers, strict=True)
-        )
-        ends = [path.l_out for path, _ in paths_and_channels(channels_in, specs)]
-        rows = [ends.count(degree) for degree in range(lmax_out + 1)]
+        ends = [
+            end
+            for *_, end in paths_and_channels(
+                channels_in, channels_out, specs, parities
+            )
+        ]
+        self.num_weights = len(ends)
+        rows = [ends.count(n) for n in range(len(channels_out))]
         self.weights = nn.ParameterList(
             torch.randn(count, columns) / max(count, 1) ** 0.5
             for count, columns in zip(rows, channels_out, strict=True)
@@ -157,30 +133,71 @@ class TowerConvolution(nn.Module):
         rows: list[list[Tensor]] = [[] for _ in self.weights]
         start = 0
         products = cast(list[TensorProduct[Any]], list(self.tensor_products))
-        for tower, product in zip(self._towers, products, strict=True):
-            spec = product.spec
-            stop = start + spec.num_weights * tower.width
-            per_path = weights[:, start:stop].unflatten(1, (-1, tower.width))
+        for of_family, product in zip(self._towers, products, strict=True):
+            width, spec = of_family.tower.width, product.spec
+            with_weights = [
+                n for n, end in enumerate(of_family.ends) if end is not None
+            ]
+            stop = start + len(with_weights) * width
+            per_path = weights[:, start:stop].unflatten(1, (-1, width))
             start = stop
-            parts = [part[..., tower.start : tower.stop] for part in x]
-            dense = torch.cat(parts[: tower.lmax + 1], dim=1)
+            if len(with_weights) < len(of_family.ends):
+                per_path = _spread(per_path, with_weights, len(of_family.ends))
+            dense = self._dense(x, of_family)
             message = product(dense, edges[spec], per_path)
-            for degree, of_degree in enumerate(_rows(message, spec)):
-                rows[degree].append(of_degree)
+            for end, block in _blocks(message, spec, of_family.ends):
+                rows[end].append(block)
         return [
-            torch.cat(of_degree, dim=2) @ matrix
-            for of_degree, matrix in zip(rows, self.weights, strict=True)
+            torch.cat(of_end, dim=2) @ matrix
+            if of_end
+            else x[0].new_zeros(len(x[0]), 2 * degree + 1, matrix.shape[1])
+            for of_end, matrix, degree in zip(
+                rows, self.weights, self._degrees, strict=True
+            )
         ]
 
+    def _dense(
+        self, x: DegreeFeatures, of_family: FamilyTower
+    ) -> Float[Tensor, "nodes sph width"]:
+        """Features of a tower, degree after degree."""
+        tower = of_family.tower
+        degrees = range(0 if of_family.has_scalars else 1, tower.lmax + 1)
+        places = [
+            position(n, self._natural, unnatural=of_family.unnatural) for n in degrees
+        ]
+        parts = [x[place][..., tower.start : tower.stop] for place in places]
+        if not of_family.has_scalars:
+            parts.insert(0, x[0].new_zeros(len(x[0]), 1, tower.width))
+        return torch.cat(parts, dim=1)
 
-def _rows(
-    message: Float[Tensor, "nodes components width"], spec: TensorProductSpec
-) -> Iterator[Float[Tensor, "nodes _order _rows"]]:
-    """Paths to each degree beside each other, as channels."""
-    ends = [path.l_out for path in spec.paths]
-    start = 0
+
+def _spread(
+    weights: Float[Tensor, "edges paths width"], places: Sequence[int], count: int
+) -> Float[Tensor, "edges all_paths width"]:
+    """Weights of all paths, zero for those that have none."""
+    index = torch.tensor(places, device=weights.device)
+    out = weights.new_zeros(len(weights), count, weights.shape[2])
+    return out.index_copy(1, index, weights)
+
+
+def _blocks(
+    message: Float[Tensor, "nodes components width"],
+    spec: TensorProductSpec,
+    ends: Sequence[int | None],
+) -> Iterator[tuple[int, Float[Tensor, "nodes _order _rows"]]]:
+    """Paths to the same features beside each other, as channels, with their place."""
+    start = path = 0
+    degrees = [p.l_out for p in spec.paths]
     for degree in range(spec.lmax_out + 1):
-        count, order = ends.count(degree), 2 * degree + 1
-        block = message[:, start : start + count * order]
+        count, order = degrees.count(degree), 2 * degree + 1
+        block = message[:, start : start + count * order].unflatten(1, (count, order))
         start += count * order
-        yield block.unflatten(1, (count, order)).transpose(1, 2).flatten(2)
+        of_degree = list(ends[path : path + count])
+        path += count
+        for end in sorted({end for end in of_degree if end is not None}):
+            chosen = [n for n, other in enumerate(of_degree) if other == end]
+            part = block
+            if len(chosen) < count:
+                index = torch.tensor(chosen, device=block.device)
+                part = block.index_select(1, index)
+            yield end, part.transpose(1, 2).flatten(2)

@@ -29,12 +29,20 @@ def foreign_seeds() -> list[tuple[str, bytes]]:
         "device": torch.device("cpu"),
         "half": torch.ones(2, 0, dtype=torch.bfloat16),
     }
+    checkpoint = {
+        "state_dict": {"model.sole_model.model.func.a.weight": torch.ones(2, 3)},
+        "hyper_parameters": {
+            "model": {"_target_": "nequip.model.NequIPGNNModel", "type_names": ["H"]},
+            "info_dict": {"versions": {"nequip": "0.19.1"}, "training_module": {}},
+        },
+    }
     arrays = [np.arange(6, dtype=np.float32).reshape(2, 3), np.ones(1), np.array(1.5)]
     stream = b'{"cutoff": 5.0}\n' + b"".join(map(npy, arrays))
     return [
         ("network.pt", _saved(network, 2)),
         ("content.pt", _saved(content, 2)),
         ("content.pt", _saved(content, 4)),
+        ("checkpoint.ckpt", _saved(checkpoint, 2)),
         ("arrays.nqx", stream),
     ]
 

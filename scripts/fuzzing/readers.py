@@ -32,6 +32,7 @@ from equipot.config.load import ConfigError, dump_config, load_config
 from equipot.config.md import MDConfig, StructureConfig
 from equipot.config.train import TrainConfig
 from equipot.conversion.array_stream import read_array_stream
+from equipot.conversion.convert import find_source
 from equipot.conversion.errors import ConversionError
 from equipot.conversion.records import Record, module_tensors
 from equipot.conversion.torch_archive import read_torch_archive
@@ -233,6 +234,8 @@ def _foreign(path: Path) -> None:
         _require(sum(sizes) <= path.stat().st_size, "arrays larger than the file")
         return
     root = read_torch_archive(path).root
+    with suppress(ConversionError):  # of no package, or not in full
+        find_source(path).read(path, None)
     if isinstance(root, Record):
         for name, tensor in module_tensors(root).items():
             _require(isinstance(name, str), "a tensor without a name")

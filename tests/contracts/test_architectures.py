@@ -149,6 +149,7 @@ def test_keys_of_another_architecture_are_refused_with_the_reason(name):
         "tensornet": "lmax",
         "nequix": "self_connection",
         "sevennet": "layer_norm",
+        "nequip_original": "bias",
     }[name]
 
     with pytest.raises(ValueError, match=f"{foreign} is a key of architecture"):

@@ -6,7 +6,7 @@ from torch.testing import assert_close
 
 from equipot.graph.connectivity import Connectivity
 from equipot.nn import PathLinear, TowerConvolution, paths_and_channels, tower_specs
-from equipot.nn.towers import Tower, towers_of
+from equipot.nn.tower import Tower, towers_of
 from equipot.tensor_products import (
     BACKENDS,
     TensorProductSpec,
@@ -94,8 +94,8 @@ def test_towers_equal_a_dense_product_filled_up_with_zeros(case):
     filled = [0] * len(channels_out)
     for matrix in mix.weights:
         matrix.data.zero_()
-    order = list(paths_and_channels(channels_in, specs))
-    for column, (path, channel) in enumerate(order):
+    order = list(paths_and_channels(channels_in, channels_out, specs))
+    for column, (_, path, channel, _) in enumerate(order):
         number = spec.paths.index(path)
         per_path[:, number, channel] = weights[:, column]
         degree = path.l_out

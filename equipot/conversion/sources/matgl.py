@@ -12,16 +12,15 @@ from torch import Tensor
 from equipot.checkpoint.origin import ModelOrigin
 from equipot.config.model import TensorNetConfig
 from equipot.conversion.accounting import Flags, SourceTensors
+from equipot.conversion.assembly import assembled, refuse_head
 from equipot.conversion.converted import (
     Converted,
     Original,
     Source,
     hashes,
     rows_by_atomic_number,
-    statistics_without_training,
 )
 from equipot.conversion.errors import ConversionError
-from equipot.conversion.free_atoms import with_free_atoms
 from equipot.conversion.torch_archive import read_torch_archive
 
 SETTINGS: Final = "model.json"
@@ -74,8 +73,7 @@ def read(path: Path, head: str | None) -> Converted:
         ConversionError: If it is another model than TensorNet of the PyG backend, or
             holds anything that the equations do not account for.
     """
-    if head is not None:
-        raise ConversionError(f"models of MatGL have no heads, got --head {head}")
+    refuse_head(head, "MatGL")
     folder = _folder(path)
     settings, lines = _accounted_settings(_read_settings(folder))
     root = read_torch_archive(folder / TENSORS).root
@@ -102,13 +100,6 @@ def read(path: Path, head: str | None) -> Converted:
         readout_depth=3,
         readout_gated=True,
     )
-    statistics = statistics_without_training(
-        dict(zip(numbers, offsets, strict=True)),
-        scale=scale,
-        shift=0.0,
-        average_num_neighbors=1.0,  # no part of this architecture
-        cutoff=config.cutoff,
-    )
     origin = ModelOrigin(
         package="matgl",
         architecture="TensorNet",
@@ -117,7 +108,14 @@ def read(path: Path, head: str | None) -> Converted:
         without_effect=(*tensors.finish(), *lines),
         remarks=(JUMP,),
     )
-    return with_free_atoms(Converted(config, statistics, weights, origin))
+    return assembled(
+        config,
+        weights,
+        origin,
+        dict(zip(numbers, offsets, strict=True)),
+        scale=scale,
+        neighbors=1.0,  # no part of this architecture
+    )
 
 
 SOURCE = Source(

@@ -16,16 +16,15 @@ from equipot.conversion.array_stream import (
     is_array_stream,
     read_array_stream,
 )
+from equipot.conversion.assembly import assembled, refuse_head
 from equipot.conversion.converted import (
     Converted,
     Original,
     Source,
     hashes,
     rows_by_atomic_number,
-    statistics_without_training,
 )
 from equipot.conversion.errors import ConversionError
-from equipot.conversion.free_atoms import with_free_atoms
 from equipot.conversion.irreps import parse_irreps
 from equipot.conversion.numbers import integer, number, positive
 from equipot.conversion.towers import TowerOrder, check_channels
@@ -94,8 +93,7 @@ def read(path: Path, head: str | None) -> Converted:
     Raises:
         ConversionError: If it holds anything that the equations do not account for.
     """
-    if head is not None:
-        raise ConversionError(f"models of Nequix have no heads, got --head {head}")
+    refuse_head(head, "Nequix")
     stream = read_array_stream(path)
     flags = Flags(stream.header, "Nequix")
     found = _architecture(flags)
@@ -110,13 +108,6 @@ def read(path: Path, head: str | None) -> Converted:
     for name in TRAINING:
         flags.without_effect(name, "describes the training")
     weights = dict(_weights(tensors, found, order))
-    statistics = statistics_without_training(
-        dict(zip(found.numbers, (energies + found.shift).tolist(), strict=True)),
-        scale=found.scale,
-        shift=0.0,
-        average_num_neighbors=found.neighbors,
-        cutoff=found.cutoff,
-    )
     config = NequixConfig(
         cutoff=found.cutoff,
         channels=found.hidden,
@@ -137,7 +128,14 @@ def read(path: Path, head: str | None) -> Converted:
         training=_training(stream.header),
         without_effect=(*tensors.finish(), *flags.finish(), *lines),
     )
-    return with_free_atoms(Converted(config, statistics, weights, origin))
+    return assembled(
+        config,
+        weights,
+        origin,
+        dict(zip(found.numbers, (energies + found.shift).tolist(), strict=True)),
+        scale=found.scale,
+        neighbors=found.neighbors,
+    )
 
 
 SOURCE = Source(
@@ -274,7 +272,7 @@ def _weights(
                 matrix = _matrix(tensors, name, (rows, width))
             # channels of the first layer are elements
             chosen = matrix if k else matrix[..., elements, :]
-            yield f"{ours}.skip.weights.{n}", chosen
+            yield f"{ours}.self_connection.weights.{n}", chosen
         if found.norm:
             for n, width in enumerate(update):
                 factor = tensors.take(f"{theirs}.norm.{n}", (width,))

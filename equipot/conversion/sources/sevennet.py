@@ -12,23 +12,22 @@ from torch import Tensor
 from equipot.checkpoint.origin import ModelOrigin
 from equipot.config.model import SevenNetConfig
 from equipot.conversion.accounting import Flags, SourceTensors
+from equipot.conversion.assembly import assembled
 from equipot.conversion.converted import (
     Converted,
     Original,
     Source,
     hashes,
     rows_by_atomic_number,
-    statistics_without_training,
 )
+from equipot.conversion.couplings import sign_of_coupling
 from equipot.conversion.errors import ConversionError
-from equipot.conversion.free_atoms import with_free_atoms
 from equipot.conversion.sources import sevennet_settings as settings
 from equipot.conversion.sources.sevennet_settings import Architecture
 from equipot.conversion.torch_archive import is_torch_archive, read_torch_archive
 from equipot.conversion.towers import TowerOrder
 from equipot.models.architectures.sevennet import GAIN
 from equipot.nn import with_gates
-from equipot.so3 import wigner_3j
 from equipot.tensor_products import Path as Coupling
 
 STATE: Final = "model_state_dict"
@@ -90,13 +89,6 @@ def read(path: Path, head: str | None) -> Converted:
     for end in EMPTY:
         tensors.without_effect(f"*{end}", "has no numbers")
     tensors.without_effect("*.output_mask", "says which outputs are not zero")
-    statistics = statistics_without_training(
-        dict(zip(found.numbers, energies, strict=True)),
-        scale=scale,
-        shift=0.0,
-        average_num_neighbors=model.neighbors,
-        cutoff=found.cutoff,
-    )
     origin = ModelOrigin(
         package="sevenn",
         version=found.version,
@@ -125,7 +117,14 @@ def read(path: Path, head: str | None) -> Converted:
         envelope_onset=found.onset,
         envelope_power=found.envelope_power,
     )
-    return with_free_atoms(Converted(config, statistics, weights, origin))
+    return assembled(
+        config,
+        weights,
+        origin,
+        dict(zip(found.numbers, energies, strict=True)),
+        scale=scale,
+        neighbors=model.neighbors,
+    )
 
 
 SOURCE = Source(
@@ -293,26 +292,18 @@ class _Model:
             yield f"{ours}.{target}.weight", matrix.T
 
     def _signs(self, layer: int, paths: Sequence[Coupling]) -> dict[Coupling, float]:
-        """Factor 1 or -1 from couplings of equipot to those of the file.
-
-        e3nn changed the sign of some between its versions 0.4.4 and 0.5.0. Couplings
-        with a degree 0 have one sign, and are not in the file.
-        """
-        signs = {}
+        """Factor 1 or -1 from couplings of equipot to those of the file."""
         prefix = f"{layer}_convolution.convolution._compiled_main_left_right._w3j"
-        for path in paths:
-            if 0 in path:
-                continue
-            name = "_".join([prefix, *map(str, path)])
-            if name not in self.tensors and self.found.sorted_paths:
-                continue  # written by a version that needs e3nn 0.5, by other products
-            ours = wigner_3j(*path)
-            theirs = self.tensors.take(name, tuple(ours.shape))
-            sign = 1.0 if bool((theirs * ours).sum() > 0) else -1.0
-            if not torch.allclose(theirs, sign * ours, rtol=0, atol=1e-5):
-                raise ConversionError(f"{name} is not a 3j symbol up to its sign")
-            signs[path] = sign
-        return signs
+        return {
+            path: sign_of_coupling(
+                self.tensors,
+                "_".join([prefix, *map(str, path)]),
+                path,
+                # recent versions need e3nn 0.5, and may leave products to others
+                required=not self.found.sorted_paths,
+            )
+            for path in paths
+        }
 
     def _self_connection(
         self,

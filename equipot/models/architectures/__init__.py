@@ -5,6 +5,7 @@ from typing import Any
 
 from equipot.models.architectures.mace import MACE
 from equipot.models.architectures.nequip import NequIP
+from equipot.models.architectures.nequip_original import OriginalNequIP
 from equipot.models.architectures.nequix import Nequix
 from equipot.models.architectures.sevennet import SevenNet
 from equipot.models.architectures.tensornet import TensorNet
@@ -17,6 +18,7 @@ ARCHITECTURES: dict[str, Callable[[Any, Sequence[int], float, Products], Backbon
     "tensornet": TensorNet,
     "nequix": Nequix,
     "sevennet": SevenNet,
+    "nequip_original": OriginalNequIP,
 }
 """Architectures by name in configurations.
 

@@ -10,19 +10,17 @@ from ase.data import chemical_symbols
 from pydantic import ValidationError
 from torch import Tensor
 
-from equipot.checkpoint.header import check_weights
 from equipot.checkpoint.origin import ModelOrigin
 from equipot.config.model import MACEConfig
+from equipot.conversion.assembly import assembled
 from equipot.conversion.converted import (
     Converted,
     Original,
     Source,
     hashes,
     rows_by_atomic_number,
-    statistics_without_training,
 )
 from equipot.conversion.errors import ConversionError
-from equipot.conversion.free_atoms import with_free_atoms
 from equipot.conversion.module_account import ModuleAccount, Part
 from equipot.conversion.records import Record
 from equipot.conversion.sources.mace.e3nn_maps import equal_channels, linear
@@ -106,14 +104,6 @@ def read(path: Path, head: str | None) -> Converted:
     )
     lines = account.finish()
     config = _config(network, radial, readouts, repulsion=bool(repulsion))
-    statistics = statistics_without_training(
-        # the shift of equipot fades out with the neighbors, that of MACE does not
-        {z: energy + shift for z, energy in energies.items()},
-        scale=scale,
-        shift=0.0,
-        average_num_neighbors=network.layers[0].neighbors,
-        cutoff=radial.cutoff,
-    )
     weights = {
         "backbone.embedding.weight": network.embedding,
         **{f"backbone.radial_inputs.{k}": v for k, v in radial.weights.items()},
@@ -121,25 +111,23 @@ def read(path: Path, head: str | None) -> Converted:
         **readouts.weights,
         **repulsion,
     }
-    try:
-        check_weights(config, statistics, weights)
-    except ValueError as error:
-        raise ConversionError(f"{path}: {error}") from error
-    converted = Converted(
-        config=config,
-        statistics=statistics,
-        weights=weights,
-        origin=ModelOrigin(
-            package="mace-torch",
-            architecture=model.kind,
-            files=hashes(path),
-            dtype=_dtype(root),
-            head=chosen.name if chosen.count > 1 else None,
-            without_effect=lines,
-            remarks=(*readouts.remarks, *remarks),
-        ),
+    origin = ModelOrigin(
+        package="mace-torch",
+        architecture=model.kind,
+        files=hashes(path),
+        dtype=_dtype(root),
+        head=chosen.name if chosen.count > 1 else None,
+        without_effect=lines,
+        remarks=(*readouts.remarks, *remarks),
     )
-    return with_free_atoms(converted)
+    return assembled(
+        config,
+        weights,
+        origin,
+        {z: energy + shift for z, energy in energies.items()},
+        scale=scale,
+        neighbors=network.layers[0].neighbors,
+    )
 
 
 SOURCE = Source(
