@@ -29,7 +29,17 @@ def failures(report):
     return {check.name for check in report.failures}
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+ALWAYS = ("lmax1", "so3", "mace", "tensornet", "nequix", "sevennet")
+"""One point of each architecture, and one without mirror images."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in ALWAYS else pytest.mark.slow)
+        for name in ARCHITECTURES
+    ],
+)
 def test_honest_potentials_pass(name, structures):
     potential = random_potential(**ARCHITECTURES[name])
 
