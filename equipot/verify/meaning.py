@@ -1,5 +1,6 @@
-"""One-sentence explanation of each check, for tables and reports."""
+"""One-sentence explanation of each check, and consequences of failed ones."""
 
+from collections.abc import Iterable
 from typing import Final
 
 MEANING: Final[dict[str, str]] = {
@@ -68,3 +69,45 @@ MEANING: Final[dict[str, str]] = {
     "clebsch_gordan": "Comparison with the reference backend.",
 }
 """By name of the check."""
+
+SHORT_RANGE: Final = "distances shorter than bonds"
+SMOOTHNESS: Final = "smoothness"
+PRECISION: Final = "single precision"
+SOUNDNESS: Final = "symmetries, derivatives, limits or repeatability"
+KINDS: Final[dict[str, str]] = {
+    "short-range attraction, pairs": SHORT_RANGE,
+    "short-range attraction, clusters": SHORT_RANGE,
+    "bond-strength limits": SHORT_RANGE,
+    "overbinding of clusters": SHORT_RANGE,
+    "smoothness inside the cutoff": SMOOTHNESS,
+    "smoothness at the cutoff": SMOOTHNESS,
+    "float32 precision": PRECISION,
+}
+"""What checks are about, by their name; all others are about `SOUNDNESS`."""
+CONSEQUENCES: Final[dict[str, str]] = {
+    SOUNDNESS: "results are wrong: do not use the model before the cause is found",
+    PRECISION: "use --dtype float64",
+    SMOOTHNESS: "energies and forces can be used; at the distances of the "
+    "discontinuities, Hessians, phonons and elastic constants jump, and dynamics "
+    "conserves the energy less well",
+    SHORT_RANGE: "structures near equilibrium are not concerned; atoms that collide, "
+    "random structures, and high temperatures or pressures are. With a domain of "
+    "validity, calculators and dynamics stop there; without one, nothing does",
+}
+"""What a failure means for the use of a model, most severe first."""
+
+
+def consequences(failed: Iterable[str]) -> tuple[str, ...]:
+    """What failed checks mean for the use of a model, one sentence for each kind.
+
+    Args:
+        failed: Names of the failed checks.
+    """
+    by_kind: dict[str, list[str]] = {}
+    for name in dict.fromkeys(failed):
+        by_kind.setdefault(KINDS.get(name, SOUNDNESS), []).append(name)
+    return tuple(
+        f"failed checks of {kind} ({'; '.join(by_kind[kind])}): {consequence}"
+        for kind, consequence in CONSEQUENCES.items()
+        if kind in by_kind
+    )
