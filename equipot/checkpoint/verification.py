@@ -185,7 +185,7 @@ def verify_model(
         device=str(potential.device),
         backends=tuple(verify_backend(expected, backend) for backend in names),
         skipped=skipped,
-        potential=_with_notes(found, (*_jumps(potential), *notes)),
+        potential=_with_notes(found, _jumps(potential), notes),
     )
 
 
@@ -254,7 +254,7 @@ def verify_committee(
         device=str(committee.device),
         backends=(),
         skipped={},
-        potential=_with_notes(found, ()),
+        potential=_with_notes(found),
     )
 
 
@@ -281,10 +281,12 @@ def _origin(header: Mapping[str, Any], structures: Sequence[Atoms]) -> str:
     return f"{_counted(structures)} generated in the domain (none stored)"
 
 
-def _with_notes(report: PotentialReport, more: Sequence[str]) -> PotentialReport:
+def _with_notes(
+    report: PotentialReport, jumps: Sequence[str] = (), more: Sequence[str] = ()
+) -> PotentialReport:
     """Report with consequences of its failures, and further notes."""
-    failed = consequences(check.name for check in report.failures)
-    return replace(report, notes=(*failed, *report.notes, *more))
+    failed = consequences(report.failures, jumps=bool(jumps))
+    return replace(report, notes=(*failed, *report.notes, *jumps, *more))
 
 
 def _jumps(potential: Potential) -> tuple[str, ...]:

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import Final
 
+from equipot.verify.result import Check
+
 MEANING: Final[dict[str, str]] = {
     "translation": "Rigid translation by a few Å: all predictions are unchanged.",
     "large translation": "Rigid translation by 1000 Å: all predictions are unchanged.",
@@ -84,12 +86,21 @@ KINDS: Final[dict[str, str]] = {
     "float32 precision": PRECISION,
 }
 """What checks are about, by their name; all others are about `SOUNDNESS`."""
+ACROSS_JUMPS: Final = (
+    "work along a path",
+    "work along an expansion",
+    "Hessian by finite differences",
+)
+"""Checks whose numerical integrals and differences are less accurate across declared
+discontinuities of the second derivative."""
+INACCURACY: Final = 100.0
+"""Ratio to the tolerance up to which they explain a failure."""
 CONSEQUENCES: Final[dict[str, str]] = {
     SOUNDNESS: "results are wrong: do not use the model before the cause is found",
     PRECISION: "use --dtype float64",
     SMOOTHNESS: "energies and forces can be used; at the distances of the "
-    "discontinuities, Hessians, phonons and elastic constants jump, and dynamics "
-    "conserves the energy less well",
+    "discontinuities, Hessians, phonons and elastic constants jump, and numerical "
+    "integrals of forces are less accurate",
     SHORT_RANGE: "structures near equilibrium are not concerned; atoms that collide, "
     "random structures, and high temperatures or pressures are. With a domain of "
     "validity, calculators and dynamics stop there; without one, nothing does",
@@ -97,17 +108,25 @@ CONSEQUENCES: Final[dict[str, str]] = {
 """What a failure means for the use of a model, most severe first."""
 
 
-def consequences(failed: Iterable[str]) -> tuple[str, ...]:
+def consequences(failed: Iterable[Check], *, jumps: bool = False) -> tuple[str, ...]:
     """What failed checks mean for the use of a model, one sentence for each kind.
 
     Args:
-        failed: Names of the failed checks.
+        failed: Failed checks.
+        jumps: Whether the architecture declares discontinuous second derivatives.
     """
-    by_kind: dict[str, list[str]] = {}
-    for name in dict.fromkeys(failed):
-        by_kind.setdefault(KINDS.get(name, SOUNDNESS), []).append(name)
+    by_kind: dict[str, dict[str, None]] = {}
+    for check in failed:
+        by_kind.setdefault(_kind(check, jumps=jumps), {})[check.name] = None
     return tuple(
         f"failed checks of {kind} ({'; '.join(by_kind[kind])}): {consequence}"
         for kind, consequence in CONSEQUENCES.items()
         if kind in by_kind
     )
+
+
+def _kind(check: Check, *, jumps: bool) -> str:
+    small = check.difference.relative <= INACCURACY * check.difference.tolerance
+    if jumps and small and check.name in ACROSS_JUMPS:
+        return SMOOTHNESS
+    return KINDS.get(check.name, SOUNDNESS)
