@@ -5,7 +5,8 @@
 
 PYTHON ?= python3
 TORCH_INDEX ?=
-PYTEST_ARGS ?= --quiet -n auto --maxprocesses 8 --dist worksteal
+WORKERS := --quiet -n auto --maxprocesses 8 --dist worksteal
+PYTEST_ARGS ?= $(WORKERS) -m 'not slow'
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -65,7 +66,8 @@ test: setup lint types layers unit ## run every check of the project
 
 # The widest sweeps need a trained model and, for the labels, the public sets of LABELED_SETS.
 LABELED_SETS ?= ../shared/data
-test-all: test runs/demo/model.safetensors ## test, and verify the galleries of faults (an hour)
+test-all: test runs/demo/model.safetensors ## test, slow tests, and galleries of faults (an hour)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(WORKERS) -m slow
 	@PYTHONPATH=. $(BIN)/python scripts/verify_gallery.py runs/demo/model.safetensors \
 		--honest runs/demo/model.safetensors
 	@$(BIN)/python scripts/attack_labels.py --shared $(LABELED_SETS)

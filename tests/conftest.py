@@ -10,7 +10,6 @@ from ase import Atoms
 from ase.build import bulk, molecule
 
 import equipot.tensor_products.trial
-import equipot.verify.backend
 from equipot.models import Potential
 from tests.potentials import ARCHITECTURES, random_potential
 
@@ -31,16 +30,14 @@ LARGE_EDGES = equipot.tensor_products.trial.LARGE_EDGES
 def _few_edges() -> Iterator[None]:
     """Fewer edges in the large comparison of backends, which would take minutes."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (equipot.tensor_products.trial, equipot.verify.backend):
-            patch.setattr(module, "LARGE_EDGES", 1000)
+        patch.setattr(equipot.tensor_products.trial, "LARGE_EDGES", 1000)
         yield
 
 
 @pytest.fixture
 def many_edges(monkeypatch: pytest.MonkeyPatch) -> None:
     """The large comparison of backends as users have it."""
-    for module in (equipot.tensor_products.trial, equipot.verify.backend):
-        monkeypatch.setattr(module, "LARGE_EDGES", LARGE_EDGES)
+    monkeypatch.setattr(equipot.tensor_products.trial, "LARGE_EDGES", LARGE_EDGES)
 
 
 @pytest.fixture(scope="session")

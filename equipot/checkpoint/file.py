@@ -14,6 +14,7 @@ from torch import Tensor
 import equipot
 from equipot.checkpoint.errors import CheckpointError, GoldenOutputError
 from equipot.checkpoint.header import (
+    check_depth,
     check_finite,
     check_golden,
     check_samples,
@@ -162,6 +163,7 @@ def load_domain(path: Path | str) -> Domain:
         }
         if not cloud:
             return Domain.of(statistics)
+        check_depth(config, tensors)
         channels = feature_channels(config)
         features = FeatureDistribution.from_tensors(
             cloud, statistics.elements, channels

@@ -185,6 +185,7 @@ def check_weights(
         ValueError: If one is missing, unknown, has another shape, or is not a finite
             real number.
     """
+    check_depth(config, tensors)
     for name, tensor in tensors.items():
         if tensor.dtype not in (torch.float32, torch.float64):
             raise ValueError(f"weight {name[:60]!r} has type {tensor.dtype}")
@@ -198,6 +199,22 @@ def check_weights(
                 "file"
             )
     check_finite(tensors)
+
+
+def check_depth(config: ModelConfig, tensors: Mapping[str, Tensor]) -> None:
+    """Reject an architecture with more layers than tensors.
+
+    Building it, even without memory, takes a time that grows with its layers.
+
+    Raises:
+        ValueError: If there are fewer tensors than layers.
+    """
+    depth = max(config.num_layers, config.readout_depth)
+    if depth > len(tensors):
+        raise ValueError(
+            f"{depth} layers in the header, but the file has {len(tensors)} weight "
+            "tensors; expected at least one for each layer"
+        )
 
 
 def _shape(size: torch.Size | None) -> str:

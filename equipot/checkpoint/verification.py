@@ -26,6 +26,7 @@ from equipot.system.environment import describe_environment
 from equipot.tensor_products import BACKENDS, REFERENCE, unavailable
 from equipot.verify import BackendReport, expect, verify_backend
 from equipot.verify.dimers import Limits
+from equipot.verify.meaning import consequences
 from equipot.verify.potential import verify_energy_model, verify_potential
 from equipot.verify.potential_report import PotentialReport
 
@@ -184,7 +185,7 @@ def verify_model(
         device=str(potential.device),
         backends=tuple(verify_backend(expected, backend) for backend in names),
         skipped=skipped,
-        potential=replace(found, notes=(*found.notes, *_jumps(potential), *notes)),
+        potential=_with_notes(found, _jumps(potential), notes),
     )
 
 
@@ -253,7 +254,7 @@ def verify_committee(
         device=str(committee.device),
         backends=(),
         skipped={},
-        potential=found,
+        potential=_with_notes(found),
     )
 
 
@@ -280,6 +281,14 @@ def _origin(header: Mapping[str, Any], structures: Sequence[Atoms]) -> str:
     return f"{_counted(structures)} generated in the domain (none stored)"
 
 
+def _with_notes(
+    report: PotentialReport, jumps: Sequence[str] = (), more: Sequence[str] = ()
+) -> PotentialReport:
+    """Report with consequences of its failures, and further notes."""
+    failed = consequences(report.failures, jumps=bool(jumps))
+    return replace(report, notes=(*failed, *report.notes, *jumps, *more))
+
+
 def _jumps(potential: Potential) -> tuple[str, ...]:
     """Note on the lengths of edges at which second derivatives are discontinuous."""
     if not (lengths := potential.backbone.hessian_jumps):
@@ -295,9 +304,16 @@ def _jumps(potential: Potential) -> tuple[str, ...]:
 def _notes(header: Mapping[str, Any], statistics: Statistics) -> tuple[str, ...]:
     """What to know of the original of a converted model, and of its domain."""
     origin = parse_origin(header.get(SECTION))
-    remarks = () if origin is None else origin.remarks
     unknown = () if statistics.has_training_set else (UNKNOWN_TRAINING_SET,)
-    return (*(f"of the original: {remark}" for remark in remarks), *unknown)
+    if origin is None:
+        return unknown
+    return (
+        f"the model was converted from {origin.package}: to rounding it is the "
+        "function of the original, which then fails the same checks of the potential "
+        "(equipot convert --check compares both)",
+        *(f"of the original: {remark}" for remark in origin.remarks),
+        *unknown,
+    )
 
 
 def _counted(structures: Sequence[Atoms]) -> str:

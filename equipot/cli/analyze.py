@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from equipot.cli.errors import explain_errors
+from equipot.units import FS_PER_PS
 
 TRAJECTORIES = ("trajectory.extxyz", "trajectory.traj")
 """Names of trajectories in the folder of an MD run."""
-FS_PER_PS = 1000
 
 
 @explain_errors

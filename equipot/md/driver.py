@@ -51,6 +51,7 @@ from equipot.storage.frame_file import write_frames
 from equipot.storage.provenance import SECTION, Origin, note_start, stamp
 from equipot.storage.rotation import RotatingCheckpoints, StateError
 from equipot.storage.run_folder import CONFIG, lock_run_directory
+from equipot.units import FS_PER_PS
 
 KIND = "state of a molecular dynamics run"
 VERSION = 4
@@ -60,7 +61,6 @@ INTERRUPTED = "interrupted; continue with --resume"
 STEPS_BETWEEN_DRIFT_REMOVALS = 100
 """Steps between removals of the drift that accumulates in thermostats that rescale
 velocities."""
-FS_PER_PS = 1000
 
 
 @runtime_checkable

@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass
 from equipot.config.md import MDConfig
 from equipot.md.alarms import MIN_DRIFT_TIME_PS
 from equipot.md.thermodynamics import RunStatistics
+from equipot.units import FS_PER_PS
 
 SECONDS_PER_DAY = 86_400
 FS_PER_NS = 1e6
-FS_PER_PS = 1000
 PS_PER_NS = 1000
 MIN_DRIFT_SIGNIFICANCE = 2.0
 """Smallest significant drift of the conserved quantity, in standard errors."""

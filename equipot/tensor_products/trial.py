@@ -31,6 +31,10 @@ LARGE_EDGES = 2**15
 kernels, where other code paths may run."""
 MAX_RADIAL_WEIGHTS = 2**27
 """Largest number of weights of the large comparison: 512 MiB in float32."""
+MAX_RADIAL_WEIGHTS_CPU = 2**22
+"""The same on a CPU: 16 MiB in float32, which exceeds the memory of a block
+(`equipot.tensor_products.blocks`) and the edges of a piece of work of every thread
+several times. There are no launches, so larger ones would take longer for nothing."""
 OPERANDS = ("features", "vectors", "weights")
 MAX_INTERMEDIATE_ELEMENTS = 2**25
 """Largest number of elements of an intermediate: 128 MiB in float32."""
@@ -119,6 +123,17 @@ class Inputs:
         return self.x, self.vectors, self.weights
 
 
+def large_edges(weights: int, device: torch.device) -> int:
+    """Number of edges of the large comparison.
+
+    Args:
+        weights: Radial weights of an edge in a layer.
+        device: Device of the computation.
+    """
+    most = MAX_RADIAL_WEIGHTS_CPU if device.type == "cpu" else MAX_RADIAL_WEIGHTS
+    return max(min(LARGE_EDGES, most // max(weights, 1)), 1)
+
+
 def random_inputs(problem: Problem, seed: int = 0) -> dict[TensorProductSpec, Inputs]:
     """Random float64 operands of every product, with evenly distributed receivers."""
     generator = torch.Generator().manual_seed(seed)
@@ -190,8 +205,8 @@ def _large_disagreements(
     found = {}
     for spec, given in inputs.items():
         few = len(given.vectors)
-        size = max(spec.num_weights * problem.channels, 1)
-        copies = max(min(LARGE_EDGES, MAX_RADIAL_WEIGHTS // size) // max(few, 1), 1)
+        most = large_edges(spec.num_weights * problem.channels, problem.device)
+        copies = max(most // max(few, 1), 1)
         exact = _first_derivatives(reference[spec], given, torch.float64, 1)
         expected = _first_derivatives(reference[spec], given, dtype, 1)
         values = _first_derivatives(products[spec], given, dtype, copies)

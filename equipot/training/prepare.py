@@ -105,7 +105,9 @@ def prepare(
     write_json(files.data, dataset.hashes)
     statistics = _measure(config, dataset)
     if start is not None:
-        statistics = start_statistics(start, dataset.train, statistics)
+        statistics = start_statistics(
+            start, dataset.train, statistics, config.model.backend
+        )
     samples = choose_samples(dataset.valid or dataset.train)
     model = _choose_backend(config, dataset, statistics, device, state, journal)
     potential = build_potential(model, statistics, seed=config.seed).to(device)

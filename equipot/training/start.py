@@ -99,7 +99,10 @@ def with_architecture_of(config: TrainConfig, start: Start) -> TrainConfig:
 
 
 def start_statistics(
-    start: Start, examples: Sequence[Example], statistics: Statistics
+    start: Start,
+    examples: Sequence[Example],
+    statistics: Statistics,
+    backend: str | None = None,
 ) -> Statistics:
     """Statistics of a training set, with scales and domain of the potential as well.
 
@@ -110,6 +113,7 @@ def start_statistics(
         start: Potential to start from.
         examples: Training set.
         statistics: Of this set.
+        backend: Backend for predictions (default: that of the file).
     """
     before, section = start.statistics, start.section
     elements = {*statistics.elements, *start.kept_elements}
@@ -120,7 +124,7 @@ def start_statistics(
         references = {**known, **statistics.reference_energies}
         source = statistics.reference_source
     if section.reference_energies == "refit":
-        references |= _refit(start, examples, known)
+        references |= _refit(start, examples, known, backend)
         source = f"{source}, refitted"
     relative = compute_statistics(
         examples,
@@ -158,7 +162,10 @@ def _absent(
 
 
 def _refit(
-    start: Start, examples: Sequence[Example], known: Mapping[int, float]
+    start: Start,
+    examples: Sequence[Example],
+    known: Mapping[int, float],
+    backend: str | None,
 ) -> dict[int, float]:
     """Reference energies that fit a set best, as close to those before as possible.
 
@@ -173,7 +180,7 @@ def _refit(
     ]
     if not labeled:
         return dict(known)
-    potential = load_potential(start.section.path, device="cpu")
+    potential = load_potential(start.section.path, device="cpu", backend=backend)
     predicted = _energies(potential, labeled)
     energies = np.array([float(example.labels.energy) for example in labeled])
     counts = composition_matrix([e.graph.atomic_numbers for e in labeled], elements)

@@ -24,7 +24,7 @@ from equipot.tensor_products.agreement import (
     difference,
     rounding_tolerance,
 )
-from equipot.tensor_products.trial import LARGE_EDGES
+from equipot.tensor_products.trial import large_edges
 from equipot.verify.consistency import consistency_checks
 from equipot.verify.quantities import (
     UNITS,
@@ -42,7 +42,8 @@ QUICK_STRUCTURES = 2
 LARGE_BATCH = "edges in one batch"
 """Location of the comparison on a large batch in a `Check`."""
 MAX_RADIAL_WEIGHTS = 2**28
-"""Maximum number of radial weights in the large batch: 1 GiB in float32."""
+"""Maximum number of radial weights of all layers in the large batch: 1 GiB in
+float32."""
 
 
 class BackendMismatchError(ValueError):
@@ -109,7 +110,7 @@ def verify_backend(
 
     Energy, forces, stress and Hessian-vector products are compared in the precision of
     the potential and in float64; then, in the precision of the potential, on a batch of
-    many copies of one structure, with some 30,000 edges. In float64, forces and stress
+    many copies of one structure, with thousands of edges. In float64, forces and stress
     are also compared with central differences of the energy, and Hessian-vector
     products with those of the forces.
 
@@ -299,12 +300,13 @@ def _repeated(
 
 def _most_edges(potential: Potential) -> int:
     """Number of edges of the large batch, limited by memory of the radial weights."""
-    of_an_edge = sum(
+    of_an_edge = [
         module.output.out_features
         for module in potential.backbone.modules()
         if isinstance(module, RadialMLP)
-    )
-    return max(min(LARGE_EDGES, MAX_RADIAL_WEIGHTS // max(of_an_edge, 1)), 1)
+    ]
+    most = large_edges(max(of_an_edge, default=1), potential.device)
+    return max(min(most, MAX_RADIAL_WEIGHTS // max(sum(of_an_edge), 1)), 1)
 
 
 def _unit(potential: Potential) -> float:

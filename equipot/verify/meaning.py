@@ -1,6 +1,9 @@
-"""One-sentence explanation of each check, for tables and reports."""
+"""One-sentence explanation of each check, and consequences of failed ones."""
 
+from collections.abc import Iterable
 from typing import Final
+
+from equipot.verify.result import Check
 
 MEANING: Final[dict[str, str]] = {
     "translation": "Rigid translation by a few Å: all predictions are unchanged.",
@@ -68,3 +71,62 @@ MEANING: Final[dict[str, str]] = {
     "clebsch_gordan": "Comparison with the reference backend.",
 }
 """By name of the check."""
+
+SHORT_RANGE: Final = "distances shorter than bonds"
+SMOOTHNESS: Final = "smoothness"
+PRECISION: Final = "single precision"
+SOUNDNESS: Final = "symmetries, derivatives, limits or repeatability"
+KINDS: Final[dict[str, str]] = {
+    "short-range attraction, pairs": SHORT_RANGE,
+    "short-range attraction, clusters": SHORT_RANGE,
+    "bond-strength limits": SHORT_RANGE,
+    "overbinding of clusters": SHORT_RANGE,
+    "smoothness inside the cutoff": SMOOTHNESS,
+    "smoothness at the cutoff": SMOOTHNESS,
+    "float32 precision": PRECISION,
+}
+"""What checks are about, by their name; all others are about `SOUNDNESS`."""
+ACROSS_JUMPS: Final = (
+    "work along a path",
+    "work along an expansion",
+    "Hessian by finite differences",
+)
+"""Checks whose numerical integrals and differences are less accurate across declared
+discontinuities of the second derivative."""
+INACCURACY: Final = 100.0
+"""Ratio to the tolerance up to which they explain a failure."""
+CONSEQUENCES: Final[dict[str, str]] = {
+    SOUNDNESS: "results are wrong: do not use the model before the cause is found",
+    PRECISION: "use --dtype float64",
+    SMOOTHNESS: "energies and forces can be used; at the distances of the "
+    "discontinuities, Hessians, phonons and elastic constants jump, and numerical "
+    "integrals of forces are less accurate",
+    SHORT_RANGE: "structures near equilibrium are not concerned; atoms that collide, "
+    "random structures, and high temperatures or pressures are. With a domain of "
+    "validity, calculators and dynamics stop there; without one, nothing does",
+}
+"""What a failure means for the use of a model, most severe first."""
+
+
+def consequences(failed: Iterable[Check], *, jumps: bool = False) -> tuple[str, ...]:
+    """What failed checks mean for the use of a model, one sentence for each kind.
+
+    Args:
+        failed: Failed checks.
+        jumps: Whether the architecture declares discontinuous second derivatives.
+    """
+    by_kind: dict[str, dict[str, None]] = {}
+    for check in failed:
+        by_kind.setdefault(_kind(check, jumps=jumps), {})[check.name] = None
+    return tuple(
+        f"failed checks of {kind} ({'; '.join(by_kind[kind])}): {consequence}"
+        for kind, consequence in CONSEQUENCES.items()
+        if kind in by_kind
+    )
+
+
+def _kind(check: Check, *, jumps: bool) -> str:
+    small = check.difference.relative <= INACCURACY * check.difference.tolerance
+    if jumps and small and check.name in ACROSS_JUMPS:
+        return SMOOTHNESS
+    return KINDS.get(check.name, SOUNDNESS)

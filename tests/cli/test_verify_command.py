@@ -11,6 +11,7 @@ from equipot.cli.main import app
 from equipot.config.model import NequIPConfig
 from equipot.models import build_potential
 from equipot.tensor_products import BACKENDS
+from equipot.verify.inspection import LEVELS
 from tests.broken_backends import Wrapped, WrongSecondDerivative
 from tests.potentials import statistics_of
 
@@ -30,6 +31,12 @@ def backends(monkeypatch):
     for name in [n for n in BACKENDS if n not in ("clebsch_gordan", "spherical_grid")]:
         monkeypatch.delitem(BACKENDS, name)
     monkeypatch.setitem(BACKENDS, "right", Wrapped)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Checks of the potential as after training: the tests are about backends."""
+    monkeypatch.setitem(LEVELS, "standard", LEVELS["quick"])
 
 
 @pytest.fixture
@@ -72,7 +79,7 @@ def test_all_backends_that_can_compute_the_model_are_verified(model):
     assert max(map(len, result.output.splitlines()[1:])) <= 80
 
 
-def test_a_wrong_backend_fails_by_name_and_number(model, wrong, tmp_path):
+def test_a_wrong_backend_fails_by_name_and_number(model, quick, wrong, tmp_path):
     file, page = tmp_path / "new" / "out.json", tmp_path / "new" / "out.html"
 
     result = run(model, "--backend", "wrong", "--json", file, "--report", page)
@@ -96,7 +103,7 @@ def test_a_wrong_backend_fails_by_name_and_number(model, wrong, tmp_path):
     assert f"wrote {page}" in result.output
 
 
-def test_one_wrong_backend_among_others_is_a_failure(model, wrong):
+def test_one_wrong_backend_among_others_is_a_failure(model, quick, wrong):
     result = run(model)
 
     assert result.exit_code == 1
@@ -104,7 +111,9 @@ def test_one_wrong_backend_among_others_is_a_failure(model, wrong):
     assert "wrong: FAILED" in words(result)
 
 
-def test_structures_of_the_user_take_the_place_of_the_model_s(model, tmp_path, ethanol):
+def test_structures_of_the_user_take_the_place_of_the_model_s(
+    model, quick, tmp_path, ethanol
+):
     file = tmp_path / "many.xyz"
     write(file, [ethanol] * 5, format="extxyz")
 
@@ -117,7 +126,7 @@ def test_structures_of_the_user_take_the_place_of_the_model_s(model, tmp_path, e
     assert "stress is not checked" not in words(result)
 
 
-def test_old_models_are_verified_on_generated_structures(tmp_path):
+def test_old_models_are_verified_on_generated_structures(quick, tmp_path):
     path = tmp_path / "old.safetensors"
     statistics = statistics_of((8, 14), 4.0)
     save_potential(path, build_potential(CONFIG, statistics), CONFIG, statistics)
@@ -130,7 +139,7 @@ def test_old_models_are_verified_on_generated_structures(tmp_path):
     )
 
 
-def test_auto_names_the_backend_and_verifies_it(model):
+def test_auto_names_the_backend_and_verifies_it(model, quick):
     result = run(model, "--backend", "auto")
 
     assert result.exit_code == 0, result.output

@@ -1,6 +1,7 @@
 """Forces, stress and their derivatives against finite differences of the energy."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from ase import Atoms
 from torch.testing import assert_close
 
 from equipot.autodiff.derivatives import differentiable_geometry, forces_and_stress
+from equipot.graph.atomic_graph import collate
 from equipot.neighbors import build_graph
 from tests.potentials import random_potential
 
@@ -17,15 +19,27 @@ STEP = 1e-4
 ROUNDING = 4 * 2.2e-16 * 300 / STEP
 
 
-def energy_of(potential, atoms):
-    return potential(build_graph(atoms, potential.cutoff), ("energy",)).energy.item()
+STENCIL = (STEP, -STEP, 2 * STEP, -2 * STEP)
 
 
-def central_difference(function, step=STEP):
+def energy_slopes(potential, *families):
+    """Slopes at zero of the energies of families of structures, in one batch."""
+    graphs = [
+        build_graph(family(h), potential.cutoff) for family in families for h in STENCIL
+    ]
+    energies = potential(collate(graphs), ("energy",)).energy
+    return [stencil_slope(row) for row in energies.view(-1, len(STENCIL)).tolist()]
+
+
+def central_difference(function):
     """Fourth-order central difference at zero."""
-    near = function(step) - function(-step)
-    far = function(2 * step) - function(-2 * step)
-    return (8 * near - far) / (12 * step)
+    return stencil_slope([function(h) for h in STENCIL])
+
+
+def stencil_slope(values):
+    """Slope at zero of a function from its values at `STENCIL`."""
+    ahead, behind, far_ahead, far_behind = values
+    return (8 * (ahead - behind) - (far_ahead - far_behind)) / (12 * STEP)
 
 
 @pytest.mark.parametrize("system", ["ethanol", "silica"])
@@ -33,39 +47,46 @@ def test_forces_are_the_gradient_of_the_energy(potential, system, request):
     atoms = request.getfixturevalue(system)
     forces = potential(build_graph(atoms, potential.cutoff), ("forces",)).forces
 
-    for atom, axis in [(0, 0), (1, 2), (len(atoms) - 1, 1)]:
+    coordinates = [(0, 0), (1, 2), (len(atoms) - 1, 1)]
 
-        def displaced(h, atom=atom, axis=axis):
-            moved = atoms.copy()
-            moved.positions[atom, axis] += h
-            return energy_of(potential, moved)
+    def displaced(h, atom, axis):
+        moved = atoms.copy()
+        moved.positions[atom, axis] += h
+        return moved
 
-        numerical = -central_difference(displaced)
-        scale = forces.abs().max().item()
-        assert forces[atom, axis].item() == pytest.approx(
-            numerical, abs=1e-7 * scale + ROUNDING
-        )
+    slopes = energy_slopes(
+        potential, *(partial(displaced, atom=n, axis=k) for n, k in coordinates)
+    )
+
+    scale = forces.abs().max().item()
+    assert [-forces[n, k].item() for n, k in coordinates] == pytest.approx(
+        slopes, abs=1e-7 * scale + ROUNDING
+    )
 
 
 def test_stress_is_the_derivative_by_strain(potential, silica):
     graph = build_graph(silica, potential.cutoff)
     stress = potential(graph, ("stress",)).stress[0]
 
-    for i, j in [(0, 0), (1, 1), (2, 2), (0, 1), (1, 2), (2, 0)]:
+    components = [(0, 0), (1, 1), (2, 2), (0, 1), (1, 2), (2, 0)]
 
-        def strained(h, i=i, j=j):
-            strain = np.eye(3)
-            strain[i, j] += h / 2
-            strain[j, i] += h / 2
-            deformed = silica.copy()
-            deformed.set_cell(silica.cell.array @ strain, scale_atoms=True)
-            return energy_of(potential, deformed)
+    def strained(h, i, j):
+        strain = np.eye(3)
+        strain[i, j] += h / 2
+        strain[j, i] += h / 2
+        deformed = silica.copy()
+        deformed.set_cell(silica.cell.array @ strain, scale_atoms=True)
+        return deformed
 
-        numerical = central_difference(strained) / silica.get_volume()
-        scale = stress.abs().max().item()
-        assert stress[i, j].item() == pytest.approx(
-            numerical, abs=1e-7 * scale + ROUNDING
-        )
+    slopes = energy_slopes(
+        potential, *(partial(strained, i=i, j=j) for i, j in components)
+    )
+
+    volume = silica.get_volume()
+    scale = stress.abs().max().item()
+    assert [stress[i, j].item() for i, j in components] == pytest.approx(
+        [slope / volume for slope in slopes], abs=1e-7 * scale + ROUNDING
+    )
     assert_close(stress, stress.T, rtol=0, atol=1e-14)
 
 
@@ -81,19 +102,26 @@ def test_stress_of_a_slab_is_that_of_strains_in_its_plane(silica):
     assert_close(stress @ torch.from_numpy(normal), torch.zeros(3).double())
     first = a / np.linalg.norm(a)
     second = np.cross(normal, first)
-    for u, v in ((first, first), (second, second), (first, second)):
-        strain = (np.outer(u, v) + np.outer(v, u)) / 2
+    strains = [
+        (np.outer(u, v) + np.outer(v, u)) / 2
+        for u, v in ((first, first), (second, second), (first, second))
+    ]
 
-        def strained(h, strain=strain):
-            atoms = silica.copy()
-            atoms.set_cell(silica.cell.array @ (np.eye(3) + h * strain))
-            atoms.positions = silica.positions @ (np.eye(3) + h * strain)
-            return energy_of(potential, atoms)
+    def strained(h, strain):
+        atoms = silica.copy()
+        atoms.set_cell(silica.cell.array @ (np.eye(3) + h * strain))
+        atoms.positions = silica.positions @ (np.eye(3) + h * strain)
+        return atoms
 
-        numerical = central_difference(strained) / silica.get_volume()
-        assert float(np.sum(stress.numpy() * strain)) == pytest.approx(
-            numerical, abs=1e-7 * stress.abs().max().item() + ROUNDING
-        )
+    slopes = energy_slopes(
+        potential, *(partial(strained, strain=strain) for strain in strains)
+    )
+
+    volume = silica.get_volume()
+    assert [np.sum(stress.numpy() * strain) for strain in strains] == pytest.approx(
+        [slope / volume for slope in slopes],
+        abs=1e-7 * stress.abs().max().item() + ROUNDING,
+    )
 
 
 def test_molecules_have_no_stress(ethanol):

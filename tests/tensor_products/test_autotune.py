@@ -12,6 +12,7 @@ import torch
 from equipot.storage.user_cache import store_cached
 from equipot.tensor_products import ClebschGordan, TensorProductSpec, autotune, trial
 from equipot.tensor_products.autotune import BackendExcludedWarning, choose_backend
+from equipot.tensor_products.blocks import BLOCK_BYTES
 from equipot.tensor_products.trial import Problem
 from tests.broken_backends import BROKEN, Wrapped, WrongWhere
 
@@ -408,6 +409,15 @@ def test_a_backend_that_is_wrong_at_large_size_is_left_out(install, limits, many
         choice = choose_backend(PROBLEM)
 
     assert choice.backend == "clebsch_gordan"
+
+
+def test_the_large_comparison_is_limited_by_memory_and_exceeds_a_block(many_edges):
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+
+    assert trial.large_edges(100, cpu) == trial.large_edges(100, cuda) == 2**15
+    numbers = 2**12 * trial.large_edges(2**12, cpu)
+    assert numbers == trial.MAX_RADIAL_WEIGHTS_CPU
+    assert numbers * torch.float32.itemsize >= 4 * BLOCK_BYTES
 
 
 def test_waiting_does_not_count_where_one_thread_computes(monkeypatch):

@@ -288,7 +288,16 @@ def perfect_crystals():
     }
 
 
-@pytest.mark.parametrize("name", perfect_crystals())
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            name,
+            marks=() if name in ("diamond", "chain", "dimer") else pytest.mark.slow,
+        )
+        for name in perfect_crystals()
+    ],
+)
 def test_no_false_alarm_where_symmetry_makes_forces_vanish(name, right):
     crystal = perfect_crystals()[name]
 

@@ -9,6 +9,7 @@ from scipy.signal import welch
 
 from equipot.md.analysis.correlation import autocorrelation
 from equipot.md.analysis.trajectory import Trajectory
+from equipot.units import FS_PER_PS
 
 MAX_VELOCITY_MISMATCH = 0.05
 """Largest mean square difference between velocities and displacements over the same
@@ -21,7 +22,6 @@ NUM_SEGMENTS = 4
 MIN_SEGMENTED_FRAMES = 1024
 """Smallest number of frames of a trajectory that is divided into segments."""
 CM_PER_THZ = 33.35640951981521
-FS_PER_PS = 1000
 
 
 @dataclass(frozen=True)
