@@ -63,7 +63,6 @@ class MACERepulsion(nn.Module):
     ) -> Float[Tensor, " nodes"]:
         """Half of the pair energies of each atom in eV."""
         reach = sums_of_radii(self.radii, atomic_numbers, edge_index)
-        envelope = polynomial_envelope(lengths / reach, self._power)
         screening = Screening(
             COULOMB_EV_A,
             self.length * BOHR_A,
@@ -76,5 +75,7 @@ class MACERepulsion(nn.Module):
             atomic_numbers,
             lengths,
             edge_index,
-            torch.where(lengths < self._cutoff, envelope, 0.0),
+            lambda r: torch.where(
+                r < self._cutoff, polynomial_envelope(r / reach, self._power), 0.0
+            ),
         )

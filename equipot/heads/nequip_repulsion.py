@@ -55,7 +55,10 @@ class NequIPRepulsion(nn.Module):
             self._amplitudes.like(lengths),
             self._decays.like(lengths),
         )
-        envelope = polynomial_envelope(lengths / self._cutoff, self._power)
         return screened_repulsion(
-            screening, atomic_numbers, lengths, edge_index, envelope
+            screening,
+            atomic_numbers,
+            lengths,
+            edge_index,
+            lambda r: polynomial_envelope(r / self._cutoff, self._power),
         )

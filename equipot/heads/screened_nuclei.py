@@ -1,5 +1,6 @@
 """Coulomb repulsion of screened nuclei, the sum that all its variants share."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -33,7 +34,7 @@ def screened_repulsion(
     atomic_numbers: Int[Tensor, " nodes"],
     lengths: Float[Tensor, "edges 1"],
     edge_index: Int[Tensor, "2 edges"],
-    envelope: Float[Tensor, "edges 1"],
+    envelope: Callable[[Tensor], Tensor],
 ) -> Float[Tensor, " nodes"]:
     """Half of the sum of the pair energies of each atom, in eV.
 
@@ -42,7 +43,7 @@ def screened_repulsion(
         atomic_numbers: Of all atoms.
         lengths: Of all edges in Å.
         edge_index: Senders and receivers.
-        envelope: Factor of each pair energy.
+        envelope: Factor of each pair energy, a function of the lengths.
     """
     senders, receivers = edge_index
     z = atomic_numbers.to(lengths)
@@ -50,8 +51,9 @@ def screened_repulsion(
     reach = screening.length / (power[senders] + power[receivers])[:, None]
     phi = torch.exp(-screening.decays * lengths / reach)
     phi = phi @ screening.amplitudes[:, None]
+    factor = envelope(lengths)
     charge = (z[senders] * z[receivers])[:, None]
-    pair = screening.coulomb * charge / lengths * phi * envelope
+    pair = screening.coulomb * charge / lengths * phi * factor
     return 0.5 * scatter_sum(pair[:, 0], receivers, len(z))
 
 

@@ -57,10 +57,8 @@ class ZBLRepulsion(nn.Module):
         edge_index: Int[Tensor, "2 edges"],
     ) -> Float[Tensor, " nodes"]:
         """Half of the sum of the pair energies of each atom, in eV."""
-        reach = sums_of_radii(self._radii.like(lengths), atomic_numbers, edge_index)
-        envelope = polynomial_envelope(
-            lengths / reach.clamp(max=self._cutoff), self._power
-        )
+        radii = sums_of_radii(self._radii.like(lengths), atomic_numbers, edge_index)
+        reach = radii.clamp(max=self._cutoff)
         screening = Screening(
             COULOMB_EV_A,
             0.8854 * BOHR_A,
@@ -69,5 +67,9 @@ class ZBLRepulsion(nn.Module):
             self._decays.like(lengths),
         )
         return screened_repulsion(
-            screening, atomic_numbers, lengths, edge_index, envelope**2
+            screening,
+            atomic_numbers,
+            lengths,
+            edge_index,
+            lambda r: polynomial_envelope(r / reach, self._power) ** 2,
         )
