@@ -8,6 +8,7 @@ from ase import Atoms
 from jaxtyping import Float64
 
 from equipot.autodiff.derivatives import hessian_vector_product
+from equipot.graph.atomic_graph import edge_vectors
 from equipot.models.differentiable import differentiable_forces
 from equipot.models.energy_model import EnergyModel
 from equipot.models.prediction import Output
@@ -23,7 +24,13 @@ from equipot.verify.quantities import given
 from equipot.verify.result import Check
 
 PATH = 0.4
-"""Mean displacement of an atom along a path, in Å."""
+"""Mean displacement of an atom along a path, in Å, unless atoms would collide."""
+CLOSEST = 0.85
+"""Smallest ratio of the distances of two atoms at the ends and in the middle."""
+SHORTENING = 0.7
+"""Factor of the displacements where atoms would come closer."""
+SHORTENINGS = 6
+"""Largest number of such factors."""
 PIECES = 12
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(4)
 """Gauss-Legendre nodes in each piece of a path: exact up to eighth order."""
@@ -122,8 +129,7 @@ def _work(
     model: EnergyModel, atoms: Atoms, rng: np.random.Generator, typical: float
 ) -> Quantity:
     """Work of the forces along a straight path, and the decrease of energy."""
-    direction = rng.normal(size=(len(atoms), 3))
-    direction *= PATH / np.sqrt((direction**2).sum() / len(atoms))
+    direction = _direction(model, atoms, rng)
     inside = (np.arange(PIECES)[:, None] + (1 + NODES) / 2) / PIECES - 0.5
     places = [-0.5, *inside.ravel().tolist(), 0.5]
     energies, forces = _along(model, atoms, direction, places)
@@ -135,6 +141,35 @@ def _work(
     return Quantity("work", "eV", abs(work - loss), size, described(atoms))
 
 
+def _direction(
+    model: EnergyModel, atoms: Atoms, rng: np.random.Generator
+) -> Float64[np.ndarray, "atoms 3"]:
+    """Displacement from the start to the end of a path, on which no atoms collide.
+
+    Between colliding atoms, energies can change by so many orders of magnitude that no
+    quadrature is accurate; other checks are about such distances.
+    """
+    direction = rng.normal(size=(len(atoms), 3))
+    direction *= PATH / np.sqrt((direction**2).sum() / len(atoms))
+    graph = graph_of(model, [atoms])
+    vectors = edge_vectors(graph).cpu().numpy()
+    senders, receivers = graph.edge_index.cpu().numpy()
+    for _ in range(SHORTENINGS):
+        change = 0.5 * (direction[senders] - direction[receivers])
+        ends = np.stack([vectors - change, vectors + change])
+        lengths = np.linalg.norm(ends, axis=2)
+        if np.all(lengths >= CLOSEST * np.linalg.norm(vectors, axis=1)):
+            break
+        direction *= SHORTENING
+    return direction
+
+
+def _displaced(atoms: Atoms, shift: Float64[np.ndarray, "atoms 3"]) -> Atoms:
+    moved = atoms.copy()
+    moved.positions += shift
+    return moved
+
+
 def _along(
     model: EnergyModel,
     atoms: Atoms,
@@ -142,11 +177,7 @@ def _along(
     places: Sequence[float],
 ) -> tuple[Float64[np.ndarray, " places"], Float64[np.ndarray, "places atoms 3"]]:
     """Energies and forces of a structure displaced along a line."""
-    moved = []
-    for place in places:
-        displaced = atoms.copy()
-        displaced.positions += place * direction
-        moved.append(displaced)
+    moved = [_displaced(atoms, place * direction) for place in places]
     energies, forces = [], []
     for _, found in predict_in_batches(model, moved, {"energy", "forces"}):
         energies.append(found.energy.double().cpu().numpy())
