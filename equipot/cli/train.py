@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from equipot.cli.errors import explain_errors
-from equipot.cli.options import INTERRUPTED, Overrides, Resume
+from equipot.cli.options import INTERRUPTED, Overrides, Resume, flag
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,7 +46,7 @@ def train(
     resume: Resume = False,
     find_lr: Annotated[
         bool,
-        typer.Option(
+        flag(
             "--find-lr",
             help="Compare learning rates in short runs, print the losses, and end; "
             "nothing is written.",
