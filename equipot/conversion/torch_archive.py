@@ -96,13 +96,23 @@ def is_torch_archive(path: Path) -> bool:
     Raises:
         ConversionError: If it is a zip that is damaged.
     """
+    return is_zip_with(path, "data.pkl")
+
+
+def is_zip_with(path: Path, *names: str) -> bool:
+    """Whether a file is a zip with these members in its folder.
+
+    Raises:
+        ConversionError: If it is a zip that is damaged.
+    """
     if not path.is_file():
         return False
     with path.open("rb") as file:
         if file.read(4) != b"PK\x03\x04":
             return False
     with ZipMembers(path) as members:
-        return f"{folder_of(members)}data.pkl" in members.sizes
+        folder = folder_of(members)
+        return all(f"{folder}{name}" in members.sizes for name in names)
 
 
 def read_torch_archive(path: Path, *, numbers: bool = True) -> TorchArchive:

@@ -13,6 +13,7 @@ from equipot.conversion.torch_archive import (
     check_byte_order,
     folder_of,
     interpreted,
+    is_zip_with,
 )
 from equipot.conversion.zip_members import ZipMembers
 
@@ -32,14 +33,7 @@ def is_torch_package(path: Path, resource: str) -> bool:
     Raises:
         ConversionError: If it is a zip that is damaged.
     """
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        if file.read(4) != b"PK\x03\x04":
-            return False
-    with ZipMembers(path) as members:
-        folder = folder_of(members)
-        return {f"{folder}{MARK}", f"{folder}{resource}"} <= members.sizes.keys()
+    return is_zip_with(path, MARK, resource)
 
 
 def read_torch_package(

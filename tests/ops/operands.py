@@ -101,3 +101,17 @@ def assert_equals_reference(operands: Operands, dtype: torch.dtype) -> None:
         scale = right.abs().max().clamp(min=1) if right.numel() else 1.0
         error = ((result.double() - right).abs() / scale).max() if right.numel() else 0
         assert error < tolerance
+
+
+def three_derivatives(function, inputs):
+    """Random contractions of the first, second and third derivatives."""
+    out, values = function(*inputs).pow(2).sum(), []
+    for order in range(3):
+        gradients = torch.autograd.grad(out, inputs, create_graph=True)
+        generator = torch.Generator().manual_seed(order)
+        out = sum(
+            (g * torch.randn(g.shape, generator=generator, dtype=g.dtype)).sum()
+            for g in gradients
+        )
+        values.append(out)
+    return torch.stack(values)

@@ -8,6 +8,7 @@ from equipot.node_products import NodeProductSpec
 from equipot.node_products.monomial_terms import monomial_terms
 from equipot.ops import contraction_reference as reference
 from equipot.ops.contraction import contract
+from tests.ops.operands import three_derivatives
 
 ops = torch.ops.equipot
 OUTPUTS = 4
@@ -106,20 +107,10 @@ def test_ops_are_well_defined(name, count, last):
 
 
 def test_three_derivatives_equal_those_of_the_reference():
-    """Autograd differentiates the reference, which knows none of our formulas."""
+    """Autograd differentiates the reference, without any of the registered formulas."""
 
     def thrice(function):
-        inputs = [t.requires_grad_() for t in operands()[:2]]
-        out, values = function(*inputs).pow(2).sum(), []
-        for order in range(3):
-            gradients = torch.autograd.grad(out, inputs, create_graph=True)
-            generator = torch.Generator().manual_seed(order)
-            out = sum(
-                (g * torch.randn(g.shape, generator=generator, dtype=g.dtype)).sum()
-                for g in gradients
-            )
-            values.append(out)
-        return torch.stack(values)
+        return three_derivatives(function, [t.requires_grad_() for t in operands()[:2]])
 
     expected = thrice(lambda x, a: reference.contract(x, a, ROWS, *table(), OUTPUTS))
     actual = thrice(lambda x, a: contract(x, a, ROWS, table(), OUTPUTS))

@@ -7,7 +7,7 @@ from torch.testing import assert_close
 from equipot.ops import reference
 from equipot.ops.convolution import convolve
 from equipot.tensor_products import TensorProductSpec
-from tests.ops.operands import ops, random_operands
+from tests.ops.operands import ops, random_operands, three_derivatives
 
 OPS = [("convolve", 3), ("convolve_backward", 4), ("convolve_double_backward", 7)]
 """Names, and how many tensors each differentiates."""
@@ -49,20 +49,10 @@ def test_second_derivatives(operands):
 
 
 def test_three_derivatives_equal_those_of_the_reference(operands):
-    """Autograd differentiates the reference, which knows none of our formulas."""
+    """Autograd differentiates the reference, without any of the registered formulas."""
 
     def thrice(function):
-        inputs = leaves(operands, 3)
-        out, values = function(*inputs).pow(2).sum(), []
-        for order in range(3):
-            gradients = torch.autograd.grad(out, inputs, create_graph=True)
-            generator = torch.Generator().manual_seed(order)
-            out = sum(
-                (g * torch.randn(g.shape, generator=generator, dtype=g.dtype)).sum()
-                for g in gradients
-            )
-            values.append(out)
-        return torch.stack(values)
+        return three_derivatives(function, leaves(operands, 3))
 
     expected = thrice(lambda *t: reference.convolve(*t, *operands.constants))
     assert_close(thrice(messages(operands)), expected, rtol=1e-12, atol=0)
