@@ -204,12 +204,13 @@ class Parser : public Reader {
   }
 
   // A constant of this program's precision.
-  const S* scalars(std::initializer_list<int64_t> shape, const char* name) {
+  template <class T = S>
+  const T* scalars(std::initializer_list<int64_t> shape, const char* name) {
     const Tensor& tensor = constant(name);
-    const ScalarType type = sizeof(S) == 4 ? ScalarType::Float : ScalarType::Double;
+    const ScalarType type = sizeof(T) == 4 ? ScalarType::Float : ScalarType::Double;
     check_tensor(tensor, name, type, kCpu);
     check_shape(tensor, name, shape, "stated by the code of the program");
-    return data<S>(tensor);
+    return data<T>(tensor);
   }
 };
 
@@ -330,7 +331,8 @@ struct LinearMap final : Step<S> {
 // Splines of a program with the memory of their segments.
 template <class S>
 struct SplineTable {
-  SplineTable(Parser<S>& p, int64_t columns) {
+  template <class P>
+  SplineTable(P& p, int64_t columns) {
     const Tensor& given = p.constant("spline: segments");
     check_tensor(given, "spline: segments", ScalarType::Double, kCpu);
     check_shape(given, "spline: segments", {-1, 3}, "(segments, 3)");
@@ -360,12 +362,92 @@ struct SplineTable {
         tables = std::max(tables, spline.table_of_pair[n] + 1);
       }
     }
-    spline.coefficients = p.scalars({tables, rows, columns}, "spline: coefficients");
+    spline.coefficients =
+        p.template scalars<S>({tables, rows, columns}, "spline: coefficients");
     spline.segments = segments.data();
   }
   SplineTable(const SplineTable&) = delete;
   std::vector<Segment> segments;
   Spline<S> spline;
+};
+
+// Sum of a function of the length over the edges of a node, in the first column.
+template <class S>
+struct RadialSum final : Step<S> {
+  explicit RadialSum(Parser<S>& p)
+      : out(p.buffer("density: result")),
+        width(p.buffers[out].width),
+        table(p, width) {}
+  void evaluate(Run<S>& run) const override {
+    S* to = run.values(out);
+    S* scratch = run.scratch_of_threads(width);
+    const auto kernel = EQUIPOT_SELECT(splines<S>);
+    share(static_cast<int64_t>(run.pieces.size()), [&](int64_t piece, int64_t thread) {
+      S* values = scratch + thread * width;
+      for (int64_t n = run.pieces[piece].first; n < run.pieces[piece].second; ++n) {
+        std::fill_n(to + n * width, width, S{0});
+        for (int64_t e = run.edges.pointers[n]; e < run.edges.pointers[n + 1]; ++e) {
+          kernel(table.spline, run.edges, e, e + 1, values, nullptr);
+          to[n * width] += values[0];
+        }
+      }
+    });
+  }
+  void differentiate(Run<S>& run) const override {
+    const S* bar = run.derivatives(out);
+    S* scratch = run.scratch_of_threads(2 * width);
+    const auto kernel = EQUIPOT_SELECT(splines<S>);
+    share(static_cast<int64_t>(run.pieces.size()), [&](int64_t piece, int64_t thread) {
+      S *values = scratch + thread * 2 * width, *slopes = values + width;
+      for (int64_t n = run.pieces[piece].first; n < run.pieces[piece].second; ++n) {
+        for (int64_t e = run.edges.pointers[n]; e < run.edges.pointers[n + 1]; ++e) {
+          kernel(table.spline, run.edges, e, e + 1, values, slopes);
+          run.length_bar[e] += static_cast<double>(bar[n * width] * slopes[0]);
+        }
+      }
+    });
+  }
+  int64_t out, width;
+  SplineTable<S> table;
+};
+
+// Division of all features of a node by one plus the first column of another buffer.
+template <class S>
+struct Divide final : Step<S> {
+  explicit Divide(Parser<S>& p) {
+    in = p.buffer("divide: operand"), by = p.buffer("divide: divisor");
+    out = p.buffer("divide: result");
+    width = p.buffers[in].width, by_width = p.buffers[by].width;
+    EQUIPOT_CHECK(width == p.buffers[out].width && !p.buffers[in].shared &&
+                      !p.buffers[by].shared,
+                  "a division needs buffers of equal width of its own");
+  }
+  void evaluate(Run<S>& run) const override {
+    const S *x = run.values(in), *divisor = run.values(by);
+    S* to = run.values(out);
+    const auto kernel = EQUIPOT_SELECT(scaled<S>);
+    share_ranges(run.nodes, kNodesPerPiece, [&](int64_t first, int64_t last) {
+      for (int64_t n = first; n < last; ++n) {
+        kernel(1 / (1 + divisor[n * by_width]), x + n * width, width, to + n * width, false);
+      }
+    });
+  }
+  void differentiate(Run<S>& run) const override {
+    const S *x = run.values(in), *divisor = run.values(by), *bar = run.derivatives(out);
+    S *x_bar = run.derivatives(in), *by_bar = run.derivatives(by);
+    const auto kernel = EQUIPOT_SELECT(scaled<S>);
+    const auto product = EQUIPOT_SELECT(dot<S>);
+    share_ranges(run.nodes, kNodesPerPiece, [&](int64_t first, int64_t last) {
+      for (int64_t n = first; n < last; ++n) {
+        const S factor = 1 / (1 + divisor[n * by_width]);
+        const double along = product(x + n * width, bar + n * width, width);
+        std::fill_n(by_bar + n * by_width, by_width, S{0});
+        by_bar[n * by_width] = -static_cast<S>(along) * factor * factor;
+        kernel(factor, bar + n * width, width, x_bar + n * width, false);
+      }
+    });
+  }
+  int64_t in, by, out, width, by_width;
 };
 
 template <class S>
@@ -785,6 +867,33 @@ struct Coordination {
   }
 };
 
+// Energies of pairs of atoms as functions of their distance, half of which belongs to each
+// atom. They are in double precision: repulsions may be large.
+struct PairEnergies {
+  static constexpr int64_t kColumns = kRowBytes / static_cast<int64_t>(sizeof(double));
+
+  template <class P>
+  explicit PairEnergies(P& p) : table(p, kColumns) {}
+
+  // Adds the energies of atoms and, unless `length_bar` is null, derivatives.
+  void add(const Edges& edges, int64_t first, int64_t last, double* energies,
+           double* length_bar) const {
+    alignas(64) double values[kColumns], slopes[kColumns];
+    const auto kernel = EQUIPOT_SELECT(splines<double>);
+    const double reach = table.segments.back().stop;
+    for (int64_t node = first; node < last; ++node) {
+      for (int64_t e = edges.pointers[node]; e < edges.pointers[node + 1]; ++e) {
+        if (edges.lengths[e] >= reach) continue;
+        kernel(table.spline, edges, e, e + 1, values, slopes);
+        energies[node] += values[0];
+        if (length_bar != nullptr) length_bar[e] += slopes[0];
+      }
+    }
+  }
+
+  SplineTable<double> table;
+};
+
 struct Structure {
   const Tensor &positions, &translations, &elements, &senders, &receivers, &pointers,
       &reverse;
@@ -839,6 +948,7 @@ class Program final : public AnyProgram {
                      static_cast<int>(data<double>(numbers)[1])};
     scale_ = data<double>(numbers)[3];
     shortest_ = data<double>(numbers)[4];
+    if (p.number(0, 1, "pairs") == 1) pairs_ = std::make_unique<PairEnergies>(p);
     while (!p.done()) steps_.push_back(step(p));
   }
 
@@ -893,8 +1003,8 @@ class Program final : public AnyProgram {
         (*step)->differentiate(run);
       }
       finish(s, run, out);
-    } else if (coordination_.shift != 0) {
-      coordination_.add(edges, 0, nodes, run.energies, nullptr);
+    } else {
+      add_direct_energies(run, nullptr);
     }
     return out;
   }
@@ -907,7 +1017,7 @@ class Program final : public AnyProgram {
 
  private:
   static std::unique_ptr<Step<S>> step(Parser<S>& p) {
-    switch (p.number(0, 8, "instruction")) {
+    switch (p.number(0, 10, "instruction")) {
       case 0: return std::make_unique<Embed<S>>(p);
       case 1: return std::make_unique<LinearMap<S>>(p);
       case 2: return std::make_unique<EdgeMoments<S>>(p);
@@ -916,7 +1026,9 @@ class Program final : public AnyProgram {
       case 5: return std::make_unique<Activate<S>>(p);
       case 6: return std::make_unique<Gated<S>>(p);
       case 7: return std::make_unique<Read<S>>(p);
-      default: return std::make_unique<Normalize<S>>(p);
+      case 8: return std::make_unique<Normalize<S>>(p);
+      case 9: return std::make_unique<RadialSum<S>>(p);
+      default: return std::make_unique<Divide<S>>(p);
     }
   }
 
@@ -1005,6 +1117,18 @@ class Program final : public AnyProgram {
     return num_edges == 0 ? shortest_ : *std::min_element(lengths, lengths + num_edges);
   }
 
+  // Energies that are functions of the lengths, without features.
+  void add_direct_energies(Run<S>& run, double* length_bar) const {
+    share_ranges(run.nodes, kNodesPerPiece, [&](int64_t first, int64_t last) {
+      if (coordination_.shift != 0) {
+        coordination_.add(run.edges, first, last, run.energies, length_bar);
+      }
+      if (pairs_ != nullptr) {
+        pairs_->add(run.edges, first, last, run.energies, length_bar);
+      }
+    });
+  }
+
   void copy_features(const Run<S>& run, Tensor& features) const {
     const int64_t width = buffers_[features_.buffer].width;
     for (int64_t n = 0; n < run.nodes; ++n) {
@@ -1027,11 +1151,7 @@ class Program final : public AnyProgram {
     S* scratch = scratch_.at_least(size * torch::stable::get_num_threads());
     const auto kernel = EQUIPOT_SELECT(harmonics<S>);
     for (int64_t e = 0; e < num_edges; ++e) run.length_bar[e] *= scale_;
-    if (coordination_.shift != 0) {
-      share_ranges(run.nodes, kNodesPerPiece, [&](int64_t first, int64_t last) {
-        coordination_.add(run.edges, first, last, run.energies, run.length_bar);
-      });
-    }
+    add_direct_energies(run, run.length_bar);
     share((num_edges + 255) / 256, [&](int64_t piece, int64_t thread) {
       const int64_t first = 256 * piece, last = std::min(num_edges, first + 256);
       kernel(h, first, last, scratch + thread * size);
@@ -1082,6 +1202,7 @@ class Program final : public AnyProgram {
   const double* element_energies_ = nullptr;
   Coordination coordination_{};
   double scale_ = 1, shortest_ = 0;
+  std::unique_ptr<PairEnergies> pairs_;
   std::vector<std::unique_ptr<Step<S>>> steps_;
   std::mutex mutex_;
   std::vector<int64_t> order_;

@@ -19,7 +19,10 @@ ROW_BYTES = 64
 ACTIVATIONS = {"silu": 0, "sigmoid": 1, "tanh": 2}
 Function = Literal["silu", "sigmoid", "tanh"]
 
-EMBED, LINEAR, MOMENTS, CONVOLVE, CONTRACT, ACTIVATE, GATE, READ, NORMALIZE = range(9)
+EMBED, LINEAR, MOMENTS, CONVOLVE, CONTRACT, ACTIVATE, GATE, READ = range(8)
+NORMALIZE, RADIAL_SUM, DIVIDE = range(8, 11)
+PAIR_COLUMNS = 8
+"""Columns of tables of pair energies, which are float64."""
 
 
 class Block(NamedTuple):
@@ -271,11 +274,25 @@ class Builder:
         self._reads(x[0].buffer, [(0, width)], keep=True)
         self._step([*code, self._number(epsilon)])
 
+    def radial_sum(self, functions: SplineTable) -> int:
+        """Sum of one function over the edges of each node; returns its buffer."""
+        out = self.buffer(self._pad)
+        self._step([RADIAL_SUM, out, *self._spline(functions, self._pad)])
+        return out
+
+    def divide(self, x: Sequence[Block], density: int, out: Sequence[Block]) -> None:
+        """Divide all blocks of a buffer by one plus the result of `radial_sum`."""
+        buffer = x[0].buffer
+        self._reads(buffer, [(0, self._buffers[buffer].width)], keep=True)
+        self._reads(density, [(0, self._pad)], keep=True)
+        self._step([DIVIDE, buffer, density, out[0].buffer])
+
     def finish(
         self,
         features: Block,
         element_energies: Float64[Tensor, " elements"],
         numbers: Float64[Tensor, " 5"],
+        pair_energies: SplineTable | None,
     ) -> Program:
         """Compile.
 
@@ -285,6 +302,7 @@ class Builder:
             numbers: Shift in eV, power and cutoff of the number of neighbors, factor of
                 the energies of `read`, and length in Å from which on functions of the
                 length are valid.
+            pair_energies: Half the energy of each pair in eV, one function; or None.
         """
         entries, values = derivative_table(self.lmax)
         places, width = self._places(features.buffer)
@@ -298,6 +316,9 @@ class Builder:
         channels = self.padded(features.channels)
         head += [features.buffer, features.offset, channels]
         head += [self._keep(element_energies), self._keep(numbers)]
+        head += [int(pair_energies is not None)]
+        if pair_energies is not None:
+            head += self._spline(pair_energies, PAIR_COLUMNS, torch.float64)
         code = torch.tensor([*head, *(n for step in self._steps for n in step)])
         return Program(code, self._constants, self.dtype)
 
@@ -333,13 +354,15 @@ class Builder:
     def _step(self, code: list[int]) -> None:
         self._steps.append(code)
 
-    def _spline(self, table: SplineTable, columns: int) -> list[int]:
+    def _spline(
+        self, table: SplineTable, columns: int, dtype: torch.dtype | None = None
+    ) -> list[int]:
         padded = table.coefficients.new_zeros(*table.coefficients.shape[:2], columns)
         padded[:, :, : table.coefficients.shape[2]] = table.coefficients
         code = [self._keep(table.segments), int(table.pairs is not None)]
         if table.pairs is not None:
             code.append(self._constant(table.pairs, torch.int64))
-        return [*code, self._constant(padded)]
+        return [*code, self._constant(padded, dtype)]
 
     def _padded_last(self, table: Float64[Tensor, "*rows _"]) -> Tensor:
         missing = self.padded(table.shape[-1]) - table.shape[-1]

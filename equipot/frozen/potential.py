@@ -10,12 +10,15 @@ from torch import Tensor
 
 from equipot.autodiff.derivatives import stress_of_strain
 from equipot.frozen.builder import Builder
+from equipot.frozen.layers import lower_layer
 from equipot.frozen.lowering import Lowering, UnsupportedModelError
 from equipot.frozen.radial import RadialTables
-from equipot.frozen.splines import SHORTEST, InaccurateTableError
+from equipot.frozen.repulsion import tabulate_repulsion
+from equipot.frozen.splines import SHORTEST, InaccurateTableError, SplineTable
 from equipot.graph.atomic_graph import AtomicGraph
 from equipot.graph.connectivity import Connectivity
 from equipot.graph.scatter import scatter_sum
+from equipot.models.gated_network import GatedNetwork
 from equipot.models.message_passing import MessagePassing
 from equipot.models.potential import Potential
 from equipot.models.prediction import Output, Prediction
@@ -157,8 +160,6 @@ def unsupported(potential: Potential) -> str | None:
         return problem
     if not isinstance(potential.backbone, MessagePassing):
         return f"backbones of type {type(potential.backbone).__name__}"
-    if potential.repulsion is not None:
-        return "short-range repulsion"
     return None
 
 
@@ -175,9 +176,11 @@ def _compile(
     layers = []
     x = lowering.embedding(backbone.embedding)
     for layer in backbone.layers:
-        x = lowering.layer(layer, x)
+        x = lower_layer(lowering, layer, x)
         layers.append(x)
     factors = torch.ones(len(present), dtype=torch.float64)
+    if isinstance(backbone, GatedNetwork) and backbone.scale is not None:
+        factors = backbone.scale[list(present)]
     lowering.head(potential.head, layers, factors)
     energies = torch.zeros(len(present), dtype=torch.float64)
     numbers = [
@@ -187,14 +190,18 @@ def _compile(
         potential.scale,
         SHORTEST,
     ]
+    atomic_numbers = [potential.elements[n] for n in present]
+    pairs: SplineTable | None = None
+    if potential.repulsion is not None:
+        pairs = tabulate_repulsion(
+            potential.repulsion, atomic_numbers, potential.cutoff
+        )
     program = builder.finish(
-        layers[-1][0], energies, torch.tensor(numbers, dtype=torch.float64)
+        layers[-1][0], energies, torch.tensor(numbers, dtype=torch.float64), pairs
     )
     # energies are relative to isolated atoms, which the program itself evaluates
     isolated = _isolated(program, len(present))
-    references = [
-        potential.reference_energies[potential.elements[n]] for n in present
-    ]
+    references = [potential.reference_energies[z] for z in atomic_numbers]
     energies += torch.tensor(references, dtype=torch.float64) - isolated
     return program
 

@@ -33,6 +33,11 @@ class SplineTable(NamedTuple):
     error: float
     """Largest error of a slope halfway between knots, relative to the largest slope."""
 
+    @property
+    def num_intervals(self) -> int:
+        """Intervals of all segments together."""
+        return int(self.segments[:, 2].sum())
+
 
 class InaccurateTableError(ValueError):
     """Functions cannot be tabulated as accurately as requested."""
@@ -43,6 +48,7 @@ def tabulate(
     bounds: Sequence[float],
     tolerance: float,
     pairs: Int[Tensor, "elements elements"] | None = None,
+    fewest: int = FEWEST,
 ) -> SplineTable:
     """Tabulate functions with as many intervals as a tolerance needs.
 
@@ -51,11 +57,12 @@ def tabulate(
         bounds: Ends of the segments in Å, ascending: functions are smooth in between.
         tolerance: For `SplineTable.error`.
         pairs: Table of each pair of elements.
+        fewest: Number of intervals to start with, such as that of similar functions.
 
     Raises:
         InaccurateTableError: If the tolerance is not reached.
     """
-    total = FEWEST
+    total = fewest
     while True:
         table = _with_intervals(functions, bounds, total, pairs)
         if table.error <= tolerance:
