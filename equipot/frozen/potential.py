@@ -9,14 +9,15 @@ from jaxtyping import Float64, Int
 from torch import Tensor
 
 from equipot.autodiff.derivatives import stress_of_strain
+from equipot.frozen.agreement import check_agreement, irregular_cluster
 from equipot.frozen.builder import Builder
 from equipot.frozen.layers import lower_layer
 from equipot.frozen.lowering import Lowering, UnsupportedModelError
 from equipot.frozen.radial import RadialTables
 from equipot.frozen.repulsion import tabulate_repulsion
-from equipot.frozen.splines import SHORTEST, InaccurateTableError, SplineTable
+from equipot.frozen.splines import SHORTEST, SplineTable
 from equipot.graph.atomic_graph import AtomicGraph
-from equipot.graph.connectivity import Connectivity
+from equipot.graph.connectivity import CompressedEdges, Connectivity
 from equipot.graph.scatter import scatter_sum
 from equipot.models.gated_network import GatedNetwork
 from equipot.models.message_passing import MessagePassing
@@ -54,6 +55,7 @@ class FrozenPotential:
         self.potential = potential
         self._exact = copy.deepcopy(potential).double().requires_grad_(False)
         self._programs: dict[tuple[int, ...], Program] = {}
+        self._topology: _Topology | None = None
         # fails now, rather than in the first evaluation
         self._program((0,))
 
@@ -96,27 +98,34 @@ class FrozenPotential:
         self, graph: AtomicGraph, outputs: Collection[Output]
     ) -> Evaluation | None:
         """Run the program; None if it does not apply."""
-        indices = self.potential.element_indices(graph.atomic_numbers)
-        if len(indices) == 0:
+        if graph.num_atoms == 0:
             return None
-        present, elements = torch.unique(indices, return_inverse=True)
-        program = self._program(tuple(present.tolist()))
-        receivers = graph.edge_index[1]
-        shift = graph.edge_shift.to(torch.float64)
-        cells = graph.cell.to(torch.float64)
-        if graph.num_graphs == 1:
-            translations = shift @ cells[0]
-        else:
-            of_edges = cells[graph.batch[receivers]]
-            translations = torch.einsum("ei,eij->ej", shift, of_edges)
-        connectivity = Connectivity(graph.edge_index, graph.num_atoms)
-        return program(
+        topology = self._topology
+        if topology is None or not topology.is_of(graph):
+            topology = self._topology = self._new_topology(graph)
+        return topology.program(
             graph.positions.detach().to(torch.float64).contiguous(),
-            translations.contiguous(),
-            elements,
-            connectivity.compressed,
-            graph.pairs.reverse,
+            topology.translations(graph),
+            topology.elements,
+            topology.edges,
+            topology.reverse,
             derivatives=bool({"forces", "stress", "stresses"} & set(outputs)),
+        )
+
+    def _new_topology(self, graph: AtomicGraph) -> "_Topology":
+        if graph.cutoff < self.cutoff:
+            raise ValueError(
+                f"the cutoff of the graph is {graph.cutoff} Å but the potential needs "
+                f"{self.cutoff} Å; rebuild it with build_graph(atoms, {self.cutoff})"
+            )
+        indices = self.potential.element_indices(graph.atomic_numbers)
+        present, elements = torch.unique(indices, return_inverse=True)
+        return _Topology(
+            graph,
+            self._program(tuple(present.tolist())),
+            elements,
+            Connectivity(graph.edge_index, graph.num_atoms).compressed,
+            graph.pairs.reverse,
         )
 
     def _prediction(
@@ -145,11 +154,89 @@ class FrozenPotential:
         """Program for a set of elements, by their indices."""
         program = self._programs.pop(present, None)
         if program is None:
-            program = _compile(self._exact, present, self.dtype)
+            program = self._checked_program(present)
         self._programs[present] = program
         if len(self._programs) > MOST_PROGRAMS:
             self._programs.pop(next(iter(self._programs)))
         return program
+
+
+    def _checked_program(self, present: tuple[int, ...]) -> Program:
+        """New program, compared with the potential on a small cluster."""
+        exact = self._exact
+        program = _compile(exact, present, self.dtype)
+        self._programs[present] = program
+        numbers = [self.potential.elements[n] for n in present]
+        graph = irregular_cluster(numbers, self.cutoff)
+        outputs: tuple[Output, ...] = ("energy", "forces")
+        found = self(graph, outputs)
+        self._topology = None
+        del self._programs[present]
+        expected = exact(graph, outputs, create_graph=False)
+        check_agreement(found, expected, self.dtype)
+        return program
+
+
+@final
+class _Topology:
+    """What a program needs of a graph apart from its geometry.
+
+    Moving structures share tensors from step to step, see
+    `equipot.neighbors.graph_reuse`.
+    """
+
+    def __init__(
+        self,
+        graph: AtomicGraph,
+        program: Program,
+        elements: Int[Tensor, " atoms"],
+        edges: CompressedEdges,
+        reverse: Int[Tensor, " edges"],
+    ) -> None:
+        self._graph = graph
+        self.program = program
+        self.elements = elements
+        self.edges = edges
+        self.reverse = reverse
+        self._versions = _versions(graph)
+        self._cell: tuple[Tensor, int] | None = None
+        self._translations: Tensor | None = None
+
+    def is_of(self, graph: AtomicGraph) -> bool:
+        """Whether a graph has the same tensors of elements and edges, unchanged."""
+        last = self._graph
+        return (
+            graph.edge_index is last.edge_index
+            and graph.edge_shift is last.edge_shift
+            and graph.atomic_numbers is last.atomic_numbers
+            and graph.batch is last.batch
+            and self._versions == _versions(graph)
+        )
+
+    def translations(self, graph: AtomicGraph) -> Float64[Tensor, "edges 3"]:
+        """Translation of the sender of each edge in Å."""
+        cell = self._cell
+        if (
+            self._translations is None
+            or cell is None
+            or cell[0] is not graph.cell
+            or cell[1] != graph.cell._version
+        ):
+            shift, cells = graph.edge_shift.double(), graph.cell.detach().double()
+            if graph.num_graphs == 1:
+                translations = shift @ cells[0]
+            else:
+                of_edges = cells[graph.batch[graph.edge_index[1]]]
+                translations = torch.einsum("ei,eij->ej", shift, of_edges)
+            self._cell = graph.cell, graph.cell._version
+            self._translations = translations.contiguous()
+        return self._translations
+
+
+def _versions(graph: AtomicGraph) -> tuple[int, ...]:
+    """Numbers of the changes in place of the tensors that a topology depends on."""
+    tensors = (graph.edge_index, graph.edge_shift, graph.atomic_numbers, graph.batch)
+    return tuple(tensor._version for tensor in tensors)
 
 
 def unsupported(potential: Potential) -> str | None:
@@ -222,5 +309,3 @@ def _isolated(program: Program, count: int) -> Float64[Tensor, " elements"]:
         raise ValueError("a program refused isolated atoms")
     return result.energies
 
-
-__all__ = ["FrozenPotential", "InaccurateTableError", "UnsupportedModelError"]
