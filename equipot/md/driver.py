@@ -54,7 +54,7 @@ from equipot.storage.run_folder import CONFIG, lock_run_directory
 from equipot.units import FS_PER_PS
 
 KIND = "state of a molecular dynamics run"
-VERSION = 4
+VERSION = 5
 ALARM_FRAMES = "alarm.extxyz"
 SUMMARY = "summary.json"
 INTERRUPTED = "interrupted; continue with --resume"
@@ -238,9 +238,8 @@ class Simulation:
         self.step = record["step"]
         self._set_target()
         self.integrator.restore(
-            {n: arrays[f"integrator.{n}"] for n in self.integrator.variables}
+            {n: arrays[f"integrator.{n}"] for n in self.integrator.state()}
         )
-        self.integrator.dynamics.nsteps = self.step
         self.rng.bit_generator.state = record["rng"]
         self.course.sums.update(record["course"])
         cut_back(self.trajectory_path, record["trajectory"])
@@ -390,7 +389,7 @@ class Simulation:
 
     def _set_target(self) -> None:
         """Set the target temperature and pressure of the ramp for the next step."""
-        if self.config.ramp is not None and self.integrator.set_target is not None:
+        if self.config.ramp is not None:
             self.integrator.set_target(*targets(self.config, self.step))
 
     def _measure(self) -> Thermodynamics:
