@@ -68,9 +68,9 @@ def measure(integrator: Integrator, step: int) -> Thermodynamics:
     drift = drift_energy(atoms) if integrator.keeps_momentum else 0.0
     pressure = volume = None
     if atoms.pbc.all():
-        stress = atoms.get_stress(include_ideal_gas=True)
         volume = float(atoms.get_volume())
-        pressure = -float(stress[:3].mean()) - 2 * drift / (3 * volume)
+        heat = integrator.particles.twice_kinetic() - 2 * drift
+        pressure = heat / (3 * volume) - float(atoms.get_stress()[:3].mean())
         pressure *= GPA_PER_EV_PER_A3
     return Thermodynamics(
         step=step,
