@@ -336,13 +336,13 @@ class EquipotCalculator(Calculator):
 
     def _remembered(self, atoms: Atoms) -> Atoms:
         """Copy of what enters a result; the same object while the atoms are."""
-        last = self._structure
-        if last is None or not np.array_equal(last.numbers, atoms.numbers):
-            last = self._structure = Atoms(numbers=atoms.numbers)
-        last.positions[:] = atoms.positions
-        last.cell.array[:] = atoms.cell.array
-        last.pbc[:] = atoms.pbc
-        self._calculated = _bytes_of(atoms)
+        now, last = _bytes_of(atoms), self._structure
+        if last is None or now[1:] != self._calculated[1:]:
+            last = self._structure = Atoms(
+                numbers=atoms.numbers, cell=atoms.cell, pbc=atoms.pbc
+            )
+        last.arrays["positions"][:] = atoms.arrays["positions"]
+        self._calculated = now
         return last
 
     def _has_stress(self, atoms: Atoms) -> bool:

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 from ase import Atoms
+from ase.units import kB
 from jaxtyping import Float, Int
 
 from equipot.config.md import AlarmsConfig
@@ -49,7 +50,9 @@ class Alarms:
         self.keeps_momentum = keeps_momentum
         self.changes_cell = changes_cell
         self._before: Snapshot | None = None
-        self._fixed = ~movable(atoms)
+        self._masses = atoms.get_masses()[:, None]
+        free = movable(atoms)
+        self._fixed = None if free.all() else ~free
         self._spacing = Spacing(limits.min_distance, limits.lost_distance)
         distance = limits.lost_distance
         self._alone = (
@@ -68,9 +71,11 @@ class Alarms:
             None if no alarm was raised.
         """
         forces = atoms.get_forces(apply_constraint=False)
+        momenta = atoms.arrays["momenta"]
+        kinetic = 0.5 * float(np.vdot(momenta, momenta / self._masses))
         reason = (
-            self._forces(atoms, forces)
-            or self._temperature(atoms)
+            self._forces(atoms, forces, kinetic)
+            or self._temperature(atoms, kinetic)
             or self._jump(atoms, forces)
         )
         if reason is not None or step % self.limits.distance_interval:
@@ -98,16 +103,17 @@ class Alarms:
             "the energy of the model is smooth"
         )
 
-    def _forces(self, atoms: Atoms, forces: Vectors) -> str | None:
+    def _forces(self, atoms: Atoms, forces: Vectors, kinetic: float) -> str | None:
         squared = np.einsum("ix,ix->i", forces, forces)
-        momenta = atoms.arrays["momenta"]
-        if not math.isfinite(squared.sum() + np.vdot(momenta, momenta)):
+        if not math.isfinite(squared.sum() + kinetic):
+            momenta = atoms.get_momenta()
             bad = ~np.isfinite(squared) | ~np.isfinite(momenta).all(axis=1)
             if bad.any():
                 (which,) = np.nonzero(bad)
                 return f"force or momentum is not finite\n{_describe(atoms, which)}"
         limit = self.limits.max_force
-        squared[self._fixed] = 0.0
+        if self._fixed is not None:
+            squared[self._fixed] = 0.0
         if limit is None or squared.max(initial=0.0) <= limit**2:
             return None
         norms = np.sqrt(squared)
@@ -117,9 +123,9 @@ class Alarms:
             f"{_describe(atoms, which)}"
         )
 
-    def _temperature(self, atoms: Atoms) -> str | None:
+    def _temperature(self, atoms: Atoms, kinetic: float) -> str | None:
         limit = self.limits.max_temperature
-        value = temperature(atoms, self.degrees_of_freedom)
+        value = 2 * kinetic / (self.degrees_of_freedom * kB)
         if limit is None or value <= limit:
             return None
         if self.keeps_momentum:

@@ -122,20 +122,21 @@ def _conserved(
 ) -> Float[np.ndarray, "components motions"]:
     """Orthonormal basis of the conserved rigid motions in mass-weighted coordinates."""
     axes = _rotation_axes(atoms)
-    arms = positions - np.average(positions, axis=0, weights=atoms.get_masses())
+    masses = atoms.get_masses()
+    arms = positions - masses @ positions / masses.sum()
     scale = max(float(np.abs(arms).max(initial=0.0)), 1.0)
-    motions = np.empty((len(atoms), 3, 3 + len(axes)))
-    motions[:, :, :3] = np.eye(3)
+    fields = np.empty((len(atoms), 3, 3 + len(axes)))
+    fields[:, :, :3] = np.eye(3)
     turns = np.einsum("ay,xyz->axz", axes, CROSS_PRODUCT)
-    motions[:, :, 3:] = np.einsum("nz,axz->nxa", arms / scale, turns)
-    motions = motions.reshape(3 * len(atoms), -1)
+    fields[:, :, 3:] = np.einsum("nz,axz->nxa", arms / scale, turns)
+    motions = fields.reshape(3 * len(atoms), -1)
     fixed = np.repeat(~movable(atoms), 3)
     if fixed.any():
         motions = motions @ null_space(motions[fixed], rcond=MIN_SINGULAR_VALUE_RATIO)
         motions[fixed] = 0.0
     if not motions.shape[1]:
         return motions
-    weighted = np.repeat(np.sqrt(atoms.get_masses()), 3)[:, None] * motions
+    weighted = np.repeat(np.sqrt(masses), 3)[:, None] * motions
     basis, values, _ = np.linalg.svd(weighted, full_matrices=False)
     return basis[:, values > MIN_SINGULAR_VALUE_RATIO * values.max()]
 
