@@ -35,6 +35,7 @@ Model = Path | str | Potential
 
 ALWAYS = ("energy", "forces", "stress")
 """Properties that every evaluation computes by default."""
+INPUTS = ("positions", "numbers", "cell", "pbc")
 VOIGT = np.array([0, 4, 8, 5, 2, 1])
 """Position in a matrix of its Voigt components xx yy zz yz xz xy."""
 TRANSPOSED_VOIGT = np.array([0, 4, 8, 7, 6, 3])
@@ -184,18 +185,10 @@ class EquipotCalculator(Calculator):
 
     def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
         """Changes since the last calculation, compared exactly."""
-        last = self.atoms
-        if last is None:
+        if self.atoms is None:
             return list(all_changes)
-        if _bytes_of(atoms) == self._calculated:
-            return []
-        pairs = {
-            "positions": (last.positions, atoms.positions),
-            "numbers": (last.numbers, atoms.numbers),
-            "cell": (last.cell.array, atoms.cell.array),
-            "pbc": (last.pbc, atoms.pbc),
-        }
-        return [name for name, (a, b) in pairs.items() if not np.array_equal(a, b)]
+        arrays = zip(INPUTS, self._calculated, _bytes_of(atoms), strict=True)
+        return [name for name, before, now in arrays if before != now]
 
     def get_property(
         self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True
@@ -343,13 +336,13 @@ class EquipotCalculator(Calculator):
 
     def _remembered(self, atoms: Atoms) -> Atoms:
         """Copy of what enters a result; the same object while the atoms are."""
-        last = self._structure
-        if last is None or not np.array_equal(last.numbers, atoms.numbers):
-            last = self._structure = Atoms(numbers=atoms.numbers)
-        last.positions[:] = atoms.positions
-        last.cell.array[:] = atoms.cell.array
-        last.pbc[:] = atoms.pbc
-        self._calculated = _bytes_of(atoms)
+        now, last = _bytes_of(atoms), self._structure
+        if last is None or now[1:] != self._calculated[1:]:
+            last = self._structure = Atoms(
+                numbers=atoms.numbers, cell=atoms.cell, pbc=atoms.pbc
+            )
+        last.arrays["positions"][:] = atoms.arrays["positions"]
+        self._calculated = now
         return last
 
     def _has_stress(self, atoms: Atoms) -> bool:
@@ -409,9 +402,13 @@ def _warn_of_unknown(models: Sequence[Model], domains: Sequence[Domain | None]) 
 
 
 def _bytes_of(atoms: Atoms) -> tuple[bytes, ...]:
-    """Everything that enters a result, for exact comparisons."""
-    arrays = (atoms.positions, atoms.numbers, atoms.cell.array, atoms.pbc)
-    return tuple(array.tobytes() for array in arrays)
+    """Arrays that enter a result, in the order of `INPUTS`, for exact comparisons."""
+    return (
+        atoms.positions.tobytes(),
+        atoms.numbers.tobytes(),
+        atoms.cell.array.tobytes(),
+        atoms.pbc.tobytes(),
+    )
 
 
 def _has_volume(atoms: Atoms) -> bool:
