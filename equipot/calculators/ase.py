@@ -16,6 +16,7 @@ from ase.calculators.calculator import (
 )
 from ase.stress import full_3x3_to_voigt_6_stress
 
+from equipot.calculators.evaluation import Evaluation
 from equipot.calculators.guard import Guard
 from equipot.calculators.self_check import Every, SelfCheck
 from equipot.checkpoint.file import load_domain, load_potential, read_header
@@ -84,9 +85,15 @@ class EquipotCalculator(Calculator):
             and what is requested only, which is faster if only energies are used.
         verify: Whether to compare the backend with the reference when loading a model;
             a passed comparison is cached.
+        frozen: Whether to evaluate energies, forces and stress by compiled programs for
+            constant weights, several times faster than the potential itself; see
+            `equipot.frozen` for their accuracy. By default model files are, where
+            possible (`evaluation` has the reason if not), and potentials in memory are
+            not, since their weights may change.
 
     Raises:
         BackendMismatchError: If the backend differs from the reference.
+        UnsupportedModelError: If `frozen` is true and the model cannot be frozen.
         ValueError: If an argument is invalid, or `device`, `dtype` or
             `backend` are given for a potential in memory.
     """
@@ -114,6 +121,7 @@ class EquipotCalculator(Calculator):
         skin: float = 0.0,
         always: Collection[str] = ALWAYS,
         verify: bool = True,
+        frozen: bool | None = None,
     ) -> None:
         super().__init__()
         if unknown := set(always) - set(self.implemented_properties):
@@ -142,6 +150,10 @@ class EquipotCalculator(Calculator):
         self.potential: Potential | Committee = (
             potentials[0] if len(potentials) == 1 else Committee(potentials)
         )
+        if frozen is None and any(isinstance(m, Potential) for m in models):
+            frozen = False
+        self.evaluation = Evaluation(potentials, frozen)
+        """Model in the form that it is evaluated in."""
         self._files = [
             None
             if isinstance(m, Potential)
@@ -230,9 +242,7 @@ class EquipotCalculator(Calculator):
         outputs = self._outputs(atoms, properties)
         if self._guard.needs_features:
             outputs.add("features")
-        prediction = self.potential(
-            self._graph(atoms, edges), outputs, create_graph=False
-        )
+        prediction = self.evaluation(self._graph(atoms, edges), outputs)
         self._watch(atoms, edges, prediction)
         self.results = _results(prediction)
 

@@ -2,17 +2,21 @@
 
 import copy
 from collections.abc import Collection
-from typing import final
+from typing import cast, final
 
 import torch
-from jaxtyping import Float64, Int
+from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from equipot.autodiff.derivatives import stress_of_strain
 from equipot.frozen.agreement import check_agreement, irregular_cluster
-from equipot.frozen.builder import Builder
-from equipot.frozen.layers import lower_layer
-from equipot.frozen.lowering import Lowering, UnsupportedModelError
+from equipot.frozen.builder import Block, Builder
+from equipot.frozen.layers import lower_layer, unsupported_layer
+from equipot.frozen.lowering import (
+    Lowering,
+    UnsupportedModelError,
+    unsupported_head,
+)
 from equipot.frozen.radial import RadialTables
 from equipot.frozen.repulsion import tabulate_repulsion
 from equipot.frozen.splines import SHORTEST, SplineTable
@@ -40,13 +44,17 @@ class FrozenPotential:
     They equal those of the potential up to rounding errors and the error of tabulated
     radial functions, which is stated by `equipot.frozen.splines`. Requests for other
     outputs, for differentiable predictions or with edges shorter than the tables are
-    passed on to the potential.
+    passed on to the potential. The program for a set of elements is compiled when it is
+    needed for the first time, and compared with the potential on a small cluster.
 
     Args:
         potential: Potential on the CPU. Later changes of its weights have no effect.
 
     Raises:
         UnsupportedModelError: If it has a part that programs cannot evaluate.
+
+    Calls raise `InaccurateTableError` if its radial functions cannot be tabulated, and
+    `FrozenMismatchError` if a program and the potential differ.
     """
 
     def __init__(self, potential: Potential) -> None:
@@ -56,8 +64,6 @@ class FrozenPotential:
         self._exact = copy.deepcopy(potential).double().requires_grad_(False)
         self._programs: dict[tuple[int, ...], Program] = {}
         self._topology: _Topology | None = None
-        # fails now, rather than in the first evaluation
-        self._program((0,))
 
     @property
     def cutoff(self) -> float:
@@ -140,15 +146,25 @@ class FrozenPotential:
             stress = stress_of_strain(by_strain.unflatten(1, (3, 3)), graph, every)
         if "stresses" in outputs:
             stresses = stress_of_strain(result.virials, graph, graph.batch)
-        channels = self.potential.backbone.channels[-1]
         return Prediction(
             scatter_sum(result.energies, graph.batch, graph.num_graphs),
             result.energies,
             result.forces if "forces" in outputs else None,
             stress,
-            features=result.features[:, :channels] if "features" in outputs else None,
+            features=self._features(graph, result) if "features" in outputs else None,
             stresses=stresses,
         )
+
+    def _features(
+        self, graph: AtomicGraph, result: Evaluation
+    ) -> Float[Tensor, "atoms channels"]:
+        """Scalars of the last layer."""
+        backbone = cast(MessagePassing, self._exact.backbone)
+        features = result.features[:, : backbone.channels[-1]]
+        if (factors := _element_factors(backbone)) is None:
+            return features
+        indices = self.potential.element_indices(graph.atomic_numbers)
+        return features * factors[indices][:, None].to(features.dtype)
 
     def _program(self, present: tuple[int, ...]) -> Program:
         """Program for a set of elements, by their indices."""
@@ -159,7 +175,6 @@ class FrozenPotential:
         if len(self._programs) > MOST_PROGRAMS:
             self._programs.pop(next(iter(self._programs)))
         return program
-
 
     def _checked_program(self, present: tuple[int, ...]) -> Program:
         """New program, compared with the potential on a small cluster."""
@@ -240,34 +255,44 @@ def _versions(graph: AtomicGraph) -> tuple[int, ...]:
 
 
 def unsupported(potential: Potential) -> str | None:
-    """Reason why a potential cannot be frozen, as far as it is known in advance."""
+    """Reason why a potential cannot be frozen; None if it can."""
+    backbone = potential.backbone
     if potential.device.type != "cpu":
         return "programs have kernels for the CPU only"
     if (problem := unavailable(torch.device("cpu"))) is not None:
         return problem
-    if not isinstance(potential.backbone, MessagePassing):
-        return f"backbones of type {type(potential.backbone).__name__}"
-    return None
+    if not isinstance(backbone, MessagePassing):
+        return f"backbones of type {type(backbone).__name__} are not supported"
+    if (reason := unsupported_head(potential.head)) is not None:
+        return reason
+    if _element_factors(backbone) is not None and not isinstance(
+        potential.head.last, torch.nn.Linear
+    ):
+        return "factors of elements need a linear readout"
+    return next(filter(None, map(unsupported_layer, backbone.layers)), None)
+
+
+def _element_factors(backbone: MessagePassing) -> Tensor | None:
+    """Factors of the features of each element, if there are any."""
+    return backbone.scale if isinstance(backbone, GatedNetwork) else None
 
 
 def _compile(
     potential: Potential, present: tuple[int, ...], dtype: torch.dtype
 ) -> Program:
     """Program of a potential in float64 for the elements that are present."""
-    backbone = potential.backbone
-    if not isinstance(backbone, MessagePassing):
-        raise UnsupportedModelError(f"backbones of type {type(backbone).__name__}")
+    backbone = cast(MessagePassing, potential.backbone)
     specs = [product.spec for product in tensor_products_of(backbone.layers)]
     builder = Builder(dtype, len(present), max(spec.lmax_filter for spec in specs))
     lowering = Lowering(builder, RadialTables(backbone, present, dtype), present)
-    layers = []
-    x = lowering.embedding(backbone.embedding)
+    layers: list[list[Block]] = []
+    x: list[Block] | Tensor = lowering.embedding(backbone.embedding)
     for layer in backbone.layers:
-        x = lower_layer(lowering, layer, x)
-        layers.append(x)
+        layers.append(lower_layer(lowering, layer, x))
+        x = layers[-1]
     factors = torch.ones(len(present), dtype=torch.float64)
-    if isinstance(backbone, GatedNetwork) and backbone.scale is not None:
-        factors = backbone.scale[list(present)]
+    if (of_elements := _element_factors(backbone)) is not None:
+        factors = of_elements[list(present)]
     lowering.head(potential.head, layers, factors)
     energies = torch.zeros(len(present), dtype=torch.float64)
     numbers = [
@@ -308,4 +333,3 @@ def _isolated(program: Program, count: int) -> Float64[Tensor, " elements"]:
     if result is None:
         raise ValueError("a program refused isolated atoms")
     return result.energies
-

@@ -64,9 +64,7 @@ class RadialTables:
         self._elements = [(self._present[0], self._present[0])]
         if self._inputs.transform is not None:
             self._pairs, places = pairs_of(len(self._present))
-            self._elements = [
-                (self._present[a], self._present[b]) for a, b in places
-            ]
+            self._elements = [(self._present[a], self._present[b]) for a, b in places]
 
     def full(self, radial: Radial, arrange: Arrange) -> SplineTable:
         """All radial functions."""

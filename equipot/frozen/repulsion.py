@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from equipot.frozen.radial import pairs_of
 from equipot.frozen.splines import SHORTEST, Function, SplineTable, tabulate
+from equipot.heads import MACERepulsion, NequIPRepulsion, ZBLRepulsion
+
+Repulsion = MACERepulsion | NequIPRepulsion | ZBLRepulsion
 
 TOLERANCE = 1e-11
 """Of slopes, relative to the largest one, at `SHORTEST`."""
@@ -15,7 +18,7 @@ LEAST_SEGMENT = 1e-6
 
 
 def tabulate_repulsion(
-    repulsion: nn.Module, atomic_numbers: Sequence[int], cutoff: float
+    repulsion: Repulsion, atomic_numbers: Sequence[int], cutoff: float
 ) -> SplineTable:
     """Half the energy of each pair of elements.
 
@@ -36,7 +39,7 @@ def tabulate_repulsion(
     return tabulate(_of_pairs(repulsion, elements), bounds, TOLERANCE, numbers)
 
 
-def _of_pairs(repulsion: nn.Module, elements: list[tuple[int, int]]) -> Function:
+def _of_pairs(repulsion: Repulsion, elements: list[tuple[int, int]]) -> Function:
     """Energy of the second atom of each pair of elements."""
     senders, receivers = torch.tensor(elements).T
 

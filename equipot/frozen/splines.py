@@ -72,8 +72,8 @@ def tabulate(
             return table
         if total >= MOST:
             raise InaccurateTableError(
-                f"radial functions in {total} intervals have errors of {table.error:.1e} "
-                f"of the largest slope, more than {tolerance:.1e}"
+                f"radial functions in {total} intervals have errors of "
+                f"{table.error:.1e} of the largest slope, more than {tolerance:.1e}"
             )
         total = total * 3 // 2
 
