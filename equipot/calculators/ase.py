@@ -13,20 +13,26 @@ from ase.calculators.calculator import (
     PropertyNotImplementedError,
     all_changes,
 )
-from ase.stress import full_3x3_to_voigt_6_stress
 
+from equipot.calculators.batch import MAX_EDGES, Evaluated, evaluate_batches
 from equipot.calculators.guard import Guard
+from equipot.calculators.results import (
+    ase_results,
+    has_stress,
+    has_volume,
+    not_finite,
+)
 from equipot.calculators.self_check import Every, SelfCheck
 from equipot.checkpoint.file import load_domain, load_potential, read_header
 from equipot.data.statistics import UNKNOWN_TRAINING_SET
 from equipot.domain import Domain, ExtrapolationEvent
 from equipot.graph.atomic_graph import AtomicGraph
 from equipot.hessians import hessian
-from equipot.models.committee import Committee, CommitteePrediction
+from equipot.models.committee import Committee
 from equipot.models.potential import Potential
 from equipot.models.prediction import Output, Prediction
 from equipot.neighbors import CanonicalList, NeighborList, build_graph
-from equipot.neighbors.cell import MIN_RELATIVE_VOLUME, complete_rows
+from equipot.neighbors.cell import complete_rows
 from equipot.storage.provenance import ModelIdentity
 from equipot.storage.tensor_file import digest
 
@@ -107,10 +113,7 @@ class EquipotCalculator(Calculator):
     ) -> None:
         super().__init__()
         if unknown := set(always) - set(self.implemented_properties):
-            raise ValueError(
-                f"always: unknown properties {sorted(unknown)}; supported are "
-                f"{', '.join(self.implemented_properties)}"
-            )
+            raise ValueError(_unknown_properties("always", unknown))
         models = [model] if isinstance(model, Model) else list(model)
         if any(isinstance(m, Potential) for m in models):
             _check_no_conversion(device, dtype, backend)
@@ -218,7 +221,53 @@ class EquipotCalculator(Calculator):
             self._graph(atoms, edges), outputs, create_graph=False
         )
         self._watch(atoms, edges, prediction)
-        self.results = _results(prediction)
+        self.results = ase_results(prediction)
+
+    def evaluate(
+        self,
+        structures: Sequence[Atoms],
+        properties: Collection[str] = ("energy", "forces", "stress"),
+        *,
+        max_edges: int = MAX_EDGES,
+        numbers: Sequence[int] | None = None,
+    ) -> list[Evaluated]:
+        """Compute properties of many structures in few evaluations of the potential.
+
+        Results are those of single calculations, up to rounding, with the same checks
+        of neighbor lists, domain of validity and finite results. They are not cached,
+        and the results of the last single calculation are not changed. The skin is not
+        used.
+
+        Args:
+            structures: Any number of structures; periodic ones, molecules and single
+                atoms may be mixed.
+            properties: Subset of `implemented_properties`; the stress is computed of
+                those structures that have one. Energies are always computed.
+            max_edges: Largest number of edges in one evaluation, which limits the
+                memory; a larger structure is evaluated by itself.
+            numbers: Numbers of the structures in error messages (default: 0, 1, ...).
+
+        Returns:
+            Results of each structure, in the order of `structures`.
+
+        Raises:
+            ValueError: As in `calculate`, or if a property is unknown.
+            ExtrapolationError: As in `calculate`.
+            NeighborMismatchError: As in `calculate`.
+            CalculationFailed: As in `calculate`. All messages contain the number of
+                the structure.
+        """
+        if unknown := set(properties) - set(self.implemented_properties):
+            raise ValueError(_unknown_properties("properties", unknown))
+        return evaluate_batches(
+            self.potential,
+            structures,
+            properties,
+            guard=self._guard,
+            cross_check=self._cross_check,
+            max_edges=max_edges,
+            numbers=numbers,
+        )
 
     def get_stress_per_area(self, atoms: Atoms) -> np.ndarray:
         r"""In-plane stress of a slab, which does not depend on the vacuum in its cell.
@@ -266,7 +315,7 @@ class EquipotCalculator(Calculator):
                 f"direction{'s' if dimension > 1 else ''}, this structure has {found}: "
                 "set atoms.pbc, or use get_stress"
             )
-        if not _has_volume(atoms):  # non-periodic vectors do not matter here
+        if not has_volume(atoms):  # non-periodic vectors do not matter here
             atoms = atoms.copy()
             atoms.set_cell(complete_rows(atoms.cell.tolist(), atoms.pbc.tolist()))
         stress: np.ndarray = self.get_property("stress", atoms)
@@ -315,13 +364,13 @@ class EquipotCalculator(Calculator):
             result = hessian(self.potential, graph)
         values: np.ndarray = result.double().cpu().numpy()
         if not np.isfinite(values).all():
-            raise CalculationFailed(_not_finite("a Hessian"))
+            raise CalculationFailed(not_finite("a Hessian"))
         return values
 
     def _outputs(self, atoms: Atoms, properties: Collection[str]) -> set[Output]:
         outputs: set[Output] = {"energy"}
-        has_stress = bool(atoms.pbc.any()) and _has_volume(atoms)
-        if {"stress", "stresses"} & set(properties) and not has_stress:
+        with_stress = has_stress(atoms)
+        if {"stress", "stresses"} & set(properties) and not with_stress:
             raise PropertyNotImplementedError(
                 "stress needs a periodic direction and a cell with a volume; the "
                 f"structure has pbc={atoms.pbc.tolist()} and a volume of "
@@ -331,9 +380,9 @@ class EquipotCalculator(Calculator):
         wanted = self.always | set(properties)
         if wanted & {"forces", "stress", "stresses"}:
             outputs.add("forces")
-        if has_stress and "stress" in wanted:
+        if with_stress and "stress" in wanted:
             outputs.add("stress")
-        if has_stress and "stresses" in wanted:
+        if with_stress and "stresses" in wanted:
             outputs.add("stresses")
         return outputs
 
@@ -345,10 +394,13 @@ class EquipotCalculator(Calculator):
 
     def _checked_edges(self, atoms: Atoms) -> NeighborList:
         edges = self._edges(atoms)
+        self._cross_check(atoms, edges)
+        return edges
+
+    def _cross_check(self, atoms: Atoms, edges: NeighborList) -> None:
         if self._self_check.due(atoms, self._evaluations):
             self._self_check.compare(atoms, edges)
         self._evaluations += 1
-        return edges
 
     def _watch(
         self, atoms: Atoms, edges: NeighborList, prediction: Prediction | None
@@ -370,42 +422,10 @@ def _warn_of_unknown(models: Sequence[Model], domains: Sequence[Domain | None]) 
         warnings.warn(f"{', '.join(files)}: {UNKNOWN_TRAINING_SET}", stacklevel=3)
 
 
-def _has_volume(atoms: Atoms) -> bool:
-    """Whether the three lattice vectors are linearly independent."""
-    lengths = np.linalg.norm(atoms.cell.array, axis=1)
-    return bool(atoms.cell.volume > MIN_RELATIVE_VOLUME * lengths.prod())
-
-
-def _results(prediction: Prediction) -> dict[str, Any]:
-    """Finite results under ASE's names."""
-    energy = float(prediction.energy[0])
-    results: dict[str, Any] = {
-        "energy": energy,
-        "free_energy": energy,
-        "energies": prediction.energies.cpu().numpy(),
-    }
-    if prediction.forces is not None:
-        results["forces"] = prediction.forces.double().cpu().numpy()
-    if prediction.stress is not None:
-        stress = prediction.stress[0].double().cpu().numpy()
-        results["stress"] = full_3x3_to_voigt_6_stress(stress)
-    if prediction.stresses is not None:
-        stresses = prediction.stresses.double().cpu().numpy()
-        results["stresses"] = full_3x3_to_voigt_6_stress(stresses)
-    if isinstance(prediction, CommitteePrediction):
-        results["energy_spread"] = float(prediction.energy_spread[0])
-        if (spread := prediction.forces_spread) is not None:
-            results["forces_spread"] = spread.double().cpu().numpy()
-    bad = [name for name, value in results.items() if not np.isfinite(value).all()]
-    if bad:
-        raise CalculationFailed(_not_finite(", ".join(bad)))
-    return results
-
-
-def _not_finite(names: str) -> str:
+def _unknown_properties(argument: str, unknown: Collection[str]) -> str:
     return (
-        f"the potential returned {names} with values that are not finite; the "
-        "structure is far from the training set, or the model is damaged"
+        f"{argument}: unknown properties {sorted(unknown)}; supported are "
+        f"{', '.join(EquipotCalculator.implemented_properties)}"
     )
 
 

@@ -72,15 +72,12 @@ class NeighborList:
         inside = self.distances < cutoff
         if cutoff == self.cutoff and inside.all():
             return self
-        return _with_distances(
-            replace(
-                self,
-                index=self.index[:, inside],
-                shift=self.shift[inside],
-                cutoff=float(cutoff),
-            ),
-            self.distances[inside],
-        )
+        return replace(
+            self,
+            index=self.index[:, inside],
+            shift=self.shift[inside],
+            cutoff=float(cutoff),
+        ).with_distances(self.distances[inside])
 
     def canonical(self) -> "NeighborList":
         """Sort the pairs by receiver, sender, and translation.
@@ -104,13 +101,16 @@ class NeighborList:
             self, positions=positions.copy(), cell=cell.copy(), pbc=pbc.copy()
         )
 
+    def with_distances(
+        self, distances: Float64[np.ndarray, " edges"]
+    ) -> "NeighborList":
+        """The list itself, with known distances.
 
-def _with_distances(
-    neighbors: NeighborList, distances: Float64[np.ndarray, " edges"]
-) -> NeighborList:
-    """Copy with precomputed distances."""
-    vars(neighbors)["distances"] = distances
-    return neighbors
+        Args:
+            distances: Lengths of the pairs in Å.
+        """
+        vars(self)["distances"] = distances
+        return self
 
 
 def neighbor_list(

@@ -1,0 +1,204 @@
+"""Results of many structures in few evaluations of a potential."""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol, runtime_checkable
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import CalculationFailed
+from jaxtyping import Float
+
+from equipot.calculators.guard import ExtrapolationError, Guard
+from equipot.calculators.results import ase_results, has_stress
+from equipot.data.batching import evaluation_batches
+from equipot.domain import ExtrapolationEvent
+from equipot.graph.atomic_graph import AtomicGraph
+from equipot.models.energy_model import EnergyModel
+from equipot.models.prediction import Output, Prediction
+from equipot.neighbors import NeighborList, build_batch, neighbor_lists
+
+MAX_EDGES: Final = 20_000
+"""Largest number of edges in one evaluation: enough to make the overhead of a call
+negligible, few enough for the caches."""
+
+MAX_STRUCTURES: Final = 256
+"""Largest number of structures in one evaluation, whose neighbor lists are kept."""
+
+CrossCheck = Callable[[Atoms, NeighborList], None]
+"""Check of the neighbor list of a structure; raises `NeighborMismatchError`."""
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Results of one structure of a batch."""
+
+    results: dict[str, Any]
+    """Results under ASE's names, as in `EquipotCalculator.results`."""
+    extrapolation_events: tuple[ExtrapolationEvent, ...]
+    """Extrapolation events of the structure."""
+
+    @property
+    def energy(self) -> float:
+        """Energy in eV."""
+        return float(self.results["energy"])
+
+    @property
+    def forces(self) -> Float[np.ndarray, "atoms 3"]:
+        """Forces in eV/Å, without effects of constraints."""
+        forces: np.ndarray = self.results["forces"]
+        return forces
+
+    @property
+    def stress(self) -> Float[np.ndarray, " 6"] | None:
+        """Voigt components xx yy zz yz xz xy in eV/Å^3; None if there is no stress."""
+        return self.results.get("stress")
+
+
+@runtime_checkable
+class BatchCalculator(Protocol):
+    """Calculator that evaluates many structures at once."""
+
+    def evaluate(
+        self,
+        structures: Sequence[Atoms],
+        properties: Collection[str] = ...,
+        *,
+        numbers: Sequence[int] | None = None,
+    ) -> list[Evaluated]:
+        """Results of each structure; see `EquipotCalculator.evaluate`."""
+
+
+def evaluate_batches(
+    model: EnergyModel,
+    structures: Sequence[Atoms],
+    properties: Collection[str],
+    *,
+    guard: Guard,
+    cross_check: CrossCheck,
+    max_edges: int = MAX_EDGES,
+    numbers: Sequence[int] | None = None,
+) -> list[Evaluated]:
+    """Evaluate structures in batches of limited size.
+
+    Args:
+        model: Potential or committee.
+        structures: Structures; may be empty.
+        properties: Properties under ASE's names.
+        guard: Guard against extrapolation.
+        cross_check: Check of every neighbor list.
+        max_edges: Largest number of edges in one evaluation; a structure with more is
+            evaluated by itself.
+        numbers: Numbers of the structures in error messages (default: 0, 1, ...).
+
+    Returns:
+        Results of each structure, in the order of `structures`.
+
+    Raises:
+        ValueError: If `max_edges` is not positive, a coordinate is not finite, or an
+            element is not supported.
+        ExtrapolationError: If the guard stops at a structure.
+        NeighborMismatchError: If the check of a neighbor list fails.
+        CalculationFailed: If a result is not finite.
+    """
+    numbers = range(len(structures)) if numbers is None else numbers
+    found: list[Evaluated] = []
+    for first in range(0, len(structures), MAX_STRUCTURES):
+        part = structures[first : first + MAX_STRUCTURES]
+        names = numbers[first : first + MAX_STRUCTURES]
+        lists = neighbor_lists(part, model.cutoff, names)
+        for number, atoms, pairs in zip(names, part, lists, strict=True):
+            with _named(number):
+                cross_check(atoms, pairs)
+        edges = [len(pairs.shift) for pairs in lists]
+        for batch in evaluation_batches(edges, MAX_STRUCTURES, max_edges):
+            found += _evaluate(
+                model,
+                [part[n] for n in batch],
+                [lists[n] for n in batch],
+                [names[n] for n in batch],
+                properties,
+                guard,
+            )
+    return found
+
+
+def _evaluate(
+    model: EnergyModel,
+    structures: Sequence[Atoms],
+    lists: Sequence[NeighborList],
+    numbers: Sequence[int],
+    properties: Collection[str],
+    guard: Guard,
+) -> list[Evaluated]:
+    """Results of the structures of one batch."""
+    stressed = [has_stress(atoms) for atoms in structures]
+    outputs = _outputs(properties, any(stressed))
+    if guard.needs_features:
+        outputs.add("features")
+    predictions = _predict(model, structures, lists, numbers, outputs)
+    found = []
+    for number, atoms, pairs, prediction, with_stress in zip(
+        numbers, structures, lists, predictions, stressed, strict=True
+    ):
+        if not with_stress:
+            prediction = replace(prediction, stress=None, stresses=None)
+        with _named(number):
+            events = guard.watch(atoms, pairs, prediction)
+            guard.act(events)
+            found.append(Evaluated(ase_results(prediction), events))
+    return found
+
+
+def _outputs(properties: Collection[str], with_stress: bool) -> set[Output]:
+    outputs: set[Output] = {"energy"}
+    wanted = set(properties)
+    if wanted & {"forces", "stress", "stresses"}:
+        outputs.add("forces")
+    if with_stress and "stress" in wanted:
+        outputs.add("stress")
+    if with_stress and "stresses" in wanted:
+        outputs.add("stresses")
+    return outputs
+
+
+def _predict(
+    model: EnergyModel,
+    structures: Sequence[Atoms],
+    lists: Sequence[NeighborList],
+    numbers: Sequence[int],
+    outputs: Collection[Output],
+) -> list[Prediction]:
+    """Prediction for each structure of one batch.
+
+    Raises:
+        ValueError: If the model refuses a structure; the message contains its number.
+    """
+
+    def graph(some: slice) -> AtomicGraph:
+        return build_batch(
+            structures[some], model.cutoff, device=model.device, neighbors=lists[some]
+        )
+
+    try:
+        prediction = model(graph(slice(None)), outputs, create_graph=False)
+    except ValueError:
+        for n, number in enumerate(numbers):
+            with _named(number):
+                model(graph(slice(n, n + 1)), outputs, create_graph=False)
+        raise
+    return prediction.split([len(atoms) for atoms in structures])
+
+
+@contextmanager
+def _named(number: int) -> Iterator[None]:
+    """Begin the message of an error with the number of the structure."""
+    try:
+        yield
+    except ExtrapolationError as error:
+        raise ExtrapolationError(
+            error.extrapolation_events, f"structure {number}"
+        ) from error
+    except (ValueError, CalculationFailed) as error:
+        raise type(error)(f"structure {number}: {error}") from error
