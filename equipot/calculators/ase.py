@@ -14,7 +14,7 @@ from ase.calculators.calculator import (
     all_changes,
 )
 
-from equipot.calculators.batch import MAX_EDGES, Evaluated, evaluate_batches
+from equipot.calculators.batch import Evaluated, evaluate_batches
 from equipot.calculators.guard import Guard
 from equipot.calculators.results import (
     ase_results,
@@ -228,7 +228,7 @@ class EquipotCalculator(Calculator):
         structures: Sequence[Atoms],
         properties: Collection[str] = ("energy", "forces", "stress"),
         *,
-        max_edges: int = MAX_EDGES,
+        max_edges: int | None = None,
         numbers: Sequence[int] | None = None,
     ) -> list[Evaluated]:
         """Compute properties of many structures in few evaluations of the potential.
@@ -244,7 +244,8 @@ class EquipotCalculator(Calculator):
             properties: Subset of `implemented_properties`; the stress is computed of
                 those structures that have one. Energies are always computed.
             max_edges: Largest number of edges in one evaluation, which limits the
-                memory; a larger structure is evaluated by itself.
+                memory (default: 5,000 on a CPU, 50,000 on other devices); a larger
+                structure is evaluated by itself.
             numbers: Numbers of the structures in error messages (default: 0, 1, ...).
 
         Returns:

@@ -19,9 +19,12 @@ from equipot.models.energy_model import EnergyModel
 from equipot.models.prediction import Output, Prediction
 from equipot.neighbors import NeighborList, build_batch, neighbor_lists
 
-MAX_EDGES: Final = 20_000
-"""Largest number of edges in one evaluation: enough to make the overhead of a call
-negligible, few enough for the caches."""
+MAX_EDGES: Final = 5_000
+"""Largest number of edges in one evaluation on a CPU: enough to make the overhead of a
+call negligible, few enough for the caches."""
+
+MAX_EDGES_OF_DEVICE: Final = 50_000
+"""The same on other devices, which need more edges for full utilization."""
 
 MAX_STRUCTURES: Final = 256
 """Largest number of structures in one evaluation, whose neighbor lists are kept."""
@@ -77,7 +80,7 @@ def evaluate_batches(
     *,
     guard: Guard,
     cross_check: CrossCheck,
-    max_edges: int = MAX_EDGES,
+    max_edges: int | None = None,
     numbers: Sequence[int] | None = None,
 ) -> list[Evaluated]:
     """Evaluate structures in batches of limited size.
@@ -89,7 +92,8 @@ def evaluate_batches(
         guard: Guard against extrapolation.
         cross_check: Check of every neighbor list.
         max_edges: Largest number of edges in one evaluation; a structure with more is
-            evaluated by itself.
+            evaluated by itself. By default `MAX_EDGES` on a CPU and
+            `MAX_EDGES_OF_DEVICE` elsewhere.
         numbers: Numbers of the structures in error messages (default: 0, 1, ...).
 
     Returns:
@@ -102,6 +106,8 @@ def evaluate_batches(
         NeighborMismatchError: If the check of a neighbor list fails.
         CalculationFailed: If a result is not finite.
     """
+    if max_edges is None:
+        max_edges = MAX_EDGES if model.device.type == "cpu" else MAX_EDGES_OF_DEVICE
     numbers = range(len(structures)) if numbers is None else numbers
     found: list[Evaluated] = []
     for first in range(0, len(structures), MAX_STRUCTURES):
@@ -109,7 +115,7 @@ def evaluate_batches(
         names = numbers[first : first + MAX_STRUCTURES]
         lists = neighbor_lists(part, model.cutoff, names)
         for number, atoms, pairs in zip(names, part, lists, strict=True):
-            with _named(number):
+            with naming_structure(number):
                 cross_check(atoms, pairs)
         edges = [len(pairs.shift) for pairs in lists]
         for batch in evaluation_batches(edges, MAX_STRUCTURES, max_edges):
@@ -144,7 +150,7 @@ def _evaluate(
     ):
         if not with_stress:
             prediction = replace(prediction, stress=None, stresses=None)
-        with _named(number):
+        with naming_structure(number):
             events = guard.watch(atoms, pairs, prediction)
             guard.act(events)
             found.append(Evaluated(ase_results(prediction), events))
@@ -185,14 +191,14 @@ def _predict(
         prediction = model(graph(slice(None)), outputs, create_graph=False)
     except ValueError:
         for n, number in enumerate(numbers):
-            with _named(number):
+            with naming_structure(number):
                 model(graph(slice(n, n + 1)), outputs, create_graph=False)
         raise
     return prediction.split([len(atoms) for atoms in structures])
 
 
 @contextmanager
-def _named(number: int) -> Iterator[None]:
+def naming_structure(number: int) -> Iterator[None]:
     """Begin the message of an error with the number of the structure."""
     try:
         yield

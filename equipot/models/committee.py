@@ -49,9 +49,7 @@ class CommitteePrediction(Prediction):
                 stresses=mean.stresses,
                 members=of_members,
             )
-            for mean, of_members in zip(
-                super().split(num_atoms), members, strict=True
-            )
+            for mean, of_members in zip(super().split(num_atoms), members, strict=True)
         ]
 
 
