@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ase import Atoms

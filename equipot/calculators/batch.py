@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from equipot.calculators.guard import ExtrapolationError, Guard
 from equipot.calculators.results import ase_results, has_stress
+from equipot.calculators.self_check import NeighborMismatchError
 from equipot.data.batching import evaluation_batches
 from equipot.domain import ExtrapolationEvent
 from equipot.graph.atomic_graph import AtomicGraph
@@ -143,13 +144,16 @@ def _evaluate(
     outputs = _outputs(properties, any(stressed))
     if guard.needs_features:
         outputs.add("features")
-    predictions = _predict(model, structures, lists, numbers, outputs)
+    predictions = [
+        prediction if with_stress else replace(prediction, stress=None, stresses=None)
+        for prediction, with_stress in zip(
+            _predict(model, structures, lists, numbers, outputs), stressed, strict=True
+        )
+    ]
     found = []
-    for number, atoms, pairs, prediction, with_stress in zip(
-        numbers, structures, lists, predictions, stressed, strict=True
+    for number, atoms, pairs, prediction in zip(
+        numbers, structures, lists, predictions, strict=True
     ):
-        if not with_stress:
-            prediction = replace(prediction, stress=None, stresses=None)
         with naming_structure(number):
             events = guard.watch(atoms, pairs, prediction)
             guard.act(events)
@@ -206,5 +210,9 @@ def naming_structure(number: int) -> Iterator[None]:
         raise ExtrapolationError(
             error.extrapolation_events, f"structure {number}"
         ) from error
-    except (ValueError, CalculationFailed) as error:
-        raise type(error)(f"structure {number}: {error}") from error
+    except NeighborMismatchError as error:
+        raise NeighborMismatchError(f"structure {number}: {error}") from error
+    except CalculationFailed as error:
+        raise CalculationFailed(f"structure {number}: {error}") from error
+    except ValueError as error:
+        raise ValueError(f"structure {number}: {error}") from error

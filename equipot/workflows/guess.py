@@ -5,10 +5,10 @@ from typing import Final
 
 import numpy as np
 from ase import Atoms
-from ase.mep import NEB
 from ase.optimize import FIRE
 from jaxtyping import Float
 
+from equipot.workflows.batched_band import BatchedNEB
 from equipot.workflows.images import superimposed
 from equipot.workflows.vibrations import bare
 
@@ -44,7 +44,8 @@ def guess_saddle(
     """Guess the saddle point between two minima by a climbing-image band.
 
     Args:
-        start: First minimum, with a calculator, which is used for all images.
+        start: First minimum, with a calculator, which is used for all images; they are
+            evaluated together if it can do so.
         end: Second minimum: the same atoms in the same order and the same cell, wrapped
             or not.
         images: Number of images, minima included.
@@ -63,9 +64,7 @@ def guess_saddle(
     if np.abs(end.positions - start.positions).max() < 0.05:
         raise ValueError("expected two different minima, got the same structure twice")
     band = [start.copy() for _ in range(images - 1)] + [end]
-    for image in band:
-        image.calc = start.calc
-    neb = NEB(band, allow_shared_calculator=True, method="improvedtangent")
+    neb = BatchedNEB(band, start.calc, method="improvedtangent")
     neb.interpolate(method="idpp", mic=bool(start.pbc.any()))
     for climb, limit in ((False, max(CLIMBING_FORCE, fmax)), (True, fmax)):
         neb.climb = climb

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.calculator import Calculator
 
 from equipot.calculators import BatchCalculator
 from equipot.calculators.batch import naming_structure
@@ -23,6 +25,7 @@ from equipot.workflows.relaxation_target import (
     target_of,
 )
 from equipot.workflows.served_results import ServedResults
+from equipot.workflows.together import evaluate_together
 
 MAX_STRUCTURES: Final = 256
 """Number of structures that relax at the same time, whose histories are kept."""
@@ -50,7 +53,7 @@ class _Relaxing:
 
 def relax_many(
     structures: Sequence[Atoms],
-    calculator: BatchCalculator,
+    calculator: BatchCalculator | Calculator,
     *,
     method: str = "L-BFGS",
     cell: bool = False,
@@ -70,7 +73,8 @@ def relax_many(
 
     Args:
         structures: Initial structures, whose calculators are not used; not changed.
-        calculator: Calculator of all structures.
+        calculator: Calculator of all structures; any calculator of ASE, but only a
+            `BatchCalculator` evaluates them together.
         method: "L-BFGS", or "FIRE", which needs more steps but is more robust far from
             a minimum.
         cell: As in `relax`, for all structures.
@@ -112,12 +116,10 @@ def relax_many(
                         tolerance=symmetry_tolerance if keep_symmetry else None,
                     )
                 )
-
-        def finished(active: int, size: int = len(group)) -> None:
-            if observer is not None:
-                observer(len(done) + size - active, len(structures))
-
-        _relax(group, calculator, OPTIMIZERS[method], fmax, max_steps, finished)
+        counter = None
+        if observer is not None:
+            counter = partial(_report, observer, first + len(group), len(structures))
+        _relax(group, calculator, OPTIMIZERS[method], fmax, max_steps, counter)
         done += [_result(member, method, pressure, fmax) for member in group]
     return done
 
@@ -147,11 +149,11 @@ def _relaxing(number: int, start: Atoms, *, cell: bool, **options: Any) -> _Rela
 
 def _relax(
     group: Sequence[_Relaxing],
-    calculator: BatchCalculator,
+    calculator: BatchCalculator | Calculator,
     make: type[BatchedOptimizer],
     fmax: float,
     max_steps: int,
-    finished: Callable[[int], None],
+    counter: Callable[[int], None] | None,
 ) -> None:
     """Move all structures of a group until each is converged."""
     _evaluate(group, calculator)
@@ -184,14 +186,20 @@ def _relax(
             optimizer.keep(keep)
             active = [member for member, kept in zip(active, keep, strict=True) if kept]
             forces = [part for part, kept in zip(forces, keep, strict=True) if kept]
-        finished(len(active))
+        if counter is not None:
+            counter(len(active))
+
+
+def _report(observer: Observer, begun: int, total: int, active: int) -> None:
+    observer(begun - active, total)
 
 
 def _evaluate(members: Sequence[_Relaxing], calculator: BatchCalculator) -> None:
-    found = calculator.evaluate(
+    found = evaluate_together(
         [member.moving for member in members],
+        calculator,
         ("energy", "forces", "stress"),
-        numbers=[member.number for member in members],
+        [member.number for member in members],
     )
     for member, results in zip(members, found, strict=True):
         member.results.serve(member.moving, results)

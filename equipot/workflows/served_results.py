@@ -18,8 +18,7 @@ class ServedResults(Calculator):
 
     def __init__(self) -> None:
         super().__init__()
-        self._positions: np.ndarray | None = None
-        self._cell: np.ndarray | None = None
+        self._positions = self._cell = np.zeros((0, 3))
 
     def serve(self, atoms: Atoms, found: Evaluated) -> None:
         """Store the results of a structure.

@@ -1,37 +1,19 @@
-"""Structures that relax together take the steps, and reach the minima, of single ones."""
+"""Structures that relax together take the steps and reach the minima of single ones."""
 
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
-from ase.calculators.calculator import PropertyNotImplementedError
 from ase.constraints import FixAtoms
-from ase.filters import FrechetCellFilter
 from ase.optimize import FIRE, LBFGS
 
-from equipot.calculators import Evaluated
 from equipot.workflows import relax, relax_many
 from tests.workflows.analytic_potentials import (
+    OneByOne,
     lennard_jones,
     morse,
     stillinger_weber_silicon,
 )
-
-
-class OneByOne:
-    """Batches of any calculator of ASE; keeps the sizes of the batches."""
-
-    def __init__(self, calculator):
-        self.calculator = calculator
-        self.sizes = []
-
-    def evaluate(self, structures, properties=("energy",), *, numbers=None):
-        self.sizes.append(len(structures))
-        found = []
-        for atoms in structures:
-            self.calculator.calculate(atoms.copy(), properties)
-            found.append(Evaluated(dict(self.calculator.results), ()))
-        return found
 
 
 @pytest.fixture
@@ -83,6 +65,8 @@ def test_the_converged_ones_leave_the_batch(clusters, method):
         single = relax(start)
         assert result.energy == pytest.approx(single.energy, abs=1e-5)
         assert result.start_energy == pytest.approx(single.start_energy, abs=1e-12)
+    any_calculator = relax_many(clusters, potential, method=method)
+    assert [r.energy for r in any_calculator] == [r.energy for r in found]
     fixed = clusters[2].positions[0]
     np.testing.assert_array_equal(found[2].atoms.positions[0], fixed)
     assert found[2].atoms.constraints
@@ -115,9 +99,9 @@ def test_errors_name_the_structure(clusters):
             return found
 
     silicon = bulk("Si", "diamond", a=5.3)
-    with pytest.raises(ValueError, match="structure 0: .*needs a stress"):
+    with pytest.raises(ValueError, match=r"structure 0: .*needs a stress"):
         relax_many([silicon], NoStress(stillinger_weber_silicon()), cell=True)
-    with pytest.raises(ValueError, match="structure 1: .*along periodic directions"):
+    with pytest.raises(ValueError, match=r"structure 1: .*along periodic directions"):
         relax_many([silicon, clusters[0]], OneByOne(None), cell=True)
     with pytest.raises(ValueError, match="structure 1: expected at least one atom"):
         relax_many([clusters[0], Atoms()], OneByOne(None))
