@@ -5,6 +5,7 @@ from typing import Final
 
 import numpy as np
 from ase import Atoms
+from ase.mep import NEB
 from ase.optimize import FIRE
 from jaxtyping import Float
 
@@ -14,6 +15,9 @@ from equipot.workflows.vibrations import bare
 
 CLIMBING_FORCE: Final = 0.5
 """Largest force on the band in eV/Å below which the highest image starts to climb."""
+
+TANGENT: Final = "improvedtangent"
+"""Definition of the tangent of the band in ASE."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +68,9 @@ def guess_saddle(
     if np.abs(end.positions - start.positions).max() < 0.05:
         raise ValueError("expected two different minima, got the same structure twice")
     band = [start.copy() for _ in range(images - 1)] + [end]
-    neb = BatchedNEB(band, start.calc, method="improvedtangent")
-    neb.interpolate(method="idpp", mic=bool(start.pbc.any()))
+    empty = NEB(band, method=TANGENT)
+    empty.interpolate(method="idpp", mic=bool(start.pbc.any()))
+    neb = BatchedNEB(band, start.calc, method=TANGENT)
     for climb, limit in ((False, max(CLIMBING_FORCE, fmax)), (True, fmax)):
         neb.climb = climb
         FIRE(neb, logfile=None).run(fmax=limit, steps=max_steps)
