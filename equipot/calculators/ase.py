@@ -243,7 +243,7 @@ class EquipotCalculator(Calculator):
             properties: Subset of `implemented_properties`; the stress is computed of
                 those structures that have one. Energies are always computed.
             max_edges: Largest number of edges in one evaluation, which limits the
-                memory (default: 5,000 on a CPU, 50,000 on other devices); a larger
+                memory (default: 8,000 on a CPU, 50,000 on other devices); a larger
                 structure is evaluated by itself.
             numbers: Numbers of the structures in error messages (default: 0, 1, ...).
 

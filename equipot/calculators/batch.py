@@ -20,7 +20,7 @@ from equipot.models.energy_model import EnergyModel
 from equipot.models.prediction import Output, Prediction
 from equipot.neighbors import NeighborList, build_batch, neighbor_lists
 
-MAX_EDGES: Final = 5_000
+MAX_EDGES: Final = 8_000
 """Largest number of edges in one evaluation on a CPU: enough to make the overhead of a
 call negligible, few enough for the caches."""
 

@@ -194,7 +194,9 @@ def _report(observer: Observer, begun: int, total: int, active: int) -> None:
     observer(begun - active, total)
 
 
-def _evaluate(members: Sequence[_Relaxing], calculator: BatchCalculator) -> None:
+def _evaluate(
+    members: Sequence[_Relaxing], calculator: BatchCalculator | Calculator
+) -> None:
     found = evaluate_together(
         [member.moving for member in members],
         calculator,
