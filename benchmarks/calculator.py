@@ -1,11 +1,17 @@
 """Overhead of the ASE calculator and of molecular dynamics over the potential alone.
 
-    python -m benchmarks.calculator [MODEL] [--threads 1]
+    python -m benchmarks.calculator [MODEL] [--threads 1] [--before OTHER.json]
 
-Without a model a small random one is used: the overhead does not depend on it. Times
-are medians of interleaved calls in milliseconds.
+Milliseconds of an evaluation and of an MD step, and then microseconds of CPU time per
+MD step in each part of the program, of which the potential is replaced by harmonic
+springs. The time of a part excludes the parts that it calls; the sum is the mean over a
+run that writes log, trajectory and checkpoints at the default intervals. Without a
+model a small random one is used: the overhead does not depend on it.
 """
 
+import functools
+import itertools
+import json
 import tempfile
 from collections.abc import Callable
 from io import StringIO
@@ -16,32 +22,35 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.build import bulk, molecule
-from ase.data import chemical_symbols
 from rich.console import Console
 
 from benchmarks.common import options, random_potential, start
+from benchmarks.step_parts import Springs, measure_parts, wide_domain
 from equipot.bench.record import write_record
 from equipot.bench.table import table_of
 from equipot.bench.timing import interleaved_times
 from equipot.calculators import EquipotCalculator
 from equipot.checkpoint.file import load_potential
 from equipot.config.md import MDConfig
-from equipot.domain import Domain
 from equipot.md import run_md
 from equipot.models import Potential
 from equipot.neighbors import build_graph
 
-SYSTEMS = {
+SYSTEMS: dict[str, Callable[[], Atoms]] = {
     "ethanol (9)": lambda: molecule("CH3CH2OH"),
     "silicon (64)": lambda: bulk("Si", cubic=True).repeat(2),
 }
+ENSEMBLES = ("nve", "langevin", "bussi", "nose_hoover_chain")
+TEMPERATURE_K = 300.0
 
 
 def main() -> None:
-    """Measure, print a table, write JSON."""
+    """Measure, print tables, write JSON."""
     parser = options(__doc__, "calculator.json")
     parser.add_argument("model", nargs="?", type=Path)
     parser.add_argument("--rounds", type=int, default=100)
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--before", type=Path, help="record of an earlier version")
     arguments = parser.parse_args()
     screen, record = start(arguments)
     rows = []
@@ -57,19 +66,24 @@ def main() -> None:
         if set(make().numbers.tolist()) <= set(potential.elements):
             rows.append({"system": name} | measure(make(), potential, arguments.rounds))
     screen.print(table_of("milliseconds", rows))
-    write_record(arguments.json, record | {"ms": rows}, screen)
+    record |= {"ms": rows, "us_per_step": overhead(potential, arguments.steps)}
+    if arguments.before is not None:
+        earlier = json.loads(arguments.before.read_text())
+        record["us_per_step_before"] = earlier["us_per_step"]
+    for key in [key for key in record if key.startswith("us_per_step")]:
+        title = key.replace("us", "microseconds", 1).replace("_", " ")
+        screen.print(table_of(title, record[key]))
+    write_record(arguments.json, record, screen)
 
 
 def measure(atoms: Atoms, potential: Potential, rounds: int) -> dict[str, float]:
     """Milliseconds per evaluation of energy and forces, and per MD step."""
     graph = build_graph(atoms, potential.cutoff).to(potential.device)
     rng = np.random.default_rng(0)
-    symbols = [chemical_symbols[z] for z in potential.elements]
-    distances = {f"{a}-{b}": 0.1 for a in symbols for b in symbols}
-    domain = Domain(minimum_distances=distances)
 
     def evaluation(skin: float) -> Callable[[], object]:
         moving = atoms.copy()
+        domain = wide_domain(atoms, potential.cutoff, channels=None)
         moving.calc = EquipotCalculator(potential, skin=skin, domain=domain)
 
         def call() -> None:
@@ -87,25 +101,52 @@ def measure(atoms: Atoms, potential: Potential, rounds: int) -> dict[str, float]
         rounds=rounds,
     )
     milliseconds = {name: 1000 * median(samples) for name, samples in times.items()}
-    return milliseconds | {"MD step (mean)": md_step(atoms.copy(), potential, rounds)}
+    moving = atoms.copy()
+    moving.calc = EquipotCalculator(potential, skin=0.5, on_extrapolation="ignore")
+    with tempfile.TemporaryDirectory() as folder:
+        summary = run(moving, "nve", rounds, Path(folder), temperature=10.0)
+    return milliseconds | {"MD step (mean)": 1000 / summary}
 
 
-def md_step(atoms: Atoms, potential: Potential, steps: int) -> float:
-    """Milliseconds per step of NVE dynamics at 10 K with all output of the driver."""
+def overhead(potential: Potential, steps: int) -> list[dict[str, object]]:
+    """Microseconds per MD step of each part of the program."""
+    rows: list[dict[str, object]] = []
+    for system, ensemble in itertools.product(SYSTEMS, ENSEMBLES):
+        atoms = SYSTEMS[system]()
+        if not set(atoms.numbers.tolist()) <= set(potential.elements):
+            continue
+        domain = wide_domain(atoms, potential.cutoff, channels=64)
+        with (
+            Springs(potential, atoms, channels=64),
+            tempfile.TemporaryDirectory() as folder,
+        ):
+            atoms.calc = EquipotCalculator(potential, skin=0.5, domain=domain)
+            settings = atoms, ensemble, steps, Path(folder)
+            parts = measure_parts(functools.partial(run, *settings), steps)
+        rows.append({"system": system, "ensemble": ensemble} | parts)
+    return rows
+
+
+def run(
+    atoms: Atoms,
+    ensemble: str,
+    steps: int,
+    folder: Path,
+    temperature: float = TEMPERATURE_K,
+) -> float:
+    """Steps per second of a run with all output of the driver."""
     config = MDConfig.model_validate(
         {
             "model": "none",
             "structure": {"file": "none"},
-            "ensemble": {"name": "nve"},
-            "temperature": 10,
+            "ensemble": {"name": ensemble},
+            "temperature": temperature,
             "steps": steps,
             "num_threads": torch.get_num_threads(),
         }
     )
-    atoms.calc = EquipotCalculator(potential, skin=0.5, always=("forces", "stress"))
-    with tempfile.TemporaryDirectory() as folder:
-        summary = run_md(atoms, config, Path(folder), console=Console(file=StringIO()))
-    return 1000 / summary.steps_per_second
+    summary = run_md(atoms, config, folder, console=Console(file=StringIO()))
+    return summary.steps_per_second or 0.0
 
 
 if __name__ == "__main__":

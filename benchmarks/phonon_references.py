@@ -130,9 +130,7 @@ def predicted(
         cell: Whether to relax the cell, too.
         backend: Tensor-product backend.
     """
-    calculator = EquipotCalculator(
-        model, dtype="float64", backend=backend, always=("forces", "stress")
-    )
+    calculator = EquipotCalculator(model, dtype="float64", backend=backend)
     atoms = Atoms(
         crystal["unitcell_symbols"],
         scaled_positions=crystal["unitcell_scaled_positions"],

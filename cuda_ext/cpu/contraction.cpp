@@ -12,16 +12,12 @@
 
 #include "../checks.h"
 #include "memory.h"
+#include "monomials.h"
+#include "nodes_by_row.h"
 #include "schedule.h"
 
 namespace equipot {
 namespace {
-
-// Monomials and terms; see Monomials of equipot/ops/contraction.py.
-struct Monomials {
-  const std::vector<int64_t>& sizes;
-  const Tensor &parents, &factors, &monomials, &outputs;
-};
 
 #define EQUIPOT_MONOMIALS                                                           \
   const Tensor &rows, const std::vector<int64_t>&sizes, const Tensor &parents,      \
@@ -36,53 +32,6 @@ struct Operands {
 struct Results {
   Tensor *out = nullptr, *x_bar = nullptr, *a_bar = nullptr, *g_bar = nullptr;
 };
-
-void check_indices(const Tensor& tensor, const char* name, int64_t size,
-                   const char* meaning) {
-  check_tensor(tensor, name, ScalarType::Long, kCpu);
-  check_shape(tensor, name, {size}, meaning);
-}
-
-// Checks that values are from 0 to limit - 1.
-void check_range(const Tensor& tensor, const char* name, int64_t limit) {
-  const int64_t* values = data<int64_t>(tensor);
-  for (int64_t n = 0; n < tensor.size(0); ++n) {
-    EQUIPOT_CHECK(0 <= values[n] && values[n] < limit, name, " must be in 0 to ",
-                  limit - 1, ", got ", values[n], " at ", n);
-  }
-}
-
-// Checks the table; returns the number of monomials.
-int64_t check_monomials(const Monomials& table, int64_t components, int64_t num_outputs) {
-  EQUIPOT_CHECK(!table.sizes.empty() && table.sizes[0] == components,
-                "sizes must start with the number of components, ", components);
-  int64_t total = 0;
-  for (const int64_t size : table.sizes) {
-    EQUIPOT_CHECK(size >= 0, "sizes must not be negative, got ", size);
-    total += size;
-  }
-  check_indices(table.parents, "parents", total, "(monomials,)");
-  check_indices(table.factors, "factors", total, "(monomials,)");
-  check_range(table.factors, "factors", components);
-  const int64_t* parents = data<int64_t>(table.parents);
-  for (int64_t level = 1, below = 0, here = components;
-       level < static_cast<int64_t>(table.sizes.size()); ++level) {
-    for (int64_t m = here; m < here + table.sizes[level]; ++m) {
-      EQUIPOT_CHECK(below <= parents[m] && parents[m] < here, "the parent of monomial ", m,
-                    " must have one factor less, got ", parents[m]);
-    }
-    below = here;
-    here += table.sizes[level];
-  }
-  check_indices(table.monomials, "monomials", -1, "(terms,)");
-  check_indices(table.outputs, "outputs", table.monomials.size(0), "(terms,)");
-  check_range(table.monomials, "monomials", total);
-  check_range(table.outputs, "outputs", num_outputs);
-  const int64_t* monomials = data<int64_t>(table.monomials);
-  EQUIPOT_CHECK(std::is_sorted(monomials, monomials + table.monomials.size(0)),
-                "monomials must ascend");
-  return total;
-}
 
 void check_operands(const Operands& o, const Monomials& table) {
   check_floating(o.x, "x");
@@ -99,20 +48,6 @@ void check_operands(const Operands& o, const Monomials& table) {
                 "(nodes, outputs, channels)");
   }
 }
-
-// Nodes sorted by row: those of row z are order[pointers[z]] to order[pointers[z + 1] - 1].
-struct NodesByRow {
-  NodesByRow(const Tensor& rows, int64_t num_rows)
-      : order(rows.size(0)), pointers(num_rows + 1) {
-    const int64_t* row = data<int64_t>(rows);
-    const int64_t nodes = rows.size(0);
-    for (int64_t n = 0; n < nodes; ++n) ++pointers[row[n] + 1];
-    for (int64_t z = 0; z < num_rows; ++z) pointers[z + 1] += pointers[z];
-    std::vector<int64_t> next(pointers.begin(), pointers.end() - 1);
-    for (int64_t n = 0; n < nodes; ++n) order[next[row[n]]++] = n;
-  }
-  std::vector<int64_t> order, pointers;
-};
 
 // Rows of channels with a stride of whole vectors: the data of a tensor themselves, or a
 // copy with zeros behind each row.
@@ -189,11 +124,7 @@ void run_as(const Monomials& table, int64_t num_outputs, const Operands& o,
   const Rows<S> out(r.out, stride, false), x_bar(r.x_bar, stride, false);
   const Rows<S> a_bar(r.a_bar, stride, true), g_bar(r.g_bar, stride, false);
   const int64_t total = table.parents.size(0), terms = table.monomials.size(0);
-  std::vector<int64_t> first_term(total + 1);
-  const int64_t* monomials = data<int64_t>(table.monomials);
-  for (int64_t m = 0; m <= total; ++m) {
-    first_term[m] = std::lower_bound(monomials, monomials + terms, m) - monomials;
-  }
+  const std::vector<int64_t> first_term = first_terms(table);
   const int64_t leaves = table.sizes.size() > 1 ? table.sizes.back() : 0;
   const Contraction<S> c{o.x.size(1),
                          total,

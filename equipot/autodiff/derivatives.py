@@ -85,7 +85,7 @@ def forces_and_stress(
     if geometry.strain is None:
         return -gradients[0], None
     every = torch.arange(graph.num_graphs, device=graph.cell.device)
-    return -gradients[0], _per_volume(gradients[1], graph, every)
+    return -gradients[0], stress_of_strain(gradients[1], graph, every)
 
 
 def atomic_stresses(
@@ -125,10 +125,10 @@ def atomic_stresses(
     senders, receivers = graph.edge_index
     of_atoms = scatter_sum(virials, senders, graph.num_atoms)
     of_atoms = of_atoms + scatter_sum(virials, receivers, graph.num_atoms)
-    return _per_volume(of_atoms, graph, graph.batch)
+    return stress_of_strain(of_atoms, graph, graph.batch)
 
 
-def _per_volume(
+def stress_of_strain(
     by_strain: Float[Tensor, "items 3 3"],
     graph: AtomicGraph,
     structure: Int[Tensor, " items"],

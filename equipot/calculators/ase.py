@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -30,12 +31,15 @@ from equipot.hessians import hessian
 from equipot.models.committee import Committee
 from equipot.models.potential import Potential
 from equipot.models.prediction import Output, Prediction
-from equipot.neighbors import CanonicalList, NeighborList, build_graph
+from equipot.neighbors import CanonicalList, GraphReuse, NeighborList
 from equipot.neighbors.cell import complete_rows
 from equipot.storage.provenance import ModelIdentity
 from equipot.storage.tensor_file import digest
 
 Model = Path | str | Potential
+
+ALWAYS = ("energy", "forces", "stress")
+"""Properties that every evaluation computes by default."""
 
 
 class EquipotCalculator(Calculator):
@@ -75,8 +79,10 @@ class EquipotCalculator(Calculator):
             hundredth.
         skin: Skin of the neighbor list in Å, which is reused while atoms move less;
             use 0.5 for dynamics and relaxations.
-        always: Properties computed in every evaluation. Set those that are always used,
-            such as forces and stress, to avoid a second evaluation.
+        always: Properties computed in every evaluation, so that a single one answers
+            whatever ASE requests next; the stress if the structure has a periodic
+            direction and a volume. With ``always=()`` an evaluation computes the energy
+            and what is requested only, which is faster if only energies are used.
         verify: Whether to compare the backend with the reference when loading a model;
             a passed comparison is cached.
 
@@ -107,7 +113,7 @@ class EquipotCalculator(Calculator):
         max_spread: float | None = None,
         check_neighbors: Every = "auto",
         skin: float = 0.0,
-        always: Collection[str] = (),
+        always: Collection[str] = ALWAYS,
         verify: bool = True,
     ) -> None:
         super().__init__()
@@ -147,6 +153,10 @@ class EquipotCalculator(Calculator):
         self.has_domain = self._guard.compares
         """Whether structures are compared with any domain of validity."""
         self._edges = CanonicalList(self.potential.cutoff, skin)
+        self._graphs = GraphReuse(self.potential.cutoff)
+        self._structure: Atoms | None = None
+        self._calculated: tuple[bytes, ...] = ()
+        self._cell = b"", False
         self._self_check = SelfCheck(self.potential.cutoff, check_neighbors)
         self._evaluations = 0
 
@@ -176,6 +186,8 @@ class EquipotCalculator(Calculator):
         last = self.atoms
         if last is None:
             return list(all_changes)
+        if _bytes_of(atoms) == self._calculated:
+            return []
         pairs = {
             "positions": (last.positions, atoms.positions),
             "numbers": (last.numbers, atoms.numbers),
@@ -183,6 +195,15 @@ class EquipotCalculator(Calculator):
             "pbc": (last.pbc, atoms.pbc),
         }
         return [name for name, (a, b) in pairs.items() if not np.array_equal(a, b)]
+
+    def get_property(
+        self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True
+    ) -> Any:
+        """Property of a structure as in ASE; a cached one is compared only once."""
+        if atoms is None or name not in self.results or self.check_state(atoms):
+            return super().get_property(name, atoms, allow_calculation)
+        result = self.results[name]
+        return result.copy() if isinstance(result, np.ndarray) else result
 
     def calculate(
         self,
@@ -207,8 +228,7 @@ class EquipotCalculator(Calculator):
             CalculationFailed: If a result is not finite.
         """
         if atoms is not None:
-            self.atoms = atoms.copy()
-            self.atoms.info = {}
+            self.atoms = self._remembered(atoms)
         atoms = self.atoms
         self.results = {}  # for direct calls, without ASE's cache
         self.extrapolation_events = ()
@@ -367,9 +387,27 @@ class EquipotCalculator(Calculator):
             raise CalculationFailed(not_finite("a Hessian"))
         return values
 
+    def _remembered(self, atoms: Atoms) -> Atoms:
+        """Copy of what enters a result; the same object while the atoms are."""
+        last = self._structure
+        if last is None or not np.array_equal(last.numbers, atoms.numbers):
+            last = self._structure = Atoms(numbers=atoms.numbers)
+        last.positions[:] = atoms.positions
+        last.cell.array[:] = atoms.cell.array
+        last.pbc[:] = atoms.pbc
+        self._calculated = _bytes_of(atoms)
+        return last
+
+    def _has_stress(self, atoms: Atoms) -> bool:
+        """Whether the structure has a periodic direction and a volume."""
+        key = atoms.cell.array.tobytes() + atoms.pbc.tobytes()
+        if key != self._cell[0]:
+            self._cell = key, has_stress(atoms)
+        return self._cell[1]
+
     def _outputs(self, atoms: Atoms, properties: Collection[str]) -> set[Output]:
         outputs: set[Output] = {"energy"}
-        with_stress = has_stress(atoms)
+        with_stress = self._has_stress(atoms)
         if {"stress", "stresses"} & set(properties) and not with_stress:
             raise PropertyNotImplementedError(
                 "stress needs a periodic direction and a cell with a volume; the "
@@ -387,10 +425,7 @@ class EquipotCalculator(Calculator):
         return outputs
 
     def _graph(self, atoms: Atoms, edges: NeighborList) -> AtomicGraph:
-        potential = self.potential
-        return build_graph(
-            atoms, potential.cutoff, device=potential.device, neighbors=edges
-        )
+        return self._graphs(atoms, edges, self.potential.device)
 
     def _checked_edges(self, atoms: Atoms) -> NeighborList:
         edges = self._edges(atoms)
@@ -420,6 +455,12 @@ def _warn_of_unknown(models: Sequence[Model], domains: Sequence[Domain | None]) 
     ]
     if files:
         warnings.warn(f"{', '.join(files)}: {UNKNOWN_TRAINING_SET}", stacklevel=3)
+
+
+def _bytes_of(atoms: Atoms) -> tuple[bytes, ...]:
+    """Everything that enters a result, for exact comparisons."""
+    arrays = (atoms.positions, atoms.numbers, atoms.cell.array, atoms.pbc)
+    return tuple(array.tobytes() for array in arrays)
 
 
 def _unknown_properties(argument: str, unknown: Collection[str]) -> str:

@@ -101,12 +101,10 @@ class Guard:
         """
         if self.action == "ignore":
             return ()
-        found = [
-            event
-            for domain in self._domains
-            if domain is not None
-            for event in domain.events_of_structure(atoms, pairs)
-        ]
+        found: list[ExtrapolationEvent] = []
+        for domain in self._domains:
+            if domain is not None:
+                found += domain.events_of_structure(atoms, pairs)
         if prediction is not None:
             found += self._of_predictions(atoms, pairs, prediction)
         # members with the same training set have the same events
@@ -142,7 +140,7 @@ class Guard:
             for event in domain.events_of_prediction(
                 atoms,
                 pairs,
-                energy=float(member.energy[0]),
+                energy=member.energy.item(),
                 forces=_array(member.forces),
                 features=_array(member.features),
             )

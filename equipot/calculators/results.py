@@ -1,6 +1,7 @@
 """Results of a potential under the names of ASE."""
 
-from typing import Any
+import math
+from typing import Any, Final
 
 import numpy as np
 from ase import Atoms
@@ -10,6 +11,10 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from equipot.models.committee import CommitteePrediction
 from equipot.models.prediction import Prediction
 from equipot.neighbors.cell import MIN_RELATIVE_VOLUME
+
+VOIGT: Final = np.array([0, 4, 8, 5, 2, 1])
+"""Position in a matrix of its Voigt components xx yy zz yz xz xy."""
+TRANSPOSED_VOIGT: Final = np.array([0, 4, 8, 7, 6, 3])
 
 
 def ase_results(prediction: Prediction) -> dict[str, Any]:
@@ -21,7 +26,7 @@ def ase_results(prediction: Prediction) -> dict[str, Any]:
     Raises:
         CalculationFailed: If a result is not finite.
     """
-    energy = float(prediction.energy[0])
+    energy = prediction.energy.item()
     results: dict[str, Any] = {
         "energy": energy,
         "free_energy": energy,
@@ -30,8 +35,8 @@ def ase_results(prediction: Prediction) -> dict[str, Any]:
     if prediction.forces is not None:
         results["forces"] = prediction.forces.double().cpu().numpy()
     if prediction.stress is not None:
-        stress = prediction.stress[0].double().cpu().numpy()
-        results["stress"] = full_3x3_to_voigt_6_stress(stress)
+        stress = prediction.stress.double().cpu().numpy().reshape(9)
+        results["stress"] = (stress[VOIGT] + stress[TRANSPOSED_VOIGT]) / 2
     if prediction.stresses is not None:
         stresses = prediction.stresses.double().cpu().numpy()
         results["stresses"] = full_3x3_to_voigt_6_stress(stresses)
@@ -39,10 +44,16 @@ def ase_results(prediction: Prediction) -> dict[str, Any]:
         results["energy_spread"] = float(prediction.energy_spread[0])
         if (spread := prediction.forces_spread) is not None:
             results["forces_spread"] = spread.double().cpu().numpy()
-    bad = [name for name, value in results.items() if not np.isfinite(value).all()]
+    bad = [name for name, value in results.items() if not _is_finite(value)]
     if bad:
         raise CalculationFailed(not_finite(", ".join(bad)))
     return results
+
+
+def _is_finite(value: float | np.ndarray) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return bool(np.isfinite(value).all())
 
 
 def not_finite(names: str) -> str:

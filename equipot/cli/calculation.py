@@ -140,7 +140,6 @@ def load_calculator(
         dtype=dtype,
         backend=backend,
         on_extrapolation="warn" if extrapolate else "error",
-        always=("forces", "stress"),
     )
     if len(calculator.models) > 1:
         typer.echo(described_committee(calculator.models))

@@ -66,7 +66,6 @@ def md(
         max_spread=run.max_spread,
         check_neighbors=run.check_neighbors,
         skin=run.skin,
-        always=("forces", "stress"),
     )
     if len(atoms.calc.models) > 1:
         typer.echo(described_committee(atoms.calc.models))

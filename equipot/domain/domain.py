@@ -1,11 +1,12 @@
 """Domain of validity of a potential, and extrapolation events outside it."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from equipot.data.pairs import pair_name, parse_pair
 from equipot.data.statistics import Statistics
@@ -70,6 +71,9 @@ class Domain:
         self.features = features
         self._nearest = _table_of_pairs(minimum_distances)
         self._neighbors = _table_of_elements(neighbors)
+        self._limits: _Limits | None = None
+        self._reference = b"", 0.0
+        self._volume = b"", 0.0
 
     @classmethod
     def of(
@@ -161,11 +165,11 @@ class Domain:
         return [event for event in found if event is not None]
 
     def _too_near(self, atoms: Atoms, pairs: NeighborList) -> ExtrapolationEvent | None:
-        numbers = atoms.numbers
-        limits = self._nearest[numbers[pairs.index[0]], numbers[pairs.index[1]]]
+        limits = self._limits_of(atoms, pairs).distances
         below = pairs.distances < limits
         if not below.any():
             return None
+        numbers = atoms.numbers
         ratios = np.where(below, pairs.distances / limits, np.inf)
         # unseen pairs have a ratio of zero: report the closest of them
         worst = np.lexsort((pairs.distances, ratios))[0]
@@ -187,14 +191,11 @@ class Domain:
     def _neighbors_outside(
         self, atoms: Atoms, pairs: NeighborList
     ) -> ExtrapolationEvent | None:
-        if self._neighbors is None:
+        if self._neighbors is None or not self._limits_of(atoms, pairs).exceeded:
             return None
         counts = np.bincount(pairs.index[1], minlength=len(atoms))
         lowest, highest = self._neighbors[:, atoms.numbers]
-        beyond = np.maximum(lowest - counts, counts - highest)
-        worst = int(beyond.argmax())
-        if beyond[worst] <= 0:
-            return None
+        worst = int(np.maximum(lowest - counts, counts - highest).argmax())
         symbol, count = atoms.symbols[worst], int(counts[worst])
         low, high = (self.neighbors or {})[symbol]
         limit = lowest[worst] if count < lowest[worst] else highest[worst]
@@ -214,7 +215,7 @@ class Domain:
     ) -> ExtrapolationEvent | None:
         if self.density is None or not atoms.pbc.all():
             return None
-        density = len(atoms) / float(atoms.get_volume())
+        density = len(atoms) / self._volume_of(atoms)
         low, high = widened_density(self.density)
         if low <= density <= high:
             return None
@@ -233,8 +234,7 @@ class Domain:
     def _energy_outside(self, atoms: Atoms, total: float) -> ExtrapolationEvent | None:
         if self.energy is None:
             return None
-        free = sum(self.reference_energies.get(z, 0.0) for z in atoms.numbers.tolist())
-        energy = (total - free) / len(atoms)
+        energy = (total - self._reference_energy(atoms.numbers)) / len(atoms)
         low, high = widened_energies(self.energy)
         if low <= energy <= high:
             return None
@@ -255,7 +255,7 @@ class Domain:
         if self.largest_force is None:
             return None
         limit = FORCE_FACTOR * self.largest_force
-        norms = np.sqrt(np.square(forces).sum(axis=1))
+        norms = np.sqrt(np.einsum("ix,ix->i", forces, forces))
         worst = int(norms.argmax())
         if norms[worst] <= limit:
             return None
@@ -294,6 +294,58 @@ class Domain:
             f"{scores[worst]:.2f}; maximum of {symbol} in training: 1, "
             f"allowed: {MAX_SCORE:g}{_nearest(atoms, pairs, worst)}",
         )
+
+    def _limits_of(self, atoms: Atoms, pairs: NeighborList) -> "_Limits":
+        """Limits for elements and edges; kept until one of them changes."""
+        last = self._limits
+        if (
+            last is None
+            or pairs.index is not last.index
+            or atoms.numbers.tobytes() != last.numbers
+        ):
+            last = self._limits = self._new_limits(atoms.numbers, pairs.index)
+        return last
+
+    def _new_limits(
+        self, numbers: Int[np.ndarray, " atoms"], index: Int[np.ndarray, "2 edges"]
+    ) -> "_Limits":
+        senders, receivers = numbers[index]
+        exceeded = False
+        if self._neighbors is not None:
+            counts = np.bincount(index[1], minlength=len(numbers))
+            lowest, highest = self._neighbors[:, numbers]
+            exceeded = bool(((counts < lowest) | (counts > highest)).any())
+        limits = self._nearest[senders, receivers]
+        return _Limits(numbers.tobytes(), index, limits, exceeded)
+
+    def _reference_energy(self, numbers: Int[np.ndarray, " atoms"]) -> float:
+        """Sum of the reference energies of all atoms in eV."""
+        key = numbers.tobytes()
+        if key != self._reference[0]:
+            energies = (self.reference_energies.get(z, 0.0) for z in numbers.tolist())
+            self._reference = key, sum(energies)
+        return self._reference[1]
+
+    def _volume_of(self, atoms: Atoms) -> float:
+        """Volume of the cell in Å^3."""
+        key = atoms.cell.array.tobytes()
+        if key != self._volume[0]:
+            self._volume = key, float(atoms.get_volume())
+        return self._volume[1]
+
+
+@dataclass(frozen=True)
+class _Limits:
+    """Limits of a domain for given elements and edges."""
+
+    numbers: bytes
+    """Atomic numbers."""
+    index: Int[np.ndarray, "2 edges"]
+    """Edges, compared as an object."""
+    distances: Float[np.ndarray, " edges"]
+    """Minimum allowed distance of each edge in Å."""
+    exceeded: bool
+    """Whether the number of neighbors of an atom is outside its limits."""
 
 
 def _table_of_pairs(

@@ -94,10 +94,7 @@ class FeatureDistribution:
             numbers: Atomic numbers among `elements`.
             features: Features of these atoms.
         """
-        rows = np.searchsorted(self.elements, numbers)
-        centered = features - self.means[rows]
-        out: np.ndarray = np.linalg.norm(centered @ self.whitening.T, axis=1)
-        return out
+        return self._distances(np.searchsorted(self.elements, numbers), features)
 
     def scores(self, numbers: Numbers, features: Features) -> np.ndarray:
         """Distances over the largest ones in training; above 1 is extrapolation.
@@ -107,7 +104,15 @@ class FeatureDistribution:
             features: Features of these atoms.
         """
         rows = np.searchsorted(self.elements, numbers)
-        out: np.ndarray = self.distances(numbers, features) / self.largest[rows]
+        out: np.ndarray = self._distances(rows, features) / self.largest[rows]
+        return out
+
+    def _distances(
+        self, rows: Int[np.ndarray, " atoms"], features: Features
+    ) -> np.ndarray:
+        """Distances of atoms from the means in these rows."""
+        whitened = (features - self.means[rows]) @ self.whitening.T
+        out: np.ndarray = np.sqrt(np.einsum("ic,ic->i", whitened, whitened))
         return out
 
     def to_tensors(self) -> dict[str, Tensor]:

@@ -88,7 +88,24 @@ class AtomicGraph:
                 )
             },
         )
-        return _with_pairs(graph, self.pairs.to(device))
+        return with_pairs(graph, self.pairs.to(device))
+
+    def moved(
+        self, positions: Float[Tensor, "atoms 3"], cell: Float[Tensor, "graphs 3 3"]
+    ) -> "AtomicGraph":
+        """Copy with other positions and cell, and the same edges.
+
+        All other tensors are the same objects as before, and pairs of edges that were
+        already checked are not checked again.
+
+        Args:
+            positions: Cartesian coordinates in Å.
+            cell: Lattice vectors as rows in Å.
+        """
+        graph = replace(self, positions=positions, cell=cell)
+        if "pairs" in vars(self):
+            with_pairs(graph, self.pairs)
+        return graph
 
 
 def edge_vectors(graph: AtomicGraph) -> Float[Tensor, "edges 3"]:
@@ -142,7 +159,7 @@ def collate(graphs: Sequence[AtomicGraph]) -> AtomicGraph:
         edge_shift=torch.cat([g.edge_shift for g in graphs]),
         cutoff=graphs[0].cutoff,
     )
-    return _with_pairs(joined, join_pairs([graph.pairs for graph in graphs]))
+    return with_pairs(joined, join_pairs([graph.pairs for graph in graphs]))
 
 
 def check_edges(graph: AtomicGraph) -> EdgePairs:
@@ -205,10 +222,10 @@ def partial_graph(graph: AtomicGraph) -> AtomicGraph:
     Args:
         graph: Graph; its edges are not checked.
     """
-    return _with_pairs(graph, single_edges(graph.num_edges, graph.edge_index.device))
+    return with_pairs(graph, single_edges(graph.num_edges, graph.edge_index.device))
 
 
-def _with_pairs(graph: AtomicGraph, pairs: EdgePairs) -> AtomicGraph:
-    """Copy of the graph with precomputed pairs of edges."""
+def with_pairs(graph: AtomicGraph, pairs: EdgePairs) -> AtomicGraph:
+    """The graph with pairs of edges that were computed and checked before."""
     vars(graph)["pairs"] = pairs
     return graph

@@ -55,6 +55,10 @@ class MACERepulsion(nn.Module):
         self.radii = stored_constant(covalent_radii.tolist())
         self._decays = Constant([3.2, 0.9423, 0.4028, 0.2016])
 
+    def reach(self, a: int, b: int) -> float:
+        """Distance in Å beyond which two elements have no energy."""
+        return min(float(self.radii[a] + self.radii[b]), self._cutoff)
+
     def forward(
         self,
         atomic_numbers: Int[Tensor, " nodes"],

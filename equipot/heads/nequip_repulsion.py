@@ -41,6 +41,10 @@ class NequIPRepulsion(nn.Module):
         self._amplitudes = Constant([0.02817, 0.28022, 0.50986, 0.18175])
         self._decays = Constant([0.20162, 0.4029, 0.94229, 3.1998])
 
+    def reach(self, a: int, b: int) -> float:
+        """Distance in Å beyond which two elements have no energy."""
+        return self._cutoff
+
     def forward(
         self,
         atomic_numbers: Int[Tensor, " nodes"],

@@ -50,6 +50,11 @@ class ZBLRepulsion(nn.Module):
         self._amplitudes = Constant([0.18175, 0.50986, 0.28022, 0.02817])
         self._decays = Constant([3.1998, 0.94229, 0.4029, 0.20162])
 
+    def reach(self, a: int, b: int) -> float:
+        """Distance in Å beyond which two elements have no energy."""
+        radii = self._radii.like(torch.empty(0, dtype=torch.float64))
+        return min(float(radii[a] + radii[b]), self._cutoff)
+
     def forward(
         self,
         atomic_numbers: Int[Tensor, " nodes"],

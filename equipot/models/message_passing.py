@@ -125,7 +125,7 @@ class MessagePassing(Backbone):
 
         def tabulated(f: Callable[..., Tensor]) -> Tensor:
             return EdgeFunction(
-                lambda r: f(*self.radial_inputs(r, of_edges), _plain_silu), lengths
+                lambda r: f(*self.radial_inputs(r, of_edges), plain_silu), lengths
             )()
 
         lengths = edges.pairs.expand(edges.lengths)
@@ -169,6 +169,6 @@ def _radial_functions(layer: Layer) -> list[Callable[..., Tensor]]:
     return [layer.radial] if density is None else [layer.radial, density]
 
 
-def _plain_silu(x: Tensor) -> Tensor:
+def plain_silu(x: Tensor) -> Tensor:
     """SiLU in terms of operations that support nested forward-mode differentiation."""
     return x * torch.sigmoid(x)

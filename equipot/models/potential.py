@@ -155,7 +155,7 @@ class Potential(nn.Module):
         self._check(graph, outputs)
         if create_graph is None:
             create_graph = self.training
-        elements = self._element_indices(graph.atomic_numbers)
+        elements = self.element_indices(graph.atomic_numbers)
         plan = DerivativePlan.of(
             outputs,
             create_graph=create_graph,
@@ -182,7 +182,7 @@ class Potential(nn.Module):
             ValueError: As for `forward`, or if there is no direct head.
         """
         self._check(graph, ("hessian_direct",))
-        elements = self._element_indices(graph.atomic_numbers)
+        elements = self.element_indices(graph.atomic_numbers)
         with torch.set_grad_enabled(create_graph):
             return self._direct(graph, elements)
 
@@ -331,7 +331,7 @@ class Potential(nn.Module):
     ) -> Float[Tensor, " graphs"]:
         return scatter_sum(energies, graph.batch, graph.num_graphs)
 
-    def _element_indices(
+    def element_indices(
         self, atomic_numbers: Int[Tensor, " atoms"]
     ) -> Int[Tensor, " atoms"]:
         table = self._element_table.like(torch.empty(0, device=atomic_numbers.device))

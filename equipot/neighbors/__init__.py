@@ -4,6 +4,7 @@ from equipot.neighbors.canonical_list import CanonicalList
 from equipot.neighbors.completeness import IncompleteGraphError, check_complete
 from equipot.neighbors.dimensionality import connected_parts, dimensionality
 from equipot.neighbors.graph_builder import build_batch, build_graph
+from equipot.neighbors.graph_reuse import GraphReuse
 from equipot.neighbors.interface import BACKENDS, NeighborList, neighbor_list
 from equipot.neighbors.many import neighbor_lists
 from equipot.neighbors.pyg import from_pyg, to_pyg
@@ -12,6 +13,7 @@ from equipot.neighbors.verlet import VerletList
 __all__ = [
     "BACKENDS",
     "CanonicalList",
+    "GraphReuse",
     "IncompleteGraphError",
     "NeighborList",
     "VerletList",

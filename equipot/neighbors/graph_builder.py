@@ -6,7 +6,7 @@ import ase
 import numpy as np
 import torch
 
-from equipot.graph.atomic_graph import AtomicGraph
+from equipot.graph.atomic_graph import AtomicGraph, with_pairs
 from equipot.neighbors.interface import NeighborList, neighbor_list
 from equipot.neighbors.many import neighbor_lists
 
@@ -45,7 +45,7 @@ def build_graph(
         )
     else:
         _check_fits(atoms, neighbors, cutoff)
-    return AtomicGraph(
+    graph = AtomicGraph(
         positions=torch.tensor(atoms.positions, dtype=dtype, device=device),
         atomic_numbers=torch.from_numpy(atoms.numbers.astype(np.int64)).to(device),
         cell=torch.tensor(cell, dtype=dtype, device=device).reshape(1, 3, 3),
@@ -55,6 +55,9 @@ def build_graph(
         edge_shift=torch.from_numpy(neighbors.shift).to(device),
         cutoff=float(cutoff),
     )
+    if (pairs := neighbors.known_pairs) is None:
+        return graph
+    return with_pairs(graph, pairs.to(device))
 
 
 def build_batch(

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 from numpy.typing import ArrayLike
 
+from equipot.graph.edge_pairs import EdgePairs
 from equipot.neighbors.brute_force import search_brute_force
 from equipot.neighbors.cell import check_independent_rows, prepare_box
 from equipot.neighbors.cell_search import search_cells
@@ -55,6 +56,12 @@ class NeighborList:
             self.positions, self.cell, self.pbc, self.index, self.shift
         )
 
+    @property
+    def known_pairs(self) -> EdgePairs | None:
+        """Pairs of opposite edges on the CPU, if they are known without a search."""
+        pairs: EdgePairs | None = vars(self).get("_pairs")
+        return pairs
+
     def within(self, cutoff: float) -> "NeighborList":
         """Select the pairs closer than a cutoff.
 
@@ -69,15 +76,18 @@ class NeighborList:
                 f"the neighbor list is complete within {self.cutoff} Å only, less than "
                 f"{cutoff} Å; search again with the larger cutoff"
             )
-        inside = self.distances < cutoff
-        if cutoff == self.cutoff and inside.all():
+        if cutoff == self.cutoff and "_trimmed" in vars(self):
             return self
-        return replace(
-            self,
-            index=self.index[:, inside],
-            shift=self.shift[inside],
-            cutoff=float(cutoff),
-        ).with_distances(self.distances[inside])
+        inside = self.distances < cutoff
+        return trimmed(
+            replace(
+                self,
+                index=self.index[:, inside],
+                shift=self.shift[inside],
+                cutoff=float(cutoff),
+            ),
+            self.distances[inside],
+        )
 
     def canonical(self) -> "NeighborList":
         """Sort the pairs by receiver, sender, and translation.
@@ -101,16 +111,21 @@ class NeighborList:
             self, positions=positions.copy(), cell=cell.copy(), pbc=pbc.copy()
         )
 
-    def with_distances(
-        self, distances: Float64[np.ndarray, " edges"]
-    ) -> "NeighborList":
-        """The list itself, with known distances.
 
-        Args:
-            distances: Lengths of the pairs in Å.
-        """
-        vars(self)["distances"] = distances
-        return self
+def trimmed(
+    neighbors: NeighborList,
+    distances: Float64[np.ndarray, " edges"],
+    pairs: EdgePairs | None = None,
+) -> NeighborList:
+    """Mark a list as one without pairs beyond its cutoff.
+
+    Args:
+        neighbors: New list, which is changed in place.
+        distances: Lengths of its pairs in Å, all below its cutoff.
+        pairs: Pairs of opposite edges, if they are known.
+    """
+    vars(neighbors).update(distances=distances, _pairs=pairs, _trimmed=True)
+    return neighbors
 
 
 def neighbor_list(

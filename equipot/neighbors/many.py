@@ -7,7 +7,12 @@ import numpy as np
 from ase import Atoms
 from jaxtyping import Float64, Int64
 
-from equipot.neighbors.interface import MAX_COORDINATE, NeighborList, neighbor_list
+from equipot.neighbors.interface import (
+    MAX_COORDINATE,
+    NeighborList,
+    neighbor_list,
+    trimmed,
+)
 
 MAX_ATOMS: Final = 100
 """Largest molecule whose pairs are all compared, which is then faster than a search."""
@@ -53,9 +58,10 @@ def neighbor_lists(
 
 def _searched(atoms: Atoms, cutoff: float, number: int) -> NeighborList:
     try:
-        return neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, cutoff)
+        found = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, cutoff)
     except ValueError as error:
         raise ValueError(f"structure {number}: {error}") from error
+    return trimmed(found, found.distances)
 
 
 def _groups(structures: Sequence[Atoms]) -> list[list[int]]:
@@ -102,18 +108,17 @@ def _molecules(molecules: Sequence[Atoms], cutoff: float) -> list[NeighborList]:
     lists = []
     first = 0
     for atoms, last in zip(molecules, ends, strict=True):
-        lists.append(
-            NeighborList(
-                index=index[:, first:last],
-                shift=np.zeros((last - first, 3), dtype=np.int64),
-                cutoff=float(cutoff),
-                num_atoms=len(atoms),
-                backend=BACKEND,
-                positions=atoms.positions.copy(),
-                cell=atoms.cell.array.copy(),
-                pbc=atoms.pbc.copy(),
-            ).with_distances(distances[first:last])
+        pairs = NeighborList(
+            index=index[:, first:last],
+            shift=np.zeros((last - first, 3), dtype=np.int64),
+            cutoff=float(cutoff),
+            num_atoms=len(atoms),
+            backend=BACKEND,
+            positions=atoms.positions.copy(),
+            cell=atoms.cell.array.copy(),
+            pbc=atoms.pbc.copy(),
         )
+        lists.append(trimmed(pairs, distances[first:last]))
         first = last
     return lists
 

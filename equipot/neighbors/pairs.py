@@ -70,13 +70,49 @@ def pair_distances(
         index: Senders j and receivers i.
         shift: Lattice translations S of the senders.
     """
-    senders, receivers = index
-    vectors = positions[senders] - positions[receivers]
-    if pbc.any():
-        vectors += shift @ cell
-    distances: Float64[np.ndarray, " edges"]
-    distances = np.sqrt((vectors * vectors).sum(axis=1))
-    return distances
+    translations = translations_of(shift, cell) if pbc.any() else None
+    return lengths_of(positions, index[0], index[1], translations)
+
+
+def translations_of(
+    shift: Int64[np.ndarray, "edges 3"], cell: Float64[np.ndarray, "3 3"]
+) -> Float64[np.ndarray, "edges 3"]:
+    r"""Translations :math:`S \cdot \mathrm{cell}` in Å.
+
+    The translation of a pair does not depend on the other pairs, and that of the
+    reverse pair is its negative bit for bit; a matrix product guarantees neither.
+    """
+    x, y, z = shift.T[:, :, None]
+    translations: Float64[np.ndarray, "edges 3"]
+    translations = x * cell[0]
+    translations += y * cell[1]
+    translations += z * cell[2]
+    return translations
+
+
+def lengths_of(
+    positions: Float64[np.ndarray, "atoms 3"],
+    senders: Int64[np.ndarray, " edges"],
+    receivers: Int64[np.ndarray, " edges"],
+    translations: Float64[np.ndarray, "edges 3"] | None,
+) -> Float64[np.ndarray, " edges"]:
+    """Lengths of pairs in Å; equal bit for bit for a pair and its reverse.
+
+    Args:
+        positions: Cartesian coordinates in Å.
+        senders: Atoms j.
+        receivers: Atoms i.
+        translations: Translations of the senders in Å; None if all are zero.
+    """
+    vectors = positions.take(senders, axis=0)
+    vectors -= positions.take(receivers, axis=0)
+    if translations is not None:
+        vectors += translations
+    vectors *= vectors
+    squared = vectors[:, 0] + vectors[:, 1]
+    squared += vectors[:, 2]
+    lengths: Float64[np.ndarray, " edges"] = np.sqrt(squared, out=squared)
+    return lengths
 
 
 def without_self(pairs: SearchResult) -> Bool[np.ndarray, " edges"]:

@@ -70,17 +70,17 @@ class ScalarGate(nn.Module):
         self, channels: Sequence[int], gain: float, odd_gain: float | None = None
     ) -> None:
         super().__init__()
-        self._gated = list(channels if odd_gain is None else channels[:-1])
-        self._gain = gain
-        self._odd_gain = odd_gain
+        self.gated = list(channels if odd_gain is None else channels[:-1])
+        self.gain = gain
+        self.odd_gain = odd_gain
 
     def forward(self, x: DegreeFeatures) -> DegreeFeatures:
         """Apply the gate; gates follow the scalars, in the order of the features."""
-        scalars, *gates = (silu(x[0]) * self._gain).split(self._gated, dim=2)
+        scalars, *gates = (silu(x[0]) * self.gain).split(self.gated, dim=2)
         gated = [a * b for a, b in zip(x[1:], gates, strict=False)]
-        if self._odd_gain is None:
+        if self.odd_gain is None:
             return [scalars, *gated]
-        return [scalars, *gated, torch.tanh(x[-1]) * self._odd_gain]
+        return [scalars, *gated, torch.tanh(x[-1]) * self.odd_gain]
 
 
 def with_gates(

@@ -80,7 +80,7 @@ class GatedLayer(nn.Module):
     ) -> None:
         super().__init__()
         update = with_gates(channels_out, odd_scalars=odd_gain is not None)
-        self._scale = scale
+        self.scale = scale
         self.linear = LinearPerDegree(channels_in, channels_in)
         self.convolution = TowerConvolution(
             tensor_products, channels_in, update, parities
@@ -130,7 +130,7 @@ class GatedLayer(nn.Module):
             factors = self.sender_factors[elements][:, None, None]
             sent = [part * factors for part in sent]
         message = self.convolution(sent, edges, weights)
-        scaled = [part * self._scale for part in message]
+        scaled = [part * self.scale for part in message]
         update = self._with_own(_with_bias(scaled, self.bias_out), x, elements)
         if self.norm is not None:
             update = self.norm(update)

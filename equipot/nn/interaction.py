@@ -61,7 +61,7 @@ class InteractionBlock(nn.Module):
         self.tensor_product = tensor_product
         self.channels = channels
         self.lmax_shared = min(spec.lmax_in, spec.lmax_out)
-        self._norm = average_num_neighbors**-0.5
+        self.message_scale = average_num_neighbors**-0.5
         self.linear_in = DegreeLinear(spec.lmax_in, channels, channels)
         self.radial = RadialMLP(num_basis, radial_hidden, spec.num_weights * channels)
         self.linear_out = DegreeLinear(spec.lmax_out, channels, channels)
@@ -93,7 +93,7 @@ class InteractionBlock(nn.Module):
         message = self.tensor_product(
             self.linear_in(x), edges[self.tensor_product.spec], per_path
         )
-        update = self.linear_out(message * self._norm)
+        update = self.linear_out(message * self.message_scale)
         return self.gate(self._add_self_connection(update, x, elements))
 
     def _add_self_connection(

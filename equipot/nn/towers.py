@@ -100,9 +100,9 @@ class TowerConvolution(nn.Module):
         super().__init__()
         specs = [product.spec for product in tensor_products]
         before, after = parities or (len(channels_in), len(channels_out))
-        self._natural = before
-        self._degrees = [degree_at(n, after) for n in range(len(channels_out))]
-        self._towers = family_towers(channels_in, channels_out, specs, parities)
+        self.natural = before
+        self.degrees = [degree_at(n, after) for n in range(len(channels_out))]
+        self.towers = family_towers(channels_in, channels_out, specs, parities)
         self.tensor_products = nn.ModuleList(tensor_products)
         ends = [
             end
@@ -133,7 +133,7 @@ class TowerConvolution(nn.Module):
         rows: list[list[Tensor]] = [[] for _ in self.weights]
         start = 0
         products = cast(list[TensorProduct[Any]], list(self.tensor_products))
-        for of_family, product in zip(self._towers, products, strict=True):
+        for of_family, product in zip(self.towers, products, strict=True):
             width, spec = of_family.tower.width, product.spec
             with_weights = [
                 n for n, end in enumerate(of_family.ends) if end is not None
@@ -152,7 +152,7 @@ class TowerConvolution(nn.Module):
             if of_end
             else x[0].new_zeros(len(x[0]), 2 * degree + 1, matrix.shape[1])
             for of_end, matrix, degree in zip(
-                rows, self.weights, self._degrees, strict=True
+                rows, self.weights, self.degrees, strict=True
             )
         ]
 
@@ -163,7 +163,7 @@ class TowerConvolution(nn.Module):
         tower = of_family.tower
         degrees = range(0 if of_family.has_scalars else 1, tower.lmax + 1)
         places = [
-            position(n, self._natural, unnatural=of_family.unnatural) for n in degrees
+            position(n, self.natural, unnatural=of_family.unnatural) for n in degrees
         ]
         parts = [x[place][..., tower.start : tower.stop] for place in places]
         if not of_family.has_scalars:

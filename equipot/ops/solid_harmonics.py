@@ -29,7 +29,7 @@ def solid_harmonics(
         lmax: Highest degree.
         directions: Vectors, as in `equipot.so3.spherical_harmonics`.
     """
-    entries, values = _table(lmax)
+    entries, values = derivative_table(lmax)
     out: Tensor = torch.ops.equipot.solid_harmonics(
         directions.contiguous(),
         lmax,
@@ -40,7 +40,7 @@ def solid_harmonics(
 
 
 @cache
-def _table(lmax: int) -> tuple[Tensor, Constant]:
+def derivative_table(lmax: int) -> tuple[Tensor, Constant]:
     """Nonzero elements of D: index rows (harmonic, axis, lower harmonic) and values."""
     lower = torch.eye(num_components(lmax), dtype=torch.float64)
     derivatives = harmonic_derivatives(lmax, lower).permute(2, 1, 0)

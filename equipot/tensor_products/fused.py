@@ -107,7 +107,7 @@ class Fused(TensorProduct[FusedEdges]):
         if unavailable(torch.device("cuda")) is not None:
             _require_compiled_ops(torch.device("cpu"))
         self._paths = [degree for path in spec.paths for degree in path]
-        rows, columns, values = _edge_matrix_map(spec)
+        rows, columns, values = edge_matrix_map(spec)
         self._rows, self._columns = rows, columns
         self._values = Constant(values)
 
@@ -199,7 +199,7 @@ def _require_compiled_ops(device: torch.device) -> None:
         raise BackendUnavailableError(f"backend 'fused': {reason}")
 
 
-def _edge_matrix_map(spec: TensorProductSpec) -> tuple[Tensor, Tensor, Tensor]:
+def edge_matrix_map(spec: TensorProductSpec) -> tuple[Tensor, Tensor, Tensor]:
     """Nonzero elements of the linear map from harmonics to edge matrices."""
     rows, columns, values = [], [], []
     element = 0

@@ -51,9 +51,7 @@ model; matcalc uses finite differences of forces and stress."""
 
 def judge(path: Path) -> list[Verdict]:
     """Verdicts on a model of copper trained on `judges.teachers.metal`."""
-    calculator = EquipotCalculator(
-        path, dtype="float64", on_extrapolation="warn", always=("forces", "stress")
-    )
+    calculator = EquipotCalculator(path, dtype="float64", on_extrapolation="warn")
     ours, seconds = _timed(lambda: _measured(calculator))
     teacher, _ = _timed(lambda: _measured(metal()))
     own, own_seconds = _timed(lambda: _own(calculator))

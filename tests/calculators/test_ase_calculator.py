@@ -80,8 +80,10 @@ def test_energies_of_atoms_sum_to_the_energy(small, ethanol):
     )
 
 
-def test_computes_only_what_is_asked_for(small, ethanol, evaluations):
-    ethanol.calc = EquipotCalculator(small)
+def test_computes_only_what_is_asked_for_if_nothing_is_always(
+    small, ethanol, evaluations
+):
+    ethanol.calc = EquipotCalculator(small, always=())
 
     ethanol.get_potential_energy()
     ethanol.get_forces()
@@ -90,7 +92,7 @@ def test_computes_only_what_is_asked_for(small, ethanol, evaluations):
 
 
 def test_repeated_questions_are_answered_from_the_cache(small, silica, evaluations):
-    silica.calc = EquipotCalculator(small)
+    silica.calc = EquipotCalculator(small, always=())
 
     for _ in range(2):
         silica.get_stress()
@@ -100,15 +102,29 @@ def test_repeated_questions_are_answered_from_the_cache(small, silica, evaluatio
     assert len(evaluations) == 1
 
 
-def test_always_computes_in_one_evaluation(small, silica, ethanol, evaluations):
-    calculator = EquipotCalculator(small, always=("forces", "stress"))
+def test_one_evaluation_answers_energy_forces_and_stress(
+    small, silica, ethanol, evaluations
+):
+    calculator = EquipotCalculator(small)
 
     for atoms in (silica, ethanol):
         atoms.calc = calculator
         atoms.get_potential_energy()
         atoms.get_forces()
+        if atoms.pbc.any():
+            atoms.get_stress()
+        atoms.get_potential_energies()
 
     assert evaluations == [{"energy", "forces", "stress"}, {"energy", "forces"}]
+
+
+def test_cached_results_are_copies(small, ethanol):
+    ethanol.calc = EquipotCalculator(small)
+    first = ethanol.get_forces()
+
+    ethanol.get_forces()[:] = 0.0
+
+    np.testing.assert_array_equal(ethanol.get_forces(), first)
 
 
 def _move(atoms):
@@ -370,7 +386,7 @@ def test_unknown_element_is_named_before_its_distances(small):
 
 
 def test_a_calculation_leaves_no_results_of_other_atoms(small, ethanol, silica):
-    calculator = EquipotCalculator(small)
+    calculator = EquipotCalculator(small, always=())
     calculator.calculate(ethanol, ["forces"])
 
     calculator.calculate(silica, ["energy"])

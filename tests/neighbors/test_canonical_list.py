@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
+import torch
 
-from equipot.graph.atomic_graph import edge_vectors
-from equipot.neighbors import CanonicalList, build_graph, neighbor_list
+from equipot.graph.atomic_graph import check_edges, edge_vectors
+from equipot.neighbors import CanonicalList, GraphReuse, build_graph, neighbor_list
+
+CPU = torch.device("cpu")
 
 
 def test_edges_do_not_depend_on_when_the_list_was_built(silica):
@@ -42,3 +45,52 @@ def test_pairs_within_a_smaller_cutoff_are_those_of_its_search(silica):
     assert shorter.cutoff == 2.5
     with pytest.raises(ValueError, match=r"complete within 2\.5 Å only"):
         shorter.within(3.0)
+
+
+def _assert_same_graph(found, expected):
+    for name in ("positions", "atomic_numbers", "cell", "pbc", "batch"):
+        torch.testing.assert_close(
+            getattr(found, name), getattr(expected, name), rtol=0, atol=0
+        )
+    for name in ("edge_index", "edge_shift"):
+        assert torch.equal(getattr(found, name), getattr(expected, name)), name
+    checked = check_edges(expected)
+    for name in ("of_edge", "forward", "backward"):
+        assert torch.equal(getattr(found.pairs, name), getattr(checked, name)), name
+
+
+def test_graphs_of_a_moving_structure_are_those_of_a_new_search(silica):
+    """Pairs cross the cutoff, the cell changes, and the list is rebuilt."""
+    rng = np.random.default_rng(2)
+    kept, reuse = CanonicalList(4.0, skin=0.15), GraphReuse(4.0)
+    numbers_of_edges = set()
+
+    for step in range(30):
+        silica.positions += rng.normal(0, 0.02, silica.positions.shape)
+        if step % 7 == 6:
+            silica.set_cell(silica.cell * 1.003, scale_atoms=True)
+        found = reuse(silica, kept(silica), CPU)
+        fresh = build_graph(silica, 4.0, neighbors=CanonicalList(4.0, skin=0.0)(silica))
+        _assert_same_graph(found, fresh)
+        numbers_of_edges.add(found.num_edges)
+
+    assert len(numbers_of_edges) > 2
+    assert 1 < kept._verlet.rebuilds < 20
+
+
+def test_graphs_share_what_does_not_change(silica):
+    kept, reuse = CanonicalList(4.0, skin=0.8), GraphReuse(4.0)
+    first = reuse(silica, kept(silica), CPU)
+    before = first.positions.clone()
+
+    silica.positions += 1e-9
+    second = reuse(silica, kept(silica), CPU)
+
+    for name in ("edge_index", "edge_shift", "atomic_numbers", "pbc", "batch", "cell"):
+        assert getattr(second, name) is getattr(first, name), name
+    assert second.pairs is first.pairs
+    assert torch.equal(first.positions, before)
+    assert not torch.equal(second.positions, before)
+    silica.numbers[0] = 6
+    assert reuse(silica, kept(silica), CPU).atomic_numbers[0] == 6
+    assert first.atomic_numbers[0] != 6

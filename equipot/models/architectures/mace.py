@@ -139,7 +139,7 @@ class MACELayer(nn.Module):
         )
         self.path_linear = PathLinear(spec, self.channels_sent, channels)
         self.density: Density | None = None
-        self._norm = average_num_neighbors**-0.5
+        self.message_scale = average_num_neighbors**-0.5
         if kind in ("density", "density_residual"):
             self.density = Density(config.num_basis, config.envelope_on)
         lmax_skip = min(lmax_in, polynomial.lmax_out)
@@ -166,7 +166,7 @@ class MACELayer(nn.Module):
         per_path = weights.unflatten(1, (-1, self.channels_sent))
         message = self.tensor_product(sent, edges[spec], per_path)
         if density is None:
-            basis = self.path_linear(message * self._norm)
+            basis = self.path_linear(message * self.message_scale)
         else:
             basis = self.path_linear(message) / (1 + density)[:, None, None]
         if not self.residual:

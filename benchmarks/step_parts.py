@@ -1,0 +1,207 @@
+"""CPU time of an MD step by part of the program, without that of the potential."""
+
+import functools
+import importlib
+import time
+from collections.abc import Callable, Collection
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from torch import Tensor
+
+from equipot.domain import Domain
+from equipot.domain.features import FeatureDistribution
+from equipot.graph.atomic_graph import AtomicGraph
+from equipot.models import Potential
+from equipot.models.prediction import Prediction
+
+STIFFNESS = 5.0
+"""Force constant of the springs in eV/Å^2."""
+REST = "driver and integrator"
+
+PARTS: dict[str, tuple[str, ...]] = {
+    "potential": ("equipot.models.potential:Potential.forward",),
+    "neighbor list": (
+        "equipot.neighbors.canonical_list:CanonicalList.__call__",
+        "equipot.neighbors.moving_graph:MovingGraph.__call__",
+    ),
+    "graph": (
+        "equipot.calculators.ase:build_graph",
+        "equipot.graph.atomic_graph:check_edges",
+    ),
+    "domain guard": (
+        "equipot.calculators.guard:Guard.watch",
+        "equipot.calculators.guard:Guard.act",
+    ),
+    "self check": ("equipot.calculators.self_check:SelfCheck.due",),
+    "calculator": (
+        "equipot.calculators.ase:EquipotCalculator.calculate",
+        "equipot.calculators.ase:EquipotCalculator.get_property",
+        "equipot.calculators.ase:EquipotCalculator.check_state",
+    ),
+    "integrator": ("equipot.md.driver:Integrator.step",),
+    "alarms": (
+        "equipot.md.alarms:Alarms.check",
+        "equipot.md.alarms:LastFrames.keep",
+        "equipot.md.last_frames:LastFrames.keep",
+    ),
+    "thermodynamics": (
+        "equipot.md.driver:Simulation._measure",
+        "equipot.md.thermodynamics:RunStatistics.add",
+    ),
+    "recorder": (
+        "equipot.md.driver:Simulation._write_row",
+        "equipot.md.driver:Simulation._write_frame",
+        "equipot.md.driver:Simulation._checkpoint",
+        "equipot.md.driver:Simulation._record_extrapolation",
+    ),
+}
+"""Functions of each part; those that a version lacks are skipped."""
+
+
+class Clock:
+    """CPU time of nested calls, each without the calls within it."""
+
+    def __init__(self) -> None:
+        self.nanoseconds: dict[str, int] = {}
+        self._inner = [0]
+
+    def wrap(self, part: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Function whose time is added to a part."""
+
+        @functools.wraps(function)
+        def timed(*arguments: Any, **named: Any) -> Any:
+            self._inner.append(0)
+            begin = time.thread_time_ns()
+            try:
+                return function(*arguments, **named)
+            finally:
+                taken = time.thread_time_ns() - begin
+                within = self._inner.pop()
+                self._inner[-1] += taken
+                own = self.nanoseconds.get(part, 0)
+                self.nanoseconds[part] = own + taken - within
+
+        return timed
+
+
+def measure_parts(run: Callable[[], object], steps: int) -> dict[str, float]:
+    """Microseconds per step of each part, and of all without the potential.
+
+    Args:
+        run: Molecular dynamics.
+        steps: Number of its steps.
+    """
+    clock = Clock()
+    undo = []
+    for part, names in PARTS.items():
+        for name in names:
+            if (found := _owner(name)) is None:
+                continue
+            owner, attribute = found
+            own = vars(owner).get(attribute)
+            undo.append((owner, attribute, own))
+            original = getattr(owner, attribute)
+            setattr(owner, attribute, clock.wrap(part, original))
+    try:
+        clock.wrap(REST, run)()
+    finally:
+        for owner, attribute, own in reversed(undo):
+            if own is None:
+                delattr(owner, attribute)
+            else:
+                setattr(owner, attribute, own)
+    parts = {
+        part: clock.nanoseconds.get(part, 0) / 1000 / steps for part in (*PARTS, REST)
+    }
+    potential = parts.pop("potential")
+    return parts | {"total": sum(parts.values()), "springs": potential}
+
+
+def _owner(name: str) -> tuple[Any, str] | None:
+    """Module or class, and attribute, of a name; None if there is none."""
+    module, path = name.split(":")
+    try:
+        owner = importlib.import_module(module)
+    except ModuleNotFoundError:
+        return None
+    *parents, attribute = path.split(".")
+    for parent in parents:
+        if (owner := getattr(owner, parent, None)) is None:
+            return None
+    return (owner, attribute) if hasattr(owner, attribute) else None
+
+
+class Springs:
+    """Replace a potential by springs to the initial positions, as a context.
+
+    Args:
+        potential: Potential whose `forward` is replaced.
+        atoms: Initial structure.
+        channels: Number of features per atom.
+    """
+
+    def __init__(self, potential: Potential, atoms: Atoms, channels: int) -> None:
+        self._potential = potential
+        self._original = Potential.forward
+        self._rest = torch.tensor(atoms.positions)
+        self._features = torch.zeros(len(atoms), channels)
+
+    def __enter__(self) -> "Springs":
+        Potential.forward = lambda _, *a, **k: self._predict(*a, **k)  # type: ignore
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        Potential.forward = self._original  # type: ignore[method-assign]
+
+    def _predict(
+        self, graph: AtomicGraph, outputs: Collection[str], *, create_graph: bool
+    ) -> Prediction:
+        graph.pairs  # noqa: B018 - all potentials need them
+        moved = graph.positions - self._rest
+        energies = 0.5 * STIFFNESS * moved.square().sum(dim=1)
+        stress: Tensor | None = None
+        if "stress" in outputs:
+            stress = torch.zeros(1, 3, 3)
+        return Prediction(
+            energy=energies.sum(dim=0, keepdim=True),
+            energies=energies,
+            forces=-STIFFNESS * moved if "forces" in outputs else None,
+            stress=stress,
+            features=self._features if "features" in outputs else None,
+        )
+
+
+def wide_domain(atoms: Atoms, cutoff: float, channels: int | None) -> Domain:
+    """Domain with every check, outside which no structure is.
+
+    Args:
+        atoms: Structure, for its elements.
+        cutoff: Cutoff radius in Å.
+        channels: Number of features per atom; None for no check of features.
+    """
+    numbers = tuple(sorted(set(atoms.numbers.tolist())))
+    symbols = sorted(set(atoms.get_chemical_symbols()))
+    features = None
+    if channels is not None:
+        count = len(numbers)
+        features = FeatureDistribution(
+            numbers, np.zeros((count, channels)), np.eye(channels), np.ones(count)
+        )
+    return Domain(
+        cutoff=cutoff,
+        minimum_distances={f"{a}-{b}": 0.1 for a in symbols for b in symbols},
+        neighbors=dict.fromkeys(symbols, (1, 1000)),
+        density=(1e-3, 1.0),
+        energy=(-1e6, 1e6),
+        largest_force=1e6,
+        features=features,
+    )

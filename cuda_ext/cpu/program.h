@@ -1,0 +1,147 @@
+// Arguments of the kernels of programs, which evaluate frozen models without autograd.
+// For the instructions see equipot/ops/program.py.
+//
+// Rows of channels are padded with zeros to whole cache lines (64 bytes), so that all
+// vectors are whole.
+#pragma once
+
+#include <cstdint>
+
+#include "isa.h"
+
+namespace equipot {
+
+// Bytes of a panel, a group of columns of a matrix that are stored together.
+constexpr int64_t kPanelBytes = 128;
+// Bytes that rows of channels are padded to.
+constexpr int64_t kRowBytes = 64;
+
+// Functions of the length of an edge: uniform quintic B-splines on consecutive segments,
+// and zero beyond.
+struct Segment {
+  double start, stop;       // in Å
+  double intervals_per_length;
+  int64_t intervals;
+  int64_t row;              // first row of coefficients
+};
+template <class S>
+struct Spline {
+  int64_t columns;          // number of functions, padded
+  const Segment* segments;
+  int64_t num_segments;
+  const S* coefficients;    // [pairs of elements, rows, columns]
+  int64_t rows;
+  // Table of each ordered pair of elements (of the sender, of the receiver), or null if
+  // there is one for all.
+  const int64_t* table_of_pair;
+  int64_t num_elements;
+};
+
+// Edges of all nodes, sorted by receiver.
+struct Edges {
+  const int64_t *senders, *receivers, *pointers;
+  const int64_t* elements;  // of each node
+  const double* lengths;    // in Å
+};
+
+// A matrix that is applied to each component of some degree of each node:
+// out[q][c] (+)= sum over p, k of in[p][k] * weight[p, k, q, c], where parts p of the
+// operand and parts q of the result are `stride` scalars apart.
+template <class S>
+struct Linear {
+  const S* in;
+  int64_t in_width, in_component_stride, in_parts, in_part_stride, depth;
+  S* out;
+  int64_t out_width, out_component_stride, out_parts, out_part_stride, columns;
+  int64_t components;
+  const S* weights;  // packed; see `pack`
+  bool add;
+};
+
+// Nonlinearities.
+enum class Activation : int64_t { silu = 0, sigmoid = 1, tanh = 2 };
+
+// Sums over the edges of a node: out[z, lm, k] = sum of f_k(r) Y_lm over the edges whose
+// sender is of element z.
+template <class S>
+struct Moments {
+  Spline<S> spline;
+  int64_t harmonics;
+  const S* y;
+  S* out;          // [nodes, num_elements, harmonics, columns]
+  const S* bar;    // derivative with respect to out
+  S* y_bar;        // added to
+  double* length_bar;  // added to
+};
+
+#define EQUIPOT_PROGRAM(ISA)                                                             \
+  namespace ISA {                                                                        \
+  /* Size of a packed matrix in scalars. */                                              \
+  template <class S>                                                                     \
+  int64_t packed_size(int64_t depth, int64_t parts, int64_t columns);                    \
+                                                                                         \
+  /* Packs a matrix [depth, parts, columns] with given strides for `linear`. */          \
+  template <class S>                                                                     \
+  void pack(const S* from, int64_t depth, int64_t parts, int64_t columns,                \
+            int64_t depth_stride, int64_t part_stride, int64_t column_stride, S* to);    \
+                                                                                         \
+  /* Applies a matrix to nodes order[first], ..., order[last - 1]. */                    \
+  template <class S>                                                                     \
+  void linear(const Linear<S>&, const int64_t* order, int64_t first, int64_t last);      \
+                                                                                         \
+  /* Values of splines at edges first to last - 1, [edges, columns], and their           \
+     derivatives unless `slopes` is null. */                                             \
+  template <class S>                                                                     \
+  void splines(const Spline<S>&, const Edges&, int64_t first, int64_t last, S* values,   \
+               S* slopes);                                                               \
+                                                                                         \
+  /* Adds the dot products of the rows of two arrays [rows, columns] to `out`. */        \
+  template <class S>                                                                     \
+  void add_row_products(const S* a, const S* b, int64_t rows, int64_t columns,           \
+                        double* out);                                                    \
+                                                                                         \
+  template <class S>                                                                     \
+  void add_moments(const Moments<S>&, const Edges&, int64_t first, int64_t last,         \
+                   S* scratch);                                                          \
+  template <class S>                                                                     \
+  void differentiate_moments(const Moments<S>&, const Edges&, int64_t first,             \
+                             int64_t last, S* scratch);                                  \
+                                                                                         \
+  /* out = gain * f(x) for rows of `width` scalars. */                                   \
+  template <class S>                                                                     \
+  void activate(Activation, S gain, const S* x, int64_t width, S* out);                  \
+  /* x_bar (+)= bar * gain * f'(x). */                                                   \
+  template <class S>                                                                     \
+  void differentiate_activation(Activation, S gain, const S* x, const S* bar,            \
+                                int64_t width, S* x_bar, bool add);                      \
+                                                                                         \
+  /* out[m] = x[m] * gain * f(gate) for components m, which are `stride` apart in x and  \
+     `out_stride` apart in out. */                                                       \
+  template <class S>                                                                     \
+  void gate(Activation, S gain, const S* x, int64_t stride, const S* gates,              \
+            int64_t components, int64_t channels, S* out, int64_t out_stride);           \
+  template <class S>                                                                     \
+  void differentiate_gate(Activation, S gain, const S* x, int64_t stride,                \
+                          const S* gates, const S* bar, int64_t bar_stride,              \
+                          int64_t components, int64_t channels, S* x_bar, bool add_x,    \
+                          S* gates_bar, bool add_gates);                                 \
+                                                                                         \
+  /* Root of the weighted sum of squares of rows: out = factors * x / sqrt(s + epsilon),  \
+     where s is the sum of weights * x^2. */                                             \
+  template <class S>                                                                     \
+  void normalize(const S* weights, const S* factors, S epsilon, const S* x,              \
+                 int64_t width, S* out);                                                 \
+  template <class S>                                                                     \
+  void differentiate_norm(const S* weights, const S* factors, S epsilon, const S* x,     \
+                          const S* bar, int64_t width, S* x_bar);                        \
+                                                                                         \
+  /* to (+)= factor * from. */                                                           \
+  template <class S>                                                                     \
+  void scaled(S factor, const S* from, int64_t width, S* to, bool add);                  \
+  template <class S>                                                                     \
+  double dot(const S* a, const S* b, int64_t width);                                     \
+  }
+EQUIPOT_FOR_EACH_ISA(EQUIPOT_PROGRAM)
+#undef EQUIPOT_PROGRAM
+
+}  // namespace equipot

@@ -1,0 +1,126 @@
+r"""Programs: frozen models as lists of instructions that one compiled call evaluates.
+
+A program acts on buffers of node features, rows of channels that are padded with zeros
+to whole cache lines. Its instructions are evaluated in order and differentiated in
+reverse order, without autograd: the result of a call are atomic energies and, on demand,
+forces and atomic virials.
+
+====================  ==================================================================
+`embed`               a row of a table, chosen by the element of the node
+`linear`              a matrix for each component of some degree, or one per element
+`moments`             sums over the edges of functions of the length times harmonics
+`convolve`            the convolution of `equipot.ops.convolution`, with path weights from
+                      functions of the length that are evaluated inside
+`contract`            the contraction of `equipot.ops.contraction`
+`activate`, `gate`    nonlinearities
+`read`                a weighted sum of scalars, added to the energy of the node
+====================  ==================================================================
+
+Functions of the length are uniform quintic B-splines, four times continuously
+differentiable within a segment.
+
+`equipot.frozen` writes programs. There are kernels for the CPU only.
+"""
+
+import weakref
+from collections.abc import Sequence
+from typing import NamedTuple, final
+
+import torch
+from jaxtyping import Float, Float64, Int
+from torch import Tensor
+
+from equipot.graph.connectivity import CompressedEdges
+from equipot.ops.convolution import LIBRARY
+from equipot.ops.library import require
+
+LIBRARY.define("program_create(Tensor code, Tensor[] constants, Tensor like) -> int")
+LIBRARY.define(
+    "program_run(Tensor positions, Tensor translations, Tensor elements, "
+    "Tensor senders, Tensor receivers, Tensor pointers, Tensor reverse, int program, "
+    "bool derivatives) -> (Tensor, Tensor, Tensor, Tensor)"
+)
+LIBRARY.define("program_bytes(int program) -> int")
+LIBRARY.define("program_release(int program) -> ()")
+
+
+class Evaluation(NamedTuple):
+    """Result of a program."""
+
+    energies: Float64[Tensor, " nodes"]
+    """Energy of each node in eV."""
+    forces: Float64[Tensor, "_nodes 3"]
+    """Forces in eV/Å; empty without derivatives."""
+    virials: Float64[Tensor, "_nodes 3 3"]
+    """Symmetric derivatives of the energy by strain, as a sum over nodes, in eV; empty
+    without derivatives."""
+    features: Float[Tensor, "nodes _channels"]
+    """Values of the place that the program names."""
+
+
+@final
+class Program:
+    """A compiled program, which keeps its memory between calls.
+
+    Args:
+        code: Instructions; see `equipot.frozen.builder`.
+        constants: Tensors that they refer to.
+        dtype: Precision of the features.
+
+    Raises:
+        LibraryUnavailableError: If there are no compiled ops for the CPU.
+        RuntimeError: If the code is not valid.
+    """
+
+    def __init__(
+        self,
+        code: Int[Tensor, " numbers"],
+        constants: Sequence[Tensor],
+        dtype: torch.dtype,
+    ) -> None:
+        require(torch.device("cpu"))
+        like = torch.empty(0, dtype=dtype, device="cpu")
+        self._number: int = torch.ops.equipot.program_create(
+            code, [c.detach() for c in constants], like
+        )
+        weakref.finalize(self, torch.ops.equipot.program_release, self._number)
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory that the program keeps between calls, without its constants."""
+        return int(torch.ops.equipot.program_bytes(self._number))
+
+    def __call__(
+        self,
+        positions: Float64[Tensor, "nodes 3"],
+        translations: Float64[Tensor, "edges 3"],
+        elements: Int[Tensor, " nodes"],
+        edges: CompressedEdges,
+        reverse: Int[Tensor, " edges"],
+        *,
+        derivatives: bool,
+    ) -> Evaluation | None:
+        """Evaluate; None if an edge is shorter than the functions of the length reach.
+
+        Args:
+            positions: Cartesian coordinates in Å.
+            translations: Translation of the sender of each edge in Å.
+            elements: Element of each node, as a row of the tables.
+            edges: Edges, sorted by receiver.
+            reverse: Reverse of each edge.
+            derivatives: Whether to compute forces and virials.
+        """
+        energies, forces, virials, features = torch.ops.equipot.program_run(
+            positions,
+            translations,
+            elements,
+            edges.senders,
+            edges.receivers,
+            edges.receiver_pointers,
+            reverse,
+            self._number,
+            derivatives,
+        )
+        if len(energies) < len(positions):
+            return None
+        return Evaluation(energies, forces, virials.view(-1, 3, 3), features)
