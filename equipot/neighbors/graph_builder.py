@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from equipot.graph.atomic_graph import AtomicGraph, with_pairs
+from equipot.graph.edge_pairs import join_pairs
 from equipot.neighbors.interface import NeighborList, neighbor_list
 from equipot.neighbors.many import neighbor_lists
 
@@ -100,7 +101,7 @@ def build_batch(
     cells = np.stack([atoms.cell.array for atoms in structures])
     index = np.concatenate([pairs.index for pairs in neighbors], axis=1) + first
     shift = np.concatenate([pairs.shift for pairs in neighbors])
-    return AtomicGraph(
+    graph = AtomicGraph(
         positions=torch.from_numpy(positions).to(device, dtype),
         atomic_numbers=torch.from_numpy(numbers.astype(np.int64)).to(device),
         cell=torch.from_numpy(cells).to(device, dtype),
@@ -112,6 +113,10 @@ def build_batch(
         edge_shift=torch.from_numpy(shift).to(device),
         cutoff=float(cutoff),
     )
+    known = [found for pairs in neighbors if (found := pairs.known_pairs) is not None]
+    if len(known) < len(neighbors):
+        return graph
+    return with_pairs(graph, join_pairs(known).to(device))
 
 
 def _check_fits(atoms: ase.Atoms, neighbors: NeighborList, cutoff: float) -> None:

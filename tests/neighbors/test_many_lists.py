@@ -6,7 +6,8 @@ import torch
 from ase import Atoms
 from ase.build import bulk, molecule
 
-from equipot.graph.atomic_graph import collate
+from equipot.graph.atomic_graph import check_edges, collate
+from equipot.graph.edge_pairs import find_pairs
 from equipot.neighbors import build_batch, build_graph, many, neighbor_lists
 from equipot.neighbors.interface import neighbor_list
 
@@ -16,9 +17,13 @@ def structures():
     """Molecules in the order of their sizes and in no order, among crystals."""
     made = [molecule(name) for name in ("C6H6", "H2", "CH3CH2OH")]
     made += [Atoms(), Atoms("H"), bulk("Si"), molecule("H2O"), bulk("Cu").repeat(2)]
+    made += [bulk("SiC", "zincblende", a=4.4, cubic=True), bulk("Cu"), bulk("Cu")]
+    made[-3].set_cell(-made[-3].cell @ np.array([[1, 0, 0.3], [0, 1, 0], [0, 0.2, 1]]))
+    made[-2].pbc = (True, True, False)
+    made[-1].set_cell([[0, 0, 9.0], [0, 2.0, 8.0], [2.0, 0.1, 8.5]])
     for seed, atoms in enumerate(made):
         atoms.rattle(0.1, seed=seed)
-        atoms.positions += seed
+        atoms.positions += 7 * seed
     return made
 
 
@@ -33,9 +38,11 @@ def test_pairs_are_those_of_single_searches(structures, most, monkeypatch):
         ours, theirs = pairs.canonical(), single.canonical()
         np.testing.assert_array_equal(ours.index, theirs.index)
         np.testing.assert_array_equal(ours.shift, theirs.shift)
-        np.testing.assert_allclose(ours.distances, theirs.distances, rtol=1e-14)
+        np.testing.assert_allclose(ours.distances, theirs.distances, rtol=0, atol=1e-13)
         assert ours.num_atoms == len(atoms)
-    assert {pairs.backend for pairs in found} == {"all_pairs", "vesin", "none"}
+    backends = [pairs.backend for pairs in found]
+    assert {*backends} == {"small_systems", "vesin", "none"}
+    assert backends.count("vesin") == 2  # a slab, and a needle
 
 
 def test_pairs_at_the_cutoff_are_excluded():
@@ -58,12 +65,22 @@ def test_the_graph_is_that_of_collated_ones(structures):
         ]
     )
 
-    for graph in (batch, expected):
-        assert graph.num_graphs == len(structures)
+    assert batch.num_graphs == len(structures)
+    assert batch.pairs.of_edge.tolist() == check_edges(batch).of_edge.tolist()
     for whole, part in ((batch, expected), (batch.pairs, expected.pairs)):
         for name, value in vars(part).items():
             if isinstance(value, torch.Tensor):
                 assert torch.equal(getattr(whole, name), value), name
+
+
+def test_opposite_edges_are_known_and_equally_long(structures):
+    for pairs in neighbor_lists(structures, 2.9):
+        if (known := pairs.known_pairs) is not None:
+            found = find_pairs(*map(torch.from_numpy, (pairs.index, pairs.shift)))
+            for name in ("of_edge", "forward", "backward"):
+                assert torch.equal(getattr(known, name), getattr(found, name))
+            lengths = pairs.distances[np.array([known.forward, known.backward])]
+            np.testing.assert_array_equal(*lengths)
 
 
 def test_what_cannot_be_a_batch():
