@@ -8,11 +8,12 @@ from typing import IO, Any, Final, final
 import numpy as np
 from ase import Atoms, units
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.filters import FrechetCellFilter
+
 from ase.optimize import BFGS, LBFGS
 from ase.optimize.optimize import Optimizer
 from jaxtyping import Float
 
+from equipot.workflows.cell_filter import CellFilter
 from equipot.workflows.fixed_symmetry import SYMMETRY_TOLERANCE_A
 from equipot.workflows.relaxation_target import (
     as_given,
@@ -273,7 +274,7 @@ def _of_free_atoms(
 
 
 def _with_cell(
-    positions: Float[np.ndarray, "n n"], target: FrechetCellFilter, moving: Atoms
+    positions: Float[np.ndarray, "n n"], target: CellFilter, moving: Atoms
 ) -> Float[np.ndarray, "m m"]:
     """Hessian of positions and cell, the latter by differences of forces and stress.
 

@@ -6,10 +6,10 @@ from typing import Any, Final
 import numpy as np
 from ase import Atoms, units
 from ase.calculators.calculator import PropertyNotImplementedError
-from ase.filters import FrechetCellFilter
 
 from equipot.data.unlabeled import without_labels
 from equipot.neighbors.cell import complete_rows
+from equipot.workflows.cell_filter import CellFilter
 from equipot.workflows.fixed_symmetry import fix_symmetry, refuse_broken_symmetry
 from equipot.workflows.strain_mask import (
     StrainMask,
@@ -71,7 +71,7 @@ def target_of(
     pressure: float,
     tolerance: float | None,
 ) -> tuple[Any, list[str]]:
-    """Object to optimize: the atoms, or a filter of ASE for atoms and cell.
+    """Object to optimize: the atoms, or a filter for atoms and cell.
 
     Args:
         moving: Structure, to which the constraints are added; with `tolerance`, it is
@@ -105,7 +105,7 @@ def target_of(
     moving.set_constraint([*constraints, StrainMask(projector, pressure)])
     # Cell vectors along free directions are ignored and may be zero.
     moving.set_cell(complete_rows(moving.cell.tolist(), moving.pbc.tolist()))
-    target = FrechetCellFilter(
+    target = CellFilter(
         moving,
         mask=component_mask(projector),
         scalar_pressure=pressure * units.GPa,
