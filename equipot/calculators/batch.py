@@ -28,7 +28,11 @@ MAX_EDGES_OF_DEVICE: Final = 50_000
 """The same on other devices, which need more edges for full utilization."""
 
 MAX_STRUCTURES: Final = 256
-"""Largest number of structures in one evaluation, whose neighbor lists are kept."""
+"""Largest number of structures in one evaluation."""
+
+MAX_ATOMS: Final = 20_000
+"""Largest number of atoms whose neighbor lists are kept at a time; a larger structure
+is searched by itself."""
 
 CrossCheck = Callable[[Atoms, NeighborList], None]
 """Check of the neighbor list of a structure; raises `NeighborMismatchError`."""
@@ -111,9 +115,10 @@ def evaluate_batches(
         max_edges = MAX_EDGES if model.device.type == "cpu" else MAX_EDGES_OF_DEVICE
     numbers = range(len(structures)) if numbers is None else numbers
     found: list[Evaluated] = []
-    for first in range(0, len(structures), MAX_STRUCTURES):
-        part = structures[first : first + MAX_STRUCTURES]
-        names = numbers[first : first + MAX_STRUCTURES]
+    atoms_of = [len(atoms) for atoms in structures]
+    for searched in evaluation_batches(atoms_of, MAX_STRUCTURES, MAX_ATOMS):
+        part = [structures[n] for n in searched]
+        names = [numbers[n] for n in searched]
         lists = neighbor_lists(part, model.cutoff, names)
         for number, atoms, pairs in zip(names, part, lists, strict=True):
             with naming_structure(number):

@@ -8,7 +8,6 @@ from typing import IO, Any, Final, final
 import numpy as np
 from ase import Atoms, units
 from ase.calculators.singlepoint import SinglePointCalculator
-
 from ase.optimize import BFGS, LBFGS
 from ase.optimize.optimize import Optimizer
 from jaxtyping import Float

@@ -11,6 +11,7 @@ from ase.calculators.calculator import Calculator
 
 from equipot.calculators import BatchCalculator
 from equipot.calculators.batch import naming_structure
+from equipot.data.batching import evaluation_batches
 from equipot.workflows.batched_optimizers import OPTIMIZERS, BatchedOptimizer
 from equipot.workflows.fixed_symmetry import SYMMETRY_TOLERANCE_A
 from equipot.workflows.ragged_rows import Rows
@@ -28,7 +29,10 @@ from equipot.workflows.served_results import ServedResults
 from equipot.workflows.together import evaluate_together
 
 MAX_STRUCTURES: Final = 256
-"""Number of structures that relax at the same time, whose histories are kept."""
+"""Largest number of structures that relax at the same time."""
+
+MAX_ATOMS: Final = 20_000
+"""Largest number of their atoms, of whose steps L-BFGS keeps the history: 100 MB."""
 
 Observer = Callable[[int, int], None]
 """Called after each step with the numbers of finished and of all structures."""
@@ -100,9 +104,10 @@ def relax_many(
             f"unknown method {method!r}: expected one of {', '.join(OPTIMIZERS)}"
         )
     done: list[Relaxation] = []
-    for first in range(0, len(structures), MAX_STRUCTURES):
+    atoms_of = [len(atoms) for atoms in structures]
+    for numbers in evaluation_batches(atoms_of, MAX_STRUCTURES, MAX_ATOMS):
         group = []
-        for number in range(first, min(first + MAX_STRUCTURES, len(structures))):
+        for number in numbers:
             with naming_structure(number):
                 start = structures[number]
                 _check(start, cell=cell, strains=strains, pressure=pressure)
@@ -118,7 +123,8 @@ def relax_many(
                 )
         counter = None
         if observer is not None:
-            counter = partial(_report, observer, first + len(group), len(structures))
+            begun = len(done) + len(group)
+            counter = partial(_report, observer, begun, len(structures))
         _relax(group, calculator, OPTIMIZERS[method], fmax, max_steps, counter)
         done += [_result(member, method, pressure, fmax) for member in group]
     return done
