@@ -36,6 +36,7 @@ from equipot.checkpoint.file import load_potential
 from equipot.data.batching import evaluation_batches
 from equipot.domain import Domain
 from equipot.models import Potential
+from equipot.models.prediction import Output
 from equipot.neighbors import NeighborList, build_batch, neighbor_lists
 from equipot.workflows import relax_many
 
@@ -56,8 +57,10 @@ def main() -> None:
     parser = options(__doc__, "batches.json")
     parser.add_argument("models", nargs="*", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--not-frozen", action="store_true", help="use autograd")
     arguments = parser.parse_args()
     screen, record = start(arguments)
+    frozen = not arguments.not_frozen
     record["settings"]["models"] = [path.name for path in arguments.models]
     potentials = {path.stem: load_potential(path) for path in arguments.models} or {
         name: random_potential(ELEMENTS, cutoff=5.0, backend="fused", **size)
@@ -69,7 +72,7 @@ def main() -> None:
             if set(structures[0].numbers.tolist()) <= set(potential.elements):
                 rows.append(
                     {"system": system, "model": name}
-                    | measure(structures, potential, arguments.rounds)
+                    | measure(structures, potential, arguments.rounds, frozen)
                 )
     screen.print(table_of(f"milliseconds for {NUM_STRUCTURES} structures", rows))
     write_record(arguments.json, record | {"ms": rows}, screen)
@@ -101,7 +104,7 @@ def _rattled(atoms: Atoms) -> list[Atoms]:
 
 
 def measure(
-    structures: Sequence[Atoms], potential: Potential, rounds: int
+    structures: Sequence[Atoms], potential: Potential, rounds: int, frozen: bool
 ) -> dict[str, Any]:
     """Milliseconds for all structures, and the ratio of batch to single calls."""
     cutoff = potential.cutoff
@@ -112,9 +115,11 @@ def measure(
     ]
     for graph in graphs:
         graph.pairs  # noqa: B018 - cached
-    outputs = {"energy", "forces"}
-    outputs |= {"stress"} if structures[0].pbc.any() else set()
-    calculator = EquipotCalculator(potential, domain=_domain())
+    outputs: set[Output] = {"energy", "forces"}
+    if structures[0].pbc.any():
+        outputs.add("stress")
+    calculator = EquipotCalculator(potential, domain=_domain(), frozen=frozen)
+    evaluation = calculator.evaluation
 
     def assemble() -> None:
         for some, pairs in _batches(structures, lists):
@@ -126,7 +131,7 @@ def measure(
             "batch": lambda: calculator.evaluate(structures),
             "pairs": lambda: neighbor_lists(structures, cutoff),
             "graph": assemble,
-            "potential": lambda: [potential(graph, outputs) for graph in graphs],
+            "potential": lambda: [evaluation(graph, outputs) for graph in graphs],
             "relax single": lambda: _relax_single(structures, calculator),
             "relax batch": lambda: relax_many(
                 structures, calculator, fmax=1e-9, max_steps=STEPS

@@ -40,9 +40,11 @@ PARTS: dict[str, tuple[str, ...]] = {
     "calculator": (
         "equipot.calculators.ase:EquipotCalculator.calculate",
         "equipot.calculators.ase:EquipotCalculator.get_property",
-        "equipot.calculators.ase:EquipotCalculator.check_state",
     ),
-    "integrator": ("equipot.md.driver:Integrator.step",),
+    "integrator": tuple(
+        f"equipot.md.integrators:{name}.step"
+        for name in ("VelocityVerlet", "Langevin", "Bussi", "NoseHooverChain")
+    ),
     "alarms": (
         "equipot.md.alarms:Alarms.check",
         "equipot.md.alarms:LastFrames.keep",

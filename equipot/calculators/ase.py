@@ -15,6 +15,7 @@ from ase.calculators.calculator import (
 )
 
 from equipot.calculators.batch import Evaluated, evaluate_batches
+from equipot.calculators.evaluation import Evaluation
 from equipot.calculators.guard import Guard
 from equipot.calculators.results import (
     ase_results,
@@ -40,6 +41,7 @@ Model = Path | str | Potential
 
 ALWAYS = ("energy", "forces", "stress")
 """Properties that every evaluation computes by default."""
+INPUTS = ("positions", "numbers", "cell", "pbc")
 
 
 class EquipotCalculator(Calculator):
@@ -85,9 +87,15 @@ class EquipotCalculator(Calculator):
             and what is requested only, which is faster if only energies are used.
         verify: Whether to compare the backend with the reference when loading a model;
             a passed comparison is cached.
+        frozen: Whether to evaluate energies, forces and stress by compiled programs for
+            constant weights, several times faster than the potential itself; see
+            `equipot.frozen` for their accuracy. By default model files are, where
+            possible (`evaluation` has the reason if not), and potentials in memory are
+            not, since their weights may change.
 
     Raises:
         BackendMismatchError: If the backend differs from the reference.
+        UnsupportedModelError: If `frozen` is true and the model cannot be frozen.
         ValueError: If an argument is invalid, or `device`, `dtype` or
             `backend` are given for a potential in memory.
     """
@@ -115,6 +123,7 @@ class EquipotCalculator(Calculator):
         skin: float = 0.0,
         always: Collection[str] = ALWAYS,
         verify: bool = True,
+        frozen: bool | None = None,
     ) -> None:
         super().__init__()
         if unknown := set(always) - set(self.implemented_properties):
@@ -140,6 +149,10 @@ class EquipotCalculator(Calculator):
         self.potential: Potential | Committee = (
             potentials[0] if len(potentials) == 1 else Committee(potentials)
         )
+        if frozen is None and any(isinstance(m, Potential) for m in models):
+            frozen = False
+        self.evaluation = Evaluation(potentials, frozen)
+        """Model in the form that it is evaluated in."""
         self._files = [
             None
             if isinstance(m, Potential)
@@ -183,18 +196,10 @@ class EquipotCalculator(Calculator):
 
     def check_state(self, atoms: Atoms, tol: float = 0.0) -> list[str]:
         """Changes since the last calculation, compared exactly."""
-        last = self.atoms
-        if last is None:
+        if self.atoms is None:
             return list(all_changes)
-        if _bytes_of(atoms) == self._calculated:
-            return []
-        pairs = {
-            "positions": (last.positions, atoms.positions),
-            "numbers": (last.numbers, atoms.numbers),
-            "cell": (last.cell.array, atoms.cell.array),
-            "pbc": (last.pbc, atoms.pbc),
-        }
-        return [name for name, (a, b) in pairs.items() if not np.array_equal(a, b)]
+        arrays = zip(INPUTS, self._calculated, _bytes_of(atoms), strict=True)
+        return [name for name, before, now in arrays if before != now]
 
     def get_property(
         self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True
@@ -236,9 +241,7 @@ class EquipotCalculator(Calculator):
         outputs = self._outputs(atoms, properties)
         if self._guard.needs_features:
             outputs.add("features")
-        prediction = self.potential(
-            self._graph(atoms, edges), outputs, create_graph=False
-        )
+        prediction = self.evaluation(self._graph(atoms, edges), outputs)
         self._watch(atoms, edges, prediction)
         self.results = ase_results(prediction)
 
@@ -280,9 +283,11 @@ class EquipotCalculator(Calculator):
         if unknown := set(properties) - set(self.implemented_properties):
             raise ValueError(_unknown_properties("properties", unknown))
         return evaluate_batches(
-            self.potential,
+            self.evaluation,
             structures,
             properties,
+            cutoff=self.potential.cutoff,
+            device=self.potential.device,
             guard=self._guard,
             cross_check=self._cross_check,
             max_edges=max_edges,
@@ -389,13 +394,13 @@ class EquipotCalculator(Calculator):
 
     def _remembered(self, atoms: Atoms) -> Atoms:
         """Copy of what enters a result; the same object while the atoms are."""
-        last = self._structure
-        if last is None or not np.array_equal(last.numbers, atoms.numbers):
-            last = self._structure = Atoms(numbers=atoms.numbers)
-        last.positions[:] = atoms.positions
-        last.cell.array[:] = atoms.cell.array
-        last.pbc[:] = atoms.pbc
-        self._calculated = _bytes_of(atoms)
+        now, last = _bytes_of(atoms), self._structure
+        if last is None or now[1:] != self._calculated[1:]:
+            last = self._structure = Atoms(
+                numbers=atoms.numbers, cell=atoms.cell, pbc=atoms.pbc
+            )
+        last.arrays["positions"][:] = atoms.arrays["positions"]
+        self._calculated = now
         return last
 
     def _has_stress(self, atoms: Atoms) -> bool:
@@ -458,9 +463,13 @@ def _warn_of_unknown(models: Sequence[Model], domains: Sequence[Domain | None]) 
 
 
 def _bytes_of(atoms: Atoms) -> tuple[bytes, ...]:
-    """Everything that enters a result, for exact comparisons."""
-    arrays = (atoms.positions, atoms.numbers, atoms.cell.array, atoms.pbc)
-    return tuple(array.tobytes() for array in arrays)
+    """Arrays that enter a result, in the order of `INPUTS`, for exact comparisons."""
+    return (
+        atoms.positions.tobytes(),
+        atoms.numbers.tobytes(),
+        atoms.cell.array.tobytes(),
+        atoms.pbc.tobytes(),
+    )
 
 
 def _unknown_properties(argument: str, unknown: Collection[str]) -> str:

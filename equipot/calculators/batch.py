@@ -3,20 +3,22 @@
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final, Protocol, runtime_checkable
 
 import numpy as np
+import torch
 from ase import Atoms
 from ase.calculators.calculator import CalculationFailed
 from jaxtyping import Float
 
+from equipot.calculators.evaluation import Evaluation
 from equipot.calculators.guard import ExtrapolationError, Guard
 from equipot.calculators.results import ase_results, has_stress
 from equipot.calculators.self_check import NeighborMismatchError
 from equipot.data.batching import evaluation_batches
 from equipot.domain import ExtrapolationEvent
 from equipot.graph.atomic_graph import AtomicGraph
-from equipot.models.energy_model import EnergyModel
 from equipot.models.prediction import Output, Prediction
 from equipot.neighbors import NeighborList, build_batch, neighbor_lists
 
@@ -79,10 +81,12 @@ class BatchCalculator(Protocol):
 
 
 def evaluate_batches(
-    model: EnergyModel,
+    evaluation: Evaluation,
     structures: Sequence[Atoms],
     properties: Collection[str],
     *,
+    cutoff: float,
+    device: torch.device,
     guard: Guard,
     cross_check: CrossCheck,
     max_edges: int | None = None,
@@ -91,9 +95,11 @@ def evaluate_batches(
     """Evaluate structures in batches of limited size.
 
     Args:
-        model: Potential or committee.
+        evaluation: Potential or committee, as it is evaluated.
         structures: Structures; may be empty.
         properties: Properties under ASE's names.
+        cutoff: Cutoff of the edges in Å.
+        device: Device of the potential.
         guard: Guard against extrapolation.
         cross_check: Check of every neighbor list.
         max_edges: Largest number of edges in one evaluation; a structure with more is
@@ -112,21 +118,22 @@ def evaluate_batches(
         CalculationFailed: If a result is not finite.
     """
     if max_edges is None:
-        max_edges = MAX_EDGES if model.device.type == "cpu" else MAX_EDGES_OF_DEVICE
+        max_edges = MAX_EDGES if device.type == "cpu" else MAX_EDGES_OF_DEVICE
     numbers = range(len(structures)) if numbers is None else numbers
     found: list[Evaluated] = []
     atoms_of = [len(atoms) for atoms in structures]
     for searched in evaluation_batches(atoms_of, MAX_STRUCTURES, MAX_ATOMS):
         part = [structures[n] for n in searched]
         names = [numbers[n] for n in searched]
-        lists = neighbor_lists(part, model.cutoff, names)
+        lists = neighbor_lists(part, cutoff, names)
         for number, atoms, pairs in zip(names, part, lists, strict=True):
             with naming_structure(number):
                 cross_check(atoms, pairs)
         edges = [len(pairs.shift) for pairs in lists]
         for batch in evaluation_batches(edges, MAX_STRUCTURES, max_edges):
+            predict = partial(_predict, evaluation, cutoff, device)
             found += _evaluate(
-                model,
+                predict,
                 [part[n] for n in batch],
                 [lists[n] for n in batch],
                 [names[n] for n in batch],
@@ -137,7 +144,7 @@ def evaluate_batches(
 
 
 def _evaluate(
-    model: EnergyModel,
+    predict: Callable[..., list[Prediction]],
     structures: Sequence[Atoms],
     lists: Sequence[NeighborList],
     numbers: Sequence[int],
@@ -152,7 +159,7 @@ def _evaluate(
     predictions = [
         prediction if with_stress else replace(prediction, stress=None, stresses=None)
         for prediction, with_stress in zip(
-            _predict(model, structures, lists, numbers, outputs), stressed, strict=True
+            predict(structures, lists, numbers, outputs), stressed, strict=True
         )
     ]
     found = []
@@ -179,7 +186,9 @@ def _outputs(properties: Collection[str], with_stress: bool) -> set[Output]:
 
 
 def _predict(
-    model: EnergyModel,
+    evaluation: Evaluation,
+    cutoff: float,
+    device: torch.device,
     structures: Sequence[Atoms],
     lists: Sequence[NeighborList],
     numbers: Sequence[int],
@@ -188,20 +197,20 @@ def _predict(
     """Prediction for each structure of one batch.
 
     Raises:
-        ValueError: If the model refuses a structure; the message contains its number.
+        ValueError: If a structure is not supported; the message contains its number.
     """
 
     def graph(some: slice) -> AtomicGraph:
         return build_batch(
-            structures[some], model.cutoff, device=model.device, neighbors=lists[some]
+            structures[some], cutoff, device=device, neighbors=lists[some]
         )
 
     try:
-        prediction = model(graph(slice(None)), outputs, create_graph=False)
+        prediction = evaluation(graph(slice(None)), outputs)
     except ValueError:
         for n, number in enumerate(numbers):
             with naming_structure(number):
-                model(graph(slice(n, n + 1)), outputs, create_graph=False)
+                evaluation(graph(slice(n, n + 1)), outputs)
         raise
     return prediction.split([len(atoms) for atoms in structures])
 

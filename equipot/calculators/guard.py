@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from ase import Atoms
 from ase.calculators.calculator import CalculationFailed
 from jaxtyping import Float
@@ -179,5 +180,5 @@ class Guard:
 def _array(values: Tensor | None) -> Float[np.ndarray, "..."] | None:
     if values is None:
         return None
-    out: np.ndarray = values.detach().double().cpu().numpy()
+    out: np.ndarray = values.detach().to("cpu", torch.float64).numpy()
     return out

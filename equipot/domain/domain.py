@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from equipot.data.pairs import pair_name, parse_pair
 from equipot.data.statistics import Statistics
 from equipot.domain.extrapolation import ExtrapolationEvent
-from equipot.domain.features import FeatureDistribution
+from equipot.domain.features import AtomDistributions, FeatureDistribution
 from equipot.domain.margins import (
     DISTANCE_MARGIN,
     FORCE_FACTOR,
@@ -74,6 +74,7 @@ class Domain:
         self._limits: _Limits | None = None
         self._reference = b"", 0.0
         self._volume = b"", 0.0
+        self._clouds: tuple[bytes, AtomDistributions] | None = None
 
     @classmethod
     def of(
@@ -255,10 +256,11 @@ class Domain:
         if self.largest_force is None:
             return None
         limit = FORCE_FACTOR * self.largest_force
-        norms = np.sqrt(np.einsum("ix,ix->i", forces, forces))
-        worst = int(norms.argmax())
-        if norms[worst] <= limit:
+        squared = np.einsum("ix,ix->i", forces, forces)
+        if squared.max() <= limit**2:
             return None
+        norms = np.sqrt(squared)
+        worst = int(norms.argmax())
         return ExtrapolationEvent(
             "force",
             atoms.symbols[worst],
@@ -279,10 +281,13 @@ class Domain:
     ) -> ExtrapolationEvent | None:
         if self.features is None:
             return None
-        scores = self.features.scores(atoms.numbers, features)
-        worst = int(scores.argmax())
-        if scores[worst] <= MAX_SCORE:
+        key = atoms.numbers.tobytes()
+        if self._clouds is None or key != self._clouds[0]:
+            self._clouds = key, self.features.of_atoms(atoms.numbers)
+        scores = self._clouds[1].scores(features)
+        if scores.max() <= MAX_SCORE:
             return None
+        worst = int(scores.argmax())
         symbol = atoms.symbols[worst]
         return ExtrapolationEvent(
             "features",

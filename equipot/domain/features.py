@@ -94,7 +94,18 @@ class FeatureDistribution:
             numbers: Atomic numbers among `elements`.
             features: Features of these atoms.
         """
-        return self._distances(np.searchsorted(self.elements, numbers), features)
+        return self.of_atoms(numbers).distances(features)
+
+    def of_atoms(self, numbers: Numbers) -> "AtomDistributions":
+        """Distributions of the elements of atoms.
+
+        Args:
+            numbers: Atomic numbers among `elements`.
+        """
+        rows = np.searchsorted(self.elements, numbers)
+        return AtomDistributions(
+            self.means[rows], self.largest[rows], np.ascontiguousarray(self.whitening.T)
+        )
 
     def scores(self, numbers: Numbers, features: Features) -> np.ndarray:
         """Distances over the largest ones in training; above 1 is extrapolation.
@@ -103,17 +114,7 @@ class FeatureDistribution:
             numbers: Atomic numbers among `elements`.
             features: Features of these atoms.
         """
-        rows = np.searchsorted(self.elements, numbers)
-        out: np.ndarray = self._distances(rows, features) / self.largest[rows]
-        return out
-
-    def _distances(
-        self, rows: Int[np.ndarray, " atoms"], features: Features
-    ) -> np.ndarray:
-        """Distances of atoms from the means in these rows."""
-        whitened = (features - self.means[rows]) @ self.whitening.T
-        out: np.ndarray = np.sqrt(np.einsum("ic,ic->i", whitened, whitened))
-        return out
+        return self.of_atoms(numbers).scores(features)
 
     def to_tensors(self) -> dict[str, Tensor]:
         """All arrays by name, in float64."""
@@ -162,6 +163,29 @@ class FeatureDistribution:
         if not (largest > 0).all():
             raise ValueError("the feature domain has distances that are not positive")
         return cls(found, means, whitening, largest)
+
+
+@dataclass(frozen=True)
+class AtomDistributions:
+    """Distribution of the element of each atom of a structure."""
+
+    means: Features
+    """Mean of the element of each atom."""
+    largest: Float[np.ndarray, " atoms"]
+    """Largest distance of the element of each atom."""
+    whitening: Float[np.ndarray, "channels channels"]
+    """Transposed matrix that maps differences to vectors of length d."""
+
+    def distances(self, features: Features) -> np.ndarray:
+        """Mahalanobis distances, as of `FeatureDistribution.distances`."""
+        whitened = (features - self.means) @ self.whitening
+        out: np.ndarray = np.sqrt(np.einsum("ic,ic->i", whitened, whitened))
+        return out
+
+    def scores(self, features: Features) -> np.ndarray:
+        """Scores, as of `FeatureDistribution.scores`."""
+        out: np.ndarray = self.distances(features) / self.largest
+        return out
 
 
 def _check_finite(features: Features) -> None:

@@ -5,7 +5,7 @@ from typing import NamedTuple, cast
 
 import torch
 from jaxtyping import Float64, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from equipot.frozen.builder import Block, Builder
 from equipot.frozen.lowering import Lowering, Mix
@@ -13,7 +13,6 @@ from equipot.nn import GatedLayer
 from equipot.nn.degrees import ElementLinearPerDegree
 from equipot.nn.norm import EPSILON
 from equipot.nn.parities import FamilyTower, position
-from equipot.nn.towers import TowerConvolution
 from equipot.tensor_products import TensorProduct
 
 Features = list[Block] | Float64[Tensor, "elements channels"]
@@ -99,9 +98,7 @@ def _convolve(
             _set_zero(lowering, block)
 
 
-def _paths_of(
-    family: FamilyTower, start: int, stop: int
-) -> Callable[[Tensor], Tensor]:
+def _paths_of(family: FamilyTower, start: int, stop: int) -> Callable[[Tensor], Tensor]:
     """Map of radial functions to those of all paths of a tower."""
     width = family.tower.width
     with_weights = [n for n, end in enumerate(family.ends) if end is not None]
@@ -167,9 +164,7 @@ def _add_own(
         if place == 0:
             matrices = columns.spread(matrices)
         if isinstance(x, Tensor):
-            rows = torch.einsum(
-                "zi,zio->zo", x, matrices[:, 0].expand(len(x), -1, -1)
-            )
+            rows = torch.einsum("zi,zio->zo", x, matrices[:, 0].expand(len(x), -1, -1))
             lowering.builder.embed(to, rows, add=True)
             return
         if place < len(x):

@@ -62,4 +62,3 @@ def _gate(
             lowering.builder.gate(block, gates, to, "sigmoid", SIGMOID_GAIN)
     lowering.builder.activate(update[0], out[0], "silu", SILU_GAIN)
     return out
-

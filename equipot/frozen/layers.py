@@ -1,5 +1,7 @@
 """Translation of layers by their type."""
 
+from typing import cast
+
 from torch import Tensor, nn
 
 from equipot.frozen.builder import Block
@@ -25,10 +27,21 @@ def lower_layer(
     Raises:
         UnsupportedModelError: If there is no translation.
     """
+    if (reason := unsupported_layer(layer)) is not None:
+        raise UnsupportedModelError(reason)
     if isinstance(layer, MACELayer):
         return lower_mace_layer(lowering, layer, x)
     if isinstance(layer, InteractionBlock):
         return lower_interaction(lowering, layer, x)
-    if isinstance(layer, GatedLayer):
-        return lower_gated_layer(lowering, layer, x)
-    raise UnsupportedModelError(f"layers of type {type(layer).__name__}")
+    return lower_gated_layer(lowering, cast(GatedLayer, layer), x)
+
+
+def unsupported_layer(layer: nn.Module) -> str | None:
+    """Reason why there is no translation of a layer; None if there is one."""
+    if isinstance(layer, MACELayer):
+        if layer.node_product.spec.weighting != "per_path":
+            return "node products with weights per degree are not supported"
+        return None
+    if isinstance(layer, InteractionBlock | GatedLayer):
+        return None
+    return f"layers of type {type(layer).__name__} are not supported"

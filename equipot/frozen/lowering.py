@@ -18,8 +18,6 @@ from equipot.nn.degrees import EmbeddedElement, OneHotElement
 from equipot.so3 import degree_of_component, num_components
 from equipot.tensor_products import TensorProductSpec
 from equipot.tensor_products.fused import edge_matrix_map
-from equipot.tensor_products.weights import path_weights
-
 
 Arrange = Callable[[Tensor], Tensor]
 """Map of the values of radial functions to those of paths."""
@@ -62,7 +60,9 @@ class Lowering:
             return self.of_present(module.weight)
         if isinstance(module, OneHotElement):
             return module(torch.tensor(list(self.present)))[0][:, 0]
-        raise UnsupportedModelError(f"embeddings of type {type(module).__name__}")
+        raise UnsupportedModelError(
+            f"embeddings of type {type(module).__name__} are not supported"
+        )
 
     def head(
         self,
@@ -73,28 +73,21 @@ class Lowering:
         """Energies from the scalars of all layers, times a factor of the element."""
         for readout, blocks in zip(head.early, layers, strict=False):
             self._read(readout, blocks[0], factors)
-        last = head.last
-        if isinstance(last, nn.Linear):
-            self._read(last, layers[-1][0], factors)
+        if isinstance(head.last, nn.Linear):
+            self._read(head.last, layers[-1][0], factors)
             return
-        if not isinstance(last, nn.Sequential):
-            raise UnsupportedModelError(f"readouts of type {type(last).__name__}")
-        if bool((factors != 1).any()):
-            raise UnsupportedModelError("factors of elements with a nonlinear readout")
+        *hidden, final_map = cast(nn.Sequential, head.last)
         x = layers[-1][0]
-        *hidden, final_map = last
         for part in hidden:
             if isinstance(part, nn.Linear):
                 (out,) = self.builder.blocks([part.out_features])
                 self.builder.linear(x, out, part.weight.T[None, None])
                 if part.bias is not None:
                     self.add_vector(out, part.bias)
-            elif isinstance(part, nn.SiLU | nn.Tanh):
+            else:
                 (out,) = self.builder.blocks([x.channels])
                 name: Nonlinearity = "silu" if isinstance(part, nn.SiLU) else "tanh"
                 self.builder.activate(x, out, name, 1.0)
-            else:
-                raise UnsupportedModelError(f"readouts with {type(part).__name__}")
             x = out
         self._read(final_map, x, factors)
 
@@ -215,6 +208,18 @@ class Lowering:
                     part_stride=step * padded,
                     add=mix.add or place > 0,
                 )
+
+
+def unsupported_head(head: EnergyHead) -> str | None:
+    """Reason why there is no translation of a head; None if there is one."""
+    if isinstance(head.last, nn.Linear):
+        return None
+    if not isinstance(head.last, nn.Sequential):
+        return f"readouts of type {type(head.last).__name__} are not supported"
+    for part in head.last:
+        if not isinstance(part, nn.Linear | nn.SiLU | nn.Tanh):
+            return f"readouts with {type(part).__name__} are not supported"
+    return None
 
 
 def _components_of_paths(spec: TensorProductSpec) -> list[int]:

@@ -1,12 +1,10 @@
 """Translation of the layers of MACE."""
 
-from typing import cast
-
 import torch
 from torch import Tensor
 
 from equipot.frozen.builder import Block
-from equipot.frozen.lowering import Lowering, Mix, UnsupportedModelError
+from equipot.frozen.lowering import Lowering, Mix
 from equipot.models.architectures.mace import MACELayer
 from equipot.node_products.monomial_terms import monomial_terms
 from equipot.tensor_products.weights import path_weights
@@ -18,9 +16,7 @@ def lower_mace_layer(
     """Features after a layer of MACE."""
     spec = layer.tensor_product.spec
     polynomial = layer.node_product.spec
-    if polynomial.weighting != "per_path":
-        raise UnsupportedModelError("node products with weights per degree")
-    channels = cast(int, layer.linear_out.weight.shape[1])
+    channels = layer.linear_out.weight.shape[1]
     sent_channels = layer.channels_sent
     basis = lowering.builder.blocks([channels], spec.lmax_out)
     scale = layer.message_scale if layer.density is None else 1.0
@@ -46,11 +42,13 @@ def lower_mace_layer(
         undivided, basis = basis, lowering.builder.blocks([channels], spec.lmax_out)
         lowering.builder.divide(undivided, density, basis)
     terms = monomial_terms(polynomial)
-    weights = layer.polynomial_weights
+    weights: Tensor = layer.polynomial_weights
     if len(weights) > 1:
         weights = lowering.of_present(weights)
     products = lowering.builder.contract(
-        basis[0].buffer, terms.table, terms.of_weights @ weights,
+        basis[0].buffer,
+        terms.table,
+        terms.of_weights @ weights,
         polynomial.num_outputs,
     )
     out_blocks = lowering.builder.blocks([channels], polynomial.lmax_out)
@@ -66,8 +64,9 @@ def lower_mace_layer(
         else:
             for degree in range(skips.shape[1]):
                 lowering.builder.linear(
-                    x[degree], out_blocks[degree], skips[:, degree][:, None],
+                    x[degree],
+                    out_blocks[degree],
+                    skips[:, degree][:, None],
                     add=True,
                 )
     return out_blocks
-

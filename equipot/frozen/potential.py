@@ -2,21 +2,26 @@
 
 import copy
 from collections.abc import Collection
-from typing import final
+from typing import cast, final
 
 import torch
-from jaxtyping import Float64, Int
+from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from equipot.autodiff.derivatives import stress_of_strain
-from equipot.frozen.builder import Builder
-from equipot.frozen.layers import lower_layer
-from equipot.frozen.lowering import Lowering, UnsupportedModelError
+from equipot.frozen.agreement import check_agreement, irregular_cluster
+from equipot.frozen.builder import Block, Builder
+from equipot.frozen.layers import lower_layer, unsupported_layer
+from equipot.frozen.lowering import (
+    Lowering,
+    UnsupportedModelError,
+    unsupported_head,
+)
 from equipot.frozen.radial import RadialTables
 from equipot.frozen.repulsion import tabulate_repulsion
-from equipot.frozen.splines import SHORTEST, InaccurateTableError, SplineTable
+from equipot.frozen.splines import SHORTEST, SplineTable
 from equipot.graph.atomic_graph import AtomicGraph
-from equipot.graph.connectivity import Connectivity
+from equipot.graph.connectivity import CompressedEdges, Connectivity
 from equipot.graph.scatter import scatter_sum
 from equipot.models.gated_network import GatedNetwork
 from equipot.models.message_passing import MessagePassing
@@ -39,13 +44,17 @@ class FrozenPotential:
     They equal those of the potential up to rounding errors and the error of tabulated
     radial functions, which is stated by `equipot.frozen.splines`. Requests for other
     outputs, for differentiable predictions or with edges shorter than the tables are
-    passed on to the potential.
+    passed on to the potential. The program for a set of elements is compiled when it is
+    needed for the first time, and compared with the potential on a small cluster.
 
     Args:
         potential: Potential on the CPU. Later changes of its weights have no effect.
 
     Raises:
         UnsupportedModelError: If it has a part that programs cannot evaluate.
+
+    Calls raise `InaccurateTableError` if its radial functions cannot be tabulated, and
+    `FrozenMismatchError` if a program and the potential differ.
     """
 
     def __init__(self, potential: Potential) -> None:
@@ -54,8 +63,7 @@ class FrozenPotential:
         self.potential = potential
         self._exact = copy.deepcopy(potential).double().requires_grad_(False)
         self._programs: dict[tuple[int, ...], Program] = {}
-        # fails now, rather than in the first evaluation
-        self._program((0,))
+        self._topology: _Topology | None = None
 
     @property
     def cutoff(self) -> float:
@@ -96,27 +104,34 @@ class FrozenPotential:
         self, graph: AtomicGraph, outputs: Collection[Output]
     ) -> Evaluation | None:
         """Run the program; None if it does not apply."""
-        indices = self.potential.element_indices(graph.atomic_numbers)
-        if len(indices) == 0:
+        if graph.num_atoms == 0:
             return None
-        present, elements = torch.unique(indices, return_inverse=True)
-        program = self._program(tuple(present.tolist()))
-        receivers = graph.edge_index[1]
-        shift = graph.edge_shift.to(torch.float64)
-        cells = graph.cell.to(torch.float64)
-        if graph.num_graphs == 1:
-            translations = shift @ cells[0]
-        else:
-            of_edges = cells[graph.batch[receivers]]
-            translations = torch.einsum("ei,eij->ej", shift, of_edges)
-        connectivity = Connectivity(graph.edge_index, graph.num_atoms)
-        return program(
+        topology = self._topology
+        if topology is None or not topology.is_of(graph):
+            topology = self._topology = self._new_topology(graph)
+        return topology.program(
             graph.positions.detach().to(torch.float64).contiguous(),
-            translations.contiguous(),
-            elements,
-            connectivity.compressed,
-            graph.pairs.reverse,
+            topology.translations(graph),
+            topology.elements,
+            topology.edges,
+            topology.reverse,
             derivatives=bool({"forces", "stress", "stresses"} & set(outputs)),
+        )
+
+    def _new_topology(self, graph: AtomicGraph) -> "_Topology":
+        if graph.cutoff < self.cutoff:
+            raise ValueError(
+                f"the cutoff of the graph is {graph.cutoff} Å but the potential needs "
+                f"{self.cutoff} Å; rebuild it with build_graph(atoms, {self.cutoff})"
+            )
+        indices = self.potential.element_indices(graph.atomic_numbers)
+        present, elements = torch.unique(indices, return_inverse=True)
+        return _Topology(
+            graph,
+            self._program(tuple(present.tolist())),
+            elements,
+            Connectivity(graph.edge_index, graph.num_atoms).compressed,
+            graph.pairs.reverse,
         )
 
     def _prediction(
@@ -131,56 +146,153 @@ class FrozenPotential:
             stress = stress_of_strain(by_strain.unflatten(1, (3, 3)), graph, every)
         if "stresses" in outputs:
             stresses = stress_of_strain(result.virials, graph, graph.batch)
-        channels = self.potential.backbone.channels[-1]
         return Prediction(
             scatter_sum(result.energies, graph.batch, graph.num_graphs),
             result.energies,
             result.forces if "forces" in outputs else None,
             stress,
-            features=result.features[:, :channels] if "features" in outputs else None,
+            features=self._features(graph, result) if "features" in outputs else None,
             stresses=stresses,
         )
+
+    def _features(
+        self, graph: AtomicGraph, result: Evaluation
+    ) -> Float[Tensor, "atoms channels"]:
+        """Scalars of the last layer."""
+        backbone = cast(MessagePassing, self._exact.backbone)
+        features = result.features[:, : backbone.channels[-1]]
+        if (factors := _element_factors(backbone)) is None:
+            return features
+        indices = self.potential.element_indices(graph.atomic_numbers)
+        return features * factors[indices][:, None].to(features.dtype)
 
     def _program(self, present: tuple[int, ...]) -> Program:
         """Program for a set of elements, by their indices."""
         program = self._programs.pop(present, None)
         if program is None:
-            program = _compile(self._exact, present, self.dtype)
+            program = self._checked_program(present)
         self._programs[present] = program
         if len(self._programs) > MOST_PROGRAMS:
             self._programs.pop(next(iter(self._programs)))
         return program
 
+    def _checked_program(self, present: tuple[int, ...]) -> Program:
+        """New program, compared with the potential on a small cluster."""
+        exact = self._exact
+        program = _compile(exact, present, self.dtype)
+        self._programs[present] = program
+        numbers = [self.potential.elements[n] for n in present]
+        graph = irregular_cluster(numbers, self.cutoff)
+        outputs: tuple[Output, ...] = ("energy", "forces")
+        found = self(graph, outputs)
+        self._topology = None
+        del self._programs[present]
+        expected = exact(graph, outputs, create_graph=False)
+        check_agreement(found, expected, self.dtype)
+        return program
+
+
+@final
+class _Topology:
+    """What a program needs of a graph apart from its geometry.
+
+    Moving structures share tensors from step to step, see
+    `equipot.neighbors.graph_reuse`.
+    """
+
+    def __init__(
+        self,
+        graph: AtomicGraph,
+        program: Program,
+        elements: Int[Tensor, " atoms"],
+        edges: CompressedEdges,
+        reverse: Int[Tensor, " edges"],
+    ) -> None:
+        self._graph = graph
+        self.program = program
+        self.elements = elements
+        self.edges = edges
+        self.reverse = reverse
+        self._versions = _versions(graph)
+        self._cell: tuple[Tensor, int] | None = None
+        self._translations: Tensor | None = None
+
+    def is_of(self, graph: AtomicGraph) -> bool:
+        """Whether a graph has the same tensors of elements and edges, unchanged."""
+        last = self._graph
+        return (
+            graph.edge_index is last.edge_index
+            and graph.edge_shift is last.edge_shift
+            and graph.atomic_numbers is last.atomic_numbers
+            and graph.batch is last.batch
+            and self._versions == _versions(graph)
+        )
+
+    def translations(self, graph: AtomicGraph) -> Float64[Tensor, "edges 3"]:
+        """Translation of the sender of each edge in Å."""
+        cell = self._cell
+        if (
+            self._translations is None
+            or cell is None
+            or cell[0] is not graph.cell
+            or cell[1] != graph.cell._version
+        ):
+            shift, cells = graph.edge_shift.double(), graph.cell.detach().double()
+            if graph.num_graphs == 1:
+                translations = shift @ cells[0]
+            else:
+                of_edges = cells[graph.batch[graph.edge_index[1]]]
+                translations = torch.einsum("ei,eij->ej", shift, of_edges)
+            self._cell = graph.cell, graph.cell._version
+            self._translations = translations.contiguous()
+        return self._translations
+
+
+def _versions(graph: AtomicGraph) -> tuple[int, ...]:
+    """Numbers of the changes in place of the tensors that a topology depends on."""
+    tensors = (graph.edge_index, graph.edge_shift, graph.atomic_numbers, graph.batch)
+    return tuple(tensor._version for tensor in tensors)
+
 
 def unsupported(potential: Potential) -> str | None:
-    """Reason why a potential cannot be frozen, as far as it is known in advance."""
+    """Reason why a potential cannot be frozen; None if it can."""
+    backbone = potential.backbone
     if potential.device.type != "cpu":
         return "programs have kernels for the CPU only"
     if (problem := unavailable(torch.device("cpu"))) is not None:
         return problem
-    if not isinstance(potential.backbone, MessagePassing):
-        return f"backbones of type {type(potential.backbone).__name__}"
-    return None
+    if not isinstance(backbone, MessagePassing):
+        return f"backbones of type {type(backbone).__name__} are not supported"
+    if (reason := unsupported_head(potential.head)) is not None:
+        return reason
+    if _element_factors(backbone) is not None and not isinstance(
+        potential.head.last, torch.nn.Linear
+    ):
+        return "factors of elements need a linear readout"
+    return next(filter(None, map(unsupported_layer, backbone.layers)), None)
+
+
+def _element_factors(backbone: MessagePassing) -> Tensor | None:
+    """Factors of the features of each element, if there are any."""
+    return backbone.scale if isinstance(backbone, GatedNetwork) else None
 
 
 def _compile(
     potential: Potential, present: tuple[int, ...], dtype: torch.dtype
 ) -> Program:
     """Program of a potential in float64 for the elements that are present."""
-    backbone = potential.backbone
-    if not isinstance(backbone, MessagePassing):
-        raise UnsupportedModelError(f"backbones of type {type(backbone).__name__}")
+    backbone = cast(MessagePassing, potential.backbone)
     specs = [product.spec for product in tensor_products_of(backbone.layers)]
     builder = Builder(dtype, len(present), max(spec.lmax_filter for spec in specs))
     lowering = Lowering(builder, RadialTables(backbone, present, dtype), present)
-    layers = []
-    x = lowering.embedding(backbone.embedding)
+    layers: list[list[Block]] = []
+    x: list[Block] | Tensor = lowering.embedding(backbone.embedding)
     for layer in backbone.layers:
-        x = lower_layer(lowering, layer, x)
-        layers.append(x)
+        layers.append(lower_layer(lowering, layer, x))
+        x = layers[-1]
     factors = torch.ones(len(present), dtype=torch.float64)
-    if isinstance(backbone, GatedNetwork) and backbone.scale is not None:
-        factors = backbone.scale[list(present)]
+    if (of_elements := _element_factors(backbone)) is not None:
+        factors = of_elements[list(present)]
     lowering.head(potential.head, layers, factors)
     energies = torch.zeros(len(present), dtype=torch.float64)
     numbers = [
@@ -221,6 +333,3 @@ def _isolated(program: Program, count: int) -> Float64[Tensor, " elements"]:
     if result is None:
         raise ValueError("a program refused isolated atoms")
     return result.energies
-
-
-__all__ = ["FrozenPotential", "InaccurateTableError", "UnsupportedModelError"]

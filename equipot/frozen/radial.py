@@ -64,9 +64,7 @@ class RadialTables:
         self._elements = [(self._present[0], self._present[0])]
         if self._inputs.transform is not None:
             self._pairs, places = pairs_of(len(self._present))
-            self._elements = [
-                (self._present[a], self._present[b]) for a, b in places
-            ]
+            self._elements = [(self._present[a], self._present[b]) for a, b in places]
 
     def full(self, radial: Radial, arrange: Arrange) -> SplineTable:
         """All radial functions."""
@@ -79,21 +77,16 @@ class RadialTables:
 
     def _few(self, radial: Radial, arrange: Arrange, tolerance: float) -> LowRank:
         """Few functions, by a singular value decomposition of sampled values."""
-        functions = [self._function(radial, arrange, pair) for pair in self._elements]
+        function = self._function(radial, arrange)
         first, last = self._bounds[0], self._bounds[-1]
         lengths = torch.linspace(first, last, SAMPLES, dtype=torch.float64)[:, None]
-        sampled = torch.cat([function(lengths) for function in functions])
         # eigenvectors of the smaller product would lose half of the digits
-        triangle = torch.linalg.qr(sampled, mode="r")[1]
+        triangle = torch.linalg.qr(function(lengths).flatten(0, 1), mode="r")[1]
         _, sizes, rows = torch.linalg.svd(triangle, full_matrices=False)
         rank = int((sizes > tolerance * sizes[0]).sum())
         basis = rows[: max(rank, 1)]
-
-        def project(function: Function) -> Function:
-            return lambda r: function(r) @ basis.T
-
         table = tabulate(
-            [project(function) for function in functions],
+            lambda r: function(r) @ basis.T,
             self._bounds,
             self._tolerance.slopes,
             self._pairs,
@@ -102,18 +95,18 @@ class RadialTables:
         self._intervals = table.num_intervals
         return LowRank(table, basis)
 
-    def _function(
-        self, radial: Radial, arrange: Arrange, pair: tuple[int, int]
-    ) -> Function:
+    def _function(self, radial: Radial, arrange: Arrange) -> Function:
+        """Radial functions of all pairs of elements."""
+        pairs = torch.tensor(self._elements).T
+
+        @torch.no_grad()
         def function(lengths: Tensor) -> Tensor:
-            elements = torch.tensor(pair)[:, None].expand(2, len(lengths))
-            return arrange(radial(*self._inputs(lengths, elements), plain_silu))
+            elements = pairs[:, None].expand(2, len(lengths), -1).flatten(1)
+            repeated = lengths.repeat_interleave(pairs.shape[1], dim=0)
+            values = radial(*self._inputs(repeated, elements), plain_silu)
+            return arrange(values).unflatten(0, (-1, pairs.shape[1]))
 
-        def without_gradients(lengths: Tensor) -> Tensor:
-            with torch.no_grad():
-                return function(lengths)
-
-        return without_gradients
+        return function
 
 
 def pairs_of(

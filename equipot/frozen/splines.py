@@ -18,7 +18,10 @@ INSIDE = 1e-12
 """Relative distance from the end of a segment at which derivatives are taken: the
 function may have a discontinuity there."""
 
-Function = Callable[[Float64[Tensor, "lengths 1"]], Float64[Tensor, "lengths columns"]]
+Function = Callable[
+    [Float64[Tensor, "lengths 1"]], Float64[Tensor, "lengths tables columns"]
+]
+"""Functions of the length of all tables."""
 
 
 class SplineTable(NamedTuple):
@@ -44,7 +47,7 @@ class InaccurateTableError(ValueError):
 
 
 def tabulate(
-    functions: Sequence[Function],
+    function: Function,
     bounds: Sequence[float],
     tolerance: float,
     pairs: Int[Tensor, "elements elements"] | None = None,
@@ -53,7 +56,7 @@ def tabulate(
     """Tabulate functions with as many intervals as a tolerance needs.
 
     Args:
-        functions: One for each table.
+        function: Functions of all tables.
         bounds: Ends of the segments in Å, ascending: functions are smooth in between.
         tolerance: For `SplineTable.error`.
         pairs: Table of each pair of elements.
@@ -64,19 +67,19 @@ def tabulate(
     """
     total = fewest
     while True:
-        table = _with_intervals(functions, bounds, total, pairs)
+        table = _with_intervals(function, bounds, total, pairs)
         if table.error <= tolerance:
             return table
         if total >= MOST:
             raise InaccurateTableError(
-                f"radial functions in {total} intervals have errors of {table.error:.1e} "
-                f"of the largest slope, more than {tolerance:.1e}"
+                f"radial functions in {total} intervals have errors of "
+                f"{table.error:.1e} of the largest slope, more than {tolerance:.1e}"
             )
         total = total * 3 // 2
 
 
 def _with_intervals(
-    functions: Sequence[Function],
+    function: Function,
     bounds: Sequence[float],
     total: int,
     pairs: Int[Tensor, "elements elements"] | None,
@@ -86,35 +89,37 @@ def _with_intervals(
         (start, stop, max(8, round(total * (stop - start) / length)))
         for start, stop in pairwise(bounds)
     ]
-    tables, errors, largest = [], [], []
-    for function in functions:
-        parts = []
-        for start, stop, intervals in segments:
-            part, error, slope = _fit(function, start, stop, intervals)
-            parts.append(part)
-            errors.append(error)
-            largest.append(slope)
-        tables.append(torch.cat(parts))
+    fits = [_fit(function, *segment) for segment in segments]
+    largest = max(fit.largest_slope for fit in fits)
     return SplineTable(
         torch.tensor(segments, dtype=torch.float64),
-        torch.stack(tables),
+        torch.cat([fit.coefficients for fit in fits]).transpose(0, 1).contiguous(),
         pairs,
-        max(errors) / max(max(largest), torch.finfo(torch.float64).tiny),
+        max(fit.error for fit in fits) / max(largest, torch.finfo(torch.float64).tiny),
     )
 
 
-def _fit(
-    function: Function, start: float, stop: float, intervals: int
-) -> tuple[Float64[Tensor, "rows columns"], float, float]:
-    """Coefficients of one segment, the error of slopes, and the largest slope."""
+class _Fit(NamedTuple):
+    """Splines of one segment."""
+
+    coefficients: Float64[Tensor, "rows tables columns"]
+    error: float
+    """Largest error of a slope halfway between knots."""
+    largest_slope: float
+
+
+def _fit(function: Function, start: float, stop: float, intervals: int) -> _Fit:
     step = (stop - start) / intervals
     inside = INSIDE * (stop - start)
     nodes = torch.linspace(start, stop, intervals + 1, dtype=torch.float64)
     halfway = (nodes[1:] + nodes[:-1]) / 2
     values = function(nodes[:, None])
+    slopes = _derivative(function)
     ends = torch.tensor([[start + inside], [stop - inside]], dtype=torch.float64)
-    slope, bend = _derivatives(function, ends, 2)
-    knots = start + step * torch.arange(-DEGREE, intervals + DEGREE + 1).double()
+    bend = _derivative(slopes)(ends)
+    slope, exact = slopes(torch.cat([ends, halfway[:, None]])).tensor_split([2])
+    beyond = step * torch.arange(1, DEGREE + 1)
+    knots = torch.cat([start - beyond.flip(0), nodes, stop + beyond])
     spline = make_interp_spline(
         nodes.numpy(),
         values.numpy(),
@@ -125,21 +130,9 @@ def _fit(
             [(1, slope[1].numpy()), (2, bend[1].numpy())],
         ),
     )
-    (exact,) = _derivatives(function, halfway[:, None], 1)
     found = torch.from_numpy(spline.derivative()(halfway.numpy()))
-    error = (found - exact).abs().max().item()
-    return torch.from_numpy(spline.c), error, exact.abs().max().item()
-
-
-def _derivatives(
-    function: Function, lengths: Float64[Tensor, "lengths 1"], order: int
-) -> list[Float64[Tensor, "lengths columns"]]:
-    """Derivatives from the first to a given order."""
-    out, current = [], function
-    for _ in range(order):
-        current = _derivative(current)
-        out.append(current(lengths))
-    return out
+    error, largest = (found - exact).abs().max().item(), exact.abs().max().item()
+    return _Fit(torch.from_numpy(spline.c), error, largest)
 
 
 def _derivative(function: Function) -> Function:

@@ -102,10 +102,17 @@ class AtomicGraph:
             positions: Cartesian coordinates in Å.
             cell: Lattice vectors as rows in Å.
         """
-        graph = replace(self, positions=positions, cell=cell)
-        if "pairs" in vars(self):
-            with_pairs(graph, self.pairs)
-        return graph
+        graph = AtomicGraph(
+            positions,
+            self.atomic_numbers,
+            cell,
+            self.pbc,
+            self.batch,
+            self.edge_index,
+            self.edge_shift,
+            self.cutoff,
+        )
+        return with_pairs(graph, self.pairs) if "pairs" in vars(self) else graph
 
 
 def edge_vectors(graph: AtomicGraph) -> Float[Tensor, "edges 3"]:

@@ -1,22 +1,22 @@
 """Alarms: limits on forces, temperature, distances and energy that stop a run."""
 
-from collections import deque
-from collections.abc import Iterable
+import math
 
 import numpy as np
 from ase import Atoms
+from ase.units import kB
 from jaxtyping import Float, Int
 
 from equipot.config.md import AlarmsConfig
 from equipot.md.energy_jump import Snapshot, unexplained_energy
+from equipot.md.spacing import Spacing, close_pairs, isolated_atoms
 from equipot.md.thermodynamics import RunStatistics, temperature
 from equipot.md.velocities import drift_energy, movable
-from equipot.neighbors import neighbor_list
 
 MIN_DRIFT_TIME_PS = 1.0
 MAX_ATOMS_SHOWN = 5
-SHORT_SEARCH_RADIUS_A = 3.5
-"""Radius in Å of a first search, within which almost every atom has a neighbor."""
+
+Vectors = Float[np.ndarray, "atoms 3"]
 
 
 class MDStoppedError(RuntimeError):
@@ -33,6 +33,7 @@ class Alarms:
             lost.
         keeps_momentum: Whether the kinetic energy of conserved rigid motions is
             excluded from the temperature.
+        changes_cell: Whether the cell changes, so that the stress does work.
     """
 
     def __init__(
@@ -42,11 +43,17 @@ class Alarms:
         atoms: Atoms,
         *,
         keeps_momentum: bool = False,
+        changes_cell: bool = True,
     ) -> None:
         self.limits = limits
         self.degrees_of_freedom = degrees_of_freedom
         self.keeps_momentum = keeps_momentum
+        self.changes_cell = changes_cell
         self._before: Snapshot | None = None
+        self._masses = atoms.get_masses()[:, None]
+        free = movable(atoms)
+        self._fixed = None if free.all() else ~free
+        self._spacing = Spacing(limits.min_distance, limits.lost_distance)
         distance = limits.lost_distance
         self._alone = (
             np.zeros(0, int) if distance is None else isolated_atoms(atoms, distance)
@@ -63,13 +70,17 @@ class Alarms:
             Message with the quantity, the atoms and the limit that was exceeded, or
             None if no alarm was raised.
         """
-        return (
-            self._forces(atoms)
-            or self._temperature(atoms)
-            or self._jump(atoms)
-            or self._near(atoms, step)
-            or self._lost(atoms, step)
+        forces = atoms.get_forces(apply_constraint=False)
+        momenta = atoms.arrays["momenta"]
+        kinetic = 0.5 * float(np.vdot(momenta, momenta / self._masses))
+        reason = (
+            self._forces(atoms, forces, kinetic)
+            or self._temperature(atoms, kinetic)
+            or self._jump(atoms, forces)
         )
+        if reason is not None or step % self.limits.distance_interval:
+            return reason
+        return self._distances(atoms)
 
     def check_drift(self, course: RunStatistics, time_ps: float) -> str | None:
         """Check the drift of the conserved quantity.
@@ -92,26 +103,29 @@ class Alarms:
             "the energy of the model is smooth"
         )
 
-    def _forces(self, atoms: Atoms) -> str | None:
-        forces = atoms.get_forces(apply_constraint=False)
-        norms = np.sqrt((forces**2).sum(axis=1))
+    def _forces(self, atoms: Atoms, forces: Vectors, kinetic: float) -> str | None:
+        squared = np.einsum("ix,ix->i", forces, forces)
+        if not math.isfinite(squared.sum() + kinetic):
+            momenta = atoms.get_momenta()
+            bad = ~np.isfinite(squared) | ~np.isfinite(momenta).all(axis=1)
+            if bad.any():
+                (which,) = np.nonzero(bad)
+                return f"force or momentum is not finite\n{_describe(atoms, which)}"
         limit = self.limits.max_force
-        bad = ~np.isfinite(norms) | ~np.isfinite(atoms.get_momenta()).all(axis=1)
-        if bad.any():
-            (which,) = np.nonzero(bad)
-            return f"force or momentum is not finite\n{_describe(atoms, which)}"
-        norms[~movable(atoms)] = 0.0
-        if limit is None or norms.max(initial=0.0) <= limit:
+        if self._fixed is not None:
+            squared[self._fixed] = 0.0
+        if limit is None or squared.max(initial=0.0) <= limit**2:
             return None
-        which = np.argsort(-norms)[: int((norms > limit).sum())]
+        norms = np.sqrt(squared)
+        which = np.argsort(-norms)[: int((squared > limit**2).sum())]
         return (
             f"force of {norms.max():.4g} eV/Å, alarms.max_force is {limit:g}\n"
             f"{_describe(atoms, which)}"
         )
 
-    def _temperature(self, atoms: Atoms) -> str | None:
+    def _temperature(self, atoms: Atoms, kinetic: float) -> str | None:
         limit = self.limits.max_temperature
-        value = temperature(atoms, self.degrees_of_freedom)
+        value = 2 * kinetic / (self.degrees_of_freedom * kB)
         if limit is None or value <= limit:
             return None
         if self.keeps_momentum:
@@ -125,18 +139,19 @@ class Alarms:
             f"fastest atoms:\n{_describe(atoms, np.argsort(-speeds))}"
         )
 
-    def _jump(self, atoms: Atoms) -> str | None:
+    def _jump(self, atoms: Atoms, forces: Vectors) -> str | None:
         limit = self.limits.max_energy_jump
         if limit is None:
             return None
-        before, self._before = self._before, Snapshot.of(atoms)
+        now = Snapshot.of(atoms, forces, with_stress=self.changes_cell)
+        before, self._before = self._before, now
         if before is None:
             return None
-        jump = unexplained_energy(before, self._before)
+        jump = unexplained_energy(before, now)
         if jump is None or abs(jump) <= limit:
             return None
-        moved = np.linalg.norm(self._before.positions - before.positions, axis=1)
-        change = self._before.energy - before.energy
+        moved = np.linalg.norm(now.positions - before.positions, axis=1)
+        change = now.energy - before.energy
         return (
             f"the energy changed by {change:.4g} eV in one step, which differs by "
             f"{jump:.4g} eV from the work of the forces; "
@@ -145,21 +160,16 @@ class Alarms:
             f"{_describe(atoms, np.argsort(-moved))}"
         )
 
-    def _lost(self, atoms: Atoms, step: int) -> str | None:
-        limit = self.limits.lost_distance
-        if limit is None or step % self.limits.distance_interval:
-            return None
-        lost = np.setdiff1d(isolated_atoms(atoms, limit), self._alone)
-        if not len(lost):
-            return None
-        return (
-            f"{len(lost)} atoms have no neighbor within {limit:g} Å "
-            f"(alarms.lost_distance)\n{_describe(atoms, lost)}"
-        )
+    def _distances(self, atoms: Atoms) -> str | None:
+        near, lonely = self._spacing.suspects(atoms)
+        reason = self._near(atoms) if near else None
+        if reason is None and lonely:
+            return self._lost(atoms)
+        return reason
 
-    def _near(self, atoms: Atoms, step: int) -> str | None:
+    def _near(self, atoms: Atoms) -> str | None:
         limit = self.limits.min_distance
-        if limit is None or step % self.limits.distance_interval:
+        if limit is None:
             return None
         pairs, distances = close_pairs(atoms, limit)
         if not len(distances):
@@ -170,69 +180,17 @@ class Alarms:
             f"{_describe(atoms, nearest)}"
         )
 
-
-class LastFrames:
-    """Ring buffer of the last steps of a run."""
-
-    def __init__(self, frames: int) -> None:
-        self._frames: deque[Atoms] = deque(maxlen=frames)
-
-    def keep(self, atoms: Atoms, step: int) -> None:
-        """Append a copy of the atoms; the oldest copy is dropped if the buffer is full.
-
-        Args:
-            atoms: State after the step.
-            step: Step number, stored in ``info`` of the copy.
-        """
-        frame = atoms.copy()
-        frame.info["step"] = step
-        self._frames.append(frame)
-
-    def frames(self) -> Iterable[Atoms]:
-        """Stored frames, oldest first."""
-        return list(self._frames)
-
-
-def close_pairs(
-    atoms: Atoms, cutoff: float
-) -> tuple[Int[np.ndarray, "pairs 2"], Float[np.ndarray, " pairs"]]:
-    """Pairs of atoms within a cutoff, each listed once.
-
-    Args:
-        atoms: Structure with finite positions.
-        cutoff: Distance in Å.
-
-    Returns:
-        pairs: Indices of the two atoms; equal for an atom and its own periodic image.
-        distances: Distances in Å.
-    """
-    found = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, cutoff)
-    senders, receivers = found.index
-    vectors = (
-        atoms.positions[senders]
-        - atoms.positions[receivers]
-        + found.shift @ atoms.cell.array
-    )
-    once = senders <= receivers
-    distances = np.linalg.norm(vectors, axis=1)
-    return found.index.T[once], distances[once]
-
-
-def isolated_atoms(atoms: Atoms, distance: float) -> Int[np.ndarray, " some"]:
-    """Indices of atoms without a neighbor, periodic images included.
-
-    Args:
-        atoms: Structure with finite positions.
-        distance: Search radius in Å.
-    """
-    lonely = np.arange(len(atoms))
-    # A short search finds a neighbor of nearly all atoms, so the long one is rare.
-    for radius in (min(distance, SHORT_SEARCH_RADIUS_A), distance):
-        if not len(lonely):
-            break
-        found = neighbor_list(atoms.positions, atoms.cell.array, atoms.pbc, radius)
-        lonely = np.setdiff1d(lonely, found.index[1])
-    return lonely
+    def _lost(self, atoms: Atoms) -> str | None:
+        limit = self.limits.lost_distance
+        if limit is None:
+            return None
+        lost = np.setdiff1d(isolated_atoms(atoms, limit), self._alone)
+        if not len(lost):
+            return None
+        return (
+            f"{len(lost)} atoms have no neighbor within {limit:g} Å "
+            f"(alarms.lost_distance)\n{_describe(atoms, lost)}"
+        )
 
 
 def _describe(atoms: Atoms, which: Int[np.ndarray, " some"]) -> str:

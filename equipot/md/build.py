@@ -1,7 +1,5 @@
 """Factory of initial velocities and integrators from a configuration."""
 
-from dataclasses import replace
-
 import numpy as np
 from ase import Atoms
 from ase.units import kB
@@ -17,8 +15,16 @@ from equipot.config.md import (
     NVEConfig,
     VelocitiesConfig,
 )
-from equipot.md import integrators
-from equipot.md.integrators import Integrator
+from equipot.md.integrators import (
+    Bussi,
+    FullBarostat,
+    Integrator,
+    IsotropicBarostat,
+    Langevin,
+    NoseHooverChain,
+    VelocityVerlet,
+    WeakCoupling,
+)
 from equipot.md.velocities import (
     conserved_momenta,
     degrees_of_freedom,
@@ -121,7 +127,7 @@ def build_integrator(
     """
     integrator = _integrator(atoms, config, rng)
     if config.ramp is not None and not isinstance(config.ensemble, BussiConfig):
-        return replace(integrator, conserved=None)
+        integrator.conserves = False
     return integrator
 
 
@@ -134,34 +140,32 @@ def _integrator(atoms: Atoms, config: MDConfig, rng: np.random.Generator) -> Int
     common = (atoms, config.timestep, dof)
     match ensemble:
         case LangevinConfig():
-            return integrators.langevin(
+            return Langevin(
                 *common, temperature=temperature, friction=ensemble.friction, rng=rng
             )
         case BussiConfig():
             _check_motion(atoms)
-            return integrators.bussi(
-                *common, temperature=temperature, taut=ensemble.taut, rng=rng
-            )
+            return Bussi(*common, temperature=temperature, taut=ensemble.taut, rng=rng)
         case NoseHooverChainConfig():
-            return integrators.nose_hoover_chain(
+            return NoseHooverChain(
                 *common,
                 temperature=temperature,
                 taut=ensemble.taut,
                 chain=ensemble.chain,
             )
         case NPTConfig():
-            return integrators.npt(
+            isotropic = ensemble.cell == "isotropic"
+            return (IsotropicBarostat if isotropic else FullBarostat)(
                 *common,
                 temperature=temperature,
                 pressure=ensemble.pressure / GPA_PER_EV_PER_A3,
                 taut=ensemble.taut,
                 taup=ensemble.taup,
                 chain=ensemble.chain,
-                isotropic=ensemble.cell == "isotropic",
             )
         case NPTBerendsenConfig():
             _check_motion(atoms)
-            return integrators.npt_berendsen(
+            return WeakCoupling(
                 *common,
                 temperature=temperature,
                 pressure=ensemble.pressure / GPA_PER_EV_PER_A3,
@@ -170,7 +174,7 @@ def _integrator(atoms: Atoms, config: MDConfig, rng: np.random.Generator) -> Int
                 compressibility=ensemble.compressibility * GPA_PER_EV_PER_A3,
             )
         case _:
-            return integrators.nve(*common)
+            return VelocityVerlet(*common)
 
 
 def _check_freedom(degrees_of_freedom: int, ensemble: str) -> None:

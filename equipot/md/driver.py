@@ -18,9 +18,10 @@ from rich.console import Console
 from equipot.config.load import dump_config
 from equipot.config.md import MDConfig
 from equipot.domain import ExtrapolationEvent
-from equipot.md.alarms import Alarms, LastFrames, MDStoppedError
+from equipot.md.alarms import Alarms, MDStoppedError
 from equipot.md.build import build_integrator, check_drift, start_velocities
 from equipot.md.continuation import check_continuation, fingerprint_of_run
+from equipot.md.last_frames import LastFrames
 from equipot.md.progress import Progress
 from equipot.md.ramp import (
     describe_ramp,
@@ -54,7 +55,7 @@ from equipot.storage.run_folder import CONFIG, lock_run_directory
 from equipot.units import FS_PER_PS
 
 KIND = "state of a molecular dynamics run"
-VERSION = 4
+VERSION = 5
 ALARM_FRAMES = "alarm.extxyz"
 SUMMARY = "summary.json"
 INTERRUPTED = "interrupted; continue with --resume"
@@ -157,6 +158,10 @@ class Simulation:
         # No date: files of a resumed run are equal bit for bit.
         self.facts = {} if origin is None else origin.lasting_info()
         self.step = 0
+        calculator = atoms.calc
+        self._reporter = (
+            calculator if isinstance(calculator, ReportsExtrapolation) else None
+        )
         self.rng = np.random.default_rng(config.seed)
         self.course = RunStatistics(len(atoms))
         self.states = RotatingCheckpoints(output, KIND, VERSION)
@@ -238,9 +243,8 @@ class Simulation:
         self.step = record["step"]
         self._set_target()
         self.integrator.restore(
-            {n: arrays[f"integrator.{n}"] for n in self.integrator.variables}
+            {n: arrays[f"integrator.{n}"] for n in self.integrator.state()}
         )
-        self.integrator.dynamics.nsteps = self.step
         self.rng.bit_generator.state = record["rng"]
         self.course.sums.update(record["course"])
         cut_back(self.trajectory_path, record["trajectory"])
@@ -303,12 +307,13 @@ class Simulation:
         while self.step < self.config.steps and not interrupted():
             reason = self._make_step()
             if reason is None:
+                row = None
                 if self.step % record.log == 0:
                     row = self._write_row()
                     progress.update(row)
                     reason = self.alarms.check_drift(self.course, row.time_ps)
                 if self.step % record.trajectory == 0:
-                    self._write_frame(self._measure())
+                    self._write_frame(row or self._measure())
                 if self.step % record.checkpoint == 0:
                     self._checkpoint()
             if reason is not None:
@@ -343,19 +348,16 @@ class Simulation:
     def _record_extrapolation(self) -> None:
         """Log the extrapolation events of the calculator."""
         events = self._extrapolation_events()
+        if not events:
+            return
         time_ps = self.step * self.config.timestep / FS_PER_PS
         for event in events:
             self.extrapolation_log.write(self.step, time_ps, event)
-        if events:
-            self.course.add_extrapolation()
+        self.course.add_extrapolation()
 
     def _extrapolation_events(self) -> Sequence[ExtrapolationEvent]:
-        calculator = self.atoms.calc
-        return (
-            calculator.extrapolation_events
-            if isinstance(calculator, ReportsExtrapolation)
-            else ()
-        )
+        reporter = self._reporter
+        return () if reporter is None else reporter.extrapolation_events
 
     def _prepare(self) -> None:
         self.integrator = build_integrator(self.atoms, self.config, self.rng)
@@ -364,6 +366,7 @@ class Simulation:
             self.integrator.degrees_of_freedom,
             self.atoms,
             keeps_momentum=self.integrator.keeps_momentum,
+            changes_cell=self.integrator.changes_cell,
         )
         self.last_frames = LastFrames(self.config.alarms.frames)
 
@@ -390,7 +393,7 @@ class Simulation:
 
     def _set_target(self) -> None:
         """Set the target temperature and pressure of the ramp for the next step."""
-        if self.config.ramp is not None and self.integrator.set_target is not None:
+        if self.config.ramp is not None:
             self.integrator.set_target(*targets(self.config, self.step))
 
     def _measure(self) -> Thermodynamics:
@@ -454,7 +457,7 @@ class Simulation:
 
     def _stop(self, reason: str, progress: Progress) -> None:
         path = self.output / ALARM_FRAMES
-        frames = list(self.last_frames.frames())
+        frames = self.last_frames.frames()
         for frame in frames:
             stamp(frame.info, self.facts)
         write_frames(path, frames)
@@ -472,8 +475,7 @@ class Simulation:
             self.step,
             self.config,
             steps_per_second=progress.steps_per_second(self.step),
-            checks_domain=isinstance(self.atoms.calc, ReportsExtrapolation)
-            and self.atoms.calc.has_domain,
+            checks_domain=self._reporter is not None and self._reporter.has_domain,
             stopped=stopped,
         )
         made = {} if self.origin is None else {SECTION: self.origin.record()}

@@ -29,12 +29,20 @@ class Snapshot:
     cell: Float[np.ndarray, "3 3"]
 
     @classmethod
-    def of(cls, atoms: Atoms) -> "Snapshot":
-        """Snapshot of atoms whose forces are calculated."""
+    def of(
+        cls, atoms: Atoms, forces: Float[np.ndarray, "atoms 3"], *, with_stress: bool
+    ) -> "Snapshot":
+        """Snapshot of atoms.
+
+        Args:
+            atoms: Structure with a calculator.
+            forces: Its forces in eV/Å. Those on fixed atoms do no work.
+            with_stress: Whether the stress is needed, since the cell may change.
+        """
         return cls(
             energy=float(atoms.get_potential_energy()),
-            forces=np.asarray(atoms.get_forces(), dtype=np.float64),
-            stress=_stress(atoms),
+            forces=np.asarray(forces, dtype=np.float64),
+            stress=_stress(atoms) if with_stress else None,
             positions=atoms.get_positions(),
             cell=atoms.cell.array.copy(),
         )
@@ -48,11 +56,10 @@ def unexplained_energy(before: Snapshot, after: Snapshot) -> float | None:
         after: Snapshot after the step.
 
     Returns:
-        The difference; None if the cell changed and the calculator has no stress.
+        The difference; None if the cell changed and a snapshot has no stress.
     """
-    forces = (before.forces + after.forces) / 2
     expected, work = before.positions, 0.0
-    if not np.array_equal(before.cell, after.cell):
+    if before.cell.tobytes() != after.cell.tobytes():
         if before.stress is None or after.stress is None:
             return None
         middle = (before.cell + after.cell) / 2
@@ -60,7 +67,8 @@ def unexplained_energy(before: Snapshot, after: Snapshot) -> float | None:
         stress = (before.stress + after.stress) / 2
         work = abs(np.linalg.det(middle)) * float((stress * strain).sum())
         expected = before.positions @ np.linalg.solve(before.cell, after.cell)
-    work -= float((forces * (after.positions - expected)).sum())
+    forces = before.forces + after.forces
+    work -= 0.5 * float(np.vdot(forces, after.positions - expected))
     return after.energy - before.energy - work
 
 

@@ -4,11 +4,11 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 from ase import Atoms
-from ase.units import fs, kB
+from ase.units import kB
 
 from equipot.md.integrators import Integrator
 from equipot.md.velocities import drift_energy
-from equipot.units import GPA_PER_EV_PER_A3, MEV_PER_EV
+from equipot.units import FS_PER_PS, GPA_PER_EV_PER_A3, MEV_PER_EV
 
 COLUMNS = (
     "step",
@@ -64,22 +64,21 @@ def measure(integrator: Integrator, step: int) -> Thermodynamics:
     Returns:
         One row of the log.
     """
-    dynamics = integrator.dynamics
-    atoms: Atoms = dynamics.atoms
+    atoms = integrator.atoms
     drift = drift_energy(atoms) if integrator.keeps_momentum else 0.0
     pressure = volume = None
     if atoms.pbc.all():
-        stress = atoms.get_stress(include_ideal_gas=True)
         volume = float(atoms.get_volume())
-        pressure = -float(stress[:3].mean()) - 2 * drift / (3 * volume)
+        heat = integrator.particles.twice_kinetic() - 2 * drift
+        pressure = heat / (3 * volume) - float(atoms.get_stress()[:3].mean())
         pressure *= GPA_PER_EV_PER_A3
     return Thermodynamics(
         step=step,
-        time_ps=step * dynamics.dt / fs / 1000,
+        time_ps=step * integrator.timestep / FS_PER_PS,
         potential_energy_eV=float(atoms.get_potential_energy()),
         kinetic_energy_eV=float(atoms.get_kinetic_energy()),
         temperature_K=temperature(atoms, integrator.degrees_of_freedom, drift),
-        conserved_eV=integrator.conserved() if integrator.conserved else None,
+        conserved_eV=integrator.conserved() if integrator.conserves else None,
         pressure_GPa=pressure,
         volume_A3=volume,
         **_spread(atoms),

@@ -17,6 +17,8 @@ from scipy.linalg import null_space
 MIN_SINGULAR_VALUE_RATIO = 1e-8
 """Smallest singular value of linearly independent rigid motions, relative to the
 largest."""
+CROSS_PRODUCT = np.cross(np.eye(3)[:, None], np.eye(3)).transpose(2, 0, 1)
+"""Levi-Civita symbol: the cross product of a and b is ``CROSS_PRODUCT @ b @ a``."""
 JITTER_A = 0.1
 """Displacement in Å that makes a linear arrangement of atoms nonlinear."""
 
@@ -120,18 +122,21 @@ def _conserved(
 ) -> Float[np.ndarray, "components motions"]:
     """Orthonormal basis of the conserved rigid motions in mass-weighted coordinates."""
     axes = _rotation_axes(atoms)
-    arms = positions - np.average(positions, axis=0, weights=atoms.get_masses())
+    masses = atoms.get_masses()
+    arms = positions - masses @ positions / masses.sum()
     scale = max(float(np.abs(arms).max(initial=0.0)), 1.0)
-    fields = [np.broadcast_to(e, arms.shape) for e in np.eye(3)]
-    fields += [np.cross(axis, arms / scale) for axis in axes]
-    motions = np.stack([field.reshape(-1) for field in fields], axis=1)
+    fields = np.empty((len(atoms), 3, 3 + len(axes)))
+    fields[:, :, :3] = np.eye(3)
+    turns = np.einsum("ay,xyz->axz", axes, CROSS_PRODUCT)
+    fields[:, :, 3:] = np.einsum("nz,axz->nxa", arms / scale, turns)
+    motions = fields.reshape(3 * len(atoms), -1)
     fixed = np.repeat(~movable(atoms), 3)
     if fixed.any():
         motions = motions @ null_space(motions[fixed], rcond=MIN_SINGULAR_VALUE_RATIO)
         motions[fixed] = 0.0
     if not motions.shape[1]:
         return motions
-    weighted = np.repeat(np.sqrt(atoms.get_masses()), 3)[:, None] * motions
+    weighted = np.repeat(np.sqrt(masses), 3)[:, None] * motions
     basis, values, _ = np.linalg.svd(weighted, full_matrices=False)
     return basis[:, values > MIN_SINGULAR_VALUE_RATIO * values.max()]
 

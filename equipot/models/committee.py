@@ -20,6 +20,19 @@ class CommitteePrediction(Prediction):
     members: tuple[Prediction, ...] = ()
     """Predictions of the members."""
 
+    @classmethod
+    def of(cls, members: Sequence[Prediction]) -> "CommitteePrediction":
+        """Mean of the predictions of the members."""
+        return cls(
+            energy=torch.stack([p.energy for p in members]).mean(dim=0),
+            energies=torch.stack([p.energies for p in members]).mean(dim=0),
+            forces=_mean([p.forces for p in members]),
+            stress=_mean([p.stress for p in members]),
+            stresses=_mean([p.stresses for p in members]),
+            hessian=_mean_blocks([p.hessian for p in members]),
+            members=tuple(members),
+        )
+
     @property
     def energy_spread(self) -> Float[Tensor, " graphs"]:
         """Standard deviation of the energy in eV."""
@@ -135,18 +148,11 @@ class Committee(nn.Module):
         Raises:
             ValueError: As for a potential.
         """
-        predictions = [
-            member(graph, outputs, create_graph=create_graph)
-            for member in self.potentials
-        ]
-        return CommitteePrediction(
-            energy=torch.stack([p.energy for p in predictions]).mean(dim=0),
-            energies=torch.stack([p.energies for p in predictions]).mean(dim=0),
-            forces=_mean([p.forces for p in predictions]),
-            stress=_mean([p.stress for p in predictions]),
-            stresses=_mean([p.stresses for p in predictions]),
-            hessian=_mean_blocks([p.hessian for p in predictions]),
-            members=tuple(predictions),
+        return CommitteePrediction.of(
+            [
+                member(graph, outputs, create_graph=create_graph)
+                for member in self.potentials
+            ]
         )
 
 

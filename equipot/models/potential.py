@@ -334,6 +334,11 @@ class Potential(nn.Module):
     def element_indices(
         self, atomic_numbers: Int[Tensor, " atoms"]
     ) -> Int[Tensor, " atoms"]:
+        """Index of each element in `elements`.
+
+        Raises:
+            ValueError: If an element is not supported.
+        """
         table = self._element_table.like(torch.empty(0, device=atomic_numbers.device))
         known = atomic_numbers.clamp(0, MAX_ATOMIC_NUMBER)
         indices = table.long()[known]

@@ -8,8 +8,8 @@ from numpy.typing import ArrayLike
 
 from equipot.neighbors.interface import NeighborList, neighbor_list
 
-MAX_SHARE_OF_SKIN = 0.5 * (1 - 1e-9)
-"""Share of the skin up to which every atom may move without a closer look."""
+MAX_FRACTION_OF_SKIN = 0.5 * (1 - 1e-9)
+"""Fraction of the skin up to which every atom may move without a closer look."""
 
 
 class VerletList:
@@ -129,7 +129,7 @@ class _Snapshot:
 
     def _stays_near(self, positions: Float64[np.ndarray, "atoms 3"]) -> bool:
         """Whether all atoms moved less than half the skin, which is sufficient."""
-        reach = MAX_SHARE_OF_SKIN * (self.searched - self.neighbors.cutoff)
+        reach = MAX_FRACTION_OF_SKIN * (self.searched - self.neighbors.cutoff)
         moved = positions - self.positions
         squared = np.einsum("ix,ix->i", moved, moved).max(initial=0.0)
         return bool(squared <= reach * reach)  # false if a coordinate is not finite

@@ -2,17 +2,20 @@ r"""Programs: frozen models as lists of instructions that one compiled call eval
 
 A program acts on buffers of node features, rows of channels that are padded with zeros
 to whole cache lines. Its instructions are evaluated in order and differentiated in
-reverse order, without autograd: the result of a call are atomic energies and, on demand,
-forces and atomic virials.
+reverse order, without autograd: the results of a call are atomic energies and, on
+demand, forces and atomic virials.
 
 ====================  ==================================================================
 `embed`               a row of a table, chosen by the element of the node
 `linear`              a matrix for each component of some degree, or one per element
 `moments`             sums over the edges of functions of the length times harmonics
-`convolve`            the convolution of `equipot.ops.convolution`, with path weights from
-                      functions of the length that are evaluated inside
+`convolve`            the convolution of `equipot.ops.convolution`, with path weights
+                      from functions of the length that are evaluated inside
 `contract`            the contraction of `equipot.ops.contraction`
 `activate`, `gate`    nonlinearities
+`normalize`           division by the root of a weighted sum of squares
+`radial_sum`          sum over the edges of a function of the length
+`divide`              division by one plus such a sum
 `read`                a weighted sum of scalars, added to the energy of the node
 ====================  ==================================================================
 

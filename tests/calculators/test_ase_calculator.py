@@ -454,7 +454,7 @@ def test_model_on_disk_equals_the_one_in_memory(model_file):
     path, potential = model_file
     atoms = bulk("Si")
     atoms.rattle(0.05, seed=0)
-    from_disk = EquipotCalculator(path, device="cpu")
+    from_disk = EquipotCalculator(path, device="cpu", frozen=False)
     in_memory = EquipotCalculator(potential)
 
     np.testing.assert_array_equal(

@@ -61,12 +61,12 @@ def test_work_explains_the_energy_in_every_ensemble(ensemble, tmp_path):
 
 def test_a_strain_does_the_work_of_the_stress():
     atoms = fluid()
-    before = Snapshot.of(atoms)
+    before = Snapshot.of(atoms, atoms.get_forces(), with_stress=True)
     strained = atoms.copy()
     strain = 1e-3 * np.array([[1, 0.3, 0], [0.3, -2, 0.1], [0, 0.1, 0.5]])
     strained.set_cell(atoms.cell @ (np.eye(3) + strain), scale_atoms=True)
     strained.calc = SoftSpheres()
-    after = Snapshot.of(strained)
+    after = Snapshot.of(strained, strained.get_forces(), with_stress=True)
 
     change = after.energy - before.energy
     assert abs(change) > 1e-3
@@ -75,7 +75,7 @@ def test_a_strain_does_the_work_of_the_stress():
 
 def test_without_stress_the_work_on_a_cell_is_unknown():
     atoms = fluid()
-    before = Snapshot.of(atoms)
+    before = Snapshot.of(atoms, atoms.get_forces(), with_stress=True)
     unknown = Snapshot(
         before.energy, before.forces, None, before.positions, 1.1 * before.cell
     )
