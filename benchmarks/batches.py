@@ -1,11 +1,11 @@
 """Energies, forces and stresses of many small systems: one by one against batches.
 
-    python -m benchmarks.batches [MODEL ...] [--threads 1] [--rounds 5]
+    python -m benchmarks.batches [MODEL ...] --threads 1 [--not-frozen]
 
 Systems: molecules of 28 atoms and periodic cells of 20 atoms, all rattled. Without
 model files, random potentials of two sizes are used: times do not depend on the
-weights. Each structure goes through the calculator, with its checks. Times are medians
-of interleaved rounds in milliseconds for all structures:
+weights. Each structure goes through the calculator, with its checks. Times are CPU
+times, medians of interleaved rounds, in milliseconds for all structures:
 
 - *single*: one call of the calculator for each structure;
 - *batch*: one call of `EquipotCalculator.evaluate`;
@@ -15,7 +15,8 @@ of interleaved rounds in milliseconds for all structures:
 - *relax single* and *relax batch*: a few steps of L-BFGS of all structures.
 """
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -29,7 +30,6 @@ from ase.optimize import LBFGS
 from benchmarks.common import options, random_potential, start
 from equipot.bench.record import write_record
 from equipot.bench.table import table_of
-from equipot.bench.timing import interleaved_times
 from equipot.calculators import EquipotCalculator
 from equipot.calculators.batch import MAX_EDGES, MAX_STRUCTURES
 from equipot.checkpoint.file import load_potential
@@ -74,7 +74,7 @@ def main() -> None:
                     {"system": system, "model": name}
                     | measure(structures, potential, arguments.rounds, frozen)
                 )
-    screen.print(table_of(f"milliseconds for {NUM_STRUCTURES} structures", rows))
+    screen.print(table_of(f"CPU milliseconds for {NUM_STRUCTURES} structures", rows))
     write_record(arguments.json, record | {"ms": rows}, screen)
 
 
@@ -125,7 +125,7 @@ def measure(
         for some, pairs in _batches(structures, lists):
             build_batch(some, cutoff, neighbors=pairs).pairs  # noqa: B018
 
-    times = interleaved_times(
+    ms = _cpu_milliseconds(
         {
             "single": lambda: _single(structures, calculator),
             "batch": lambda: calculator.evaluate(structures),
@@ -139,7 +139,6 @@ def measure(
         },
         rounds=rounds,
     )
-    ms = {name: 1000 * median(samples) for name, samples in times.items()}
     parts = ms["pairs"] + ms["graph"] + ms["potential"]
     return {
         "edges": lists[0].index.shape[1],
@@ -148,6 +147,20 @@ def measure(
         "batch/single": ms["batch"] / ms["single"],
         "relax ratio": ms["relax batch"] / ms["relax single"],
     }
+
+
+def _cpu_milliseconds(
+    calls: Mapping[str, Callable[[], object]], rounds: int
+) -> dict[str, float]:
+    """Median CPU time of each call, which hardly depends on other programs."""
+    samples: dict[str, list[float]] = {name: [] for name in calls}
+    for n in range(rounds + 1):  # the first round fills caches
+        for name, call in calls.items():
+            begin = time.process_time()
+            call()
+            if n > 0:
+                samples[name].append(1000 * (time.process_time() - begin))
+    return {name: median(values) for name, values in samples.items()}
 
 
 def _batches(
