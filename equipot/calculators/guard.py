@@ -18,11 +18,20 @@ ACTIONS = ("error", "warn", "record", "ignore")
 
 
 class ExtrapolationError(CalculationFailed):
-    """A structure is outside the domain of validity of the potential."""
+    """A structure is outside the domain of validity of the potential.
 
-    def __init__(self, events: Sequence[ExtrapolationEvent]) -> None:
+    Args:
+        events: Extrapolation events of the structure.
+        structure: Description of the structure; empty for the only one.
+    """
+
+    def __init__(
+        self, events: Sequence[ExtrapolationEvent], structure: str = ""
+    ) -> None:
         self.extrapolation_events = tuple(events)
         found = "\n  ".join(str(event) for event in events)
+        if structure:
+            found = f"{structure}: {found}"
         super().__init__(
             f"{found}\nThe potential extrapolates. Use another structure, train "
             "on similar data, or allow it with on_extrapolation='warn' or 'record'"
