@@ -1,0 +1,171 @@
+"""`equipot bench models`: calculators side by side, as a table, JSON and a plot."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+from ase import Atoms
+from rich.console import Console
+from rich.markup import escape
+from rich.padding import Padding
+
+from equipot.bench.calculator_process import CalculatorProcess, calculator_processes
+from equipot.bench.calculator_spec import CalculatorSpec
+from equipot.bench.model_comparison import CallCost, Comparison, Effort, compare
+from equipot.bench.models_plot import draw_models
+from equipot.bench.record import new_record, write_record
+from equipot.bench.table import Row, table_of
+from equipot.report.parts.svg import figure_file
+from equipot.storage.atomic_file import make_folder, write_atomically
+from equipot.storage.provenance import file_sha256
+from equipot.system.terminal import Fitted
+
+PROPERTIES: Final = ("energy", "forces", "stress")
+"""Any of them can be measured together."""
+CALLS: Final = {
+    "md": "a step of velocity Verlet dynamics (ASE)",
+    "hessian": "a Hessian",
+}
+"""What else can be measured, and its name."""
+
+
+Column = Callable[[CallCost], object]
+TIMES: Final = (
+    "median wall-clock time of a call with quartiles, and per atom; CPU time of all "
+    "threads; wall-clock time over that of the first calculator; largest difference of "
+    "a force from it in meV/Å"
+)
+TIME_COLUMNS: Final[dict[str, Column]] = {
+    "ms": lambda cost: 1e3 * cost.wall.median,
+    "quartiles": lambda cost: f"{1e3 * cost.wall.low:.3g}–{1e3 * cost.wall.high:.3g}",
+    "µs/atom": lambda cost: 1e6 * cost.wall.median / cost.num_atoms,
+    "CPU ms": lambda cost: 1e3 * cost.cpu.median,
+    "× first": lambda cost: cost.relative.median,
+    "ΔF": lambda cost: (
+        None if cost.max_force_difference is None else 1e3 * cost.max_force_difference
+    ),
+}
+BETWEEN: Final = ("× first", "ΔF")
+"""Columns that compare two calculators."""
+MEMORY: Final = (
+    "page faults per call; peak memory of the process, and its memory before the "
+    "structure, in MB"
+)
+MEMORY_COLUMNS: Final[dict[str, Column]] = {
+    "faults": lambda cost: round(cost.minor_faults + cost.major_faults),
+    "peak": lambda cost: round(cost.peak_bytes / 1e6),
+    "before": lambda cost: round(cost.loaded_bytes / 1e6),
+}
+
+
+def parse_what(text: str) -> tuple[str, ...]:
+    """Properties of ``--what``, or ``md``, or ``hessian``.
+
+    Raises:
+        ValueError: If it is none of them.
+    """
+    names = tuple(text.split(","))
+    if text in CALLS or set(names) <= set(PROPERTIES):
+        return names
+    raise ValueError(
+        f"--what {text}: expected md, hessian, or some of {','.join(PROPERTIES)} "
+        "separated by commas"
+    )
+
+
+def run_models(
+    specs: Sequence[CalculatorSpec],
+    structures: Mapping[str, Atoms],
+    what: Sequence[str],
+    effort: Effort,
+    *,
+    threads: int,
+    json: Path | None = None,
+    plot: Path | None = None,
+) -> Comparison:
+    """Measure calculators in turn, print a table, and write files.
+
+    Args:
+        specs: Calculators; the first is the reference.
+        structures: Structures by name.
+        what: See `parse_what`.
+        effort: How long to measure.
+        threads: Number of threads of each calculator.
+        json: File for all results.
+        plot: SVG file.
+
+    Raises:
+        ValueError: If a calculator cannot be made, or none computes any structure.
+    """
+    screen, messages = Console(), Console(stderr=True)
+    settings = {"what": list(what), "threads": threads, **asdict(effort)}
+    record = new_record(settings, messages)
+    with (
+        calculator_processes(specs, threads) as processes,
+        messages.status("starting") as status,
+    ):
+        record["calculators"] = [_built(each, status.update) for each in processes]
+        found = compare(processes, structures, what, effort, status.update)
+    if not found.costs:
+        reasons = "\n".join(f"{f.structure}: {f.reason}" for f in found.failures)
+        raise ValueError(f"no structure could be computed\n{reasons}")
+    call = CALLS.get(what[0], ", ".join(what))
+    title = f"{call}, {threads} thread{'s' if threads > 1 else ''}"
+    whole = table_of(
+        f"{title}: {TIMES}; {MEMORY}", list(rows(found, TIME_COLUMNS | MEMORY_COLUMNS))
+    )
+    parts = [
+        table_of(f"{title}: {TIMES}", list(rows(found, TIME_COLUMNS))),
+        table_of(MEMORY, list(rows(found, MEMORY_COLUMNS))),
+    ]
+    screen.print(Padding(Fitted(whole, parts), (0, 0, 1, 0)))
+    for failure in found.failures:
+        screen.print(f"[yellow]![/] {escape(f'{failure.structure}: {failure.reason}')}")
+    if json is not None:
+        write_record(json, record | asdict(found), screen)
+    if plot is not None:
+        make_folder(plot.parent)
+        drawing = figure_file(draw_models, (5.0, 3.6), costs=found.costs, call=call)
+        write_atomically(plot, drawing.encode())
+        screen.print(f"wrote {escape(str(plot))}", soft_wrap=True)
+    return found
+
+
+def rows(found: Comparison, columns: Mapping[str, Column]) -> Iterator[Row]:
+    """Rows of a table; columns without any value are left out."""
+    several = len({cost.calculator for cost in found.costs}) > 1
+    for cost in found.costs:
+        values = {
+            name: column(cost)
+            for name, column in columns.items()
+            if several or name not in BETWEEN
+        }
+        yield {
+            "structure": f"{cost.structure}, {cost.num_atoms} atoms",
+            "calculator": cost.calculator,
+            **{key: value for key, value in values.items() if value is not None},
+        }
+
+
+def _built(
+    process: CalculatorProcess, progress: Callable[[str], None]
+) -> dict[str, object]:
+    """Make a calculator; what a record contains of it."""
+    spec = process.spec
+    progress(f"making {spec.label}")
+    return {
+        "label": spec.label,
+        "factory": f"{spec.module}:{spec.factory}",
+        "arguments": {key: _identity(value) for key, value in spec.arguments.items()},
+        **process.build(),
+    }
+
+
+def _identity(value: Any) -> Any:
+    """Name and hash of a file, without its folder; other values unchanged."""
+    if isinstance(value, list):
+        return [_identity(entry) for entry in value]
+    if isinstance(value, str) and (file := Path(value)).is_file():
+        return {"file": file.name, "sha256": file_sha256(file)}
+    return value
