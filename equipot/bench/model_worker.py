@@ -13,6 +13,7 @@ Each is answered by one line: results, or {"error": ...}. What the calculator pr
 goes to standard error.
 """
 
+import ctypes
 import importlib
 import json
 import os
@@ -141,6 +142,7 @@ class Worker:
         """Take a structure, and make the first calls."""
         info = structure.pop("info")
         atoms = Atoms(**structure, info=info)
+        release_memory()
         answer = {"loaded_bytes": resident_bytes()}
         reset_peak()
         if what == ["md"]:
@@ -219,6 +221,13 @@ def peak_bytes() -> int:
                     return int(line.split()[1]) * 1024
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def release_memory() -> None:
+    """Return unused memory to the system, so that its use shows (glibc only)."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def reset_peak() -> None:

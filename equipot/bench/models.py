@@ -37,10 +37,12 @@ TIMES: Final = (
     "a force from it in meV/Å"
 )
 TIME_COLUMNS: Final[dict[str, Column]] = {
-    "ms": lambda cost: 1e3 * cost.wall.median,
-    "quartiles": lambda cost: f"{1e3 * cost.wall.low:.3g}–{1e3 * cost.wall.high:.3g}",
-    "µs/atom": lambda cost: 1e6 * cost.wall.median / cost.num_atoms,
-    "CPU ms": lambda cost: 1e3 * cost.cpu.median,
+    "ms": lambda cost: _digits(1e3 * cost.wall.median),
+    "quartiles": lambda cost: (
+        f"{_digits(1e3 * cost.wall.low)}–{_digits(1e3 * cost.wall.high)}"
+    ),
+    "µs/atom": lambda cost: _digits(1e6 * cost.wall.median / cost.num_atoms),
+    "CPU ms": lambda cost: _digits(1e3 * cost.cpu.median),
     "× first": lambda cost: cost.relative.median,
     "ΔF": lambda cost: (
         None if cost.max_force_difference is None else 1e3 * cost.max_force_difference
@@ -57,6 +59,11 @@ MEMORY_COLUMNS: Final[dict[str, Column]] = {
     "peak": lambda cost: round(cost.peak_bytes / 1e6),
     "before": lambda cost: round(cost.loaded_bytes / 1e6),
 }
+
+
+def _digits(value: float) -> str:
+    """Three digits, or an integer."""
+    return f"{value:.0f}" if value >= 1000 else f"{value:#.3g}".rstrip(".")
 
 
 def parse_what(text: str) -> tuple[str, ...]:

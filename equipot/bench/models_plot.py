@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 from equipot.bench.model_comparison import CallCost
-from equipot.report.parts.svg import INK, SERIES
+from equipot.report.parts.svg import SERIES
 
 MARKERS = "os^Dv*"
 
@@ -21,6 +22,8 @@ def draw_models(figure: Figure, costs: Sequence[CallCost], call: str) -> None:
     """
     axes = figure.add_subplot()
     axes.set(xscale="log", yscale="log", xlabel="number of atoms")
+    axes.yaxis.set_major_formatter(LogFormatter())
+    axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.5)))
     axes.set_ylabel(f"time per atom of {call} / µs")
     for n, label in enumerate(dict.fromkeys(cost.calculator for cost in costs)):
         own = [cost for cost in costs if cost.calculator == label]
@@ -39,13 +42,8 @@ def draw_models(figure: Figure, costs: Sequence[CallCost], call: str) -> None:
             linewidth=0.9,
             label=label,
         )
-    for atoms, name in {cost.num_atoms: cost.structure for cost in costs}.items():
-        axes.annotate(
-            name,
-            (atoms, 1.01),
-            xycoords=("data", "axes fraction"),
-            rotation=35,
-            color=INK,
-            fontsize=7,
-        )
+    names = {cost.num_atoms: cost.structure for cost in costs}
+    top = axes.secondary_xaxis("top")
+    top.set_xticks(list(names), list(names.values()), rotation=35, ha="left")
+    top.minorticks_off()
     axes.legend()

@@ -177,9 +177,8 @@ def _model_spec(text: str, what: tuple[str, ...]) -> "CalculatorSpec":
 
     files = model_files(Path(split_options(text)[0]))
     skin = MDConfig.model_fields["skin"].default
-    return equipot_calculator(
-        text, files, **({"skin": skin} if what == ("md",) else {})
-    )
+    defaults = {"skin": skin} if what == ("md",) else {}
+    return equipot_calculator(text, files, **defaults)
 
 
 def _structures(
@@ -190,12 +189,9 @@ def _structures(
     from equipot.checkpoint.file import read_header
 
     if names:
-        return {
-            Path(name).name: workload(name)
-            if is_workload(name)
-            else read_structure(name)
-            for name in names
-        }
+        files = [name for name in names if not is_workload(name)]
+        read = {Path(name).name: read_structure(name) for name in files}
+        return read | {name: workload(name) for name in names if name not in files}
     known = [
         {int(z) for z in read_header(Path(file))["statistics"]["reference_energies"]}
         for spec in specs
