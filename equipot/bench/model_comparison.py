@@ -4,7 +4,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import mean, median
+from statistics import fmean, median
 from typing import Any
 
 import numpy as np
@@ -163,8 +163,8 @@ class _Run:
             cpu=summarize(self.calls["cpu"]),
             relative=summarize(relative),
             first_seconds=tuple(self.loaded["first_seconds"]),
-            minor_faults=mean(self.calls["minor_faults"]),
-            major_faults=mean(self.calls["major_faults"]),
+            minor_faults=fmean(self.calls["minor_faults"]),
+            major_faults=fmean(self.calls["major_faults"]),
             loaded_bytes=self.loaded["loaded_bytes"],
             peak_bytes=self.peak_bytes,
             max_force_difference=_difference(self.loaded, first.loaded),

@@ -31,37 +31,28 @@ CALLS: Final = {
 
 
 Column = Callable[[CallCost], object]
-TIMES: Final = (
-    "median wall-clock time of a call with quartiles, and per atom; CPU time of all "
-    "threads; wall-clock time over that of the first calculator; largest difference of "
-    "a force from it in meV/Å"
-)
-TIME_COLUMNS: Final[dict[str, Column]] = {
-    "ms": lambda cost: _digits(1e3 * cost.wall.median),
+COLUMNS: Final[dict[str, Column]] = {
+    "ms": lambda cost: digits(1e3 * cost.wall.median),
     "quartiles": lambda cost: (
-        f"{_digits(1e3 * cost.wall.low)}–{_digits(1e3 * cost.wall.high)}"
+        f"{digits(1e3 * cost.wall.low)}–{digits(1e3 * cost.wall.high)}"
     ),
-    "µs/atom": lambda cost: _digits(1e6 * cost.wall.median / cost.num_atoms),
-    "CPU ms": lambda cost: _digits(1e3 * cost.cpu.median),
-    "× first": lambda cost: cost.relative.median,
+    "µs/atom": lambda cost: digits(1e6 * cost.wall.median / cost.num_atoms),
+    "CPU ms": lambda cost: digits(1e3 * cost.cpu.median),
+    "× first": lambda cost: digits(cost.relative.median),
     "ΔF": lambda cost: (
         None if cost.max_force_difference is None else 1e3 * cost.max_force_difference
     ),
-}
-BETWEEN: Final = ("× first", "ΔF")
-"""Columns that compare two calculators."""
-MEMORY: Final = (
-    "page faults per call; peak memory of the process, and its memory before the "
-    "structure, in MB"
-)
-MEMORY_COLUMNS: Final[dict[str, Column]] = {
     "faults": lambda cost: round(cost.minor_faults + cost.major_faults),
     "peak": lambda cost: round(cost.peak_bytes / 1e6),
     "before": lambda cost: round(cost.loaded_bytes / 1e6),
 }
+BETWEEN: Final = ("× first", "ΔF")
+"""Columns that compare two calculators."""
+MEMORY: Final = ("faults", "peak", "before")
+"""Columns of a table of their own on a narrow terminal."""
 
 
-def _digits(value: float) -> str:
+def digits(value: float) -> str:
     """Three digits, or an integer."""
     return f"{value:.0f}" if value >= 1000 else f"{value:#.3g}".rstrip(".")
 
@@ -118,15 +109,18 @@ def run_models(
         reasons = "\n".join(f"{f.structure}: {f.reason}" for f in found.failures)
         raise ValueError(f"no structure could be computed\n{reasons}")
     call = CALLS.get(what[0], ", ".join(what))
-    title = f"{call}, {threads} thread{'s' if threads > 1 else ''}"
-    whole = table_of(
-        f"{title}: {TIMES}; {MEMORY}", list(rows(found, TIME_COLUMNS | MEMORY_COLUMNS))
-    )
-    parts = [
-        table_of(f"{title}: {TIMES}", list(rows(found, TIME_COLUMNS))),
-        table_of(MEMORY, list(rows(found, MEMORY_COLUMNS))),
+    several = len({cost.calculator for cost in found.costs}) > 1
+    columns = {
+        name: column
+        for name, column in COLUMNS.items()
+        if several or name not in BETWEEN
+    }
+    screen.print(f"{call}, {counted(threads)}: {legend(several)}\n")
+    tables = [
+        table_of("", list(rows(found, part)))
+        for part in (columns, *split_columns(columns))
     ]
-    screen.print(Padding(Fitted(whole, parts), (0, 0, 1, 0)))
+    screen.print(Padding(Fitted(tables[0], tables[1:]), (0, 0, 1, 0)))
     for failure in found.failures:
         screen.print(f"[yellow]![/] {escape(f'{failure.structure}: {failure.reason}')}")
     if json is not None:
@@ -140,19 +134,50 @@ def run_models(
 
 
 def rows(found: Comparison, columns: Mapping[str, Column]) -> Iterator[Row]:
-    """Rows of a table; columns without any value are left out."""
-    several = len({cost.calculator for cost in found.costs}) > 1
+    """Rows of a table with some of `COLUMNS`; those without a value are left out."""
     for cost in found.costs:
-        values = {
-            name: column(cost)
-            for name, column in columns.items()
-            if several or name not in BETWEEN
-        }
+        values = {name: column(cost) for name, column in columns.items()}
         yield {
             "structure": f"{cost.structure}, {cost.num_atoms} atoms",
             "calculator": cost.calculator,
-            **{key: value for key, value in values.items() if value is not None},
+            **{name: value for name, value in values.items() if value is not None},
         }
+
+
+def split_columns(
+    columns: Mapping[str, Column],
+) -> tuple[dict[str, Column], dict[str, Column]]:
+    """Columns of times, and of `MEMORY`."""
+    memory = {name: columns[name] for name in MEMORY}
+    return {k: v for k, v in columns.items() if k not in MEMORY}, memory
+
+
+def legend(several: bool) -> str:
+    """Meaning of the columns.
+
+    Args:
+        several: Whether calculators are compared.
+    """
+    parts = [
+        "median wall-clock time with quartiles",
+        "CPU time of all threads",
+        *(
+            [
+                "time over that of the first calculator",
+                "largest difference of a force from it in meV/Å",
+            ]
+            if several
+            else []
+        ),
+        "page faults per call",
+        "peak memory of the process, and its memory before the structure, in MB",
+    ]
+    return "; ".join(parts)
+
+
+def counted(threads: int) -> str:
+    """Such as ``1 thread``."""
+    return f"{threads} thread{'' if threads == 1 else 's'}"
 
 
 def _built(
@@ -170,9 +195,11 @@ def _built(
 
 
 def _identity(value: Any) -> Any:
-    """Name and hash of a file, without its folder; other values unchanged."""
+    """Name and hash of a file, without folders; other values unchanged."""
     if isinstance(value, list):
         return [_identity(entry) for entry in value]
     if isinstance(value, str) and (file := Path(value)).is_file():
         return {"file": file.name, "sha256": file_sha256(file)}
+    if isinstance(value, str) and Path(value).is_absolute():
+        return Path(value).name
     return value

@@ -32,7 +32,7 @@ class Sample:
     """Median wall-clock time of a step."""
     spread: float
     """Half of the difference between the quartiles, over the median."""
-    peak_bytes: float
+    peak_bytes: int
     """Peak memory of the process."""
 
 
@@ -132,8 +132,8 @@ class Plan:
     @staticmethod
     def _line(quantity: str, samples: Sequence[Sample]) -> Line:
         last = samples[-FITTED_SIZES:]
-        edges = [sample.num_edges for sample in last]
-        return fit_line(edges, [getattr(sample, quantity) for sample in last])
+        edges = [float(sample.num_edges) for sample in last]
+        return fit_line(edges, [float(getattr(sample, quantity)) for sample in last])
 
 
 def fit_line(edges: Sequence[float], values: Sequence[float]) -> Line:

@@ -12,6 +12,7 @@ from rich.padding import Padding
 from equipot.bench.calculator_process import CalculatorProcess, calculator_processes
 from equipot.bench.calculator_spec import CalculatorSpec
 from equipot.bench.model_comparison import CallCost, Effort, compare
+from equipot.bench.models import counted, digits
 from equipot.bench.plan import Plan, measure_samples
 from equipot.bench.record import new_record, write_record
 from equipot.bench.similar_structures import (
@@ -81,15 +82,12 @@ def run_plan(
     sizes = sorted(atoms or _default_sizes(structure, fits))
     largest = plan.samples[-1]
     screen.print(
-        f"measured {len(plan.samples)} systems of {plan.samples[0].num_atoms} to "
-        f"{largest.num_atoms} atoms, {plan.edges_per_atom:.0f} neighbors per atom"
+        f"steps of dynamics with a neighbor search in each, {counted(threads)}; "
+        f"{len(samples)} systems of {samples[0].num_atoms} to {largest.num_atoms} "
+        f"atoms were measured, with {plan.edges_per_atom:.0f} neighbors per atom"
     )
-    title = (
-        f"steps of dynamics with a neighbor search in each, {threads} "
-        f"thread{'s' if threads > 1 else ''}; expected errors of time and memory"
-    )
-    table = table_of(title, list(rows(plan, sizes, timestep)))
-    screen.print(Padding(Fitted(table), (1, 0)))
+    table = table_of("", list(rows(plan, sizes, timestep)))
+    screen.print(Padding(Fitted(table), (0, 0, 1, 0)))
     screen.print(_room(fits, largest.num_atoms, available))
     if json is not None:
         content = {
@@ -114,7 +112,7 @@ def rows(plan: Plan, sizes: Sequence[int], timestep: float) -> Iterator[Row]:
         found = plan.forecast(size)
         yield {
             "atoms": size,
-            "ms/step": 1e3 * found.seconds,
+            "ms/step": digits(1e3 * found.seconds),
             "ns/day": found.nanoseconds_per_day(timestep),
             "±time": f"{100 * found.seconds_error:.0f} %",
             "GB": found.peak_bytes / 1e9,

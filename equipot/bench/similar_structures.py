@@ -40,7 +40,7 @@ def similar_structures(atoms: Atoms, cutoff: float) -> Iterator[Atoms]:
     yield from (s for s in reversed(sizes) if isolated or len(s) >= MIN_ATOMS)
     while True:
         atoms = double(atoms, cutoff)
-        if len(atoms) >= MIN_ATOMS:
+        if isolated or len(atoms) >= MIN_ATOMS:
             yield atoms
 
 
