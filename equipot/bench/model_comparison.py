@@ -4,6 +4,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean, median
 from typing import Any
 
@@ -179,7 +180,7 @@ def _take_turns(runs: Sequence[_Run], effort: Effort) -> None:
         if done >= MIN_ROUNDS and time.monotonic() > end:
             break
         for run in runs:
-            run.attempt(lambda run=run: run.sample(effort.seconds / effort.rounds))
+            run.attempt(partial(run.sample, effort.seconds / effort.rounds))
 
 
 def _difference(own: Mapping[str, Any], other: Mapping[str, Any]) -> float | None:

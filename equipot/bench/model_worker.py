@@ -28,7 +28,6 @@ from typing import IO, Any
 
 import numpy as np
 from ase import Atoms, units
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from ase.md.verlet import VelocityVerlet
 
 WARM_UP_CALLS = 3
@@ -51,7 +50,7 @@ class Evaluation:
     def __init__(self, calculator: Any, atoms: Atoms, names: list[str]) -> None:
         self.atoms = atoms
         self.atoms.calc = calculator
-        functions = {
+        functions: dict[str, Any] = {
             # the highest derivative first: most calculators then have the others
             "stress": atoms.get_stress,
             "forces": atoms.get_forces,
@@ -91,8 +90,9 @@ class Step:
     def reset(self) -> None:
         """Start again."""
         self.atoms.positions[:] = self.start
-        rng = np.random.default_rng(0)
-        MaxwellBoltzmannDistribution(self.atoms, temperature_K=TEMPERATURE, rng=rng)
+        momenta = np.random.default_rng(0).normal(size=self.start.shape)
+        masses = self.atoms.get_masses()[:, None]
+        self.atoms.set_momenta(momenta * np.sqrt(masses * units.kB * TEMPERATURE))
 
     def move(self) -> None:
         """Nothing: the dynamics move the atoms."""
@@ -146,7 +146,7 @@ class Worker:
         answer = {"loaded_bytes": resident_bytes()}
         reset_peak()
         if what == ["md"]:
-            self.call = Step(self.calculator, atoms)
+            self.call: Any = Step(self.calculator, atoms)
         elif what == ["hessian"]:
             self.call = Hessian(self.calculator, atoms)
         else:
@@ -155,7 +155,7 @@ class Worker:
             if "forces" in what:
                 answer["forces"] = np.asarray(atoms.get_forces()).tolist()
         self.call.reset()
-        seconds = []
+        seconds: list[float] = []
         while len(seconds) < WARM_UP_CALLS and sum(seconds) < WARM_UP_SECONDS:
             seconds.append(self.timed()[0])
         self.last = seconds[-1]
@@ -166,7 +166,8 @@ class Worker:
         self.call.reset()
         if self.last < LONG_CALL_SECONDS:
             self.timed()
-        calls, start = [], time.perf_counter()
+        calls: list[tuple[float, float, int, int]] = []
+        start = time.perf_counter()
         while not calls or time.perf_counter() - start < seconds:
             calls.append(self.timed())
         self.last = calls[-1][0]

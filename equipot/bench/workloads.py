@@ -78,9 +78,9 @@ def _molecule() -> Atoms:
             bonds.append([-along, up, 0.0])
         if n == len(HEAVY_ATOMS) - 1:
             bonds.append([along, up, 0.0])
-        for bond in bonds:
+        for direction in np.array(bonds):
             symbols.append("H")
-            positions.append(positions[n] + _bond_length(element, "H") * np.array(bond))
+            positions.append(positions[n] + _bond_length(element, "H") * direction)
     return Atoms(symbols, positions=positions)
 
 
