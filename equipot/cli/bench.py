@@ -82,7 +82,7 @@ def models(
     models: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[MODEL[,KEY=VALUE...]]...",
+            metavar="MODEL[,KEY=VALUE...]",
             help="Model files, folders of runs, or folders of committees. Keys are "
             "arguments of EquipotCalculator (dtype, backend, skin, ...), and label.",
             show_default=False,
@@ -145,7 +145,7 @@ def models(
     calculator.
 
     Example: equipot bench models runs/a --against
-    mace.calculators:mace_off,python=mace/bin/python,model=medium,device=cpu
+    mace.calculators:mace_mp,python=mace-env/bin/python,model=medium,label=MACE
     """
     import torch
 
