@@ -27,7 +27,10 @@ class CallCost:
     cpu: Timing
     """CPU seconds of all threads."""
     relative: Timing
-    """Time over that of the first calculator that could be measured, by rounds."""
+    """Wall-clock time over that of the first calculator that could be measured: ratios
+    of the medians of a round."""
+    relative_cpu: Timing
+    """The same of CPU times."""
     first_seconds: tuple[float, ...]
     """Wall-clock seconds of the first calls."""
     minor_faults: float
@@ -123,8 +126,8 @@ class _Run:
         self.what = what
         self.loaded: dict[str, Any] = {}
         self.calls: defaultdict[str, list[float]] = defaultdict(list)
-        self.rounds: list[float] = []
-        """Median wall-clock seconds of each round."""
+        self.rounds: defaultdict[str, list[float]] = defaultdict(list)
+        """Median seconds of each round."""
         self.peak_bytes = 0
         self.failure: Failure | None = None
         self.ended = False
@@ -148,21 +151,19 @@ class _Run:
     def sample(self, seconds: float) -> None:
         found = self.process.sample(seconds)
         self.peak_bytes = max(self.peak_bytes, found.pop("peak_bytes"))
-        self.rounds.append(median(found["wall"]))
         for name, values in found.items():
             self.calls[name] += values
+            self.rounds[name].append(median(values))
 
     def cost(self, first: "_Run") -> CallCost:
-        relative = [
-            own / other for own, other in zip(self.rounds, first.rounds, strict=True)
-        ]
         return CallCost(
             calculator=self.label,
             structure=self.structure,
             num_atoms=len(self.atoms),
             wall=summarize(self.calls["wall"]),
             cpu=summarize(self.calls["cpu"]),
-            relative=summarize(relative),
+            relative=self._relative(first, "wall"),
+            relative_cpu=self._relative(first, "cpu"),
             first_seconds=tuple(self.loaded["first_seconds"]),
             minor_faults=fmean(self.calls["minor_faults"]),
             major_faults=fmean(self.calls["major_faults"]),
@@ -170,6 +171,10 @@ class _Run:
             peak_bytes=self.peak_bytes,
             max_force_difference=_difference(self.loaded, first.loaded),
         )
+
+    def _relative(self, first: "_Run", name: str) -> Timing:
+        pairs = zip(self.rounds[name], first.rounds[name], strict=True)
+        return summarize([own / other for own, other in pairs])
 
 
 def _take_turns(runs: Sequence[_Run], effort: Effort) -> None:

@@ -30,23 +30,48 @@ CALLS: Final = {
 """What else can be measured, and its name."""
 
 
-Column = Callable[[CallCost], object]
-COLUMNS: Final[dict[str, Column]] = {
-    "ms": lambda cost: digits(1e3 * cost.wall.median),
-    "quartiles": lambda cost: (
-        f"{digits(1e3 * cost.wall.low)}–{digits(1e3 * cost.wall.high)}"
+COLUMNS: Final[dict[str, tuple[str, Callable[[CallCost], object]]]] = {
+    "ms": (
+        "median wall-clock time with quartiles",
+        lambda cost: digits(1e3 * cost.wall.median),
     ),
-    "µs/atom": lambda cost: digits(1e6 * cost.wall.median / cost.num_atoms),
-    "CPU ms": lambda cost: digits(1e3 * cost.cpu.median),
-    "× first": lambda cost: digits(cost.relative.median),
-    "ΔF": lambda cost: (
-        None if cost.max_force_difference is None else 1e3 * cost.max_force_difference
+    "quartiles": (
+        "",
+        lambda cost: f"{digits(1e3 * cost.wall.low)}–{digits(1e3 * cost.wall.high)}",
     ),
-    "faults": lambda cost: round(cost.minor_faults + cost.major_faults),
-    "peak": lambda cost: round(cost.peak_bytes / 1e6),
-    "before": lambda cost: round(cost.loaded_bytes / 1e6),
+    "µs/atom": ("", lambda cost: digits(1e6 * cost.wall.median / cost.num_atoms)),
+    "CPU ms": (
+        "CPU time of all threads",
+        lambda cost: digits(1e3 * cost.cpu.median),
+    ),
+    "× first": (
+        "wall-clock time over that of the first calculator",
+        lambda cost: digits(cost.relative.median),
+    ),
+    "× CPU": (
+        "the same of CPU times",
+        lambda cost: digits(cost.relative_cpu.median),
+    ),
+    "ΔF": (
+        "largest difference of a force from the first in meV/Å",
+        lambda cost: (
+            None
+            if cost.max_force_difference is None
+            else 1e3 * cost.max_force_difference
+        ),
+    ),
+    "faults": (
+        "page faults per call",
+        lambda cost: round(cost.minor_faults + cost.major_faults),
+    ),
+    "peak": ("peak memory in MB", lambda cost: round(cost.peak_bytes / 1e6)),
+    "before": (
+        "memory of the process before the structure",
+        lambda cost: round(cost.loaded_bytes / 1e6),
+    ),
 }
-BETWEEN: Final = ("× first", "ΔF")
+"""Meaning and value of each column of the table."""
+BETWEEN: Final = ("× first", "× CPU", "ΔF")
 """Columns that compare two calculators."""
 MEMORY: Final = ("faults", "peak", "before")
 """Columns of a table of their own on a narrow terminal."""
@@ -109,18 +134,18 @@ def run_models(
         reasons = "\n".join(f"{f.structure}: {f.reason}" for f in found.failures)
         raise ValueError(f"no structure could be computed\n{reasons}")
     call = CALLS.get(what[0], ", ".join(what))
-    several = len({cost.calculator for cost in found.costs}) > 1
-    columns = {
-        name: column
-        for name, column in COLUMNS.items()
-        if several or name not in BETWEEN
-    }
-    screen.print(f"{call}, {counted(threads)}: {legend(several)}\n")
-    tables = [
-        table_of("", list(rows(found, part)))
-        for part in (columns, *split_columns(columns))
-    ]
-    screen.print(Padding(Fitted(tables[0], tables[1:]), (0, 0, 1, 0)))
+    columns = shown_columns(found)
+    meanings = "; ".join(filter(None, columns.values()))
+    screen.print(f"{call}, {counted(threads)}: {meanings}\n")
+    whole, *parts = (
+        table_of("", list(rows(found, names)))
+        for names in (
+            list(columns),
+            [name for name in columns if name not in MEMORY],
+            list(MEMORY),
+        )
+    )
+    screen.print(Padding(Fitted(whole, parts), (0, 0, 1, 0)))
     for failure in found.failures:
         screen.print(f"[yellow]![/] {escape(f'{failure.structure}: {failure.reason}')}")
     if json is not None:
@@ -133,46 +158,25 @@ def run_models(
     return found
 
 
-def rows(found: Comparison, columns: Mapping[str, Column]) -> Iterator[Row]:
-    """Rows of a table with some of `COLUMNS`; those without a value are left out."""
+def shown_columns(found: Comparison) -> dict[str, str]:
+    """Names and meanings of the columns that have values."""
+    several = len({cost.calculator for cost in found.costs}) > 1
+    return {
+        name: meaning
+        for name, (meaning, value) in COLUMNS.items()
+        if (several or name not in BETWEEN)
+        and any(value(cost) is not None for cost in found.costs)
+    }
+
+
+def rows(found: Comparison, names: Sequence[str]) -> Iterator[Row]:
+    """Rows of a table with some of `COLUMNS`."""
     for cost in found.costs:
-        values = {name: column(cost) for name, column in columns.items()}
         yield {
             "structure": f"{cost.structure}, {cost.num_atoms} atoms",
             "calculator": cost.calculator,
-            **{name: value for name, value in values.items() if value is not None},
+            **{name: COLUMNS[name][1](cost) for name in names},
         }
-
-
-def split_columns(
-    columns: Mapping[str, Column],
-) -> tuple[dict[str, Column], dict[str, Column]]:
-    """Columns of times, and of `MEMORY`."""
-    memory = {name: columns[name] for name in MEMORY}
-    return {k: v for k, v in columns.items() if k not in MEMORY}, memory
-
-
-def legend(several: bool) -> str:
-    """Meaning of the columns.
-
-    Args:
-        several: Whether calculators are compared.
-    """
-    parts = [
-        "median wall-clock time with quartiles",
-        "CPU time of all threads",
-        *(
-            [
-                "time over that of the first calculator",
-                "largest difference of a force from it in meV/Å",
-            ]
-            if several
-            else []
-        ),
-        "page faults per call",
-        "peak memory of the process, and its memory before the structure, in MB",
-    ]
-    return "; ".join(parts)
 
 
 def counted(threads: int) -> str:

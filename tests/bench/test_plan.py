@@ -37,7 +37,9 @@ def cost(atoms):
     wall = Timing(expected.seconds, expected.seconds, expected.seconds, 5)
     one = Timing(1.0, 1.0, 1.0, 5)
     memory = (4 * 10**8, expected.peak_bytes)
-    return CallCost("", "", len(atoms), wall, one, one, (), 0.0, 0.0, *memory, None)
+    return CallCost(
+        "", "", len(atoms), wall, one, one, one, (), 0.0, 0.0, *memory, None
+    )
 
 
 def test_lines_are_extrapolated_exactly():
