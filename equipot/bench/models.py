@@ -71,10 +71,10 @@ COLUMNS: Final[dict[str, tuple[str, Callable[[CallCost], object]]]] = {
     ),
 }
 """Meaning and value of each column of the table."""
+TIME: Final = ("ms", "quartiles", "µs/atom", "CPU ms")
 BETWEEN: Final = ("× first", "× CPU", "ΔF")
 """Columns that compare two calculators."""
 MEMORY: Final = ("faults", "peak", "before")
-"""Columns of a table of their own on a narrow terminal."""
 
 
 def digits(value: float) -> str:
@@ -137,13 +137,10 @@ def run_models(
     columns = shown_columns(found)
     meanings = "; ".join(filter(None, columns.values()))
     screen.print(f"{call}, {counted(threads)}: {meanings}\n")
+    groups = [[n for n in columns if n in group] for group in (TIME, BETWEEN, MEMORY)]
     whole, *parts = (
         table_of("", list(rows(found, names)))
-        for names in (
-            list(columns),
-            [name for name in columns if name not in MEMORY],
-            list(MEMORY),
-        )
+        for names in (list(columns), *filter(None, groups))
     )
     screen.print(Padding(Fitted(whole, parts), (0, 0, 1, 0)))
     for failure in found.failures:
