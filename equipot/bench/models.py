@@ -128,7 +128,7 @@ def run_models(
         calculator_processes(specs, threads) as processes,
         messages.status("starting") as status,
     ):
-        record["calculators"] = [_built(each, status.update) for each in processes]
+        record["calculators"] = [built(each, status.update) for each in processes]
         found = compare(processes, structures, what, effort, status.update)
     if not found.costs:
         reasons = "\n".join(f"{f.structure}: {f.reason}" for f in found.failures)
@@ -181,7 +181,7 @@ def counted(threads: int) -> str:
     return f"{threads} thread{'' if threads == 1 else 's'}"
 
 
-def _built(
+def built(
     process: CalculatorProcess, progress: Callable[[str], None]
 ) -> dict[str, object]:
     """Make a calculator; what a record contains of it."""

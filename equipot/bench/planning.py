@@ -12,7 +12,7 @@ from rich.padding import Padding
 from equipot.bench.calculator_process import CalculatorProcess, calculator_processes
 from equipot.bench.calculator_spec import CalculatorSpec
 from equipot.bench.model_comparison import CallCost, Effort, compare
-from equipot.bench.models import counted, digits
+from equipot.bench.models import built, counted, digits
 from equipot.bench.plan import Plan, measure_samples
 from equipot.bench.record import new_record, write_record
 from equipot.bench.similar_structures import (
@@ -54,8 +54,12 @@ def run_plan(
         json: File for all results.
 
     Raises:
-        ValueError: If the model cannot compute the structure.
+        ValueError: If the model cannot compute the structure, or no atom has a
+            neighbor.
     """
+    edges_per_atom = num_edges(structure, cutoff) / len(structure)
+    if edges_per_atom == 0:
+        raise ValueError("the structure has no two atoms closer than the cutoff")
     screen, messages = Console(), Console(stderr=True)
     settings = {"threads": threads, "timestep": timestep, "seconds": seconds}
     record = new_record(settings, messages)
@@ -64,7 +68,7 @@ def run_plan(
         calculator_processes([spec], threads) as (process,),
         messages.status("loading the model") as status,
     ):
-        process.build()
+        record["calculator"] = built(process, status.update)
 
         def measure(system: Atoms) -> CallCost:
             status.update(f"measuring {len(system)} atoms")
@@ -77,7 +81,7 @@ def run_plan(
             available=available,
             seconds=seconds,
         )
-    plan = Plan(samples, num_edges(structure, cutoff) / len(structure))
+    plan = Plan(samples, edges_per_atom)
     fits = plan.atoms_that_fit(available)
     sizes = sorted(atoms or _default_sizes(structure, fits))
     largest = plan.samples[-1]

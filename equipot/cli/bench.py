@@ -189,17 +189,26 @@ def _structures(
     from equipot.checkpoint.file import read_header
 
     if names:
-        files = [name for name in names if not is_workload(name)]
-        read = {Path(name).name: read_structure(name) for name in files}
-        return read | {name: workload(name) for name in names if name not in files}
+        found = {
+            Path(name).name: workload(name)
+            if is_workload(name)
+            else read_structure(name)
+            for name in names
+        }
+        if len(found) < len(names):
+            raise ValueError("two structures have the same file name; rename one")
+        return found
     known = [
         {int(z) for z in read_header(Path(file))["statistics"]["reference_energies"]}
         for spec in specs
         for file in spec.arguments["model"]
     ]
-    found = {name: workload(name) for name in WORKLOADS}
-    return {
+    available = {name: workload(name) for name in WORKLOADS}
+    supported = {
         name: atoms
-        for name, atoms in found.items()
+        for name, atoms in available.items()
         if all(set(atoms.numbers.tolist()) <= elements for elements in known)
     }
+    if not supported:
+        raise ValueError("no built-in structure has elements of all models: name one")
+    return supported

@@ -3,7 +3,6 @@
 import json
 from contextlib import nullcontext
 from itertools import islice, pairwise
-from types import SimpleNamespace
 
 import pytest
 from ase.build import bulk
@@ -117,10 +116,10 @@ def test_the_command_prints_and_writes_forecasts(tmp_path, monkeypatch):
     model = tmp_path / "model.safetensors"
     save_potential(model, potential, config, statistics_of((14,), CUTOFF))
     write(tmp_path / "si.xyz", bulk("Si"))
-    process = SimpleNamespace(build=lambda: None)
     monkeypatch.setattr(
-        planning, "calculator_processes", lambda *_: nullcontext([process])
+        planning, "calculator_processes", lambda *_: nullcontext([None])
     )
+    monkeypatch.setattr(planning, "built", lambda *_: {})
     monkeypatch.setattr(planning, "_cost", lambda _, system: cost(system))
     command = ["plan", str(model), str(tmp_path / "si.xyz"), "--seconds", "0"]
 
