@@ -1,6 +1,5 @@
 """ASE calculator of a potential or a committee."""
 
-import math
 import warnings
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -14,32 +13,37 @@ from ase.calculators.calculator import (
     PropertyNotImplementedError,
     all_changes,
 )
-from ase.stress import full_3x3_to_voigt_6_stress
 
+from equipot.calculators.batch import Evaluated, evaluate_batches
 from equipot.calculators.evaluation import Evaluation
 from equipot.calculators.guard import Guard
+from equipot.calculators.results import (
+    ase_results,
+    has_stress,
+    has_volume,
+    not_finite,
+)
 from equipot.calculators.self_check import Every, SelfCheck
 from equipot.checkpoint.file import load_domain, load_potential, read_header
 from equipot.data.statistics import UNKNOWN_TRAINING_SET
 from equipot.domain import Domain, ExtrapolationEvent
 from equipot.graph.atomic_graph import AtomicGraph
 from equipot.hessians import hessian
-from equipot.models.committee import Committee, CommitteePrediction
+from equipot.models.committee import Committee
 from equipot.models.potential import Potential
 from equipot.models.prediction import Output, Prediction
 from equipot.neighbors import CanonicalList, GraphReuse, NeighborList
-from equipot.neighbors.cell import MIN_RELATIVE_VOLUME, complete_rows
+from equipot.neighbors.cell import complete_rows
 from equipot.storage.provenance import ModelIdentity
 from equipot.storage.tensor_file import digest
 
 Model = Path | str | Potential
 
+BACKENDS_TO_FREEZE = (None, "auto", "fused")
+"""Backends with which model files are frozen by default: programs replace them."""
 ALWAYS = ("energy", "forces", "stress")
 """Properties that every evaluation computes by default."""
 INPUTS = ("positions", "numbers", "cell", "pbc")
-VOIGT = np.array([0, 4, 8, 5, 2, 1])
-"""Position in a matrix of its Voigt components xx yy zz yz xz xy."""
-TRANSPOSED_VOIGT = np.array([0, 4, 8, 7, 6, 3])
 
 
 class EquipotCalculator(Calculator):
@@ -77,8 +81,9 @@ class EquipotCalculator(Calculator):
             search: a number of evaluations, "never", or "auto": the first evaluation,
             and in unusual cells (thin, flat, left-handed, partially periodic) every
             hundredth.
-        skin: Skin of the neighbor list in Å, which is reused while atoms move less;
-            use 0.5 for dynamics and relaxations.
+        skin: Skin of the neighbor list in Å, which is reused while atoms move less than
+            half of it. Results do not depend on it, bit for bit; 0 saves a third of
+            the memory of the list.
         always: Properties computed in every evaluation, so that a single one answers
             whatever ASE requests next; the stress if the structure has a periodic
             direction and a volume. With ``always=()`` an evaluation computes the energy
@@ -88,8 +93,9 @@ class EquipotCalculator(Calculator):
         frozen: Whether to evaluate energies, forces and stress by compiled programs for
             constant weights, several times faster than the potential itself; see
             `equipot.frozen` for their accuracy. By default model files are, where
-            possible (`evaluation` has the reason if not), and potentials in memory are
-            not, since their weights may change.
+            possible (`evaluation` has the reason if not) and unless another backend
+            than "auto" and "fused" is chosen; potentials in memory are not, since their
+            weights may change.
 
     Raises:
         BackendMismatchError: If the backend differs from the reference.
@@ -118,17 +124,14 @@ class EquipotCalculator(Calculator):
         domain: Domain | None = None,
         max_spread: float | None = None,
         check_neighbors: Every = "auto",
-        skin: float = 0.0,
+        skin: float = 0.5,
         always: Collection[str] = ALWAYS,
         verify: bool = True,
         frozen: bool | None = None,
     ) -> None:
         super().__init__()
         if unknown := set(always) - set(self.implemented_properties):
-            raise ValueError(
-                f"always: unknown properties {sorted(unknown)}; supported are "
-                f"{', '.join(self.implemented_properties)}"
-            )
+            raise ValueError(_unknown_properties("always", unknown))
         models = [model] if isinstance(model, Model) else list(model)
         if any(isinstance(m, Potential) for m in models):
             _check_no_conversion(device, dtype, backend)
@@ -150,7 +153,10 @@ class EquipotCalculator(Calculator):
         self.potential: Potential | Committee = (
             potentials[0] if len(potentials) == 1 else Committee(potentials)
         )
-        if frozen is None and any(isinstance(m, Potential) for m in models):
+        if frozen is None and (
+            backend not in BACKENDS_TO_FREEZE
+            or any(isinstance(m, Potential) for m in models)
+        ):
             frozen = False
         self.evaluation = Evaluation(potentials, frozen)
         """Model in the form that it is evaluated in."""
@@ -178,6 +184,11 @@ class EquipotCalculator(Calculator):
     def fingerprint(self) -> str:
         """SHA-256 of the weights."""
         return digest(self.potential.state_dict())
+
+    @property
+    def frozen(self) -> bool:
+        """Whether energies and first derivatives are computed by compiled programs."""
+        return self.evaluation.not_frozen is None
 
     @property
     def models(self) -> tuple[ModelIdentity, ...]:
@@ -244,7 +255,56 @@ class EquipotCalculator(Calculator):
             outputs.add("features")
         prediction = self.evaluation(self._graph(atoms, edges), outputs)
         self._watch(atoms, edges, prediction)
-        self.results = _results(prediction)
+        self.results = ase_results(prediction)
+
+    def evaluate(
+        self,
+        structures: Sequence[Atoms],
+        properties: Collection[str] = ("energy", "forces", "stress"),
+        *,
+        max_edges: int | None = None,
+        numbers: Sequence[int] | None = None,
+    ) -> list[Evaluated]:
+        """Compute properties of many structures in few evaluations of the potential.
+
+        Results are those of single calculations, up to rounding, with the same checks
+        of neighbor lists, domain of validity and finite results. They are not cached,
+        and the results of the last single calculation are not changed. The skin is not
+        used.
+
+        Args:
+            structures: Any number of structures; periodic ones, molecules and single
+                atoms may be mixed.
+            properties: Subset of `implemented_properties`; the stress is computed of
+                those structures that have one. Energies are always computed.
+            max_edges: Largest number of edges in one evaluation, which limits the
+                memory (default: 8,000 on a CPU, 50,000 on other devices); a larger
+                structure is evaluated by itself.
+            numbers: Numbers of the structures in error messages (default: 0, 1, ...).
+
+        Returns:
+            Results of each structure, in the order of `structures`.
+
+        Raises:
+            ValueError: As in `calculate`, or if a property is unknown.
+            ExtrapolationError: As in `calculate`.
+            NeighborMismatchError: As in `calculate`.
+            CalculationFailed: As in `calculate`. All messages contain the number of
+                the structure.
+        """
+        if unknown := set(properties) - set(self.implemented_properties):
+            raise ValueError(_unknown_properties("properties", unknown))
+        return evaluate_batches(
+            self.evaluation,
+            structures,
+            properties,
+            cutoff=self.potential.cutoff,
+            device=self.potential.device,
+            guard=self._guard,
+            cross_check=self._cross_check,
+            max_edges=max_edges,
+            numbers=numbers,
+        )
 
     def get_stress_per_area(self, atoms: Atoms) -> np.ndarray:
         r"""In-plane stress of a slab, which does not depend on the vacuum in its cell.
@@ -292,7 +352,7 @@ class EquipotCalculator(Calculator):
                 f"direction{'s' if dimension > 1 else ''}, this structure has {found}: "
                 "set atoms.pbc, or use get_stress"
             )
-        if not _has_volume(atoms):  # non-periodic vectors do not matter here
+        if not has_volume(atoms):  # non-periodic vectors do not matter here
             atoms = atoms.copy()
             atoms.set_cell(complete_rows(atoms.cell.tolist(), atoms.pbc.tolist()))
         stress: np.ndarray = self.get_property("stress", atoms)
@@ -341,7 +401,7 @@ class EquipotCalculator(Calculator):
             result = hessian(self.potential, graph)
         values: np.ndarray = result.double().cpu().numpy()
         if not np.isfinite(values).all():
-            raise CalculationFailed(_not_finite("a Hessian"))
+            raise CalculationFailed(not_finite("a Hessian"))
         return values
 
     def _remembered(self, atoms: Atoms) -> Atoms:
@@ -359,13 +419,13 @@ class EquipotCalculator(Calculator):
         """Whether the structure has a periodic direction and a volume."""
         key = atoms.cell.array.tobytes() + atoms.pbc.tobytes()
         if key != self._cell[0]:
-            self._cell = key, bool(atoms.pbc.any()) and _has_volume(atoms)
+            self._cell = key, has_stress(atoms)
         return self._cell[1]
 
     def _outputs(self, atoms: Atoms, properties: Collection[str]) -> set[Output]:
         outputs: set[Output] = {"energy"}
-        has_stress = self._has_stress(atoms)
-        if {"stress", "stresses"} & set(properties) and not has_stress:
+        with_stress = self._has_stress(atoms)
+        if {"stress", "stresses"} & set(properties) and not with_stress:
             raise PropertyNotImplementedError(
                 "stress needs a periodic direction and a cell with a volume; the "
                 f"structure has pbc={atoms.pbc.tolist()} and a volume of "
@@ -375,9 +435,9 @@ class EquipotCalculator(Calculator):
         wanted = self.always | set(properties)
         if wanted & {"forces", "stress", "stresses"}:
             outputs.add("forces")
-        if has_stress and "stress" in wanted:
+        if with_stress and "stress" in wanted:
             outputs.add("stress")
-        if has_stress and "stresses" in wanted:
+        if with_stress and "stresses" in wanted:
             outputs.add("stresses")
         return outputs
 
@@ -386,10 +446,13 @@ class EquipotCalculator(Calculator):
 
     def _checked_edges(self, atoms: Atoms) -> NeighborList:
         edges = self._edges(atoms)
+        self._cross_check(atoms, edges)
+        return edges
+
+    def _cross_check(self, atoms: Atoms, edges: NeighborList) -> None:
         if self._self_check.due(atoms, self._evaluations):
             self._self_check.compare(atoms, edges)
         self._evaluations += 1
-        return edges
 
     def _watch(
         self, atoms: Atoms, edges: NeighborList, prediction: Prediction | None
@@ -421,48 +484,10 @@ def _bytes_of(atoms: Atoms) -> tuple[bytes, ...]:
     )
 
 
-def _has_volume(atoms: Atoms) -> bool:
-    """Whether the three lattice vectors are linearly independent."""
-    lengths = np.linalg.norm(atoms.cell.array, axis=1)
-    return bool(atoms.cell.volume > MIN_RELATIVE_VOLUME * lengths.prod())
-
-
-def _results(prediction: Prediction) -> dict[str, Any]:
-    """Finite results under ASE's names."""
-    energy = prediction.energy.item()
-    results: dict[str, Any] = {
-        "energy": energy,
-        "free_energy": energy,
-        "energies": prediction.energies.cpu().numpy(),
-    }
-    if prediction.forces is not None:
-        results["forces"] = prediction.forces.double().cpu().numpy()
-    if prediction.stress is not None:
-        stress = prediction.stress.double().cpu().numpy().reshape(9)
-        results["stress"] = (stress[VOIGT] + stress[TRANSPOSED_VOIGT]) / 2
-    if prediction.stresses is not None:
-        stresses = prediction.stresses.double().cpu().numpy()
-        results["stresses"] = full_3x3_to_voigt_6_stress(stresses)
-    if isinstance(prediction, CommitteePrediction):
-        results["energy_spread"] = float(prediction.energy_spread[0])
-        if (spread := prediction.forces_spread) is not None:
-            results["forces_spread"] = spread.double().cpu().numpy()
-    bad = [name for name, value in results.items() if not _is_finite(value)]
-    if bad:
-        raise CalculationFailed(_not_finite(", ".join(bad)))
-    return results
-
-
-def _is_finite(value: float | np.ndarray) -> bool:
-    if isinstance(value, float):
-        return math.isfinite(value)
-    return bool(np.isfinite(value).all())
-
-
-def _not_finite(names: str) -> str:
+def _unknown_properties(argument: str, unknown: Collection[str]) -> str:
     return (
-        f"the potential returned {names} with values that are not finite; the "
-        "structure is far from the training set, or the model is damaged"
+        f"{argument}: unknown properties {sorted(unknown)}; supported are "
+        f"{', '.join(EquipotCalculator.implemented_properties)}"
     )
 
 

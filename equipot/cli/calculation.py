@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 import typer
 
 from equipot.cli.models import described_committee, model_files
-from equipot.cli.structures import read_structure, split_index
+from equipot.cli.structures import (
+    file_of,
+    names_all,
+    read_structure,
+    read_structures,
+)
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -91,6 +96,8 @@ def prepare_calculation(
     dtype: str,
     backend: str | None,
     extrapolate: bool,
+    *,
+    several: bool = False,
 ) -> Calculation:
     """Read structures, and load the model that computes them.
 
@@ -101,11 +108,20 @@ def prepare_calculation(
         dtype: "float32" or "float64".
         backend: Tensor-product backend; None for that of the model.
         extrapolate: Warn, instead of raising, outside the domain of the model.
+        several: Whether ``FILE@:`` means all structures of a file.
 
     Raises:
         ValueError: If a structure or the model cannot be read.
     """
-    structures = tuple(read_structure(source) for source in sources)
+    structures = tuple(
+        atoms
+        for source in sources
+        for atoms in (
+            read_structures(source)
+            if several and names_all(source)
+            else [read_structure(source)]
+        )
+    )
     calculator = load_calculator(model, device, dtype, backend, extrapolate)
     for atoms in structures:
         atoms.calc = calculator
@@ -133,7 +149,7 @@ def load_calculator(
 def _origin(calculator: "EquipotCalculator", sources: Iterable[str]) -> "Origin":
     from equipot.storage.provenance import Origin, file_sha256
 
-    files = [split_index(Path(source))[0] for source in sources]
+    files = [file_of(source) for source in sources]
     return Origin(calculator.models, {str(f): file_sha256(f) for f in files})
 
 

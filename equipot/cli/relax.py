@@ -9,10 +9,14 @@ from equipot.cli.calculation import explain_calculations, prepare_calculation
 from equipot.cli.errors import explain_errors
 from equipot.cli.models import MODEL_HELP
 from equipot.cli.options import Backend, Device, counted, flag
-from equipot.cli.relaxing import Hessian, run_relaxation
-from equipot.cli.structures import Dtype, Extrapolate, Force, Structure
+from equipot.cli.relaxing import Hessian, run_relaxation, run_relaxations
+from equipot.cli.structures import Dtype, Extrapolate, Force, names_all
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ase import Atoms
+
     from equipot.workflows import Relaxation
 
 
@@ -20,7 +24,13 @@ if TYPE_CHECKING:
 @explain_calculations
 def relax(
     model: Annotated[Path, typer.Argument(help=MODEL_HELP)],
-    structure: Structure,
+    structure: Annotated[
+        str,
+        typer.Argument(
+            help="Structure file in a format of ASE. FILE@INDEX selects a frame, "
+            "counted from 0; the last one is the default. FILE@: relaxes all frames."
+        ),
+    ],
     output: Annotated[
         Path, typer.Option(help="Output file of the relaxed structure, extended XYZ.")
     ] = Path("relaxed.xyz"),
@@ -62,14 +72,40 @@ def relax(
     """Relax a structure by BFGS that starts from the exact Hessian.
 
     Structures of more than 100 atoms are relaxed by L-BFGS, unless --hessian is given.
-    The exit status is 1 if the relaxation does not converge.
+    All frames of a file (FILE@:) are relaxed together by L-BFGS, which is faster than
+    one by one. The exit status is 1 if a relaxation does not converge.
     """
-    from equipot.report.workflow_files import write_relaxation
+    from equipot.report.workflow_files import write_relaxation, write_relaxations
 
     _check_files(structure, output, trajectory)
+    several = names_all(structure)
+    if several and (trajectory is not None or hessian):
+        raise ValueError(
+            "--trajectory and --hessian are for one structure: name a frame with "
+            f"FILE@INDEX instead of {structure}, or leave them out"
+        )
     strains = [] if cell_mask is None else cell_mask.replace(",", " ").split()
     if cell_mask is not None and not strains:
         raise ValueError("--cell-mask expects names such as xx,yy,xy, got none")
+    options = {
+        "cell": cell,
+        "strains": strains,
+        "pressure": pressure,
+        "keep_symmetry": fix_symmetry,
+        "symmetry_tolerance": symmetry_tolerance,
+        "fmax": fmax,
+        "max_steps": max_steps,
+    }
+    if several:
+        given = prepare_calculation(
+            model, [structure], device, dtype, backend, extrapolate, several=True
+        )
+        results = run_relaxations(given.structures, given.calculator, **options)
+        _print_all(results)
+        write_relaxations(output, results, given.made(_numbered(results)))
+        typer.echo(f"written: {output}")
+        _refuse_unfinished(results, fmax)
+        return
     given = prepare_calculation(model, [structure], device, dtype, backend, extrapolate)
     result = run_relaxation(
         given.atoms,
@@ -77,13 +113,7 @@ def relax(
         hessian=hessian,
         trajectory=trajectory,
         origin=given.origin,
-        cell=cell,
-        strains=strains,
-        pressure=pressure,
-        keep_symmetry=fix_symmetry,
-        symmetry_tolerance=symmetry_tolerance,
-        fmax=fmax,
-        max_steps=max_steps,
+        **options,
     )
     _print(result, cell=cell)
     made = given.made({"relaxed structure": result.atoms})
@@ -118,6 +148,31 @@ def _print(result: "Relaxation", *, cell: bool) -> None:
         lengths = " ".join(f"{x:.4f}" for x in result.atoms.cell.lengths())
         angles = " ".join(f"{x:.2f}" for x in result.atoms.cell.angles())
         typer.echo(f"cell {lengths} Å, {angles} degrees")
+
+
+def _numbered(results: "Sequence[Relaxation]") -> "dict[str, Atoms]":
+    return {f"structure {n}": result.atoms for n, result in enumerate(results)}
+
+
+def _print_all(results: "Sequence[Relaxation]") -> None:
+    for number, result in enumerate(results):
+        typer.echo(
+            f"structure {number} ({result.atoms.get_chemical_formula()}): "
+            f"{counted(result.steps, 'step')}, energy {result.start_energy:.6f} -> "
+            f"{result.energy:.6f} eV, largest force {result.max_force:.2g} eV/Å"
+        )
+
+
+def _refuse_unfinished(results: "Sequence[Relaxation]", fmax: float) -> None:
+    left = [str(n) for n, result in enumerate(results) if not result.converged]
+    if left:
+        typer.secho(
+            f"not converged to {fmax:g} eV/Å: {counted(len(left), 'structure')} of "
+            f"{len(results)}, number {', '.join(left)}; increase --max-steps",
+            fg="red",
+            err=True,
+        )
+        raise typer.Exit(1)
 
 
 def _check_files(structure: str, output: Path, trajectory: Path | None) -> None:

@@ -1,6 +1,7 @@
 """Relaxation with progress output, shared by the commands."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from warnings import warn
@@ -67,6 +68,11 @@ class Progress:
         if self._due():
             self._say(f"{done} of {of} volumes")
 
+    def structures(self, done: int, of: int) -> None:
+        """Print the progress of the relaxation of many structures."""
+        if self._due():
+            self._say(f"{done} of {of} structures")
+
     def _due(self) -> bool:
         return time.monotonic() - self._last >= PROGRESS_INTERVAL_SECONDS
 
@@ -115,6 +121,29 @@ def run_relaxation(
     if result.net_force > MAX_NET_FORCE:
         print_warnings([_drifts(result)])
     return result
+
+
+def run_relaxations(
+    structures: "Sequence[Atoms]", calculator: "EquipotCalculator", **options: Any
+) -> "list[Relaxation]":
+    """Relax structures together and print the progress and a line for each.
+
+    Args:
+        structures: Starts.
+        calculator: Of the model.
+        options: Of `equipot.workflows.relax_many`.
+    """
+    from equipot.workflows import relax_many
+
+    found = relax_many(
+        structures, calculator, observer=Progress().structures, **options
+    )
+    for number, result in enumerate(found):
+        for note in result.notes:
+            typer.secho(f"note: structure {number}: {note}", dim=True, err=True)
+        if result.net_force > MAX_NET_FORCE:
+            print_warnings([f"structure {number}: {_drifts(result)}"])
+    return found
 
 
 def relaxed_first(

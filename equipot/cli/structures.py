@@ -33,6 +33,9 @@ Force = Annotated[
     float, typer.Option("--fmax", min=1e-8, help="Force convergence threshold in eV/Å.")
 ]
 
+ALL = "@:"
+"""End of the name of a source that means all structures of the file."""
+
 
 def read_structure(source: str) -> "Atoms":
     """One structure of a file, the last one unless ``FILE@INDEX`` says otherwise.
@@ -49,24 +52,70 @@ def read_structure(source: str) -> "Atoms":
     """
     from pathlib import Path
 
-    from ase.constraints import FixAtoms
-
     from equipot.data.reading.frames import read_frame
-    from equipot.data.reading.geometry import check_geometry
-    from equipot.data.reading.unknown_keys import reject_unknown_keys
-    from equipot.data.unlabeled import without_labels
 
     path, index = split_index(Path(source))
-    if path.suffix == ".safetensors":
-        raise ValueError(
-            f"{path} is a model, expected a structure file: the order of arguments is "
-            "MODEL STRUCTURE"
-        )
+    _refuse_model(path)
     found = read_frame(path, index)
     if found is None:
         raise ValueError(
             f"cannot read a structure from {source}: the file has no frame {index}"
         )
+    return _checked(found, source)
+
+
+def read_structures(source: str) -> "list[Atoms]":
+    """All structures of a file, in order.
+
+    Args:
+        source: Such as ``path.xyz@:``; see `names_all`.
+
+    Raises:
+        ValueError: As in `read_structure`; the message contains the number of the
+            frame.
+    """
+    from equipot.data.reading.frames import iterate_frames
+
+    path = file_of(source)
+    _refuse_model(path)
+    return [
+        _checked(found, f"{path}@{number}")
+        for number, found in enumerate(iterate_frames(path))
+    ]
+
+
+def names_all(source: str) -> bool:
+    """Whether all structures of a file are meant: ``FILE@:``."""
+    from pathlib import Path
+
+    return source.endswith(ALL) and not Path(source).exists()
+
+
+def file_of(source: str) -> "Path":
+    """File of ``FILE``, ``FILE@INDEX`` or ``FILE@:``."""
+    from pathlib import Path
+
+    if names_all(source):
+        return Path(source.removesuffix(ALL))
+    return split_index(Path(source))[0]
+
+
+def _refuse_model(path: "Path") -> None:
+    if path.suffix == ".safetensors":
+        raise ValueError(
+            f"{path} is a model, expected a structure file: the order of arguments is "
+            "MODEL STRUCTURE"
+        )
+
+
+def _checked(found: "Atoms", source: str) -> "Atoms":
+    """The structure without labels, if the workflows support all that it holds."""
+    from ase.constraints import FixAtoms
+
+    from equipot.data.reading.geometry import check_geometry
+    from equipot.data.reading.unknown_keys import reject_unknown_keys
+    from equipot.data.unlabeled import without_labels
+
     check_geometry(found, source)
     fixed = [c for c in found.constraints if isinstance(c, FixAtoms)]
     if len(fixed) != len(found.constraints):

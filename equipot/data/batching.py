@@ -51,9 +51,9 @@ def evaluation_batches(
     """Batches in the order of the data set, for evaluation.
 
     Args:
-        num_edges: Number of edges of each structure.
+        num_edges: Number of edges of each structure, or of atoms.
         batch_size: Maximum number of structures per batch.
-        max_edges: Maximum number of edges per batch; a single structure may exceed it.
+        max_edges: Maximum of their sum per batch; a single structure may exceed it.
 
     Returns:
         Indices of the structures in each batch; concatenated they are 0, 1, 2, ...

@@ -46,6 +46,25 @@ class CommitteePrediction(Prediction):
         forces = torch.stack([cast(Tensor, m.forces) for m in self.members])
         return forces.var(dim=0).sum(dim=1).sqrt()
 
+    def split(self, num_atoms: Sequence[int]) -> list[Prediction]:
+        """Predictions of the single structures of a batch, with those of the members.
+
+        Args:
+            num_atoms: Number of atoms of each structure, in the order of the batch.
+        """
+        members = zip(*(m.split(num_atoms) for m in self.members), strict=True)
+        return [
+            CommitteePrediction(
+                mean.energy,
+                mean.energies,
+                mean.forces,
+                mean.stress,
+                stresses=mean.stresses,
+                members=of_members,
+            )
+            for mean, of_members in zip(super().split(num_atoms), members, strict=True)
+        ]
+
 
 @final
 class Committee(nn.Module):

@@ -1,5 +1,6 @@
 """Predictions of a potential."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -44,3 +45,37 @@ class Prediction:
     hessian_direct: HessianBlocks | None = None
     features: Float[Tensor, "atoms channels"] | None = None
     stresses: Float[Tensor, "atoms 3 3"] | None = None
+
+    def split(self, num_atoms: Sequence[int]) -> "list[Prediction]":
+        """Predictions of the single structures of a batch, as views; no Hessians.
+
+        Args:
+            num_atoms: Number of atoms of each structure, in the order of the batch.
+        """
+        atoms, graphs = list(num_atoms), [1] * len(num_atoms)
+        return [
+            Prediction(
+                energy, energies, forces, stress, features=features, stresses=stresses
+            )
+            for energy, energies, forces, stress, features, stresses in zip(
+                self.energy.split(graphs),
+                self.energies.split(atoms),
+                split_rows(self.forces, atoms),
+                split_rows(self.stress, graphs),
+                split_rows(self.features, atoms),
+                split_rows(self.stresses, atoms),
+                strict=True,
+            )
+        ]
+
+
+def split_rows(
+    values: Float[Tensor, "rows ..."] | None, counts: Sequence[int]
+) -> Sequence[Tensor] | Sequence[None]:
+    """Consecutive rows of a tensor; None for each part without a tensor.
+
+    Args:
+        values: Rows of all parts, in their order.
+        counts: Number of rows of each part.
+    """
+    return [None] * len(counts) if values is None else values.split(list(counts))

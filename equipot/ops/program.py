@@ -31,7 +31,7 @@ differentiable within a segment.
 
 import weakref
 from collections.abc import Sequence
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, NoReturn, final
 
 import torch
 from jaxtyping import Float, Float64, Int
@@ -91,6 +91,16 @@ class Program:
             code, [c.detach() for c in constants], like
         )
         weakref.finalize(self, torch.ops.equipot.program_release, self._number)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Program":
+        """The program itself: it does not change, and calls exclude each other."""
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled: a program exists in one process."""
+        raise TypeError(
+            "a program cannot be pickled: load the model in the other process instead"
+        )
 
     @property
     def num_bytes(self) -> int:

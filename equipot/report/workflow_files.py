@@ -1,6 +1,7 @@
 """Files of the commands on second derivatives."""
 
 import math
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -200,13 +201,29 @@ def write_relaxation(file: Path, relaxation: Relaxation, made: Made = UNKNOWN) -
             warns of the rest.
         made: Origin, and the spread of the committee at the relaxed structure.
     """
+    write_relaxations(file, [relaxation], made)
+
+
+def write_relaxations(
+    file: Path, relaxations: Sequence[Relaxation], made: Made = UNKNOWN
+) -> None:
+    """Write relaxed structures with their energies as extended XYZ.
+
+    Args:
+        file: File to replace; its folder is created.
+        relaxations: Results, in the order of the frames; see `write_relaxation`.
+        made: Origin, and the spreads of the committee at the relaxed structures.
+    """
     make_folder(file.parent)
-    frame = _with_energy(relaxation.atoms, relaxation.energy)
-    if relaxation.pressure:
-        frame.info["pressure_gpa"] = relaxation.pressure
-        frame.info["enthalpy_ev"] = relaxation.enthalpy
-    with_spread(frame, made.committee[0] if made.committee else None)
-    write_frames(file, made.stamped([frame]))
+    spreads = made.committee or [None] * len(relaxations)
+    frames = []
+    for relaxation, spread in zip(relaxations, spreads, strict=True):
+        frame = _with_energy(relaxation.atoms, relaxation.energy)
+        if relaxation.pressure:
+            frame.info["pressure_gpa"] = relaxation.pressure
+            frame.info["enthalpy_ev"] = relaxation.enthalpy
+        frames.append(with_spread(frame, spread))
+    write_frames(file, made.stamped(frames))
 
 
 def write_elastic(

@@ -8,6 +8,7 @@ from equipot.workflows.guess import Guess, guess_saddle
 from equipot.workflows.path import ReactionPath, reaction_path
 from equipot.workflows.reaction import Reaction, reaction_through
 from equipot.workflows.relax import Relaxation, SeededBFGS, relax
+from equipot.workflows.relax_many import relax_many
 from equipot.workflows.saddle import Saddle, find_saddle
 from equipot.workflows.second_derivatives import (
     HessianFunction,
@@ -38,5 +39,6 @@ __all__ = [
     "reaction_path",
     "reaction_through",
     "relax",
+    "relax_many",
     "vibrations",
 ]

@@ -15,6 +15,7 @@ from equipot.workflows.crystal import check_crystal
 from equipot.workflows.reference_amount import Contents, contents
 from equipot.workflows.relax import MAX_HESSIAN_ATOMS, Relaxation, relax
 from equipot.workflows.second_derivatives import HessianFunction
+from equipot.workflows.together import evaluate_together
 
 Kind = Literal[
     "birchmurnaghan",
@@ -159,7 +160,8 @@ def equation_of_state(
     """Scan volumes around that of a crystal and fit an equation of state.
 
     Volumes are evenly spaced. The scan starts at the given volume and proceeds in both
-    directions; each relaxation starts from the structure of the previous volume.
+    directions; each relaxation starts from the structure of the previous volume. If
+    nothing relaxes, all volumes are evaluated together.
 
     Args:
         atoms: Crystal with a calculator.
@@ -196,8 +198,10 @@ def equation_of_state(
         )
     if hessian_up_to is None:
         hessian_up_to = MAX_HESSIAN_ATOMS
-    scan: dict[int, tuple[Atoms, float, float | None]] = {}
     scales = 1 + np.linspace(-span, span, points)
+    if relaxed == "nothing":
+        return _of_rigid_cells(atoms, scales, kind, observer)
+    scan: dict[int, tuple[Atoms, float, float | None]] = {}
     middle = points // 2
     for order in (range(middle, points), range(middle - 1, -1, -1)):
         start = atoms if order[0] == middle else scan[middle][0]
@@ -216,6 +220,27 @@ def equation_of_state(
         np.array([p for p in pressures if p is not None]),
         kind=kind,
         relaxed=relaxed,
+    )
+
+
+def _of_rigid_cells(
+    atoms: Atoms,
+    scales: Float[np.ndarray, " points"],
+    kind: Kind,
+    observer: Callable[[int, float, float], None] | None,
+) -> EquationOfStateResult:
+    """Scan in which nothing relaxes, so that all volumes are evaluated together."""
+    volumes = (scales * atoms.get_volume()).tolist()
+    frames = tuple(_scaled(atoms, volume) for volume in volumes)
+    found = evaluate_together(frames, atoms.calc, ("energy", "stress"))
+    for n, (volume, result) in enumerate(zip(volumes, found, strict=True)):
+        if observer is not None:
+            observer(n + 1, volume, result.energy)
+    return fit_equation_of_state(
+        frames,
+        np.array([result.energy for result in found]),
+        np.array([_pressure(r.stress) for r in found if r.stress is not None]),
+        kind=kind,
     )
 
 
@@ -317,29 +342,39 @@ def _at_volume(
     hessian_up_to: int,
 ) -> tuple[Atoms, float, float | None]:
     """Structure, energy in eV and pressure in GPa at one volume."""
-    atoms = start.copy()
+    atoms = _scaled(start, volume)
     atoms.calc = given.calc
-    scale = float(np.cbrt(volume / atoms.get_volume()))
-    atoms.set_cell(atoms.cell.array * scale, scale_atoms=True)
-    if relaxed != "nothing":
-        shape = relaxed == "shape"
-        result = relax(
-            atoms,
-            hessian,
-            cell=shape,
-            strains=["shape"] if shape else (),
-            fmax=fmax,
-            hessian_up_to=hessian_up_to,
-        )
-        _refuse_unfinished(result, volume, fmax)
-        atoms = result.atoms
-        atoms.calc = given.calc
+    shape = relaxed == "shape"
+    result = relax(
+        atoms,
+        hessian,
+        cell=shape,
+        strains=["shape"] if shape else (),
+        fmax=fmax,
+        hessian_up_to=hessian_up_to,
+    )
+    _refuse_unfinished(result, volume, fmax)
+    atoms = result.atoms
+    atoms.calc = given.calc
     energy = float(atoms.get_potential_energy())
     pressure = None
     if "stress" in getattr(given.calc, "implemented_properties", ()):
-        pressure = -float(atoms.get_stress()[:3].mean()) / units.GPa
+        pressure = _pressure(atoms.get_stress())
     atoms.calc = None
     return atoms, energy, pressure
+
+
+def _scaled(atoms: Atoms, volume: float) -> Atoms:
+    """Copy with another volume in Å^3 and the same fractional coordinates."""
+    scaled = atoms.copy()
+    scale = float(np.cbrt(volume / atoms.get_volume()))
+    scaled.set_cell(atoms.cell.array * scale, scale_atoms=True)
+    return scaled
+
+
+def _pressure(stress: Float[np.ndarray, " 6"]) -> float:
+    """Pressure in GPa of a stress in eV/Å^3."""
+    return -float(stress[:3].mean()) / units.GPa
 
 
 def _refuse_unfinished(result: Relaxation, volume: float, fmax: float) -> None:

@@ -9,11 +9,15 @@ from ase.mep import NEB
 from ase.optimize import FIRE
 from jaxtyping import Float
 
+from equipot.workflows.batched_band import BatchedNEB
 from equipot.workflows.images import superimposed
 from equipot.workflows.vibrations import bare
 
 CLIMBING_FORCE: Final = 0.5
 """Largest force on the band in eV/Å below which the highest image starts to climb."""
+
+TANGENT: Final = "improvedtangent"
+"""Definition of the tangent of the band in ASE."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,8 @@ def guess_saddle(
     """Guess the saddle point between two minima by a climbing-image band.
 
     Args:
-        start: First minimum, with a calculator, which is used for all images.
+        start: First minimum, with a calculator, which is used for all images; they are
+            evaluated together if it can do so.
         end: Second minimum: the same atoms in the same order and the same cell, wrapped
             or not.
         images: Number of images, minima included.
@@ -63,10 +68,9 @@ def guess_saddle(
     if np.abs(end.positions - start.positions).max() < 0.05:
         raise ValueError("expected two different minima, got the same structure twice")
     band = [start.copy() for _ in range(images - 1)] + [end]
-    for image in band:
-        image.calc = start.calc
-    neb = NEB(band, allow_shared_calculator=True, method="improvedtangent")
-    neb.interpolate(method="idpp", mic=bool(start.pbc.any()))
+    empty = NEB(band, method=TANGENT)
+    empty.interpolate(method="idpp", mic=bool(start.pbc.any()))
+    neb = BatchedNEB(band, start.calc, method=TANGENT)
     for climb, limit in ((False, max(CLIMBING_FORCE, fmax)), (True, fmax)):
         neb.climb = climb
         FIRE(neb, logfile=None).run(fmax=limit, steps=max_steps)

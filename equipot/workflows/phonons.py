@@ -12,6 +12,7 @@ from jaxtyping import Float
 from equipot.workflows.crystal import check_crystal
 from equipot.workflows.reference_amount import Contents, contents
 from equipot.workflows.second_derivatives import ProductFunction
+from equipot.workflows.together import evaluate_together
 from equipot.workflows.vibrations import MAX_STATIONARY_FORCE
 
 Method = Literal["auto", "derivatives", "displacements"]
@@ -219,9 +220,8 @@ def force_constants(
     if products is None or chosen == "displacements":
         chosen = "displacements"
         lattice.generate_displacements(distance=distance)
-        forces = [
-            _forces(cell, atoms) for cell in lattice.supercells_with_displacements
-        ]
+        displaced = [as_atoms(cell) for cell in lattice.supercells_with_displacements]
+        forces = [found.forces for found in evaluate_together(displaced, atoms.calc)]
     else:
         lattice.generate_displacements(distance=distance, is_plusminus=False)
         forces = _linear_forces(lattice, products)
@@ -368,12 +368,6 @@ def as_atoms(cell: Any) -> Atoms:
     return Atoms(
         cell.symbols, cell.positions, cell=cell.cell, pbc=True, masses=cell.masses
     )
-
-
-def _forces(cell: Any, atoms: Atoms) -> Float[np.ndarray, "atoms 3"]:
-    displaced = as_atoms(cell)
-    displaced.calc = atoms.calc
-    return displaced.get_forces()
 
 
 def _linear_forces(

@@ -7,27 +7,25 @@ from typing import IO, Any, Final, final
 
 import numpy as np
 from ase import Atoms, units
-from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS, LBFGS
 from ase.optimize.optimize import Optimizer
 from jaxtyping import Float
 
-from equipot.data.unlabeled import without_labels
-from equipot.neighbors.cell import complete_rows
-from equipot.workflows.fixed_symmetry import (
-    SYMMETRY_TOLERANCE_A,
-    fix_symmetry,
-    refuse_broken_symmetry,
+from equipot.workflows.cell_filter import CellFilter
+from equipot.workflows.fixed_symmetry import SYMMETRY_TOLERANCE_A
+from equipot.workflows.relaxation_target import (
+    as_given,
+    as_start,
+    check_request,
+    largest_force,
+    longest_step,
+    net_force,
+    target_of,
 )
 from equipot.workflows.rigid_motion import free_atoms
 from equipot.workflows.second_derivatives import HessianFunction, hessian_matrix
-from equipot.workflows.strain_mask import (
-    StrainMask,
-    allowed_strains,
-    component_mask,
-)
+from equipot.workflows.strain_mask import StrainMask
 
 MIN_CURVATURE: Final = 1.0
 """Lower bound in eV/Å^2 of the initial curvatures, which limits the steps."""
@@ -38,12 +36,6 @@ STRAIN_STEP: Final = 1e-4
 MAX_HESSIAN_ATOMS: Final = 100
 """Number of atoms above which L-BFGS is used instead of BFGS with a Hessian, which
 costs about three evaluations of forces per atom, more than it saves."""
-
-MAX_STEP_A: Final = 0.2
-"""Largest displacement of an atom in one step in Å, as in ASE."""
-
-MAX_STRAIN_STEP: Final = 0.1
-"""Largest strain of the cell in one step."""
 
 
 @dataclass(frozen=True)
@@ -190,11 +182,11 @@ def relax(
             without periodic directions, pressure without a volume, constraints other
             than `FixAtoms`, or strains that break the symmetry.
     """
-    _check_request(atoms, cell=cell, strains=strains, pressure=pressure)
+    check_request(atoms, cell=cell, strains=strains, pressure=pressure)
     if hessian is not None:
         free_atoms(atoms)  # raises for constraints that are not supported
-    moving, notes = _as_start(atoms)
-    target, more = _target(
+    moving, notes = as_start(atoms)
+    target, more = target_of(
         moving,
         cell=cell,
         strains=strains,
@@ -202,8 +194,8 @@ def relax(
         tolerance=symmetry_tolerance if keep_symmetry else None,
     )
     notes += more
+    largest, drift = largest_force(target), net_force(moving)
     start_energy = float(moving.get_potential_energy())
-    largest, drift = _largest_force(target), _net_force(moving)
     small = len(atoms) <= hessian_up_to
     if largest < fmax or max_steps == 0:
         method, steps = "no step", 0
@@ -216,14 +208,14 @@ def relax(
         if observer is not None:
             optimizer.attach(
                 lambda: observer(
-                    _step(optimizer.nsteps, moving, atoms, _largest_force(target))
+                    _step(optimizer.nsteps, moving, atoms, largest_force(target))
                 )
             )
         optimizer.run(fmax=fmax, steps=max_steps)
         steps = optimizer.get_number_of_steps()
-        largest = _largest_force(target)
+        largest = largest_force(target)
     return Relaxation(
-        atoms=_as_given(moving, atoms),
+        atoms=as_given(moving, atoms),
         energy=float(moving.get_potential_energy()),
         start_energy=start_energy,
         max_force=largest,
@@ -231,83 +223,9 @@ def relax(
         converged=largest < fmax,
         method=method,
         pressure=pressure,
-        net_force=max(drift, _net_force(moving)),
+        net_force=max(drift, net_force(moving)),
         notes=tuple(notes),
     )
-
-
-def _check_request(
-    atoms: Atoms, *, cell: bool, strains: Sequence[str], pressure: float
-) -> None:
-    if not cell and strains:
-        raise ValueError(
-            f"the strains {', '.join(strains)} need a relaxation of the cell: add "
-            "cell=True (--cell)"
-        )
-    if not cell and pressure != 0:
-        raise ValueError(
-            f"a pressure of {pressure:g} GPa needs a relaxation of the cell: add "
-            "cell=True (--cell)"
-        )
-    if pressure != 0 and not atoms.pbc.all():
-        raise ValueError(
-            "a pressure needs a volume: expected three periodic directions, got "
-            f"pbc={atoms.pbc.tolist()}"
-        )
-    if not np.isfinite(pressure):
-        raise ValueError(f"expected a finite pressure in GPa, got {pressure}")
-
-
-def _as_start(atoms: Atoms) -> tuple[Atoms, list[str]]:
-    """Copy without data that is valid for the initial structure only, and notes."""
-    moving, notes = without_labels(atoms), []
-    if moving.has("momenta"):
-        if np.any(moving.get_momenta()):
-            notes.append("momenta are dropped")
-        moving.set_array("momenta", None)
-    moving.calc = atoms.calc
-    return moving, notes
-
-
-def _target(
-    moving: Atoms,
-    *,
-    cell: bool,
-    strains: Sequence[str],
-    pressure: float,
-    tolerance: float | None,
-) -> tuple[Any, list[str]]:
-    """Object to optimize: the atoms, or the atoms and their cell."""
-    projector = allowed_strains(moving, strains) if cell else None
-    notes = []
-    constraints = list(moving.constraints)
-    if tolerance is not None:
-        kept = fix_symmetry(moving, tolerance)
-        if projector is not None:
-            refuse_broken_symmetry(moving, kept.constraint.rotations, projector)
-        constraints.append(kept.constraint)
-        notes.append(
-            f"space group {kept.name} is conserved ({kept.operations} operations); the "
-            f"symmetrization moved atoms by up to {kept.moved:.1e} Å"
-        )
-    if projector is None:
-        moving.set_constraint(constraints)
-        return moving, notes
-    moving.set_constraint([*constraints, StrainMask(projector, pressure)])
-    # Cell vectors along free directions are ignored and may be zero.
-    moving.set_cell(complete_rows(moving.cell.tolist(), moving.pbc.tolist()))
-    target = FrechetCellFilter(
-        moving,
-        mask=component_mask(projector),
-        scalar_pressure=pressure * units.GPa,
-    )
-    try:
-        target.get_forces()
-    except PropertyNotImplementedError as error:
-        raise ValueError(
-            f"the relaxation of the cell needs a stress, which is missing: {error}"
-        ) from error
-    return target, notes
 
 
 def _optimizer(
@@ -319,9 +237,10 @@ def _optimizer(
     cell: bool,
     logfile: IO[str] | str | Path | None,
 ) -> tuple[Optimizer, str]:
-    options: dict[str, Any] = {"logfile": logfile, "maxstep": MAX_STEP_A}
-    if cell:
-        options["maxstep"] = min(MAX_STEP_A, MAX_STRAIN_STEP * len(moving))
+    options: dict[str, Any] = {
+        "logfile": logfile,
+        "maxstep": longest_step(moving, cell=cell),
+    }
     if hessian is None:
         if small:
             return BFGS(target, **options), "BFGS"
@@ -332,34 +251,13 @@ def _optimizer(
     return SeededBFGS(target, seed, **options), "BFGS from the Hessian"
 
 
-def _largest_force(target: Any) -> float:
-    forces = np.asarray(target.get_forces()).reshape(-1, 3)
-    return float(np.linalg.norm(forces, axis=1).max())
-
-
-def _net_force(atoms: Atoms) -> float:
-    total = atoms.get_forces(apply_constraint=False).sum(axis=0)
-    return float(np.linalg.norm(total) / len(atoms))
-
-
-def _as_given(moving: Atoms, start: Atoms) -> Atoms:
-    """Copy with the constraints and the free cell vectors of the initial structure."""
-    result = moving.copy()
-    result.calc = None
-    result.set_constraint([c.copy() for c in start.constraints])
-    cell = result.cell.array.copy()
-    cell[~start.pbc] = start.cell.array[~start.pbc]
-    result.set_cell(cell)
-    return result
-
-
 def _step(number: int, moving: Atoms, start: Atoms, max_force: float) -> RelaxationStep:
     """State of the relaxation, with results that are not changed by constraints."""
     energy = float(moving.get_potential_energy())
     results = {"energy": energy, "forces": moving.get_forces(apply_constraint=False)}
     if moving.pbc.all() and "stress" in getattr(moving.calc, "results", {}):
         results["stress"] = moving.get_stress(apply_constraint=False)
-    frame = _as_given(moving, start)
+    frame = as_given(moving, start)
     frame.calc = SinglePointCalculator(frame, **results)
     return RelaxationStep(number, energy, max_force, frame)
 
@@ -375,7 +273,7 @@ def _of_free_atoms(
 
 
 def _with_cell(
-    positions: Float[np.ndarray, "n n"], target: FrechetCellFilter, moving: Atoms
+    positions: Float[np.ndarray, "n n"], target: CellFilter, moving: Atoms
 ) -> Float[np.ndarray, "m m"]:
     """Hessian of positions and cell, the latter by differences of forces and stress.
 

@@ -76,6 +76,37 @@ def test_relax_writes_a_structure_without_forces(model, water, tmp_path):
     assert np.isfinite(read(relaxed).get_potential_energy())
 
 
+def test_relax_of_all_frames_gives_the_energies_of_single_ones(model, water, tmp_path):
+    frames = tmp_path / "frames.xyz"
+    start = read(water)
+    turned = start.copy()
+    turned.rattle(0.05, seed=1)
+    write(frames, [start, turned])
+    relaxed = tmp_path / "relaxed.xyz"
+
+    result = run("relax", model, f"{frames}@:", "--output", relaxed)
+    short = run(
+        "relax",
+        model,
+        f"{frames}@:",
+        "--output",
+        relaxed.with_stem("s"),
+        "--max-steps",
+        1,
+    )
+    refused = run("relax", model, f"{frames}@:", "--trajectory", tmp_path / "t.xyz")
+    single = run("relax", model, f"{frames}@0", "--output", tmp_path / "single.xyz")
+
+    assert result.exit_code == single.exit_code == 0, result.output
+    assert "structure 1 (H2O): " in result.output
+    energies = [atoms.get_potential_energy() for atoms in read(relaxed, ":")]
+    expected = read(tmp_path / "single.xyz").get_potential_energy()
+    np.testing.assert_allclose(energies, expected, rtol=0, atol=1e-4)
+    assert short.exit_code == 1
+    assert "2 structures of 2, number 0, 1" in " ".join(short.output.split())
+    assert "are for one structure" in " ".join(refused.output.split())
+
+
 def test_relax_that_runs_out_of_steps_fails(model, water, tmp_path):
     file = tmp_path / "relaxed.xyz"
 

@@ -9,6 +9,8 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.neighborlist import neighbor_list
 from torch import Tensor
 
+from equipot.calculators import Evaluated
+
 
 class Analytic(Calculator):
     """Energy in eV of positions in Å; a function of the structure makes it."""
@@ -68,6 +70,22 @@ class Analytic(Calculator):
             for w in np.asarray(second)
         ]
         return torch.stack([row for (row,) in rows]).numpy()
+
+
+class OneByOne:
+    """A calculator of batches that evaluates one by one; keeps their sizes."""
+
+    def __init__(self, calculator):
+        self.calculator = calculator
+        self.sizes = []
+
+    def evaluate(self, structures, properties=("energy",), *, numbers=None):
+        self.sizes.append(len(structures))
+        found = []
+        for atoms in structures:
+            self.calculator.calculate(atoms.copy(), properties)
+            found.append(Evaluated(dict(self.calculator.results), ()))
+        return found
 
 
 def pairwise(energy: Callable[[Tensor], Tensor]) -> Analytic:

@@ -9,7 +9,7 @@ from ase.constraints import FixAtoms
 from equipot.workflows import guess_saddle
 from equipot.workflows.images import superimposed
 from equipot.workflows.reaction import largest_distance
-from tests.workflows.analytic_potentials import Analytic
+from tests.workflows.analytic_potentials import Analytic, OneByOne
 
 
 @pytest.fixture
@@ -109,8 +109,12 @@ def test_a_band_takes_the_short_way_across_the_boundary():
     end = start.copy()
     end.positions[0, 0] = 8.0  # the image of -4, one barrier away
 
+    start.calc = OneByOne(start.calc)
+
     guess = guess_saddle(start, end, images=5)
 
+    first, *others = start.calc.sizes
+    assert (first, set(others)) == (5, {3})  # the ends do not move
     places = [image.positions[0, 0] for image in guess.band]
     np.testing.assert_allclose(places, [0, -1, -2, -3, -4], atol=0.3)
     assert guess.energies.max() == pytest.approx(0.5, abs=1e-3)
