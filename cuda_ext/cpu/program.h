@@ -11,8 +11,6 @@
 
 namespace equipot {
 
-// Bytes of a panel, a group of columns of a matrix that are stored together.
-constexpr int64_t kPanelBytes = 128;
 // Bytes that rows of channels are padded to.
 constexpr int64_t kRowBytes = 64;
 

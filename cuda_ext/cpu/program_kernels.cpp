@@ -6,12 +6,13 @@ namespace equipot {
 namespace EQUIPOT_ISA {
 namespace {
 
-constexpr int kPanelVectors = kPanelBytes / EQUIPOT_VECTOR_BYTES;
-// Rows of a tile: accumulators of a tile and one row of a panel fit into the registers.
-constexpr int kTile = kPanelVectors == 2 ? 12 : (EQUIPOT_REGISTERS - kPanelVectors - 1) / kPanelVectors;
+// Vectors of a panel, a group of columns of a matrix that are stored together, and rows of
+// a tile: its accumulators and one row of a panel fit into the registers.
+constexpr int kPanelVectors = 2;
+constexpr int kTile = EQUIPOT_REGISTERS == 32 ? 12 : 6;
 
 template <class S>
-constexpr int64_t kPanel = kPanelBytes / sizeof(S);
+constexpr int64_t kPanel = kPanelVectors * kLanes<S>;
 
 template <class S>
 inline __attribute__((always_inline)) Vector<S> broadcast(S value) {

@@ -1,8 +1,8 @@
 r"""Translation of TensorNet.
 
 A matrix has nine components in an orthonormal basis: its trace, its antisymmetric part
-and its symmetric traceless part are of degrees 0, 1 and 2. With harmonics :math:`Y` of a
-unit vector :math:`n`, these are for the matrices of an edge
+and its symmetric traceless part are of degrees 0, 1 and 2. With harmonics :math:`Y` of
+a unit vector :math:`n`, the matrices of an edge are
 
 .. math:: 1 = \sqrt{3} \, Y^0, \qquad
           [n]_\times = \sqrt{2/3} \, Y^1, \qquad

@@ -17,7 +17,7 @@ demand, forces and atomic virials.
                       from the mean on demand
 `squares`             sum of the squares of the components of each channel
 `accumulate`          addition of a buffer, times constants
-`matrix_product`      product of a 3x3 matrix of each channel with another, in both orders
+`matrix_product`      products of the 3x3 matrices of two buffers, in both orders
 `radial_sum`          sum over the edges of a function of the length
 `divide`              division by one plus such a sum
 `read`                a weighted sum of scalars, added to the energy of the node
