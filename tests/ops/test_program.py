@@ -8,8 +8,7 @@ import torch
 
 from equipot.frozen.builder import Builder
 from equipot.frozen.splines import tabulate
-from equipot.graph.connectivity import Connectivity
-from equipot.ops.program import Program
+from equipot.ops.program import Program, ReceivedEdges
 
 FLOAT64 = torch.float64
 
@@ -39,8 +38,7 @@ def operands(distance: float = 1.5) -> dict:
         "positions": torch.tensor([[0, 0, 0], [0, 0, distance]], dtype=FLOAT64),
         "translations": torch.zeros(2, 3, dtype=FLOAT64),
         "elements": torch.zeros(2, dtype=torch.int64),
-        "edges": Connectivity(index, 2).compressed,
-        "reverse": torch.tensor([1, 0]),
+        "edges": ReceivedEdges.of(index, 2, torch.tensor([1, 0])),
         "derivatives": True,
     }
 
@@ -72,32 +70,27 @@ def test_no_atoms(program):
     empty = operands()
     for name in ("positions", "translations"):
         empty[name] = empty[name][:0]
-    for name in ("elements", "reverse"):
-        empty[name] = empty[name][:0]
-    empty["edges"] = Connectivity(torch.zeros(2, 0, dtype=torch.int64), 0).compressed
+    none = empty["elements"] = empty["elements"][:0]
+    empty["edges"] = ReceivedEdges.of(none.expand(2, 0), 0, none)
     found = program(**empty)
     assert found.energies.shape == (0,)
     assert found.forces.shape == (0, 3)
 
 
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"elements": torch.tensor([0, 1])}, "elements must be in 0 to 0"),
-        ({"reverse": torch.tensor([1, 2])}, "reverse must be in 0 to 1"),
-        (
-            {
-                "edges": Connectivity(
-                    torch.tensor([[1, 0], [0, 1]]), 2
-                ).compressed._replace(receivers=torch.tensor([1, 0]))
-            },
-            "sorted by receiver",
-        ),
-    ],
-)
-def test_invalid_operands_are_refused(program, changed, message):
-    with pytest.raises(RuntimeError, match=message):
-        program(**operands() | changed)
+def test_invalid_operands_are_refused(program):
+    given = operands()
+    wrong = {"elements": torch.tensor([0, 1])}
+    with pytest.raises(RuntimeError, match="elements must be in 0 to 0"):
+        program(**given | wrong)
+    for name, values, message in (
+        ("reverse", [1, 2], "reverse must be in 0 to 1"),
+        ("receivers", [1, 0], "sorted by receiver"),
+        ("senders", [1, -1], "senders must be in 0 to 1"),
+        ("pointers", [0, 1, 1], "number of edges"),
+    ):
+        edges = given["edges"]._replace(**{name: torch.tensor(values)})
+        with pytest.raises(RuntimeError, match=message):
+            program(**given | {"edges": edges})
 
 
 def test_invalid_code_is_refused():
