@@ -15,6 +15,7 @@ from equipot.frozen import (
 )
 from equipot.graph.atomic_graph import collate
 from equipot.neighbors import build_graph
+from equipot.ops.library import cpu_instruction_set
 from tests.potentials import ARCHITECTURES, random_potential
 
 OUTPUTS = ("energy", "forces", "stress", "stresses", "features")
@@ -62,6 +63,20 @@ def test_predictions_equal_those_of_the_potential(name, dtype):
                 atol=TOLERANCES[dtype] * scale,
                 equal_nan=True,
             )
+
+
+@pytest.mark.parametrize("isa", ["avx2", "portable"])
+def test_every_instruction_set(isa, monkeypatch):
+    monkeypatch.setenv("EQUIPOT_CPU_ISA", isa)
+    if cpu_instruction_set() != isa:
+        pytest.skip(f"this processor does not have {isa}")
+    # one narrow and one wide map, and most of the instructions
+    potential = random_potential(architecture="tensornet", num_layers=2, channels=20)
+    graph = build_graph(molecule("CH3CH2OH"), potential.cutoff)
+    expected = potential(graph, ("energy", "forces"), create_graph=False)
+    found = FrozenPotential(potential)(graph, ("energy", "forces"))
+    torch.testing.assert_close(found.energies, expected.energies, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(found.forces, expected.forces, rtol=0, atol=1e-7)
 
 
 def test_unsupported_parts_are_named():
