@@ -118,7 +118,7 @@ def _fit(function: Function, start: float, stop: float, intervals: int) -> _Fit:
     ends = torch.tensor([[start + inside], [stop - inside]], dtype=torch.float64)
     bend = _derivative(slopes)(ends)
     slope, exact = slopes(torch.cat([ends, halfway[:, None]])).tensor_split([2])
-    beyond = step * torch.arange(1, DEGREE + 1)
+    beyond = step * torch.arange(1, DEGREE + 1, dtype=torch.float64)
     knots = torch.cat([start - beyond.flip(0), nodes, stop + beyond])
     spline = make_interp_spline(
         nodes.numpy(),
