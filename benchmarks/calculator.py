@@ -117,9 +117,10 @@ def overhead(potential: Potential, steps: int) -> list[dict[str, object]]:
         if not set(atoms.numbers.tolist()) <= set(potential.elements):
             continue
         domain = wide_domain(atoms, potential.cutoff, channels=64)
-        with Springs(potential, atoms, channels=64):
-            atoms.calc = EquipotCalculator(potential, skin=0.5, domain=domain)
-            parts = measure_parts(functools.partial(run, atoms, ensemble, steps), steps)
+        calculator = EquipotCalculator(potential, skin=0.5, domain=domain)
+        calculator.potential = Springs(atoms, potential.cutoff, channels=64)
+        atoms.calc = calculator
+        parts = measure_parts(functools.partial(run, atoms, ensemble, steps), steps)
         rows.append({"system": system, "ensemble": ensemble} | parts)
     return rows
 
