@@ -15,6 +15,7 @@ from ase.calculators.calculator import (
     all_changes,
 )
 from ase.stress import full_3x3_to_voigt_6_stress
+from torch import Tensor
 
 from equipot.calculators.guard import Guard
 from equipot.calculators.self_check import Every, SelfCheck
@@ -36,9 +37,7 @@ Model = Path | str | Potential
 ALWAYS = ("energy", "forces", "stress")
 """Properties that every evaluation computes by default."""
 INPUTS = ("positions", "numbers", "cell", "pbc")
-VOIGT = np.array([0, 4, 8, 5, 2, 1])
-"""Position in a matrix of its Voigt components xx yy zz yz xz xy."""
-TRANSPOSED_VOIGT = np.array([0, 4, 8, 7, 6, 3])
+"""Arrays of a structure that enter a result."""
 
 
 class EquipotCalculator(Calculator):
@@ -428,8 +427,7 @@ def _results(prediction: Prediction) -> dict[str, Any]:
     if prediction.forces is not None:
         results["forces"] = prediction.forces.double().cpu().numpy()
     if prediction.stress is not None:
-        stress = prediction.stress.double().cpu().numpy().reshape(9)
-        results["stress"] = (stress[VOIGT] + stress[TRANSPOSED_VOIGT]) / 2
+        results["stress"] = _voigt(prediction.stress)
     if prediction.stresses is not None:
         stresses = prediction.stresses.double().cpu().numpy()
         results["stresses"] = full_3x3_to_voigt_6_stress(stresses)
@@ -441,6 +439,12 @@ def _results(prediction: Prediction) -> dict[str, Any]:
     if bad:
         raise CalculationFailed(_not_finite(", ".join(bad)))
     return results
+
+
+def _voigt(stress: Tensor) -> np.ndarray:
+    """Components xx yy zz yz xz xy of the stress of one structure."""
+    xx, xy, xz, yx, yy, yz, zx, zy, zz = stress.double().flatten().tolist()
+    return np.array([xx, yy, zz, (yz + zy) / 2, (xz + zx) / 2, (xy + yx) / 2])
 
 
 def _is_finite(value: float | np.ndarray) -> bool:
