@@ -39,6 +39,8 @@ from equipot.storage.tensor_file import digest
 
 Model = Path | str | Potential
 
+BACKENDS_TO_FREEZE = (None, "auto", "fused")
+"""Backends with which model files are frozen by default: programs replace them."""
 ALWAYS = ("energy", "forces", "stress")
 """Properties that every evaluation computes by default."""
 INPUTS = ("positions", "numbers", "cell", "pbc")
@@ -79,8 +81,9 @@ class EquipotCalculator(Calculator):
             search: a number of evaluations, "never", or "auto": the first evaluation,
             and in unusual cells (thin, flat, left-handed, partially periodic) every
             hundredth.
-        skin: Skin of the neighbor list in Å, which is reused while atoms move less;
-            use 0.5 for dynamics and relaxations.
+        skin: Skin of the neighbor list in Å, which is reused while atoms move less than
+            half of it. Results do not depend on it, bit for bit; 0 saves a third of
+            the memory of the list.
         always: Properties computed in every evaluation, so that a single one answers
             whatever ASE requests next; the stress if the structure has a periodic
             direction and a volume. With ``always=()`` an evaluation computes the energy
@@ -90,8 +93,9 @@ class EquipotCalculator(Calculator):
         frozen: Whether to evaluate energies, forces and stress by compiled programs for
             constant weights, several times faster than the potential itself; see
             `equipot.frozen` for their accuracy. By default model files are, where
-            possible (`evaluation` has the reason if not), and potentials in memory are
-            not, since their weights may change.
+            possible (`evaluation` has the reason if not) and unless another backend
+            than "auto" and "fused" is chosen; potentials in memory are not, since their
+            weights may change.
 
     Raises:
         BackendMismatchError: If the backend differs from the reference.
@@ -120,7 +124,7 @@ class EquipotCalculator(Calculator):
         domain: Domain | None = None,
         max_spread: float | None = None,
         check_neighbors: Every = "auto",
-        skin: float = 0.0,
+        skin: float = 0.5,
         always: Collection[str] = ALWAYS,
         verify: bool = True,
         frozen: bool | None = None,
@@ -149,7 +153,10 @@ class EquipotCalculator(Calculator):
         self.potential: Potential | Committee = (
             potentials[0] if len(potentials) == 1 else Committee(potentials)
         )
-        if frozen is None and any(isinstance(m, Potential) for m in models):
+        if frozen is None and (
+            backend not in BACKENDS_TO_FREEZE
+            or any(isinstance(m, Potential) for m in models)
+        ):
             frozen = False
         self.evaluation = Evaluation(potentials, frozen)
         """Model in the form that it is evaluated in."""
@@ -177,6 +184,11 @@ class EquipotCalculator(Calculator):
     def fingerprint(self) -> str:
         """SHA-256 of the weights."""
         return digest(self.potential.state_dict())
+
+    @property
+    def frozen(self) -> bool:
+        """Whether energies and first derivatives are computed by compiled programs."""
+        return self.evaluation.not_frozen is None
 
     @property
     def models(self) -> tuple[ModelIdentity, ...]:

@@ -4,7 +4,6 @@ import warnings
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from ase import Atoms
 from ase.calculators.calculator import CalculationFailed
 from jaxtyping import Float
@@ -108,6 +107,8 @@ class Guard:
                 found += domain.events_of_structure(atoms, pairs)
         if prediction is not None:
             found += self._of_predictions(atoms, pairs, prediction)
+        if not found:
+            return ()
         # members with the same training set have the same events
         unique = {(e.kind, e.subject, e.atoms): e for e in found}
         return tuple(unique.values())
@@ -134,18 +135,16 @@ class Guard:
             spread = self._spread(atoms, prediction)
         else:
             members, spread = (prediction,), None
-        found = [
-            event
-            for domain, member in zip(self._domains, members, strict=True)
-            if domain is not None
-            for event in domain.events_of_prediction(
-                atoms,
-                pairs,
-                energy=member.energy.item(),
-                forces=_array(member.forces),
-                features=_array(member.features),
-            )
-        ]
+        found = []
+        for domain, member in zip(self._domains, members, strict=True):
+            if domain is not None:
+                found += domain.events_of_prediction(
+                    atoms,
+                    pairs,
+                    energy=member.energy.item(),
+                    forces=_array(member.forces),
+                    features=_array(member.features),
+                )
         return found if spread is None else [*found, spread]
 
     def _spread(
@@ -180,5 +179,5 @@ class Guard:
 def _array(values: Tensor | None) -> Float[np.ndarray, "..."] | None:
     if values is None:
         return None
-    out: np.ndarray = values.detach().to("cpu", torch.float64).numpy()
+    out: np.ndarray = values.detach().double().cpu().numpy()
     return out

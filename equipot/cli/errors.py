@@ -15,7 +15,7 @@ import typer
 
 from equipot.storage.atomic_file import check_can_be_made
 
-OUTPUTS = ("output", "report", "report_file", "json", "json_file")
+OUTPUTS = ("output", "report", "report_file", "json", "json_file", "plot")
 """Options that name a file or folder to write; checked before a command begins."""
 
 WRITE_A_FILE = ("relax", "evaluate", "convert")

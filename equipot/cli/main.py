@@ -16,6 +16,7 @@ from equipot.cli.evaluate import evaluate
 from equipot.cli.info import info
 from equipot.cli.md import md
 from equipot.cli.phonons import SupercellCommand, phonons
+from equipot.cli.plan import plan
 from equipot.cli.relax import relax
 from equipot.cli.saddle import saddle
 from equipot.cli.train import train
@@ -68,5 +69,6 @@ app.command(cls=SupercellCommand)(phonons)
 app.command()(elastic)
 app.command()(eos)
 app.command()(convert)
+app.command()(plan)
 app.command()(info)
 app.command()(doctor)

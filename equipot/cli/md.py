@@ -62,6 +62,7 @@ def md(
         device=run.device,
         dtype=run.dtype,
         backend=run.backend,
+        frozen=run.frozen,
         on_extrapolation=run.on_extrapolation,
         max_spread=run.max_spread,
         check_neighbors=run.check_neighbors,
@@ -69,8 +70,9 @@ def md(
     )
     if len(atoms.calc.models) > 1:
         typer.echo(described_committee(atoms.calc.models))
-    # States record the backend in use, not "auto" or null.
-    run = run.model_copy(update={"backend": atoms.calc.potential.backend})
+    # States record what is used, not "auto" or null.
+    used = {"backend": atoms.calc.potential.backend, "frozen": atoms.calc.frozen}
+    run = run.model_copy(update=used)
     try:
         with (
             compute_settings(run.num_threads, run.deterministic),

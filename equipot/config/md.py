@@ -225,6 +225,9 @@ class MDConfig(Config):
     backend: Backend | None = None
     """Tensor-product backend (default: as trained). Another one is compared with the
     reference first."""
+    frozen: bool | None = None
+    """Evaluate compiled programs instead of the backend (default: where possible,
+    unless a backend other than auto and fused is chosen)."""
     num_threads: PositiveInt | None = None
     """Number of PyTorch threads; null for its default."""
     deterministic: bool = True

@@ -256,11 +256,12 @@ class Domain:
         if self.largest_force is None:
             return None
         limit = FORCE_FACTOR * self.largest_force
-        squared = np.einsum("ix,ix->i", forces, forces)
-        if squared.max() <= limit**2:
+        if np.vdot(forces, forces) <= limit**2:  # so that no force is larger
             return None
-        norms = np.sqrt(squared)
+        norms = np.sqrt(np.einsum("ix,ix->i", forces, forces))
         worst = int(norms.argmax())
+        if norms[worst] <= limit:
+            return None
         return ExtrapolationEvent(
             "force",
             atoms.symbols[worst],

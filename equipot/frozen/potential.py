@@ -21,7 +21,6 @@ from equipot.frozen.radial import RadialTables
 from equipot.frozen.repulsion import tabulate_repulsion
 from equipot.frozen.splines import SHORTEST, SplineTable
 from equipot.graph.atomic_graph import AtomicGraph
-from equipot.graph.connectivity import CompressedEdges, Connectivity
 from equipot.graph.scatter import scatter_sum
 from equipot.models.gated_network import GatedNetwork
 from equipot.models.message_passing import MessagePassing
@@ -29,7 +28,7 @@ from equipot.models.potential import Potential
 from equipot.models.prediction import Output, Prediction
 from equipot.models.products import tensor_products_of
 from equipot.ops import unavailable
-from equipot.ops.program import Evaluation, Program
+from equipot.ops.program import Evaluation, Program, ReceivedEdges
 
 FIRST_DERIVATIVES = frozenset({"energy", "forces", "stress", "stresses", "features"})
 """Outputs that programs compute."""
@@ -114,7 +113,6 @@ class FrozenPotential:
             topology.translations(graph),
             topology.elements,
             topology.edges,
-            topology.reverse,
             derivatives=bool({"forces", "stress", "stresses"} & set(outputs)),
         )
 
@@ -130,8 +128,7 @@ class FrozenPotential:
             graph,
             self._program(tuple(present.tolist())),
             elements,
-            Connectivity(graph.edge_index, graph.num_atoms).compressed,
-            graph.pairs.reverse,
+            ReceivedEdges.of(graph.edge_index, graph.num_atoms, graph.pairs.reverse),
         )
 
     def _prediction(
@@ -205,14 +202,12 @@ class _Topology:
         graph: AtomicGraph,
         program: Program,
         elements: Int[Tensor, " atoms"],
-        edges: CompressedEdges,
-        reverse: Int[Tensor, " edges"],
+        edges: ReceivedEdges,
     ) -> None:
         self._graph = graph
         self.program = program
         self.elements = elements
         self.edges = edges
-        self.reverse = reverse
         self._versions = _versions(graph)
         self._cell: tuple[Tensor, int] | None = None
         self._translations: Tensor | None = None
@@ -321,13 +316,11 @@ def _compile(
 def _isolated(program: Program, count: int) -> Float64[Tensor, " elements"]:
     """Energies of isolated atoms of all elements of a program."""
     none = torch.zeros(0, dtype=torch.int64)
-    edges = Connectivity(torch.zeros(2, 0, dtype=torch.int64), count).compressed
     result = program(
         torch.zeros(count, 3, dtype=torch.float64),
         torch.zeros(0, 3, dtype=torch.float64),
         torch.arange(count),
-        edges,
-        none,
+        ReceivedEdges.of(none.expand(2, 0), count, none),
         derivatives=False,
     )
     if result is None:

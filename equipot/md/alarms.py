@@ -104,14 +104,17 @@ class Alarms:
         )
 
     def _forces(self, atoms: Atoms, forces: Vectors, kinetic: float) -> str | None:
+        limit = self.limits.max_force
+        total = float(np.vdot(forces, forces))
+        if math.isfinite(total + kinetic) and (limit is None or total <= limit**2):
+            return None  # no force is larger than all together
         squared = np.einsum("ix,ix->i", forces, forces)
-        if not math.isfinite(squared.sum() + kinetic):
+        if not math.isfinite(total + kinetic):
             momenta = atoms.get_momenta()
             bad = ~np.isfinite(squared) | ~np.isfinite(momenta).all(axis=1)
             if bad.any():
                 (which,) = np.nonzero(bad)
                 return f"force or momentum is not finite\n{_describe(atoms, which)}"
-        limit = self.limits.max_force
         if self._fixed is not None:
             squared[self._fixed] = 0.0
         if limit is None or squared.max(initial=0.0) <= limit**2:

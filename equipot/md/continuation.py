@@ -47,6 +47,7 @@ def fingerprint_of_run(config: MDConfig, calculator: str) -> dict[str, Any]:
             "processor": platform.machine(),
             "device": config.device,
             "backend": config.backend,
+            "frozen": config.frozen,
             "deterministic": config.deterministic,
             "threads": torch.get_num_threads(),
             "torch": str(torch.__version__),

@@ -27,13 +27,12 @@ differentiable within a segment.
 
 import weakref
 from collections.abc import Sequence
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, NoReturn, final
 
 import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
-from equipot.graph.connectivity import CompressedEdges
 from equipot.ops.convolution import LIBRARY
 from equipot.ops.library import require
 
@@ -45,6 +44,30 @@ LIBRARY.define(
 )
 LIBRARY.define("program_bytes(int program) -> int")
 LIBRARY.define("program_release(int program) -> ()")
+
+
+class ReceivedEdges(NamedTuple):
+    """Edges sorted by receiver; all int64."""
+
+    senders: Int[Tensor, " edges"]
+    receivers: Int[Tensor, " edges"]
+    pointers: Int[Tensor, " nodes_plus_1"]
+    """First edge of each receiver, and the number of edges."""
+    reverse: Int[Tensor, " edges"]
+    """Reverse of each edge."""
+
+    @classmethod
+    def of(
+        cls,
+        edge_index: Int[Tensor, "2 edges"],
+        num_nodes: int,
+        reverse: Int[Tensor, " edges"],
+    ) -> "ReceivedEdges":
+        """Edges of a graph, which are sorted already."""
+        senders, receivers = edge_index.contiguous()
+        counts = torch.bincount(receivers, minlength=num_nodes)
+        pointers = torch.nn.functional.pad(counts.cumsum(0), (1, 0))
+        return cls(senders, receivers, pointers, reverse)
 
 
 class Evaluation(NamedTuple):
@@ -88,6 +111,16 @@ class Program:
         )
         weakref.finalize(self, torch.ops.equipot.program_release, self._number)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Program":
+        """The program itself: it does not change, and calls exclude each other."""
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled: a program exists in one process."""
+        raise TypeError(
+            "a program cannot be pickled: load the model in the other process instead"
+        )
+
     @property
     def num_bytes(self) -> int:
         """Memory that the program keeps between calls, without its constants."""
@@ -98,8 +131,7 @@ class Program:
         positions: Float64[Tensor, "nodes 3"],
         translations: Float64[Tensor, "edges 3"],
         elements: Int[Tensor, " nodes"],
-        edges: CompressedEdges,
-        reverse: Int[Tensor, " edges"],
+        edges: ReceivedEdges,
         *,
         derivatives: bool,
     ) -> Evaluation | None:
@@ -109,18 +141,14 @@ class Program:
             positions: Cartesian coordinates in Å.
             translations: Translation of the sender of each edge in Å.
             elements: Element of each node, as a row of the tables.
-            edges: Edges, sorted by receiver.
-            reverse: Reverse of each edge.
+            edges: Edges.
             derivatives: Whether to compute forces and virials.
         """
         energies, forces, virials, features = torch.ops.equipot.program_run(
             positions,
             translations,
             elements,
-            edges.senders,
-            edges.receivers,
-            edges.receiver_pointers,
-            reverse,
+            *edges,
             self._number,
             derivatives,
         )

@@ -68,6 +68,8 @@ MEANING: Final[dict[str, str]] = {
     "give the same result.",
     "float32 precision": "Predictions in float32 compared with float64. Energy: of the "
     "network alone; total energy: with reference energies and ZBL repulsion.",
+    "frozen evaluation": "Predictions of the compiled program with tabulated radial "
+    "functions, which calculators evaluate, compared with the potential itself.",
     "clebsch_gordan": "Comparison with the reference backend.",
 }
 """By name of the check."""

@@ -14,6 +14,7 @@ from equipot.models.energy_model import EnergyModel
 from equipot.models.potential import Potential
 from equipot.verify.arithmetic import precision_checks
 from equipot.verify.dimers import Limits
+from equipot.verify.frozen import frozen_checks
 from equipot.verify.generated import generate
 from equipot.verify.inspection import LEVELS, Inspection
 from equipot.verify.potential_report import PotentialReport
@@ -120,13 +121,16 @@ def verify_potential(
         level=level,
     )
     made = generate(potential.elements, potential.cutoff, closest)
-    precision = precision_checks(
-        potential,
-        [*(a for a in structures if len(a)), made.crystal, made.boxed],
-        typical=abs(scale or potential.scale),
-    )
+    compared = [*(a for a in structures if len(a)), made.crystal, made.boxed]
+    typical = abs(scale or potential.scale)
+    precision = precision_checks(potential, compared, typical=typical)
+    frozen, not_frozen = frozen_checks(potential, compared, typical=typical)
+    notes = found.notes
+    if not_frozen is not None:
+        notes = (*notes, f"the potential is not frozen by calculators: {not_frozen}")
     return replace(
         found,
-        checks=(*found.checks, *precision),
+        checks=(*found.checks, *precision, *frozen),
+        notes=notes,
         seconds=time.perf_counter() - start,
     )

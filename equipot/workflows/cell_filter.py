@@ -46,13 +46,14 @@ class CellFilter(FrechetCellFilter):
             [undeformed, self.exp_cell_factor * logarithm(deformation)]
         )
 
-    def set_positions(self, new: Rows, **options: Any) -> None:
+    # ASE's classes name the argument differently
+    def set_positions(self, new: Any, **kwargs: Any) -> None:  # type: ignore[override]
         """Move atoms and cell; called by ASE."""
         count = len(self.atoms)
         deformation = expm(new[count:] / self.exp_cell_factor)
         allowed = np.eye(3) + (deformation - np.eye(3)).T * self.mask
         self.atoms.set_cell(self.orig_cell @ allowed, scale_atoms=True)
-        self.atoms.set_positions(new[:count] @ allowed, **options)
+        self.atoms.set_positions(new[:count] @ allowed, **kwargs)
 
     def get_forces(self, **options: Any) -> Rows:
         """Forces on atoms and cell; called by ASE."""

@@ -118,3 +118,16 @@ def test_the_calculator_refuses_wrong_neighbors(silica, monkeypatch):
     with pytest.raises(NeighborMismatchError):
         EquipotCalculator(potential).get_hessian(silica)
     assert np.isfinite(unchecked.get_potential_energy(silica))
+
+
+def test_large_systems_are_compared_around_a_sample(monkeypatch):
+    atoms = bulk("Si", cubic=True).repeat((3, 2, 2))
+    atoms.set_cell(atoms.cell.array @ [[1, 0.3, 0], [0, 1, 0.2], [0, 0, 1]], True)
+    atoms.rattle(0.1, seed=0)
+    edges = CanonicalList(CUTOFF, skin=0.0)(atoms)
+    monkeypatch.setattr("equipot.calculators.self_check.SAMPLED_FROM", 90)
+    monkeypatch.setattr("equipot.calculators.self_check.SAMPLE", len(atoms))
+
+    SelfCheck(CUTOFF, 1).compare(atoms, edges)
+    with pytest.raises(NeighborMismatchError, match="lacks 1, such as atom"):
+        SelfCheck(CUTOFF, 1).compare(atoms, _without(edges, 7))

@@ -114,7 +114,7 @@ def test_a_committee_runs_by_its_mean(folder):
     assert result.exit_code == 0, result.output
     log = np.genfromtxt(folder / "run" / "log.csv", delimiter=",", names=True)
     spread = log["max_force_spread_eV_per_A"]
-    assert (spread > 0).all()
+    assert (spread[1:] > 0).all()  # the first forces vanish by symmetry
     assert (log["energy_spread_meV_per_atom"] > 0).all()
     summary = json.loads((folder / "run" / "summary.json").read_text())
     assert summary["largest_force_spread_eV_per_A"] == spread.max()

@@ -28,6 +28,8 @@ FILES = (
     ("relax", "--output"),
     ("elastic", "--json"),
     ("bench tensor-products", "--json"),
+    ("bench models", "--plot"),
+    ("plan", "--json"),
     ("data check", "--json"),
     ("data convert", "--output"),
     ("convert", "--output"),

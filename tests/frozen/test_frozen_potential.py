@@ -8,7 +8,11 @@ import torch
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 
-from equipot.frozen import FrozenPotential, UnsupportedModelError
+from equipot.frozen import (
+    FrozenMismatchError,
+    FrozenPotential,
+    UnsupportedModelError,
+)
 from equipot.graph.atomic_graph import collate
 from equipot.neighbors import build_graph
 from tests.potentials import ARCHITECTURES, random_potential
@@ -139,3 +143,16 @@ def test_unknown_elements_and_short_graphs_are_refused(potential, frozen):
         frozen(build_graph(Atoms("Fe"), potential.cutoff))
     with pytest.raises(ValueError, match="cutoff of the graph"):
         frozen(build_graph(Atoms("C"), potential.cutoff - 0.5))
+
+
+def test_copies_predict_the_same(frozen):
+    graph = build_graph(molecule("H2O"), frozen.cutoff)
+    twin = copy.deepcopy(frozen)
+    assert torch.equal(twin(graph).forces, frozen(graph).forces)
+
+
+def test_programs_that_differ_from_their_potential_are_refused(monkeypatch):
+    frozen = FrozenPotential(random_potential(lmax=1, num_layers=2))
+    monkeypatch.setattr("equipot.frozen.interaction.SILU_GAIN", 1.7)
+    with pytest.raises(FrozenMismatchError, match="of a test cluster"):
+        frozen(build_graph(molecule("H2O"), frozen.cutoff))

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.calculators.calculator import CalculationFailed
+from ase.constraints import FixAtoms
 from ase.io import read
 
 from equipot.config.md import AlarmsConfig
 from equipot.md import MDStoppedError
-from equipot.md.alarms import close_pairs
+from equipot.md.last_frames import LastFrames
+from equipot.md.spacing import Spacing, close_pairs, isolated_atoms
 from tests.md.md_runs import run_quietly
 from tests.md.soft_spheres import SoftSpheres, fluid
 
@@ -119,3 +121,40 @@ def test_pairs_through_a_boundary_are_found_once():
 
     np.testing.assert_array_equal(pairs, [[1, 0]] if pairs[0, 0] == 1 else [[0, 1]])
     np.testing.assert_allclose(distances, [0.2])
+
+
+def test_kept_distances_raise_no_other_suspicion_than_new_searches():
+    rng = np.random.default_rng(3)
+    atoms = Atoms("Ar6", rng.uniform(0, 9, (6, 3)), cell=[9, 9, 9], pbc=[1, 1, 0])
+    spacing = Spacing(2.5, 8.0)
+    seen = set()
+
+    for _ in range(60):
+        atoms.positions += rng.normal(0, 0.15, (6, 3))
+        close, lonely = spacing.suspects(atoms)
+        assert close == bool(len(close_pairs(atoms, 2.5)[1]))
+        assert lonely == bool(len(isolated_atoms(atoms, 3.5)))
+        seen.add((close, lonely))
+
+    assert len(seen) >= 3
+
+
+def test_last_frames_are_the_states_after_the_last_steps():
+    atoms = fluid()
+    atoms.set_constraint(FixAtoms([2]))
+    atoms.set_momenta(np.ones((8, 3)))
+    frames, states = LastFrames(3), []
+    for step in range(5):
+        atoms.positions += 0.1
+        atoms.set_cell(atoms.cell * 1.01)
+        atoms.arrays["momenta"] *= 1.1
+        frames.keep(atoms, step)
+        states.append(atoms.copy())
+
+    kept = frames.frames()
+
+    assert [frame.info["step"] for frame in kept] == [2, 3, 4]
+    for frame, state in zip(kept, states[2:], strict=True):
+        assert frame == state
+        np.testing.assert_array_equal(frame.get_momenta(), state.get_momenta())
+        assert frame.constraints[0].index.tolist() == [2]

@@ -14,8 +14,8 @@ from equipot.calculators import EquipotCalculator
 from equipot.config.md import AlarmsConfig
 from equipot.domain import Domain
 from equipot.md import MDStoppedError, run_md
-from equipot.md.alarms import isolated_atoms
 from equipot.md.energy_jump import Snapshot, unexplained_energy
+from equipot.md.spacing import isolated_atoms
 from tests.md.md_runs import ENSEMBLES, configuration, network, run_quietly
 from tests.md.soft_spheres import SoftSpheres, fluid
 from tests.potentials import random_potential

@@ -6,7 +6,7 @@ from nasty_edges import NASTY_EDGES
 from torch.testing import assert_close
 
 from equipot.ops import unavailable
-from equipot.ops.solid_harmonics import DEFINITIONS, _table, solid_harmonics
+from equipot.ops.solid_harmonics import DEFINITIONS, derivative_table, solid_harmonics
 from equipot.so3 import num_components, spherical_harmonics
 
 pytestmark = pytest.mark.skipif(
@@ -52,7 +52,7 @@ def test_they_are_the_harmonics_of_so3_to_fourth_derivatives(lmax, count):
 @pytest.mark.parametrize("lmax", DEGREES)
 def test_kernels_equal_the_reference(lmax):
     vectors = edges()
-    entries, values = _table(lmax)
+    entries, values = derivative_table(lmax)
     g = torch.randn(len(vectors), num_components(lmax), dtype=torch.float64)
     operands = (vectors, g, torch.randn_like(vectors))
 
@@ -95,7 +95,7 @@ def test_bilinear_ops_pass_opcheck(name):
 @pytest.mark.parametrize("number", [1, 2, 3])
 def test_ops_pass_opcheck(number):
     vectors = edges(3)
-    entries, values = _table(2)
+    entries, values = derivative_table(2)
     g = torch.randn(len(vectors), 9, dtype=torch.float64)
     operands = (vectors, g, torch.randn_like(vectors))[:number]
     name = list(DEFINITIONS)[number - 1]
@@ -121,7 +121,7 @@ def test_ops_pass_opcheck(number):
     ],
 )
 def test_what_does_not_fit_is_refused(change, message):
-    entries, values = _table(2)
+    entries, values = derivative_table(2)
     arguments = {
         "n": edges(),
         "lmax": 2,

@@ -22,6 +22,19 @@ _PAGE_COLORS: Final[Mapping[str, str]] = {
     **{color: f"var(--series-{n})" for n, color in enumerate(SERIES, start=1)},
 }
 
+_FILE_COLORS: Final[Mapping[str, str]] = {
+    INK: "#16202b",
+    RULE: "#d5dae0",
+    **dict(
+        zip(
+            SERIES,
+            ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b58900", "#56b4e9"),
+            strict=True,
+        )
+    ),
+}
+"""Those of the page on white paper."""
+
 _STYLE: Final[Any] = {
     "savefig.transparent": True,
     "svg.fonttype": "none",
@@ -66,12 +79,38 @@ def figure(
         size: Width and height in inches at a font size of 8 points.
         values: Further arguments of `draw`.
     """
+    return _for_page(name, _document(draw, size, **values))
+
+
+def figure_file(
+    draw: Callable[..., None], size: tuple[float, float] = (3.5, 2.9), **values: Any
+) -> str:
+    """Draw a figure as an SVG document on white.
+
+    Args:
+        draw: As for `figure`.
+        size: Width and height in inches at a font size of 8 points.
+        values: Further arguments of `draw`.
+    """
+    white = {"savefig.transparent": False, "savefig.facecolor": "white"}
+    document = _document(draw, size, white, **values)
+    for color, replacement in _FILE_COLORS.items():
+        document = document.replace(color, replacement)
+    return document
+
+
+def _document(
+    draw: Callable[..., None],
+    size: tuple[float, float],
+    style: Mapping[str, Any] | None = None,
+    **values: Any,
+) -> str:
     metadata = dict.fromkeys(("Date", "Creator", "Type", "Format"))
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(_STYLE | dict(style or {})):
         canvas, buffer = Figure(figsize=size, layout="constrained"), io.StringIO()
         draw(canvas, **values)
         canvas.savefig(buffer, format="svg", dpi=PIXELS_PER_INCH, metadata=metadata)
-    return _for_page(name, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def _for_page(name: str, document: str) -> Markup:
