@@ -24,6 +24,7 @@
 #include "convolution.h"
 #include "convolution_layout.h"
 #include "harmonics.h"
+#include "matrices.h"
 #include "memory.h"
 #include "monomials.h"
 #include "nodes_by_row.h"
@@ -509,8 +510,6 @@ struct Convolve final : Step<S> {
     EQUIPOT_CHECK(x_rows * channels == p.buffers[x].width &&
                       given.num_outputs * channels == p.buffers[out].width,
                   "buffers of a convolution must be whole rows of channels");
-    EQUIPOT_CHECK(!p.buffers[x].shared,
-                  "features of a convolution must not be used otherwise");
     const ScalarType type = sizeof(S) == 4 ? ScalarType::Float : ScalarType::Double;
     check_table(given, type, kCpu);
     there = constants_of<S>(given, x_rows, p.harmonics, Layout::by_row);
@@ -545,6 +544,11 @@ struct Convolve final : Step<S> {
     }
     return most;
   }
+  int64_t most_nodes(const Run<S>& run) const {
+    int64_t most = 0;
+    for (const auto& [first, last] : run.pieces) most = std::max(most, last - first);
+    return most;
+  }
   void evaluate(Run<S>& run) const override {
     Convolution<S> c = arguments(run, there);
     c.z = run.values(out);
@@ -571,9 +575,13 @@ struct Convolve final : Step<S> {
     c.x_bar = run.derivatives(x);
     const int64_t row = table->spline.columns, most = most_edges(run);
     const int64_t weights = most * row, harmonics = padded_size(most * run.harmonics);
-    const int64_t size =
-        padded_size(3 * weights + harmonics + EQUIPOT_SELECT(scratch_size<S>)(c));
+    const bool add = run.adds_to(x);
+    const int64_t width = x_rows * channels;
+    const int64_t derivatives = add ? most_nodes(run) * width : 0;
+    const int64_t size = padded_size(3 * weights + harmonics + derivatives +
+                                     EQUIPOT_SELECT(scratch_size<S>)(c));
     S* scratch = run.scratch_of_threads(size);
+    const auto sum = EQUIPOT_SELECT(scaled<S>);
     const auto kernel = EQUIPOT_SELECT(differentiate<S>);
     const auto functions = EQUIPOT_SELECT(splines<S>);
     const auto products = EQUIPOT_SELECT(add_row_products<S>);
@@ -581,13 +589,15 @@ struct Convolve final : Step<S> {
       const auto [first, last] = run.pieces[piece];
       const int64_t begin = run.edges.pointers[first], end = run.edges.pointers[last];
       S *w = scratch + thread * size, *slopes = w + weights, *w_bar = slopes + weights;
-      S *y_bar = w_bar + weights, *rest = y_bar + harmonics;
+      S *y_bar = w_bar + weights, *x_bar = y_bar + harmonics, *rest = x_bar + derivatives;
       functions(table->spline, run.edges, begin, end, w, slopes);
       Convolution<S> here = c;
       here.w = w - begin * row;
       here.w_bar = w_bar - begin * row;
       here.y_bar = y_bar - begin * run.harmonics;
+      if (add) here.x_bar = x_bar - first * width;
       kernel(here, first, last, rest);
+      if (add) sum(1, x_bar, (last - first) * width, c.x_bar + first * width, true);
       products(w_bar, slopes, end - begin, row, run.length_bar + begin);
       S* total = run.y_bar + begin * run.harmonics;
       for (int64_t n = 0; n < (end - begin) * run.harmonics; ++n) total[n] += y_bar[n];
@@ -681,7 +691,7 @@ struct Activate final : Step<S> {
   explicit Activate(Parser<S>& p)
       : in(p.place("activate: operand")), out(p.place("activate: result")) {
     EQUIPOT_CHECK(in.size == out.size, "an activation needs equal sizes");
-    kind = static_cast<Activation>(p.number(0, 2, "activate: function"));
+    kind = static_cast<Activation>(p.number(0, kLastActivation, "activate: function"));
     gain = p.scalars({1}, "activate: gain")[0];
     in_width = p.buffers[in.buffer].width, out_width = p.buffers[out.buffer].width;
   }
@@ -724,7 +734,7 @@ struct Gated final : Step<S> {
     components = p.number(1, kLargest, "gate: components");
     stride = p.aligned(0, kLargest, "gate: stride");
     out_stride = p.aligned(0, kLargest, "gate: stride of the result");
-    kind = static_cast<Activation>(p.number(0, 2, "gate: function"));
+    kind = static_cast<Activation>(p.number(0, kLastActivation, "gate: function"));
     gain = p.scalars({1}, "gate: gain")[0];
     in_width = p.buffers[in.buffer].width, out_width = p.buffers[out.buffer].width;
     gates_width = p.buffers[gates.buffer].width;
@@ -812,6 +822,8 @@ struct Normalize final : Step<S> {
     weights = p.scalars({width}, "normalize: weights");
     factors = p.scalars({width}, "normalize: factors");
     epsilon = p.scalars({1}, "normalize: epsilon")[0];
+    centered = p.number(0, 1, "normalize: centered") == 1;
+    EQUIPOT_CHECK(!centered || weights[0] > 0, "a mean needs a first weight");
   }
   void evaluate(Run<S>& run) const override {
     const S* x = run.values(in);
@@ -819,7 +831,7 @@ struct Normalize final : Step<S> {
     const auto kernel = EQUIPOT_SELECT(normalize<S>);
     share_ranges(run.nodes, kNodesPerPiece, [&](int64_t first, int64_t last) {
       for (int64_t n = first; n < last; ++n) {
-        kernel(weights, factors, epsilon, x + n * width, width, to + n * width);
+        kernel(weights, factors, epsilon, centered, x + n * width, width, to + n * width);
       }
     });
   }
@@ -829,7 +841,7 @@ struct Normalize final : Step<S> {
     const auto kernel = EQUIPOT_SELECT(differentiate_norm<S>);
     share_ranges(run.nodes, kNodesPerPiece, [&](int64_t first, int64_t last) {
       for (int64_t n = first; n < last; ++n) {
-        kernel(weights, factors, epsilon, x + n * width, bar + n * width, width,
+        kernel(weights, factors, epsilon, centered, x + n * width, bar + n * width, width,
                x_bar + n * width);
       }
     });
@@ -837,6 +849,114 @@ struct Normalize final : Step<S> {
   int64_t in, out, width;
   const S *weights, *factors;
   S epsilon;
+  bool centered;
+};
+
+// Squared norms of features of one channel: sums over components.
+template <class S>
+struct Squares final : Step<S> {
+  explicit Squares(Parser<S>& p)
+      : in(p.place("squares: operand")), out(p.place("squares: result")) {
+    components = p.number(1, kLargest, "squares: components");
+    stride = p.aligned(0, kLargest, "squares: stride");
+    in_width = p.buffers[in.buffer].width, out_width = p.buffers[out.buffer].width;
+    EQUIPOT_CHECK((components - 1) * stride + out.size <= in.size,
+                  "squares reach beyond their operand");
+  }
+  void evaluate(Run<S>& run) const override {
+    const S* x = run.values(in.buffer) + in.offset;
+    S* to = run.values(out.buffer) + out.offset;
+    const auto kernel = EQUIPOT_SELECT(squares<S>);
+    share_ranges(run.nodes, kNodesPerPiece, [&](int64_t first, int64_t last) {
+      for (int64_t n = first; n < last; ++n) {
+        kernel(x + n * in_width, stride, components, out.size, to + n * out_width);
+      }
+    });
+  }
+  void differentiate(Run<S>& run) const override {
+    const bool add = run.adds_to(in.buffer);
+    const S* x = run.values(in.buffer) + in.offset;
+    const S* bar = run.derivatives(out.buffer) + out.offset;
+    S* x_bar = run.derivatives(in.buffer) + in.offset;
+    const auto kernel = EQUIPOT_SELECT(differentiate_squares<S>);
+    share_ranges(run.nodes, kNodesPerPiece, [&](int64_t first, int64_t last) {
+      for (int64_t n = first; n < last; ++n) {
+        kernel(x + n * in_width, stride, bar + n * out_width, components, out.size,
+               x_bar + n * in_width, add);
+      }
+    });
+  }
+  Place in, out;
+  int64_t components, stride, in_width, out_width;
+};
+
+// Adds a buffer, times a constant for each of its scalars.
+template <class S>
+struct Accumulate final : Step<S> {
+  explicit Accumulate(Parser<S>& p) {
+    in = p.buffer("accumulate: operand"), out = p.buffer("accumulate: result");
+    width = p.buffers[in].width;
+    EQUIPOT_CHECK(width == p.buffers[out].width && in != out,
+                  "accumulation needs two buffers of equal width");
+    factors = p.scalars({width}, "accumulate: factors");
+  }
+  void evaluate(Run<S>& run) const override {
+    apply(run, run.values(in), run.values(out), true);
+  }
+  void differentiate(Run<S>& run) const override {
+    const bool add = run.adds_to(in);
+    apply(run, run.derivatives(out), run.derivatives(in), add);
+  }
+  void apply(Run<S>& run, const S* from, S* to, bool add) const {
+    const auto kernel = EQUIPOT_SELECT(multiplied<S>);
+    share_ranges(run.nodes, kNodesPerPiece, [&](int64_t first, int64_t last) {
+      for (int64_t n = first; n < last; ++n) {
+        kernel(factors, from + n * width, width, to + n * width, add);
+      }
+    });
+  }
+  int64_t in, out, width;
+  const S* factors;
+};
+
+// Products of matrices in both orders, x y + y x; see matrices.h.
+template <class S>
+struct MatrixProduct final : Step<S> {
+  explicit MatrixProduct(Parser<S>& p) {
+    x = p.buffer("product: operand"), y = p.buffer("product: second operand");
+    out = p.buffer("product: result");
+    gain = p.scalars({1}, "product: gain")[0];
+    add = p.number(0, 1, "product: add") == 1;
+    width = p.buffers[x].width, channels = width / kMatrixComponents;
+    EQUIPOT_CHECK(width == p.buffers[y].width && width == p.buffers[out].width &&
+                      channels * kMatrixComponents == width && x != out && y != out,
+                  "products of matrices need buffers of nine rows of channels");
+    EQUIPOT_CHECK(x != y || p.buffers[x].shared, "squares of matrices add derivatives");
+  }
+  void evaluate(Run<S>& run) const override {
+    const S *a = run.values(x), *b = run.values(y);
+    S* to = run.values(out);
+    const auto kernel = EQUIPOT_SELECT(matrix_product<S>);
+    share_ranges(run.nodes, kNodesPerPiece, [&](int64_t first, int64_t last) {
+      for (int64_t n = first * width; n < last * width; n += width) {
+        kernel(gain, a + n, b + n, channels, to + n, add);
+      }
+    });
+  }
+  void differentiate(Run<S>& run) const override {
+    const bool add_x = run.adds_to(x), add_y = run.adds_to(y);
+    const S *a = run.values(x), *b = run.values(y), *bar = run.derivatives(out);
+    S *x_bar = run.derivatives(x), *y_bar = run.derivatives(y);
+    const auto kernel = EQUIPOT_SELECT(differentiate_matrix_product<S>);
+    share_ranges(run.nodes, kNodesPerPiece, [&](int64_t first, int64_t last) {
+      for (int64_t n = first * width; n < last * width; n += width) {
+        kernel(gain, a + n, b + n, bar + n, channels, x_bar + n, add_x, y_bar + n, add_y);
+      }
+    });
+  }
+  int64_t x, y, out, width, channels;
+  S gain;
+  bool add;
 };
 
 // Energy of the number of neighbors: -shift * (exp(-n_i) - 1), where n_i is the sum of the
@@ -1017,7 +1137,7 @@ class Program final : public AnyProgram {
 
  private:
   static std::unique_ptr<Step<S>> step(Parser<S>& p) {
-    switch (p.number(0, 10, "instruction")) {
+    switch (p.number(0, 13, "instruction")) {
       case 0: return std::make_unique<Embed<S>>(p);
       case 1: return std::make_unique<LinearMap<S>>(p);
       case 2: return std::make_unique<EdgeMoments<S>>(p);
@@ -1028,7 +1148,10 @@ class Program final : public AnyProgram {
       case 7: return std::make_unique<Read<S>>(p);
       case 8: return std::make_unique<Normalize<S>>(p);
       case 9: return std::make_unique<RadialSum<S>>(p);
-      default: return std::make_unique<Divide<S>>(p);
+      case 10: return std::make_unique<Divide<S>>(p);
+      case 11: return std::make_unique<Squares<S>>(p);
+      case 12: return std::make_unique<Accumulate<S>>(p);
+      default: return std::make_unique<MatrixProduct<S>>(p);
     }
   }
 

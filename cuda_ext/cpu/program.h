@@ -11,8 +11,6 @@
 
 namespace equipot {
 
-// Bytes of a panel, a group of columns of a matrix that are stored together.
-constexpr int64_t kPanelBytes = 128;
 // Bytes that rows of channels are padded to.
 constexpr int64_t kRowBytes = 64;
 
@@ -58,8 +56,9 @@ struct Linear {
   bool add;
 };
 
-// Nonlinearities.
-enum class Activation : int64_t { silu = 0, sigmoid = 1, tanh = 2 };
+// Nonlinearities; `inverse` is 1 / (1 + x).
+enum class Activation : int64_t { silu = 0, sigmoid = 1, tanh = 2, inverse = 3 };
+constexpr int64_t kLastActivation = 3;
 
 // Sums over the edges of a node: out[z, lm, k] = sum of f_k(r) Y_lm over the edges whose
 // sender is of element z.
@@ -127,13 +126,25 @@ struct Moments {
                           S* gates_bar, bool add_gates);                                 \
                                                                                          \
   /* Root of the weighted sum of squares of rows: out = factors * x / sqrt(s + epsilon),  \
-     where s is the sum of weights * x^2. */                                             \
+     where s is the sum of weights * x^2. If `centered`, the mean is subtracted before;  \
+     weights are then equal where they are not zero, and sum to one. */                  \
   template <class S>                                                                     \
-  void normalize(const S* weights, const S* factors, S epsilon, const S* x,              \
-                 int64_t width, S* out);                                                 \
+  void normalize(const S* weights, const S* factors, S epsilon, bool centered,           \
+                 const S* x, int64_t width, S* out);                                     \
   template <class S>                                                                     \
-  void differentiate_norm(const S* weights, const S* factors, S epsilon, const S* x,     \
-                          const S* bar, int64_t width, S* x_bar);                        \
+  void differentiate_norm(const S* weights, const S* factors, S epsilon, bool centered,  \
+                          const S* x, const S* bar, int64_t width, S* x_bar);            \
+                                                                                         \
+  /* out = sum of the squares of components, which are `stride` apart in x. */           \
+  template <class S>                                                                     \
+  void squares(const S* x, int64_t stride, int64_t components, int64_t channels, S* out); \
+  template <class S>                                                                     \
+  void differentiate_squares(const S* x, int64_t stride, const S* bar,                   \
+                             int64_t components, int64_t channels, S* x_bar, bool add);  \
+                                                                                         \
+  /* to (+)= factors * from. */                                                          \
+  template <class S>                                                                     \
+  void multiplied(const S* factors, const S* from, int64_t width, S* to, bool add);      \
                                                                                          \
   /* to (+)= factor * from. */                                                           \
   template <class S>                                                                     \

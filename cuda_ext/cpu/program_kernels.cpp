@@ -6,12 +6,13 @@ namespace equipot {
 namespace EQUIPOT_ISA {
 namespace {
 
-constexpr int kPanelVectors = kPanelBytes / EQUIPOT_VECTOR_BYTES;
-// Rows of a tile: accumulators of a tile and one row of a panel fit into the registers.
-constexpr int kTile = kPanelVectors == 2 ? 12 : (EQUIPOT_REGISTERS - kPanelVectors - 1) / kPanelVectors;
+// Vectors of a panel, a group of columns of a matrix that are stored together, and rows of
+// a tile: its accumulators and one row of a panel fit into the registers.
+constexpr int kPanelVectors = 2;
+constexpr int kTile = EQUIPOT_REGISTERS == 32 ? 12 : 6;
 
 template <class S>
-constexpr int64_t kPanel = kPanelBytes / sizeof(S);
+constexpr int64_t kPanel = kPanelVectors * kLanes<S>;
 
 template <class S>
 inline __attribute__((always_inline)) Vector<S> broadcast(S value) {
@@ -146,6 +147,17 @@ S weighted_square(const S* weights, const S* x, int64_t width) {
   return sum_of<S>(sum);
 }
 
+// Subtracts the mean where weights, all equal there, are not zero.
+template <class S>
+void center(const S* weights, const S* x, int64_t width, S* out) {
+  Vector<S> sum{};
+  for (int64_t n = 0; n < width; n += kLanes<S>) sum += load(weights + n) * load(x + n);
+  const S scale = sum_of<S>(sum) / weights[0];
+  for (int64_t n = 0; n < width; n += kLanes<S>) {
+    store(out + n, load(x + n) - scale * load(weights + n));
+  }
+}
+
 // Constants of the exponential of a type: bias and position of the exponent in its bits.
 template <class S>
 struct Exponential;
@@ -198,6 +210,11 @@ inline void function_of(Activation kind, Vector<S> x, Vector<S>& value, Vector<S
   if (kind == Activation::tanh) {
     value = static_cast<S>(2) * sigmoid<S>(x + x) - static_cast<S>(1);
     slope = static_cast<S>(1) - value * value;
+    return;
+  }
+  if (kind == Activation::inverse) {
+    value = static_cast<S>(1) / (static_cast<S>(1) + x);
+    slope = -value * value;
     return;
   }
   const Vector<S> s = sigmoid<S>(x);
@@ -375,8 +392,12 @@ void differentiate_gate(Activation kind, S gain, const S* x, int64_t stride, con
 }
 
 template <class S>
-void normalize(const S* weights, const S* factors, S epsilon, const S* x, int64_t width,
-               S* out) {
+void normalize(const S* weights, const S* factors, S epsilon, bool centered, const S* x,
+               int64_t width, S* out) {
+  if (centered) {
+    center(weights, x, width, out);
+    x = out;
+  }
   const S scale = 1 / __builtin_sqrt(weighted_square(weights, x, width) + epsilon);
   for (int64_t n = 0; n < width; n += kLanes<S>) {
     store(out + n, scale * load(factors + n) * load(x + n));
@@ -384,8 +405,12 @@ void normalize(const S* weights, const S* factors, S epsilon, const S* x, int64_
 }
 
 template <class S>
-void differentiate_norm(const S* weights, const S* factors, S epsilon, const S* x,
-                        const S* bar, int64_t width, S* x_bar) {
+void differentiate_norm(const S* weights, const S* factors, S epsilon, bool centered,
+                        const S* x, const S* bar, int64_t width, S* x_bar) {
+  if (centered) {
+    center(weights, x, width, x_bar);
+    x = x_bar;
+  }
   const S scale = 1 / __builtin_sqrt(weighted_square(weights, x, width) + epsilon);
   Vector<S> sum{};
   for (int64_t n = 0; n < width; n += kLanes<S>) {
@@ -395,6 +420,40 @@ void differentiate_norm(const S* weights, const S* factors, S epsilon, const S* 
   for (int64_t n = 0; n < width; n += kLanes<S>) {
     store(x_bar + n, scale * load(factors + n) * load(bar + n) -
                          along * load(weights + n) * load(x + n));
+  }
+  if (centered) center(weights, x_bar, width, x_bar);
+}
+
+template <class S>
+void squares(const S* x, int64_t stride, int64_t components, int64_t channels, S* out) {
+  for (int64_t n = 0; n < channels; n += kLanes<S>) {
+    Vector<S> sum{};
+    for (int64_t m = 0; m < components; ++m) {
+      const Vector<S> value = load(x + m * stride + n);
+      sum += value * value;
+    }
+    store(out + n, sum);
+  }
+}
+
+template <class S>
+void differentiate_squares(const S* x, int64_t stride, const S* bar, int64_t components,
+                           int64_t channels, S* x_bar, bool add) {
+  for (int64_t n = 0; n < channels; n += kLanes<S>) {
+    const Vector<S> twice = load(bar + n) + load(bar + n);
+    for (int64_t m = 0; m < components; ++m) {
+      const Vector<S> value = twice * load(x + m * stride + n);
+      S* to = x_bar + m * stride + n;
+      store(to, add ? load(to) + value : value);
+    }
+  }
+}
+
+template <class S>
+void multiplied(const S* factors, const S* from, int64_t width, S* to, bool add) {
+  for (int64_t n = 0; n < width; n += kLanes<S>) {
+    const Vector<S> value = load(factors + n) * load(from + n);
+    store(to + n, add ? load(to + n) + value : value);
   }
 }
 
@@ -429,9 +488,13 @@ double dot(const S* a, const S* b, int64_t width) {
                      int64_t);                                                             \
   template void differentiate_gate(Activation, S, const S*, int64_t, const S*, const S*,   \
                                    int64_t, int64_t, int64_t, S*, bool, S*, bool);         \
-  template void normalize(const S*, const S*, S, const S*, int64_t, S*);                   \
-  template void differentiate_norm(const S*, const S*, S, const S*, const S*, int64_t,     \
-                                   S*);                                                    \
+  template void normalize(const S*, const S*, S, bool, const S*, int64_t, S*);             \
+  template void differentiate_norm(const S*, const S*, S, bool, const S*, const S*,        \
+                                   int64_t, S*);                                           \
+  template void squares(const S*, int64_t, int64_t, int64_t, S*);                          \
+  template void differentiate_squares(const S*, int64_t, const S*, int64_t, int64_t, S*,   \
+                                      bool);                                               \
+  template void multiplied(const S*, const S*, int64_t, S*, bool);                         \
   template void scaled(S, const S*, int64_t, S*, bool);                                    \
   template double dot(const S*, const S*, int64_t);
 EQUIPOT_INSTANTIATE(float)

@@ -16,11 +16,12 @@ from equipot.so3 import num_components
 
 ROW_BYTES = 64
 """Rows of channels are padded to whole cache lines."""
-ACTIVATIONS = {"silu": 0, "sigmoid": 1, "tanh": 2}
-Function = Literal["silu", "sigmoid", "tanh"]
+ACTIVATIONS = {"silu": 0, "sigmoid": 1, "tanh": 2, "inverse": 3}
+Function = Literal["silu", "sigmoid", "tanh", "inverse"]
+"""Nonlinearities; "inverse" is 1 / (1 + x)."""
 
 EMBED, LINEAR, MOMENTS, CONVOLVE, CONTRACT, ACTIVATE, GATE, READ = range(8)
-NORMALIZE, RADIAL_SUM, DIVIDE = range(8, 11)
+NORMALIZE, RADIAL_SUM, DIVIDE, SQUARES, ACCUMULATE, MATRIX_PRODUCT = range(8, 14)
 PAIR_COLUMNS = 8
 """Columns of tables of pair energies, which are float64."""
 
@@ -251,6 +252,8 @@ class Builder:
         weights: Sequence[float],
         factors: Sequence[Float64[Tensor, " _channels"]],
         epsilon: float,
+        *,
+        centered: bool = False,
     ) -> None:
         """Divide features by the root of a weighted sum of their squares.
 
@@ -260,6 +263,8 @@ class Builder:
             weights: Weight of the squares of each block.
             factors: Of the channels of each block.
             epsilon: Added to the sum.
+            centered: Whether to subtract the mean before; weights are equal and sum to
+                one.
         """
         width = self._buffers[x[0].buffer].width
         of_squares = torch.zeros(width, dtype=torch.float64)
@@ -272,7 +277,42 @@ class Builder:
         code = [NORMALIZE, x[0].buffer, out[0].buffer]
         code += [self._constant(of_squares), self._constant(of_results)]
         self._reads(x[0].buffer, [(0, width)], keep=True)
-        self._step([*code, self._number(epsilon)])
+        self._step([*code, self._number(epsilon), int(centered)])
+
+    def squares(self, x: Block, out: Block) -> None:
+        """Sum of the squares of all components of a block, for each channel."""
+        width = self.padded(x.channels)
+        extent = (x.components - 1) * x.stride + width
+        code = [SQUARES, x.buffer, x.offset, extent, out.buffer, out.offset, width]
+        starts = [x.offset + m * x.stride for m in range(x.components)]
+        self._reads(x.buffer, [(s, s + width) for s in starts], keep=True)
+        self._step([*code, x.components, x.stride])
+
+    def accumulate(
+        self, x: int, out: int, factors: Float64[Tensor, "components channels"]
+    ) -> None:
+        """Add a buffer to another one, times constants of its channels."""
+        rows = self._constant(self._padded_last(factors).flatten())
+        self._reads(x, [(0, self._buffers[x].width)], keep=False)
+        self._step([ACCUMULATE, x, out, rows])
+
+    def matrix_product(
+        self, x: int, y: int, out: int, gain: float, *, add: bool = False
+    ) -> None:
+        """Products of matrices in both orders, ``gain * (x y + y x)``.
+
+        Args:
+            x: Buffer of a matrix for each channel, whose nine components are those of
+                degrees 0, 1 and 2; see `equipot.frozen.tensornet`.
+            y: Second operand, which may be the first one.
+            out: Result.
+            gain: Factor.
+            add: Whether to add to the result.
+        """
+        width = self._buffers[x].width
+        self._reads(x, [(0, width)], keep=True)
+        self._reads(y, [(0, width)], keep=True)
+        self._step([MATRIX_PRODUCT, x, y, out, self._number(gain), int(add)])
 
     def radial_sum(self, functions: SplineTable) -> int:
         """Sum of one function over the edges of each node; returns its buffer."""

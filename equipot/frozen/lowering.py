@@ -1,6 +1,6 @@
 """Translation of embeddings, convolutions and heads to instructions of a program."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, NamedTuple, cast, final
@@ -15,6 +15,7 @@ from equipot.frozen.radial import RadialTables
 from equipot.heads.energy import EnergyHead
 from equipot.nn import ElementEmbedding
 from equipot.nn.degrees import EmbeddedElement, OneHotElement
+from equipot.nn.gated_mlp import GatedMLP
 from equipot.so3 import degree_of_component, num_components
 from equipot.tensor_products import TensorProductSpec
 from equipot.tensor_products.fused import edge_matrix_map
@@ -73,23 +74,37 @@ class Lowering:
         """Energies from the scalars of all layers, times a factor of the element."""
         for readout, blocks in zip(head.early, layers, strict=False):
             self._read(readout, blocks[0], factors)
-        if isinstance(head.last, nn.Linear):
-            self._read(head.last, layers[-1][0], factors)
-            return
-        *hidden, final_map = cast(nn.Sequential, head.last)
-        x = layers[-1][0]
-        for part in hidden:
+        x, last = layers[-1][0], head.last
+        if isinstance(last, nn.Linear):
+            self._read(last, x, factors)
+        elif isinstance(last, GatedMLP):
+            value, gate = self._mlp(x, last.value), self._mlp(x, last.gate)
+            (out,) = self.builder.blocks([1])
+            self.builder.gate(value, gate, out, "sigmoid", 1.0)
+            self.builder.read(out, factors[:, None])
+        else:
+            *hidden, final_map = cast(nn.Sequential, last)
+            self._read(final_map, self._mlp(x, hidden), factors)
+
+    def _mlp(self, x: Block, parts: Iterable[nn.Module]) -> Block:
+        """Linear maps and nonlinearities of scalars."""
+        for part in parts:
             if isinstance(part, nn.Linear):
-                (out,) = self.builder.blocks([part.out_features])
-                self.builder.linear(x, out, part.weight.T[None, None])
-                if part.bias is not None:
-                    self.add_vector(out, part.bias)
+                out = self.affine(x, part)
             else:
                 (out,) = self.builder.blocks([x.channels])
                 name: Nonlinearity = "silu" if isinstance(part, nn.SiLU) else "tanh"
                 self.builder.activate(x, out, name, 1.0)
             x = out
-        self._read(final_map, x, factors)
+        return x
+
+    def affine(self, x: Block, linear: nn.Linear) -> Block:
+        """Linear map of scalars."""
+        (out,) = self.builder.blocks([linear.out_features])
+        self.builder.linear(x, out, linear.weight.T[None, None])
+        if linear.bias is not None:
+            self.add_vector(out, linear.bias)
+        return out
 
     def _read(self, readout: nn.Module, x: Block, factors: Tensor) -> None:
         weights = cast(nn.Linear, readout).weight[0]
@@ -183,17 +198,8 @@ class Lowering:
             missing = padded - x.channels
             return nn.functional.pad(arrange(values), (0, missing)).flatten(1)
 
-        rows, harmonics, values = edge_matrix_map(spec)
-        coupling = Coupling(
-            [degree for path in spec.paths for degree in path],
-            rows,
-            harmonics,
-            values,
-            spec.num_outputs,
-            spec.accumulate == "concat",
-        )
         functions = self.radial.full(radial, columns)
-        message = self.builder.convolve(x.buffer, coupling, functions, padded)
+        message = self.builder.convolve(x.buffer, coupling_of(spec), functions, padded)
         starts = _components_of_paths(spec)
         for mix in mixes:
             for first, count, step in _evenly_spaced([starts[n] for n in mix.paths]):
@@ -210,13 +216,28 @@ class Lowering:
                 )
 
 
+def coupling_of(spec: TensorProductSpec) -> Coupling:
+    """Paths and coupling coefficients of a specification."""
+    rows, harmonics, values = edge_matrix_map(spec)
+    return Coupling(
+        [degree for path in spec.paths for degree in path],
+        rows,
+        harmonics,
+        values,
+        spec.num_outputs,
+        spec.accumulate == "concat",
+    )
+
+
 def unsupported_head(head: EnergyHead) -> str | None:
     """Reason why there is no translation of a head; None if there is one."""
-    if isinstance(head.last, nn.Linear):
+    last = head.last
+    if isinstance(last, nn.Linear):
         return None
-    if not isinstance(head.last, nn.Sequential):
-        return f"readouts of type {type(head.last).__name__} are not supported"
-    for part in head.last:
+    if not isinstance(last, nn.Sequential | GatedMLP):
+        return f"readouts of type {type(last).__name__} are not supported"
+    parts = [*last.value, *last.gate] if isinstance(last, GatedMLP) else last
+    for part in parts:
         if not isinstance(part, nn.Linear | nn.SiLU | nn.Tanh):
             return f"readouts with {type(part).__name__} are not supported"
     return None

@@ -10,8 +10,12 @@ from torch import Tensor
 
 from equipot.autodiff.derivatives import stress_of_strain
 from equipot.frozen.agreement import check_agreement, irregular_cluster
-from equipot.frozen.builder import Block, Builder
-from equipot.frozen.layers import lower_layer, unsupported_layer
+from equipot.frozen.backbones import (
+    highest_filter_degree,
+    lower_backbone,
+    unsupported_backbone,
+)
+from equipot.frozen.builder import Builder
 from equipot.frozen.lowering import (
     Lowering,
     UnsupportedModelError,
@@ -22,11 +26,12 @@ from equipot.frozen.repulsion import tabulate_repulsion
 from equipot.frozen.splines import SHORTEST, SplineTable
 from equipot.graph.atomic_graph import AtomicGraph
 from equipot.graph.scatter import scatter_sum
+from equipot.models.architectures.tensornet import TensorNet
+from equipot.models.backbone import Backbone
 from equipot.models.gated_network import GatedNetwork
 from equipot.models.message_passing import MessagePassing
 from equipot.models.potential import Potential
 from equipot.models.prediction import Output, Prediction
-from equipot.models.products import tensor_products_of
 from equipot.ops import unavailable
 from equipot.ops.program import Evaluation, Program, ReceivedEdges
 
@@ -156,7 +161,7 @@ class FrozenPotential:
         self, graph: AtomicGraph, result: Evaluation
     ) -> Float[Tensor, "atoms channels"]:
         """Scalars of the last layer."""
-        backbone = cast(MessagePassing, self._exact.backbone)
+        backbone = self._exact.backbone
         features = result.features[:, : backbone.channels[-1]]
         if (factors := _element_factors(backbone)) is None:
             return features
@@ -256,18 +261,18 @@ def unsupported(potential: Potential) -> str | None:
         return "programs have kernels for the CPU only"
     if (problem := unavailable(torch.device("cpu"))) is not None:
         return problem
-    if not isinstance(backbone, MessagePassing):
-        return f"backbones of type {type(backbone).__name__} are not supported"
+    if (reason := unsupported_backbone(backbone)) is not None:
+        return reason
     if (reason := unsupported_head(potential.head)) is not None:
         return reason
     if _element_factors(backbone) is not None and not isinstance(
         potential.head.last, torch.nn.Linear
     ):
         return "factors of elements need a linear readout"
-    return next(filter(None, map(unsupported_layer, backbone.layers)), None)
+    return None
 
 
-def _element_factors(backbone: MessagePassing) -> Tensor | None:
+def _element_factors(backbone: Backbone) -> Tensor | None:
     """Factors of the features of each element, if there are any."""
     return backbone.scale if isinstance(backbone, GatedNetwork) else None
 
@@ -276,15 +281,10 @@ def _compile(
     potential: Potential, present: tuple[int, ...], dtype: torch.dtype
 ) -> Program:
     """Program of a potential in float64 for the elements that are present."""
-    backbone = cast(MessagePassing, potential.backbone)
-    specs = [product.spec for product in tensor_products_of(backbone.layers)]
-    builder = Builder(dtype, len(present), max(spec.lmax_filter for spec in specs))
+    backbone = cast(MessagePassing | TensorNet, potential.backbone)
+    builder = Builder(dtype, len(present), highest_filter_degree(backbone))
     lowering = Lowering(builder, RadialTables(backbone, present, dtype), present)
-    layers: list[list[Block]] = []
-    x: list[Block] | Tensor = lowering.embedding(backbone.embedding)
-    for layer in backbone.layers:
-        layers.append(lower_layer(lowering, layer, x))
-        x = layers[-1]
+    layers = lower_backbone(lowering, backbone)
     factors = torch.ones(len(present), dtype=torch.float64)
     if (of_elements := _element_factors(backbone)) is not None:
         factors = of_elements[list(present)]

@@ -8,6 +8,7 @@ from jaxtyping import Float64, Int
 from torch import Tensor
 
 from equipot.frozen.splines import FEWEST, SHORTEST, Function, SplineTable, tabulate
+from equipot.models.architectures.tensornet import TensorNet
 from equipot.models.message_passing import MessagePassing, plain_silu
 
 SAMPLES = 512
@@ -52,7 +53,10 @@ class RadialTables:
     """
 
     def __init__(
-        self, backbone: MessagePassing, present: Sequence[int], dtype: torch.dtype
+        self,
+        backbone: MessagePassing | TensorNet,
+        present: Sequence[int],
+        dtype: torch.dtype,
     ) -> None:
         self._inputs = backbone.radial_inputs
         self._present = list(present)

@@ -13,7 +13,11 @@ demand, forces and atomic virials.
                       from functions of the length that are evaluated inside
 `contract`            the contraction of `equipot.ops.contraction`
 `activate`, `gate`    nonlinearities
-`normalize`           division by the root of a weighted sum of squares
+`normalize`           division by the root of a weighted sum of squares, of differences
+                      from the mean on demand
+`squares`             sum of the squares of the components of each channel
+`accumulate`          addition of a buffer, times constants
+`matrix_product`      products of the 3x3 matrices of two buffers, in both orders
 `radial_sum`          sum over the edges of a function of the length
 `divide`              division by one plus such a sum
 `read`                a weighted sum of scalars, added to the energy of the node

@@ -15,10 +15,10 @@ from equipot.frozen import (
 )
 from equipot.graph.atomic_graph import collate
 from equipot.neighbors import build_graph
+from equipot.ops.library import cpu_instruction_set
 from tests.potentials import ARCHITECTURES, random_potential
 
 OUTPUTS = ("energy", "forces", "stress", "stresses", "features")
-UNSUPPORTED = {"tensornet", "tensornet_matgl"}
 TOLERANCES = {torch.float64: 1e-8, torch.float32: 2e-5}
 """Relative to the largest force or feature: splines have relative errors of slopes of
 1e-10 and 3e-7, see `equipot.frozen.radial`, and sums in float32 are rounded."""
@@ -38,8 +38,10 @@ def structures() -> list[Atoms]:
     return out
 
 
-CASES = [(name, torch.float64) for name in sorted(set(ARCHITECTURES) - UNSUPPORTED)]
-CASES += [(name, torch.float32) for name in ("lmax2", "mace", "sevennet", "zbl")]
+CASES = [(name, torch.float64) for name in sorted(ARCHITECTURES)]
+CASES += [
+    (name, torch.float32) for name in ("lmax2", "mace", "sevennet", "tensornet", "zbl")
+]
 
 
 @pytest.mark.parametrize(("name", "dtype"), CASES, ids=str)
@@ -63,10 +65,23 @@ def test_predictions_equal_those_of_the_potential(name, dtype):
             )
 
 
-@pytest.mark.parametrize("name", sorted(UNSUPPORTED))
-def test_unsupported_architectures_are_named(name):
-    with pytest.raises(UnsupportedModelError, match="TensorNet"):
-        FrozenPotential(random_potential(**ARCHITECTURES[name]))
+@pytest.mark.parametrize("isa", ["avx2", "portable"])
+def test_every_instruction_set(isa, monkeypatch):
+    monkeypatch.setenv("EQUIPOT_CPU_ISA", isa)
+    if cpu_instruction_set() != isa:
+        pytest.skip(f"this processor does not have {isa}")
+    # one narrow and one wide map, and most of the instructions
+    potential = random_potential(architecture="tensornet", num_layers=2, channels=20)
+    graph = build_graph(molecule("CH3CH2OH"), potential.cutoff)
+    expected = potential(graph, ("energy", "forces"), create_graph=False)
+    found = FrozenPotential(potential)(graph, ("energy", "forces"))
+    torch.testing.assert_close(found.energies, expected.energies, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(found.forces, expected.forces, rtol=0, atol=1e-7)
+
+
+def test_unsupported_parts_are_named():
+    with pytest.raises(UnsupportedModelError, match="Absolute"):
+        FrozenPotential(random_potential(readout_activation="abs"))
 
 
 @pytest.fixture(scope="module")

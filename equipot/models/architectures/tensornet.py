@@ -14,6 +14,7 @@ from equipot.models.backbone import Backbone, EdgeGeometry
 from equipot.models.products import Products
 from equipot.nn import (
     BesselBasis,
+    RadialInputs,
     SmoothBesselBasis,
     cosine_envelope,
     polynomial_envelope,
@@ -92,14 +93,27 @@ class TensorNet(Backbone):
             features.append(invariants(x))
         return [scalars[:, None] for scalars in features]
 
+    @property
+    def radial_inputs(self) -> RadialInputs:
+        """Radial basis functions and envelope of lengths in Å."""
+        return RadialInputs(self.basis, lambda r: self._envelope(r / self.cutoff))
+
+    def at_zero(self, like: Tensor) -> Radial:
+        """Radial inputs at length zero, with the precision and device of a tensor."""
+        return self._radial(like.new_empty(0, 1))
+
     def _radial(self, lengths: Float[Tensor, "pairs 1"]) -> Radial:
         """Radial basis functions and envelope of all pairs, and at length zero."""
         basis = torch.cat([self.basis(lengths), self.basis.at_zero(lengths)])
         at_zero = 0.0 if self.self_neighbor else 1.0
         scaled = nn.functional.pad(lengths / self.cutoff, (0, 0, 0, 1), value=at_zero)
+        return Radial(basis, self._envelope(scaled))
+
+    def _envelope(self, x: Float[Tensor, "rows 1"]) -> Float[Tensor, "rows 1"]:
+        """Envelope of lengths divided by the cutoff."""
         if self.cosine:
-            return Radial(basis, cosine_envelope(scaled))
-        return Radial(basis, polynomial_envelope(scaled, self.envelope_power))
+            return cosine_envelope(x)
+        return polynomial_envelope(x, self.envelope_power)
 
 
 @final
