@@ -9,7 +9,7 @@ from equipot.frozen.gated import lower_gated_layer
 from equipot.frozen.interaction import lower_interaction
 from equipot.frozen.lowering import Lowering
 from equipot.frozen.mace_layer import lower_mace_layer
-from equipot.frozen.tensornet import lower_tensornet
+from equipot.frozen.tensornet import LMAX, lower_tensornet
 from equipot.models.architectures.mace import MACELayer
 from equipot.models.architectures.tensornet import TensorNet
 from equipot.models.backbone import Backbone
@@ -30,7 +30,7 @@ def unsupported_backbone(backbone: Backbone) -> str | None:
 def highest_filter_degree(backbone: MessagePassing | TensorNet) -> int:
     """Highest degree of the harmonics that messages depend on."""
     if isinstance(backbone, TensorNet):
-        return 2
+        return LMAX
     products = tensor_products_of(backbone.layers)
     return max(product.spec.lmax_filter for product in products)
 

@@ -32,6 +32,7 @@ from equipot.so3 import degree_of_component, num_components
 from equipot.tensor_products import TensorProductSpec
 
 LMAX = 2
+"""Highest degree of the parts of a matrix."""
 EDGE_MATRICES = (3**0.5, (2 / 3) ** 0.5, (2 / 15) ** 0.5)
 """Factors of the harmonics in the matrices of an edge."""
 MESSAGES = TensorProductSpec(LMAX, 0, LMAX)
@@ -117,7 +118,11 @@ def _weighted(lowering: Lowering, embedding: Embedding, x: list[Block]) -> list[
 def _interaction(
     lowering: Lowering, interaction: Interaction, x: list[Block], at_zero: RadialValues
 ) -> list[Block]:
-    """Matrices after an interaction."""
+    """Matrices after an interaction.
+
+    The update is added to the buffer of the matrices before, whose values no derivative
+    of their reader needs.
+    """
     builder, channels = lowering.builder, x[0].channels
     radial = _radial(interaction.radial)
     out = _shrunk(lowering, x)
@@ -150,12 +155,13 @@ def _invariants(lowering: Lowering, invariants: Invariants, x: list[Block]) -> B
         builder.squares(part, norm)
     normalized = _layer_norm(lowering, invariants.norm, norms)
     linear = invariants.linear
-    out, activated = (builder.blocks([channels])[0] for _ in range(2))
+    (out,) = builder.blocks([channels])
     matrices = linear.weight.T.unflatten(0, (-1, channels))[None]
     builder.linear(normalized[0], out, matrices, part_stride=builder.padded(channels))
     lowering.add_vector(out, linear.bias)
     if not invariants.activation:
         return out
+    (activated,) = builder.blocks([channels])
     builder.activate(out, activated, "silu", 1.0)
     return activated
 
