@@ -30,6 +30,10 @@ DECADES: Final = (10**3, 10**4, 10**5, 10**6)
 """Numbers of atoms that are shown by default, as far as they fit."""
 
 
+MAX_ERROR: Final = 0.5
+"""Relative error beyond which the command suggests to measure more."""
+
+
 def run_plan(
     spec: CalculatorSpec,
     structure: Atoms,
@@ -93,6 +97,12 @@ def run_plan(
     table = table_of("", list(rows(plan, sizes, timestep)))
     screen.print(Padding(Fitted(table), (0, 0, 1, 0)))
     screen.print(_room(fits, largest.num_atoms, available))
+    found = plan.forecast(max(sizes))
+    if max(found.seconds_error, found.peak_error) > MAX_ERROR:
+        screen.print(
+            "[yellow]![/] the expected errors are large: measure larger systems with "
+            "--seconds, on an idle machine"
+        )
     if json is not None:
         content = {
             "available_bytes": available,
@@ -118,10 +128,15 @@ def rows(plan: Plan, sizes: Sequence[int], timestep: float) -> Iterator[Row]:
             "atoms": size,
             "ms/step": digits(1e3 * found.seconds),
             "ns/day": found.nanoseconds_per_day(timestep),
-            "±time": f"{100 * found.seconds_error:.0f} %",
+            "±time": percent(found.seconds_error),
             "GB": found.peak_bytes / 1e9,
-            "±memory": f"{100 * found.peak_error:.0f} %",
+            "±memory": percent(found.peak_error),
         }
+
+
+def percent(error: float) -> str:
+    """Relative error; one beyond 100 % has no digits."""
+    return f"{100 * error:.0f} %" if error <= 1 else "> 100 %"
 
 
 def _cost(process: CalculatorProcess, system: Atoms) -> CallCost:

@@ -44,6 +44,7 @@ BACKENDS_TO_FREEZE = (None, "auto", "fused")
 ALWAYS = ("energy", "forces", "stress")
 """Properties that every evaluation computes by default."""
 INPUTS = ("positions", "numbers", "cell", "pbc")
+"""Arrays of a structure that enter a result."""
 
 
 class EquipotCalculator(Calculator):

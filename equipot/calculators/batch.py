@@ -120,6 +120,7 @@ def evaluate_batches(
     if max_edges is None:
         max_edges = MAX_EDGES if device.type == "cpu" else MAX_EDGES_OF_DEVICE
     numbers = range(len(structures)) if numbers is None else numbers
+    predict = partial(_predict, evaluation, cutoff, device)
     found: list[Evaluated] = []
     atoms_of = [len(atoms) for atoms in structures]
     for searched in evaluation_batches(atoms_of, MAX_STRUCTURES, MAX_ATOMS):
@@ -131,7 +132,6 @@ def evaluate_batches(
                 cross_check(atoms, pairs)
         edges = [len(pairs.shift) for pairs in lists]
         for batch in evaluation_batches(edges, MAX_STRUCTURES, max_edges):
-            predict = partial(_predict, evaluation, cutoff, device)
             found += _evaluate(
                 predict,
                 [part[n] for n in batch],

@@ -138,12 +138,14 @@ class Guard:
         found = []
         for domain, member in zip(self._domains, members, strict=True):
             if domain is not None:
+                features = member.features
                 found += domain.events_of_prediction(
                     atoms,
                     pairs,
                     energy=member.energy.item(),
                     forces=_array(member.forces),
-                    features=_array(member.features),
+                    # their scores are computed in float64
+                    features=None if features is None else features.cpu().numpy(),
                 )
         return found if spread is None else [*found, spread]
 

@@ -130,9 +130,10 @@ class Domain:
         pairs = pairs.within(min(self.cutoff, pairs.cutoff))
         if not len(pairs.distances):
             return []  # isolated atoms, with known energy
+        limits = self._limits_of(atoms, pairs)
         found = (
-            self._too_near(atoms, pairs),
-            self._neighbors_outside(atoms, pairs),
+            self._too_near(atoms, pairs, limits.distances),
+            self._neighbors_outside(atoms, pairs) if limits.exceeded else None,
             self._density_outside(atoms, pairs),
         )
         return [event for event in found if event is not None]
@@ -165,8 +166,9 @@ class Domain:
         )
         return [event for event in found if event is not None]
 
-    def _too_near(self, atoms: Atoms, pairs: NeighborList) -> ExtrapolationEvent | None:
-        limits = self._limits_of(atoms, pairs).distances
+    def _too_near(
+        self, atoms: Atoms, pairs: NeighborList, limits: Float[np.ndarray, " edges"]
+    ) -> ExtrapolationEvent | None:
         below = pairs.distances < limits
         if not below.any():
             return None
@@ -192,7 +194,7 @@ class Domain:
     def _neighbors_outside(
         self, atoms: Atoms, pairs: NeighborList
     ) -> ExtrapolationEvent | None:
-        if self._neighbors is None or not self._limits_of(atoms, pairs).exceeded:
+        if self._neighbors is None:
             return None
         counts = np.bincount(pairs.index[1], minlength=len(atoms))
         lowest, highest = self._neighbors[:, atoms.numbers]

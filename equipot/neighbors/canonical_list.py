@@ -109,6 +109,12 @@ class _SortedPairs:
         A subset of pairs of opposite edges needs no further check: indices, order,
         translations and reverses are those of the whole list.
         """
+        self._inside = inside.tobytes()
+        if inside.all():  # no copies of the largest arrays
+            numbers = self._of_edge, self._forward, self._backward
+            self._pairs = EdgePairs(*(torch.from_numpy(n) for n in numbers))
+            self._selected = self._edges
+            return
         kept = inside[self._of_edge]
         edge, pair = np.cumsum(kept) - 1, np.cumsum(inside) - 1
         numbers = (
@@ -116,7 +122,6 @@ class _SortedPairs:
             edge[self._forward[inside]],
             edge[self._backward[inside]],
         )
-        self._inside = inside.tobytes()
         self._pairs = EdgePairs(*(torch.from_numpy(n) for n in numbers))
         self._selected = replace(
             self._edges, index=self._edges.index[:, kept], shift=self._edges.shift[kept]

@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 from ase.calculators.calculator import CalculationFailed
 
 from equipot.calculators import EquipotCalculator, ExtrapolationError
 from equipot.domain import Domain
+from equipot.ops import unavailable
 from tests.potentials import random_potential
 
 
@@ -40,6 +42,22 @@ def test_results_are_those_of_single_calls_in_order(small, mixed):
             )
         assert (result.stress is not None) == atoms.pbc.all()
         assert result.forces.shape == (len(atoms), 3)
+
+
+@pytest.mark.skipif(
+    unavailable(torch.device("cpu")) is not None, reason="compiled ops are not built"
+)
+def test_frozen_potentials_evaluate_batches(small, mixed):
+    calculator = EquipotCalculator(small, frozen=True)
+
+    found = calculator.evaluate(mixed)
+
+    assert calculator.evaluation.not_frozen is None
+    for atoms, result in zip(mixed, found, strict=True):
+        calculator.calculate(atoms, ("forces",))
+        np.testing.assert_allclose(
+            result.forces, calculator.results["forces"], rtol=0, atol=1e-10
+        )
 
 
 def test_batches_do_not_exceed_the_limit_of_edges(small, mixed):
