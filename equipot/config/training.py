@@ -269,6 +269,14 @@ class TrainingConfig(Config):
     """Steps between checkpoints within an epoch."""
     keep: Annotated[int, Field(ge=2)] = 2
     """Number of rotating checkpoints; if the newest is damaged, the next is used."""
+    radial_intervals: Annotated[int, Field(ge=16)] | Literal["auto"] | None = "auto"
+    """Intervals of the length between which radial functions are interpolated in steps
+    of training, instead of being evaluated for every pair of atoms.
+
+    Validation and models are exact. auto is 128 on CPUs in float32, whose rounding
+    errors are larger than those of the interpolation, and null otherwise, or if radial
+    functions depend on the elements; null for exact steps.
+    """
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device; auto is CUDA if available."""
     num_threads: PositiveInt | None = None
