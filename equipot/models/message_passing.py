@@ -20,6 +20,8 @@ from equipot.nn import (
     SolidRadialMLP,
     polynomial_envelope,
 )
+from equipot.nn.radial_table import RadialTable
+from equipot.ops.interpolation import interpolate
 from equipot.tensor_products import TensorProductSpec
 
 
@@ -82,12 +84,19 @@ class MessagePassing(Backbone):
         self.embedding = embedding
         self.layers = nn.ModuleList(layers)
         self.radial_inputs = radial_inputs
+        self.radial_table: RadialTable | None = None
+        """Table from which radial functions are interpolated in training mode; None to
+        evaluate them for each pair of edges."""
 
     def forward(
         self, elements: Int[Tensor, " nodes"], edges: EdgeGeometry
     ) -> list[Float[Tensor, "nodes _sph channels"]]:
         """Features after each layer."""
-        radial = self._tabulated if edges.tabulate else self._radial
+        radial = self._radial
+        if edges.tabulate:
+            radial = self._tabulated
+        elif self.training and self.radial_table is not None:
+            radial = self._interpolated
         prepared = self._prepare(
             edges.directions, Connectivity(edges.index, len(elements))
         )
@@ -116,6 +125,35 @@ class MessagePassing(Backbone):
         inputs = self.radial_inputs(edges.lengths, of_pairs)
         for layer in self._layers():
             yield [edges.pairs.expand(f(*inputs)) for f in _radial_functions(layer)]
+
+    def _interpolated(
+        self, elements: Int[Tensor, " nodes"], edges: EdgeGeometry
+    ) -> Iterator[list[Float[Tensor, "edges _values"]]]:
+        """Radial functions of each layer, interpolated from those of few lengths."""
+        table = cast(RadialTable, self.radial_table)
+        basis, first = table.basis(edges.pairs.expand(edges.lengths))
+        for values in self.radial_values(table.sites(basis)):
+            yield [interpolate(basis, table.coefficients(v), first) for v in values]
+
+    def radial_values(
+        self, lengths: Float[Tensor, "lengths 1"]
+    ) -> Iterator[list[Float[Tensor, "lengths _values"]]]:
+        """Radial functions of each layer at given lengths in Å.
+
+        Raises:
+            ValueError: If they depend on the elements of the atoms as well.
+        """
+        if self.radial_inputs.transform is not None:
+            raise ValueError(
+                "radial functions of distances that are transformed by element are not "
+                "functions of the length alone: set radial_table to None"
+            )
+        elements = torch.zeros(
+            2, len(lengths), dtype=torch.int64, device=lengths.device
+        )
+        inputs = self.radial_inputs(lengths, elements)
+        for layer in self._layers():
+            yield [f(*inputs) for f in _radial_functions(layer)]
 
     def _tabulated(
         self, elements: Int[Tensor, " nodes"], edges: EdgeGeometry

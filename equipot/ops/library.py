@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlparse
 
 import torch
 
-ABI = 5
+ABI = 6
 """Version of the op schemas and operands, equal to that in ``cuda_ext/abi.h``."""
 
 MARKER = b"equipot-manifest:"

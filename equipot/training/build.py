@@ -24,6 +24,7 @@ from equipot.training.ema import WeightAverage
 from equipot.training.loss import HESSIANS, EnergyForcesStressLoss, LossTerm, Term
 from equipot.training.observer import Limits, Observer
 from equipot.training.optimizer import build_optimizer
+from equipot.training.radial import interpolate_radial
 from equipot.training.schedule import Constant, Cosine, Plateau, Schedule
 from equipot.training.state import State
 from equipot.training.step import labeled_outputs
@@ -53,8 +54,8 @@ def build_trainer(
         observers: Training callbacks.
 
     Raises:
-        ValueError: If the loss needs missing labels, or a setting needs a missing
-            validation set.
+        ValueError: If the loss needs missing labels, a setting needs a missing
+            validation set, or radial functions cannot be interpolated as requested.
     """
     training = config.training
     check_direct(config)
@@ -63,6 +64,7 @@ def build_trainer(
     average = None
     if (ema := training.ema) is not None:
         average = WeightAverage(potential, ema.decay, ema.start_epoch)
+    interpolate_radial(potential, training.radial_intervals, statistics)
     optimizer = training.optimizer
     return Trainer(
         model=potential,

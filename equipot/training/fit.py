@@ -22,6 +22,7 @@ from equipot.training.logs import CsvLog, Journal, StaleResult, TensorBoardLog
 from equipot.training.prepare import Prepared
 from equipot.training.progress import OUT_OF_TIME, TrainingProgress
 from equipot.training.progress_bar import ProgressBar
+from equipot.training.radial import RadialErrors
 from equipot.training.rng import seed_everything
 from equipot.training.save import provenance, save_model
 from equipot.training.state import State
@@ -100,6 +101,7 @@ def _build_trainer(prepared: Prepared, journal: Journal) -> Trainer:
             CsvLog(files.table),
             TensorBoardLog(files.tensorboard),
             ProgressBar(journal),
+            RadialErrors(prepared.potential, journal),
         ],
     )
 

@@ -7,8 +7,8 @@ degree or element, and each is orthogonalized by itself. Biases and other vector
 AdamW.
 """
 
-from collections.abc import Callable
-from typing import Any, Final, final
+from collections.abc import Callable, Sequence
+from typing import Any, Final, cast, final
 
 import torch
 from jaxtyping import Float
@@ -79,27 +79,44 @@ class Muon(AdamW):
             self.param_groups = everything
         for group in everything:
             if group.get(IS_MUON):
-                for parameter in group["params"]:
-                    self._step_matrices(parameter, group["lr"], group["weight_decay"])
+                self._step_matrices(group)
 
-    def _step_matrices(
-        self, parameter: Tensor, rate: float, weight_decay: float
-    ) -> None:
-        if parameter.grad is None:
-            return
+    def _step_matrices(self, group: dict[str, Any]) -> None:
+        parameters = [p for p in group["params"] if p.grad is not None]
+        directions = _orthogonalized_together([self._ahead(p) for p in parameters])
+        rate = group["lr"]
+        for parameter, direction in zip(parameters, directions, strict=True):
+            scale = ADAM_STEP_RMS * max(parameter.shape[-2:]) ** 0.5
+            parameter.mul_(1 - rate * group["weight_decay"])
+            parameter.sub_(direction.reshape(parameter.shape), alpha=rate * scale)
+
+    def _ahead(self, parameter: Tensor) -> Float[Tensor, "stack rows columns"]:
+        """Stack of matrices of the momentum, with Nesterov's look-ahead."""
         state = self.state[parameter]
         if not state:
             # named as by AdamW, which restores the states of all groups
             state["step"] = torch.tensor(0.0)
             state["exp_avg"] = torch.zeros_like(parameter)
         state["step"] += 1
-        momentum = state["exp_avg"].lerp_(parameter.grad, 1 - self.momentum)
-        # Nesterov's look-ahead: the gradient once more
-        ahead = parameter.grad.lerp(momentum, self.momentum)
-        direction = orthogonalized(ahead.flatten(0, -3) if ahead.ndim > 2 else ahead)
-        scale = ADAM_STEP_RMS * max(parameter.shape[-2:]) ** 0.5
-        parameter.mul_(1 - rate * weight_decay)
-        parameter.sub_(direction.reshape(parameter.shape), alpha=rate * scale)
+        gradient = cast(Tensor, parameter.grad)
+        momentum = state["exp_avg"].lerp_(gradient, 1 - self.momentum)
+        # the gradient once more
+        ahead = gradient.lerp(momentum, self.momentum)
+        return ahead.reshape(-1, *ahead.shape[-2:])
+
+
+def _orthogonalized_together(stacks: Sequence[Tensor]) -> list[Tensor]:
+    """Result of `orthogonalized` for each stack, with one call for each shape."""
+    by_shape: dict[torch.Size, list[int]] = {}
+    for n, stack in enumerate(stacks):
+        by_shape.setdefault(stack.shape[1:], []).append(n)
+    found = list(stacks)
+    for members in by_shape.values():
+        together = orthogonalized(torch.cat([stacks[n] for n in members]))
+        parts = together.split([len(stacks[n]) for n in members])
+        for n, part in zip(members, parts, strict=True):
+            found[n] = part
+    return found
 
 
 def orthogonalized(

@@ -55,7 +55,8 @@ class ProgressBar(Observer):
         self, progress: TrainingProgress, num_batches: int, result: StepResult
     ) -> None:
         """Update the bar, a few times per second."""
-        self._rate.count(len(result.prediction.energy))
+        prediction = result.prediction
+        self._rate.count(len(prediction.energy), len(prediction.energies))
         now = time.monotonic()
         if self._bar is None or now - self._drawn < REDRAW_SECONDS:
             return
@@ -125,24 +126,34 @@ def _bar(console: Console) -> Progress:
 
 
 class _Rate:
-    """Steps and structures per second since construction."""
+    """Steps, structures and atoms per second since construction, and use of cores."""
 
     def __init__(self) -> None:
         self._start = time.monotonic()
+        self._cpu_start = time.process_time()
         self._steps = 0
         self._structures = 0
+        self._atoms = 0
 
-    def count(self, structures: int) -> None:
+    def count(self, structures: int, atoms: int) -> None:
         self._steps += 1
         self._structures += structures
+        self._atoms += atoms
 
     @property
     def per_second(self) -> str:
         """Structures per second."""
-        elapsed = max(time.monotonic() - self._start, 1e-9)
-        return f"{self._structures / elapsed:.3g}"
+        return f"{self._structures / self._elapsed:.3g}"
+
+    @property
+    def _elapsed(self) -> float:
+        return max(time.monotonic() - self._start, 1e-9)
 
     def __str__(self) -> str:
-        elapsed = max(time.monotonic() - self._start, 1e-9)
+        elapsed = self._elapsed
         per_step = 1000 * elapsed / max(self._steps, 1)
-        return f"{self.per_second} structures/s, {per_step:.3g} ms/step"
+        cores = (time.process_time() - self._cpu_start) / elapsed
+        return (
+            f"{self.per_second} structures/s, {self._atoms / elapsed:.3g} atoms/s, "
+            f"{per_step:.3g} ms/step, {cores:.2g} cores"
+        )
