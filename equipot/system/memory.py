@@ -7,16 +7,9 @@ from contextlib import contextmanager
 from typing import Final
 
 M_TRIM_THRESHOLD: Final = -1
-M_MMAP_THRESHOLD: Final = -3
 M_MMAP_MAX: Final = -4
 """Parameters of ``mallopt``, from glibc's ``malloc.h``."""
-ADJUSTED: Final = {
-    M_MMAP_MAX: 65536,
-    M_MMAP_THRESHOLD: 32 * 2**20,
-    M_TRIM_THRESHOLD: 64 * 2**20,
-}
-"""Where glibc's own adjustment to large allocations ends, which a program cannot start
-again once it has set a parameter."""
+DEFAULTS: Final = {M_MMAP_MAX: 65536, M_TRIM_THRESHOLD: 128 * 1024}
 KEEPING: Final = {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: -1}
 """No allocation has a mapping of its own, and the heap does not shrink."""
 
@@ -28,13 +21,13 @@ def kept_memory(keep: bool) -> Iterator[None]:
     Large temporaries, allocated and freed in every step, otherwise cost a page fault
     for each page every time. The setting is one of the whole process and of glibc:
     elsewhere, and with other allocators, nothing changes. Memory of the process does
-    not decrease before the end of the context; the largest amount grows by a tenth.
+    not decrease before the end of the context; the largest amount stays about the same.
 
     Args:
         keep: Whether to keep it; without, nothing is changed.
 
     Yields:
-        None; on exit, free memory is returned and `ADJUSTED` holds.
+        None; on exit, glibc's defaults are set and free memory is returned.
     """
     library = glibc() if keep else None
     if library is None:
@@ -44,7 +37,7 @@ def kept_memory(keep: bool) -> Iterator[None]:
     try:
         yield
     finally:
-        _set(library, ADJUSTED)
+        _set(library, DEFAULTS)
         library.malloc_trim(0)
 
 
