@@ -55,24 +55,12 @@ def versions() -> Iterator[tuple[str, str]]:
 
 
 def processor() -> Iterator[tuple[str, str]]:
-    """Instruction set and threads of PyTorch, and its memory."""
+    """Instruction set and threads of PyTorch."""
     import torch
 
     yield "instructions", torch.backends.cpu.get_cpu_capability()
     yield "cores", str(os.cpu_count())
     yield "threads", f"{torch.get_num_threads()} (set by OMP_NUM_THREADS)"
-    yield "freed memory", freed_memory()
-
-
-def freed_memory() -> str:
-    """Whether the allocator can keep freed memory, and how."""
-    from equipot.system.memory import glibc
-
-    if preloaded := os.environ.get("LD_PRELOAD"):
-        return f"as {preloaded} decides, which is preloaded"
-    if glibc() is None:
-        return "as the C library decides, which is not glibc"
-    return "returned to the kernel; kept with training.keep_freed_memory: true"
 
 
 def accelerators() -> Iterator[tuple[str, str]]:

@@ -283,10 +283,6 @@ class TrainingConfig(Config):
     """Number of PyTorch threads; null for its default. Must not change on resume."""
     deterministic: bool = True
     """Use deterministic algorithms of PyTorch."""
-    keep_freed_memory: bool = False
-    """Keep freed memory of the process for later steps, instead of returning it to the
-    kernel, where the C library is glibc: saves the page faults of large temporaries, 10
-    to 20 % of the CPU time of batches with 10,000 edges. May change on resume."""
     verify: bool = True
     """Verify the best model at the end, as `equipot verify` does, with the backend of
     the run; after a failure the model is kept and the exit status is 1."""

@@ -10,7 +10,6 @@ from equipot.checkpoint.verification import ModelReport
 from equipot.config.train import TrainConfig
 from equipot.models.build import check_model
 from equipot.storage.run_folder import lock_run_directory
-from equipot.system.memory import kept_memory
 from equipot.system.settings import compute_settings
 from equipot.training.finish import finish
 from equipot.training.fit import fit
@@ -67,7 +66,6 @@ def run_training(
     with (
         lock_run_directory(directory, resume=resume),
         compute_settings(training.num_threads, training.deterministic),
-        kept_memory(training.keep_freed_memory),
     ):
         journal = Journal(files.log, console or Console())
         prepared = prepare(config, files, journal, start, resume=resume)

@@ -15,7 +15,6 @@ CHANGEABLE_KEYS: Final[tuple[str, ...]] = (
     "training.checkpoint_steps",
     "training.keep",
     "training.early_stop",
-    "training.keep_freed_memory",
     "training.verify",
 )
 """Keys that may change on resume; data files are compared by hash."""
