@@ -32,7 +32,6 @@ from equipot.data.labels import Example, Labels
 from equipot.models.message_passing import MessagePassing
 from equipot.neighbors import build_graph
 from equipot.nn.radial_table import RadialTable
-from equipot.system.memory import kept_memory
 from equipot.training.loss import EnergyForcesStressLoss, LossTerm
 from equipot.training.optimizer import build_optimizer
 from equipot.training.radial import AUTO_INTERVALS
@@ -62,12 +61,8 @@ MODELS: dict[str, dict[str, Any]] = {
         "radial_hidden": [128],
     },
 }
-SETTINGS = {
-    "exact": (False, False),
-    "interpolated": (True, False),
-    "memory kept": (True, True),
-}
-"""Whether radial functions are interpolated, and freed memory is kept."""
+SETTINGS = {"exact": False, "interpolated": True}
+"""Whether radial functions are interpolated."""
 
 
 def main() -> None:
@@ -101,14 +96,13 @@ def measure(
     times: dict[str, list[float]] = {setting: [] for setting in SETTINGS}
     faults: dict[str, list[int]] = {setting: [] for setting in SETTINGS}
     for _ in range(rounds):
-        for setting, (interpolate, keep) in SETTINGS.items():
+        for setting, interpolate in SETTINGS.items():
             backbone.radial_table = table if interpolate else None
-            with kept_memory(keep):
-                step()
-                before, begin = _page_faults(), time.process_time()
-                step()
-                times[setting].append(1000 * (time.process_time() - begin))
-                faults[setting].append(_page_faults() - before)
+            step()
+            before, begin = _page_faults(), time.process_time()
+            step()
+            times[setting].append(1000 * (time.process_time() - begin))
+            faults[setting].append(_page_faults() - before)
     return {
         "model": name,
         "batch": batch,
