@@ -4,9 +4,9 @@
 
 A step predicts energies and forces, differentiates a loss of both, and updates the
 weights with AMSGrad; labels are random. ``exact`` evaluates radial functions for each
-pair of atoms, ``interpolated`` as training does by default in float32, and ``memory
-kept`` with training.keep_freed_memory as well. Settings take turns, and medians are of
-CPU time, summed over threads, so that other load of the machine counts little.
+pair of atoms, ``interpolated`` as training does by default in float32. Settings take
+turns, and medians are of CPU time, summed over threads, so that other load of the
+machine counts little.
 
 To compare with another program, call ``step`` of `prepare` and one of its own steps in
 turns: sizes are those of MACE's and NequIP's usual networks.
