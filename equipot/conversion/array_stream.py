@@ -1,6 +1,5 @@
 """Reader of a line of JSON and the arrays after it: ``.nqx`` files of Nequix."""
 
-import json
 import math
 import re
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from equipot.conversion.errors import ConversionError
+from equipot.storage.nesting import load_json
 
 MAX_FILE_BYTES = 2**31
 """Larger files are refused."""
@@ -91,7 +91,7 @@ def read_array_stream(path: Path) -> ArrayStream:
 
 def _header(line: bytes, path: Path) -> dict[str, Any]:
     try:
-        header = json.loads(line)
+        header = load_json(line)
     except (ValueError, RecursionError) as error:
         raise ConversionError(f"the first line of {path} is not JSON") from error
     if not isinstance(header, dict) or not line.endswith(b"\n"):

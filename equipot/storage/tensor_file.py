@@ -16,6 +16,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from equipot.storage.atomic_file import write_atomically
+from equipot.storage.nesting import load_json
 from equipot.system.paths import located
 
 HEADER_KEY = "equipot"
@@ -95,7 +96,7 @@ def read_tensor_file_header(path: Path, kind: str) -> dict[str, Any]:
             f"{HEADER_KEY!r} header"
         )
     try:
-        header = json.loads(metadata[HEADER_KEY], parse_constant=_reject_constant)
+        header = load_json(metadata[HEADER_KEY], parse_constant=_reject_constant)
         found = header["kind"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise TensorFileError(
@@ -124,7 +125,7 @@ def digest(tensors: Mapping[str, Tensor], text: str = "") -> str:
 def _in_order(content: bytes) -> bytes:
     """Sort the metadata of a file, whose order safetensors does not define."""
     length = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8 : 8 + length])
+    header = load_json(content[8 : 8 + length])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)

@@ -16,7 +16,7 @@ from equipot.training.progress import Row
 
 AUTO_INTERVALS: Final = 128
 """Intervals for which errors are below the rounding errors of float32."""
-LARGEST_ERROR: Final = 1e-5
+ERROR_TO_WARN_OF: Final = 1e-5
 """Of interpolated functions, relative to their largest value, above which to warn."""
 
 
@@ -93,7 +93,7 @@ class RadialErrors(Observer):
     def on_epoch(self, row: Row, errors: dict[str, Any]) -> None:
         """Compare with exact values halfway between knots."""
         error = radial_error(self._model)
-        if error is None or error <= LARGEST_ERROR or self._warned:
+        if error is None or error <= ERROR_TO_WARN_OF or self._warned:
             return
         self._warned = True
         self._journal.warn(

@@ -1,6 +1,5 @@
 """TensorNet of MatGL: settings in ``model.json``, tensors in ``state.pt``."""
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -22,6 +21,7 @@ from equipot.conversion.converted import (
 )
 from equipot.conversion.errors import ConversionError
 from equipot.conversion.torch_archive import read_torch_archive
+from equipot.storage.nesting import load_json
 
 SETTINGS: Final = "model.json"
 TENSORS: Final = "state.pt"
@@ -150,7 +150,7 @@ def _read_settings(folder: Path) -> dict[str, Any]:
             f"{path.stat().st_size}"
         )
     try:
-        settings = json.loads(path.read_bytes())
+        settings = load_json(path.read_bytes())
     except (RecursionError, ValueError) as error:
         raise ConversionError(f"{path}: {error}") from error
     if not isinstance(settings, dict):

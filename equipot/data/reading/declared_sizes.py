@@ -3,7 +3,6 @@
 The readers of ASE allocate whatever size a file declares.
 """
 
-import json
 import math
 import re
 import struct
@@ -16,6 +15,7 @@ import numpy as np
 from ase.io.formats import get_compression, open_with_compression
 
 from equipot.data.reading.errors import DataError
+from equipot.storage.nesting import load_json
 
 MAX_DECOMPRESSION_RATIO = 250
 """Decompression ratio above which a file is rejected; repetitive text of structures
@@ -76,7 +76,7 @@ def check_json_arrays(text: str) -> Any:
         DataError: If the number of entries of an array is not the declared one.
         ValueError: If the text is not JSON.
     """
-    return json.loads(text, object_hook=_check_json_array)
+    return load_json(text, object_hook=_check_json_array)
 
 
 def _check_json_array(value: dict[str, Any]) -> dict[str, Any]:

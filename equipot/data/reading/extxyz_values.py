@@ -1,6 +1,5 @@
 """Values of keys in the second line of an extended XYZ frame."""
 
-import json
 import re
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
@@ -9,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from equipot.data.reading.errors import DataError
+from equipot.storage.nesting import load_json
 
 TRUE: Final = {"t", "true", ".true.", "1"}
 FALSE: Final = {"f", "false", ".false.", "0"}
@@ -148,7 +148,7 @@ def _matrix(text: str) -> Any:
 
 def _from_json(text: str) -> Any:
     try:
-        value = json.loads(text)
+        value = load_json(text)
     except ValueError as error:
         raise DataError(f"{text[:40]!r} is not JSON: {error}") from error
     try:
