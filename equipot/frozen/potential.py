@@ -100,23 +100,47 @@ class FrozenPotential:
             return self.potential(graph, outputs, create_graph=False)
         return self._prediction(graph, outputs, evaluation)
 
+    def hessian_products(
+        self, graph: AtomicGraph, directions: Float[Tensor, "directions atoms 3"]
+    ) -> Float64[Tensor, "directions atoms 3"] | None:
+        """Products of the Hessian with displacements, by the program.
+
+        Structures of a batch do not mix.
+
+        Args:
+            graph: One structure or a batch.
+            directions: Displacements in Å.
+
+        Returns:
+            First-order changes of the gradient of the energy in eV/Å; None if the
+            program has no second derivatives, or an edge is shorter than its tables.
+        """
+        if graph.num_atoms == 0:
+            return None
+        topology = self._topology_of(graph)
+        if not topology.program.second_derivatives:
+            return None
+        return topology.program.hessian_products(
+            *topology.operands(graph), directions.detach().double().contiguous()
+        )
+
     def _evaluate(
         self, graph: AtomicGraph, outputs: Collection[Output]
     ) -> Evaluation | None:
         """Run the program; None if it does not apply."""
         if graph.num_atoms == 0:
             return None
+        topology = self._topology_of(graph)
+        return topology.program(
+            *topology.operands(graph),
+            derivatives=bool({"forces", "stress", "stresses"} & set(outputs)),
+        )
+
+    def _topology_of(self, graph: AtomicGraph) -> "_Topology":
         topology = self._topology
         if topology is None or not topology.is_of(graph):
             topology = self._topology = self._new_topology(graph)
-        return topology.program(
-            graph.positions.detach().to(torch.float64).contiguous(),
-            topology.translations(graph),
-            topology.elements,
-            topology.edges,
-            topology.reverse,
-            derivatives=bool({"forces", "stress", "stresses"} & set(outputs)),
-        )
+        return topology
 
     def _new_topology(self, graph: AtomicGraph) -> "_Topology":
         if graph.cutoff < self.cutoff:
@@ -246,6 +270,18 @@ class _Topology:
             self._cell = graph.cell, graph.cell._version
             self._translations = translations.contiguous()
         return self._translations
+
+    def operands(
+        self, graph: AtomicGraph
+    ) -> tuple[Tensor, Tensor, Tensor, CompressedEdges, Tensor]:
+        """First arguments of the methods of `Program`."""
+        return (
+            graph.positions.detach().to(torch.float64).contiguous(),
+            self.translations(graph),
+            self.elements,
+            self.edges,
+            self.reverse,
+        )
 
 
 def _versions(graph: AtomicGraph) -> tuple[int, ...]:

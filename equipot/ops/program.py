@@ -43,6 +43,12 @@ LIBRARY.define(
     "Tensor senders, Tensor receivers, Tensor pointers, Tensor reverse, int program, "
     "bool derivatives) -> (Tensor, Tensor, Tensor, Tensor)"
 )
+LIBRARY.define(
+    "program_hessian_products(Tensor positions, Tensor translations, Tensor elements, "
+    "Tensor senders, Tensor receivers, Tensor pointers, Tensor reverse, int program, "
+    "Tensor directions) -> Tensor"
+)
+LIBRARY.define("program_second_derivatives(int program) -> bool")
 LIBRARY.define("program_bytes(int program) -> int")
 LIBRARY.define("program_release(int program) -> ()")
 
@@ -103,6 +109,11 @@ class Program:
         """Memory that the program keeps between calls, without its constants."""
         return int(torch.ops.equipot.program_bytes(self._number))
 
+    @property
+    def second_derivatives(self) -> bool:
+        """Whether there are second derivatives of all instructions."""
+        return bool(torch.ops.equipot.program_second_derivatives(self._number))
+
     def __call__(
         self,
         positions: Float64[Tensor, "nodes 3"],
@@ -137,3 +148,45 @@ class Program:
         if len(energies) < len(positions):
             return None
         return Evaluation(energies, forces, virials.view(-1, 3, 3), features)
+
+    def hessian_products(
+        self,
+        positions: Float64[Tensor, "nodes 3"],
+        translations: Float64[Tensor, "edges 3"],
+        elements: Int[Tensor, " nodes"],
+        edges: CompressedEdges,
+        reverse: Int[Tensor, " edges"],
+        directions: Float64[Tensor, "directions nodes 3"],
+    ) -> Float64[Tensor, "directions nodes 3"] | None:
+        """Products of the Hessian of the energy with displacements.
+
+        Values and derivatives are computed once, and their changes along each direction
+        from these; threads share the directions.
+
+        Args:
+            positions: See `__call__`, like the next ones.
+            translations: In Å.
+            elements: Of each node.
+            edges: Edges, sorted by receiver.
+            reverse: Reverse of each edge.
+            directions: Displacements in Å.
+
+        Returns:
+            First-order changes of the gradient of the energy in eV/Å; None if an edge
+            is shorter than the functions of the length reach.
+
+        Raises:
+            RuntimeError: If there are no `second_derivatives`.
+        """
+        products: Tensor = torch.ops.equipot.program_hessian_products(
+            positions,
+            translations,
+            elements,
+            edges.senders,
+            edges.receivers,
+            edges.receiver_pointers,
+            reverse,
+            self._number,
+            directions,
+        )
+        return None if products.shape[1] < len(positions) else products
