@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Collection
+from dataclasses import replace
 from typing import cast, final
 
 import torch
@@ -24,6 +25,7 @@ from equipot.graph.atomic_graph import AtomicGraph
 from equipot.graph.connectivity import CompressedEdges, Connectivity
 from equipot.graph.scatter import scatter_sum
 from equipot.models.gated_network import GatedNetwork
+from equipot.models.hessian_vector import hessians_by_products
 from equipot.models.message_passing import MessagePassing
 from equipot.models.potential import Potential
 from equipot.models.prediction import Output, Prediction
@@ -31,7 +33,9 @@ from equipot.models.products import tensor_products_of
 from equipot.ops import unavailable
 from equipot.ops.program import Evaluation, Program
 
-FIRST_DERIVATIVES = frozenset({"energy", "forces", "stress", "stresses", "features"})
+COMPILED_OUTPUTS = frozenset(
+    {"energy", "forces", "stress", "stresses", "features", "hessian"}
+)
 """Outputs that programs compute."""
 MOST_PROGRAMS = 8
 """Number of programs that are kept, one for each set of elements."""
@@ -39,12 +43,12 @@ MOST_PROGRAMS = 8
 
 @final
 class FrozenPotential:
-    """Energies and first derivatives of a potential with constant weights.
+    """Energies and derivatives of a potential with constant weights.
 
     They equal those of the potential up to rounding errors and the error of tabulated
     radial functions, which is stated by `equipot.frozen.splines`. Requests for other
-    outputs, for differentiable predictions or with edges shorter than the tables are
-    passed on to the potential. The program for a set of elements is compiled when it is
+    outputs, for differentiable predictions, with edges shorter than the tables, or for
+    Hessians of instructions without second derivatives are passed on to the potential. The program for a set of elements is compiled when it is
     needed for the first time, and compared with the potential on a small cluster.
 
     Args:
@@ -93,12 +97,14 @@ class FrozenPotential:
         create_graph: bool = False,
     ) -> Prediction:
         """Predict; see `Potential.forward`."""
-        if create_graph or not FIRST_DERIVATIVES.issuperset(outputs):
+        if create_graph or not COMPILED_OUTPUTS.issuperset(outputs):
             return self.potential(graph, outputs, create_graph=create_graph)
+        hessians = hessians_by_products(self, graph) if "hessian" in outputs else ()
         evaluation = self._evaluate(graph, outputs)
-        if evaluation is None:
+        if evaluation is None or hessians is None:
             return self.potential(graph, outputs, create_graph=False)
-        return self._prediction(graph, outputs, evaluation)
+        prediction = self._prediction(graph, outputs, evaluation)
+        return replace(prediction, hessian=hessians) if hessians else prediction
 
     def hessian_products(
         self, graph: AtomicGraph, directions: Float[Tensor, "directions atoms 3"]
