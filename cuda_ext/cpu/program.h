@@ -185,6 +185,13 @@ struct GateShape {
       const S* weights, const S* factors, S epsilon, const S* x, const S* x_dot,         \
       const S* bar, const S* bar_dot, int64_t width, S* x_bar_dot);                      \
                                                                                          \
+  /* out[r] (+)= sum of m[q, r] * x[q] over q for rows of channels; rows of m are        \
+     strides apart. */                                                                   \
+  template <class S>                                                                     \
+  void multiply_rows(const S* m, int64_t stride_in, int64_t stride_out, const S* x,      \
+                     int64_t rows_in, int64_t rows_out, int64_t channels, S* out,        \
+                     bool add);                                                          \
+                                                                                         \
   /* to (+)= factor * from. */                                                           \
   template <class S>                                                                     \
   void scaled(S factor, const S* from, int64_t width, S* to, bool add);                  \

@@ -48,8 +48,9 @@ class FrozenPotential:
     They equal those of the potential up to rounding errors and the error of tabulated
     radial functions, which is stated by `equipot.frozen.splines`. Requests for other
     outputs, for differentiable predictions, with edges shorter than the tables, or for
-    Hessians of instructions without second derivatives are passed on to the potential. The program for a set of elements is compiled when it is
-    needed for the first time, and compared with the potential on a small cluster.
+    Hessians of instructions without second derivatives are passed on to the potential.
+    The program for a set of elements is compiled when it is needed for the first time,
+    and compared with the potential on a small cluster.
 
     Args:
         potential: Potential on the CPU. Later changes of its weights have no effect.
