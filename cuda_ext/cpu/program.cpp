@@ -35,6 +35,8 @@ namespace {
 // Nodes per piece of work of steps without edges, and edges per piece of those with edges.
 constexpr int64_t kNodesPerPiece = 32;
 constexpr int64_t kEdgesPerPiece = 32;
+// Most bytes of the derivatives of a contraction that are kept for many directions.
+constexpr int64_t kMostKept = int64_t{1} << 28;
 
 // Memory that grows on demand and is kept; its contents are lost when it grows.
 template <class T>
@@ -186,6 +188,8 @@ struct Step {
   virtual void differentiate(Run<S>&) const = 0;
   // This step with second derivatives, or null if there are none.
   virtual const TwiceDifferentiable<S>* twice() const { return nullptr; }
+  // Called before the tangents along some directions, after `differentiate`.
+  virtual void prepare(Run<S>&, int64_t) {}
 };
 
 template <class S>
@@ -875,7 +879,85 @@ struct Contract final : TwiceDifferentiable<S> {
     here.x_bar = run.derivatives(x);
     apply(run, here);
   }
+  // Keeps the first and second derivatives of each node, found along unit tangents, if
+  // there are so many directions that their application is faster.
+  void prepare(Run<S>& run, int64_t directions) override {
+    const int64_t components = c.components, outputs = c.num_outputs, row = c.stride;
+    const int64_t size = run.nodes * components * (outputs + components) * row;
+    kept_ = directions > 2 * components &&
+            size * static_cast<int64_t>(sizeof(S)) <= kMostKept;
+    if (!kept_) return;
+    const int64_t width = components * row, out_width = outputs * row;
+    S* slopes = slopes_.at_least(run.nodes * components * out_width);
+    S* curvatures = curvatures_.at_least(run.nodes * components * width);
+    Memory<S> unit, zero, result;
+    S* x_dot = unit.at_least(run.nodes * width);
+    S* g_dot = zero.at_least(run.nodes * out_width);
+    S* along = result.at_least(run.nodes * std::max(width, out_width));
+    std::fill_n(x_dot, run.nodes * width, S{0});
+    std::fill_n(g_dot, run.nodes * out_width, S{0});
+    Contraction<S> here = c;
+    here.x = run.values(x);
+    here.x_dot = x_dot;
+    for (int64_t j = 0; j < components; ++j) {
+      const auto set_unit = [&](S value) {
+        for (int64_t n = 0; n < run.nodes; ++n) {
+          std::fill_n(x_dot + n * width + j * row, row, value);
+        }
+      };
+      const auto keep = [&](int64_t rows, S* to) {
+        for (int64_t n = 0; n < run.nodes; ++n) {
+          std::copy_n(along + n * rows * row, rows * row,
+                      to + (n * components + j) * rows * row);
+        }
+      };
+      set_unit(S{1});
+      here.out = along;
+      here.g = here.g_dot = nullptr;
+      here.x_bar = nullptr;
+      apply(run, here);
+      keep(outputs, slopes);
+      here.out = nullptr;
+      here.g = run.derivatives(out);
+      here.g_dot = g_dot;
+      here.x_bar = along;
+      apply(run, here);
+      keep(components, curvatures);
+      set_unit(S{0});
+    }
+  }
+  void evaluate_kept(TangentRun<S>& t) const {
+    const int64_t components = c.components, outputs = c.num_outputs, row = c.stride;
+    const S *slopes = slopes_.get(), *x_dot = t.dot.values(x);
+    S* to = t.dot.values(out);
+    const auto kernel = EQUIPOT_SELECT(multiply_rows<S>);
+    share_ranges(t.at.nodes, kNodesPerPiece, [&](int64_t first, int64_t last) {
+      for (int64_t n = first; n < last; ++n) {
+        kernel(slopes + n * components * outputs * row, outputs * row, row,
+               x_dot + n * components * row, components, outputs, row,
+               to + n * outputs * row, false);
+      }
+    });
+  }
+  void differentiate_kept(TangentRun<S>& t) const {
+    const int64_t components = c.components, outputs = c.num_outputs, row = c.stride;
+    const S *slopes = slopes_.get(), *curvatures = curvatures_.get();
+    const S *x_dot = t.dot.values(x), *g_dot = t.dot.derivatives(out);
+    S* to = t.dot.derivatives(x);
+    const auto kernel = EQUIPOT_SELECT(multiply_rows<S>);
+    share_ranges(t.at.nodes, kNodesPerPiece, [&](int64_t first, int64_t last) {
+      for (int64_t n = first; n < last; ++n) {
+        S* x_bar_dot = to + n * components * row;
+        // the second derivatives are symmetric
+        kernel(curvatures + n * components * components * row, row, components * row,
+               x_dot + n * components * row, components, components, row, x_bar_dot, false);
+        kernel(slopes + n * components * outputs * row, row, outputs * row,
+               g_dot + n * outputs * row, outputs, components, row, x_bar_dot, true);
+      }
+    });
+  }
   void evaluate_tangents(TangentRun<S>& t) const override {
+    if (kept_) return evaluate_kept(t);
     Contraction<S> here = c;
     here.x = t.at.values(x);
     here.x_dot = t.dot.values(x);
@@ -883,6 +965,7 @@ struct Contract final : TwiceDifferentiable<S> {
     apply(t.dot, here);
   }
   void differentiate_tangents(TangentRun<S>& t) const override {
+    if (kept_) return differentiate_kept(t);
     Contraction<S> here = c;
     here.x = t.at.values(x);
     here.x_dot = t.dot.values(x);
@@ -914,6 +997,9 @@ struct Contract final : TwiceDifferentiable<S> {
   std::vector<int64_t> sizes, first;
   Tensor parents, factors, monomials, outputs;
   Contraction<S> c{};
+  bool kept_ = false;
+  // Of each node, [components, outputs, channels] and [components, components, channels].
+  Memory<S> slopes_, curvatures_;
 };
 
 template <class S>
@@ -1384,6 +1470,7 @@ class Program final : public AnyProgram {
     run.length_bend = bends.data();
     for (const auto& step : steps_) step->evaluate(run);
     differentiate(run);
+    for (const auto& step : steps_) step->prepare(run, count);
     for (int64_t e = 0; e < num_edges; ++e) {
       run.length_bar[e] *= scale_, run.length_bend[e] *= scale_;
     }

@@ -593,6 +593,20 @@ void differentiate_norm_tangents(const S* weights, const S* factors, S epsilon, 
 }
 
 template <class S>
+void multiply_rows(const S* m, int64_t stride_in, int64_t stride_out, const S* x,
+                   int64_t rows_in, int64_t rows_out, int64_t channels, S* out, bool add) {
+  for (int64_t r = 0; r < rows_out; ++r, m += stride_out, out += channels) {
+    for (int64_t c = 0; c < channels; c += kLanes<S>) {
+      Vector<S> sum = add ? load(out + c) : Vector<S>{};
+      for (int64_t q = 0; q < rows_in; ++q) {
+        sum += load(m + q * stride_in + c) * load(x + q * channels + c);
+      }
+      store(out + c, sum);
+    }
+  }
+}
+
+template <class S>
 void scaled(S factor, const S* from, int64_t width, S* to, bool add) {
   for (int64_t n = 0; n < width; n += kLanes<S>) {
     const Vector<S> value = factor * load(from + n);
@@ -644,6 +658,8 @@ double dot(const S* a, const S* b, int64_t width) {
   template void normalize(const S*, const S*, S, const S*, int64_t, S*);                   \
   template void differentiate_norm(const S*, const S*, S, const S*, const S*, int64_t,     \
                                    S*);                                                    \
+  template void multiply_rows(const S*, int64_t, int64_t, const S*, int64_t, int64_t,      \
+                              int64_t, S*, bool);                                          \
   template void scaled(S, const S*, int64_t, S*, bool);                                    \
   template double dot(const S*, const S*, int64_t);
 EQUIPOT_INSTANTIATE(float)
