@@ -35,7 +35,7 @@ namespace {
 // Nodes per piece of work of steps without edges, and edges per piece of those with edges.
 constexpr int64_t kNodesPerPiece = 32;
 constexpr int64_t kEdgesPerPiece = 32;
-// Most bytes of the derivatives of a contraction that are kept for many directions.
+// Most bytes that an instruction keeps for many directions.
 constexpr int64_t kMostKept = int64_t{1} << 28;
 
 // Memory that grows on demand and is kept; its contents are lost when it grows.
@@ -166,6 +166,23 @@ struct Run {
   }
 };
 
+// Some of the edges: those of node n are order[pointers[n]], ..., order[pointers[n + 1] - 1].
+struct EdgeSelection {
+  std::vector<int64_t> order, pointers;
+
+  // Selects edges by whether `chosen` is `value`.
+  void select(const Edges& edges, int64_t nodes, const char* chosen, bool value) {
+    order.clear();
+    pointers.assign(1, 0);
+    for (int64_t n = 0; n < nodes; ++n) {
+      for (int64_t e = edges.pointers[n]; e < edges.pointers[n + 1]; ++e) {
+        if ((chosen[e] != 0) == value) order.push_back(e);
+      }
+      pointers.push_back(static_cast<int64_t>(order.size()));
+    }
+  }
+};
+
 // Tangents of an evaluation along one displacement: of values, harmonics, derivatives, and
 // derivatives with respect to harmonics and lengths, in the place of these.
 template <class S>
@@ -173,7 +190,9 @@ struct TangentRun {
   Run<S>& at;
   Run<S>& dot;
   const double* length_dot;
-  const char* moves;  // whether an edge has tangents
+  const char* moves;  // whether an edge has tangents of its own
+  // The edges that have some, and the others.
+  const EdgeSelection &moving, &still;
 };
 
 template <class S>
@@ -731,6 +750,16 @@ struct Convolve final : TwiceDifferentiable<S> {
       for (int64_t n = 0; n < (end - begin) * run.harmonics; ++n) total[n] += y_bar[n];
     });
   }
+  // Keeps weights and slopes for many directions.
+  void prepare(Run<S>& run, int64_t directions) override {
+    const int64_t size = run.num_edges * table->spline.columns;
+    kept_ = directions > 2 && 2 * size * static_cast<int64_t>(sizeof(S)) <= kMostKept;
+    if (!kept_) return;
+    EQUIPOT_SELECT(splines<S>)
+    (table->spline, run.edges, 0, run.num_edges, weights_.at_least(size),
+     slopes_.at_least(size));
+  }
+  // Edges that do not move have no tangents of weights and harmonics.
   void evaluate_tangents(TangentRun<S>& t) const override {
     Run<S>& run = t.dot;
     Convolution<S> c = arguments(t.at, there);
@@ -739,15 +768,23 @@ struct Convolve final : TwiceDifferentiable<S> {
     c.y_dot = run.y;
     c.z = run.values(out);
     const int64_t row = table->spline.columns, weights = most_edges(run) * row;
-    const int64_t size = padded_size(2 * weights + EQUIPOT_SELECT(scratch_size<S>)(c));
+    const int64_t size = padded_size(3 * weights + EQUIPOT_SELECT(scratch_size<S>)(c));
     S* scratch = run.scratch_of_threads(size);
     const auto kernel = EQUIPOT_SELECT(gather<S>);
     share(static_cast<int64_t>(run.pieces.size()), [&](int64_t piece, int64_t thread) {
       const auto [first, last] = run.pieces[piece];
-      S *w = scratch + thread * size, *w_dot = w + weights;
+      const int64_t begin = run.edges.pointers[first];
+      S *memory = scratch + thread * size, *w_dot = memory + 2 * weights;
       Convolution<S> here = c;
-      weights_with_tangents(t, first, last, w, w_dot, here);
-      multiply_by_tangents(t, first, last, w_dot);
+      const S* slopes = weights_of(t, first, last, memory, memory + weights, here);
+      here.w_dot = w_dot - begin * row;
+      tangents_of_weights(t, first, last, slopes, w_dot - begin * row);
+      Convolution<S> still = chosen(here, t.still);
+      still.tangents = Tangents::none;
+      still.x = here.x_dot;
+      kernel(still, first, last, w_dot + weights);
+      here = chosen(here, t.moving);
+      here.add = true;
       kernel(here, first, last, w_dot + weights);
     });
   }
@@ -768,52 +805,66 @@ struct Convolve final : TwiceDifferentiable<S> {
     S* scratch = run.scratch_of_threads(size);
     const auto kernel = EQUIPOT_SELECT(differentiate<S>);
     const auto products = EQUIPOT_SELECT(add_row_products<S>);
-    const auto add = EQUIPOT_SELECT(scaled<S>);
     share(static_cast<int64_t>(run.pieces.size()), [&](int64_t piece, int64_t thread) {
       const auto [first, last] = run.pieces[piece];
       const int64_t begin = run.edges.pointers[first], end = run.edges.pointers[last];
-      S *w = scratch + thread * size, *w_dot = w + weights, *slopes = w_dot + weights;
-      S *w_bar = slopes + weights, *y_bar = w_bar + weights, *x_bar = y_bar + harmonics;
-      S *rest = x_bar + features, *to = run.derivatives(x);
+      S *memory = scratch + thread * size, *w_dot = memory + 2 * weights;
+      S *w_bar = w_dot + weights, *y_bar = w_bar + weights, *unused = y_bar + harmonics;
+      S* rest = unused + features;
       Convolution<S> here = c;
-      weights_with_tangents(t, first, last, w, slopes, here);
-      std::copy_n(slopes, (end - begin) * row, w_dot);
-      multiply_by_tangents(t, first, last, w_dot);
+      const S* slopes = weights_of(t, first, last, memory, memory + weights, here);
+      tangents_of_weights(t, first, last, slopes, w_dot - begin * row);
       here.w_dot = w_dot - begin * row;
       here.w_bar = w_bar - begin * row;
       here.y_bar = y_bar - begin * run.harmonics;
+      here.x_bar = run.derivatives(x);
       const auto finish = [&] {
-        products(w_bar, slopes, end - begin, row, run.length_bar + begin);
+        products(w_bar, slopes + begin * row, end - begin, row, run.length_bar + begin);
         S* total = run.y_bar + begin * run.harmonics;
         for (int64_t n = 0; n < (end - begin) * run.harmonics; ++n) total[n] += y_bar[n];
       };
-      here.x_bar = to;
-      kernel(here, first, last, rest);
+      kernel(chosen(here, t.moving), first, last, rest);
+      // at constant weights and harmonics, derivatives with respect to x do not change
+      Convolution<S> still = chosen(here, t.still);
+      still.tangents = Tangents::none;
+      still.x = here.x_dot;
+      still.x_bar = unused - first * width;
+      kernel(still, first, last, rest);
       finish();
       here.tangents = Tangents::none;
       here.g = run.derivatives(out);
-      here.x_bar = x_bar - first * width;
+      here.add = true;
       kernel(here, first, last, rest);
       finish();
-      add(1, x_bar, (last - first) * width, to + first * width, true);
     });
   }
-  // Weights of the edges of nodes, and their slopes in the place of their tangents.
-  void weights_with_tangents(const TangentRun<S>& t, int64_t first, int64_t last, S* w,
-                             S* slopes, Convolution<S>& c) const {
+  static Convolution<S> chosen(Convolution<S> c, const EdgeSelection& edges) {
+    c.pointers = edges.pointers.data();
+    c.order = edges.order.data();
+    return c;
+  }
+  // Sets the weights of the edges of nodes, which are kept or computed in `w`. Returns
+  // their slopes, which are at the place of the edge.
+  const S* weights_of(const TangentRun<S>& t, int64_t first, int64_t last, S* w, S* slopes,
+                      Convolution<S>& c) const {
+    if (kept_) {
+      c.w = weights_.get();
+      return slopes_.get();
+    }
     const int64_t row = table->spline.columns;
     const int64_t begin = t.at.edges.pointers[first], end = t.at.edges.pointers[last];
     EQUIPOT_SELECT(splines<S>)(table->spline, t.at.edges, begin, end, w, slopes);
     c.w = w - begin * row;
-    c.w_dot = slopes - begin * row;
+    return slopes - begin * row;
   }
-  void multiply_by_tangents(const TangentRun<S>& t, int64_t first, int64_t last,
-                            S* slopes) const {
+  // Tangents of the weights of edges that move.
+  void tangents_of_weights(const TangentRun<S>& t, int64_t first, int64_t last,
+                           const S* slopes, S* w_dot) const {
     const int64_t row = table->spline.columns;
     const auto kernel = EQUIPOT_SELECT(scaled<S>);
-    for (int64_t e = t.at.edges.pointers[first]; e < t.at.edges.pointers[last]; ++e) {
-      kernel(static_cast<S>(t.length_dot[e]), slopes, row, slopes, false);
-      slopes += row;
+    for (int64_t n = t.moving.pointers[first]; n < t.moving.pointers[last]; ++n) {
+      const int64_t e = t.moving.order[n];
+      kernel(static_cast<S>(t.length_dot[e]), slopes + e * row, row, w_dot + e * row, false);
     }
   }
   static int64_t most_nodes(const Run<S>& run) {
@@ -825,6 +876,8 @@ struct Convolve final : TwiceDifferentiable<S> {
   int64_t x, out, channels, x_rows, z_rows;
   Constants<S> there, back;
   std::unique_ptr<SplineTable<S>> table;
+  bool kept_ = false;
+  Memory<S> weights_, slopes_;  // of each edge
 };
 
 template <class S>
@@ -1508,6 +1561,7 @@ class Program final : public AnyProgram {
     Memory<S> memory, scratch, y_dot, y_bar_dot, n_dot, n_bar_dot, bent;
     Memory<double> length_dot, length_bar_dot, gradients;
     Memory<char> moves;
+    EdgeSelection moving, still;
 
     int64_t bytes() const {
       return memory.bytes() + scratch.bytes() + y_dot.bytes() + y_bar_dot.bytes() +
@@ -1609,7 +1663,9 @@ class Program final : public AnyProgram {
     dot.length_bar = w.length_bar_dot.at_least(edges);
     std::fill_n(dot.y_bar, edges * at.harmonics, S{0});
     std::fill_n(dot.length_bar, edges, 0.0);
-    TangentRun<S> tangents{at, dot, length_dot, moves};
+    w.moving.select(at.edges, at.nodes, moves, true);
+    w.still.select(at.edges, at.nodes, moves, false);
+    TangentRun<S> tangents{at, dot, length_dot, moves, w.moving, w.still};
     for (const auto& step : steps_) step->twice()->evaluate_tangents(tangents);
     for (auto step = steps_.rbegin(); step != steps_.rend(); ++step) {
       (*step)->twice()->differentiate_tangents(tangents);
