@@ -239,8 +239,8 @@ void contract_tangents(const Contraction<S>& c, const S* a, const Scratch<S, kNo
   }
 }
 
-// Tangent of the derivative with respect to the features at constant coefficients; the
-// tangent of g is in `sum`, those of derivatives by monomials in `dot_bar`.
+// Tangent of the gradient with respect to the features at constant coefficients; the
+// tangent of g is in `sum`, those of the gradients of monomials are in `dot_bar`.
 template <class S, int kNodes>
 void backward_tangents(const Contraction<S>& c, const S* a, const Scratch<S, kNodes>& s) {
   using B = Block<S, kNodes>;

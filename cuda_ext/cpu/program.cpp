@@ -58,6 +58,10 @@ class Memory {
     return data_.get();
   }
   T* get() const { return data_.get(); }
+  void release() {
+    data_.reset();
+    size_ = 0;
+  }
   int64_t bytes() const { return size_ * static_cast<int64_t>(sizeof(T)); }
 
  private:
@@ -208,7 +212,9 @@ struct Step {
   // This step with second derivatives, or null if there are none.
   virtual const TwiceDifferentiable<S>* twice() const { return nullptr; }
   // Called before the tangents along some directions, after `differentiate`.
-  virtual void prepare(Run<S>&, int64_t) {}
+  virtual void prepare(Run<S>&, int64_t /* directions */) {}
+  // Releases the memory of `prepare`.
+  virtual void release() {}
 };
 
 template <class S>
@@ -759,6 +765,10 @@ struct Convolve final : TwiceDifferentiable<S> {
     (table->spline, run.edges, 0, run.num_edges, weights_.at_least(size),
      slopes_.at_least(size));
   }
+  void release() override {
+    weights_.release();
+    slopes_.release();
+  }
   // Edges that do not move have no tangents of weights and harmonics.
   void evaluate_tangents(TangentRun<S>& t) const override {
     Run<S>& run = t.dot;
@@ -932,8 +942,8 @@ struct Contract final : TwiceDifferentiable<S> {
     here.x_bar = run.derivatives(x);
     apply(run, here);
   }
-  // Keeps the first and second derivatives of each node, found along unit tangents, if
-  // there are so many directions that their application is faster.
+  // Keeps the first and second derivatives of each node, from unit tangents; with many
+  // directions, their application is faster.
   void prepare(Run<S>& run, int64_t directions) override {
     const int64_t components = c.components, outputs = c.num_outputs, row = c.stride;
     const int64_t size = run.nodes * components * (outputs + components) * row;
@@ -978,6 +988,10 @@ struct Contract final : TwiceDifferentiable<S> {
       keep(components, curvatures);
       set_unit(S{0});
     }
+  }
+  void release() override {
+    slopes_.release();
+    curvatures_.release();
   }
   void evaluate_kept(TangentRun<S>& t) const {
     const int64_t components = c.components, outputs = c.num_outputs, row = c.stride;
@@ -1544,6 +1558,7 @@ class Program final : public AnyProgram {
       workers_.push_back(std::make_unique<Worker>());
     }
     share(count, work);
+    for (const auto& step : steps_) step->release();
     return products;
   }
 

@@ -83,7 +83,7 @@ def hessians_by_products(
 def _unit_displacements(
     sizes: Sequence[int],
 ) -> Float[Tensor, "directions atoms 3"]:
-    """The n-th is that of coordinate n of every structure that has so many."""
+    """The n-th is that of coordinate n of every structure, if there is one."""
     out = torch.zeros(3 * max(sizes, default=0), sum(sizes), 3, dtype=torch.float64)
     for start, size in zip([0, *accumulate(sizes)], sizes, strict=False):
         identity = torch.eye(3 * size, dtype=torch.float64)

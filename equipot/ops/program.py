@@ -3,7 +3,7 @@ r"""Programs: frozen models as lists of instructions that one compiled call eval
 A program acts on buffers of node features, rows of channels that are padded with zeros
 to whole cache lines. Its instructions are evaluated in order and differentiated in
 reverse order, without autograd: the results of a call are atomic energies and, on
-demand, forces and atomic virials.
+demand, forces and atomic virials. Tangents of both sweeps give products of the Hessian.
 
 ====================  ==================================================================
 `embed`               a row of a table, chosen by the element of the node
