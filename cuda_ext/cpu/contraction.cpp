@@ -144,7 +144,8 @@ void run_as(const Monomials& table, int64_t num_outputs, const Operands& o,
                          out.write(),
                          x_bar.write(),
                          a_bar.write(),
-                         g_bar.write()};
+                         g_bar.write(),
+                         nullptr};
   const auto kernel = EQUIPOT_SELECT(contraction<S>);
   const int64_t scratch = EQUIPOT_SELECT(contraction_scratch<S>)(c);
   const NodesByRow nodes(o.rows, o.a.size(0));

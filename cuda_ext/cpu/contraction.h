@@ -24,6 +24,9 @@ struct Contraction {
   int64_t stride;
   const S *x, *a, *g, *x_dot, *a_dot;
   S *out, *x_bar, *a_bar, *g_bar;  // a_bar is zero before
+  // If given, x_bar is the tangent of the derivative with respect to x, of which g and x
+  // have the tangents g_dot and x_dot, and a is constant.
+  const S* g_dot;
 };
 
 #define EQUIPOT_CONTRACTION(ISA)                                                       \

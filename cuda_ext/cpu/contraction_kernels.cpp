@@ -221,6 +221,55 @@ void double_backward(const Contraction<S>& c, const S* a, const S* a_dot, S* a_b
   }
 }
 
+// Tangent of the result at constant coefficients.
+template <class S, int kNodes>
+void contract_tangents(const Contraction<S>& c, const S* a, const Scratch<S, kNodes>& s) {
+  using B = Block<S, kNodes>;
+  constexpr int64_t kRow = Scratch<S, kNodes>::kRow;
+  set_zero(s.sum, c.num_outputs * kNodes);
+  for (int64_t m = 0; m < c.num_monomials; ++m) {
+    const int64_t p = m < c.num_stored ? 0 : c.parents[m] * kRow;
+    const int64_t f = m < c.num_stored ? 0 : c.factors[m] * kRow;
+    const B dot = m < c.num_stored ? B::at(s.dot + m * kRow)
+                                   : B::at(s.dot + p) * B::at(s.mu + f) +
+                                         B::at(s.mu + p) * B::at(s.dot + f);
+    for (int64_t t = c.first_term[m]; t < c.first_term[m + 1]; ++t) {
+      (load(a + t * c.stride) * dot).add_to(s.sum + c.outputs[t] * kRow);
+    }
+  }
+}
+
+// Tangent of the gradient with respect to the features at constant coefficients; the
+// tangent of g is in `sum`, those of the gradients of monomials are in `dot_bar`.
+template <class S, int kNodes>
+void backward_tangents(const Contraction<S>& c, const S* a, const Scratch<S, kNodes>& s) {
+  using B = Block<S, kNodes>;
+  constexpr int64_t kRow = Scratch<S, kNodes>::kRow;
+  set_zero(s.mu_bar, c.num_stored * kNodes);
+  set_zero(s.dot_bar, c.num_stored * kNodes);
+  set_zero(s.x_bar, c.components * kNodes);
+  for (int64_t m = c.num_monomials - 1; m >= 0; --m) {
+    const bool stored = m < c.num_stored;
+    B bar = stored ? B::at(s.mu_bar + m * kRow) : B{};
+    B bar_dot = stored ? B::at(s.dot_bar + m * kRow) : B{};
+    for (int64_t t = c.first_term[m]; t < c.first_term[m + 1]; ++t) {
+      const int64_t k = c.outputs[t] * kRow;
+      const Vector<S> coefficient = load(a + t * c.stride);
+      bar = bar + coefficient * B::at(s.g + k);
+      bar_dot = bar_dot + coefficient * B::at(s.sum + k);
+    }
+    if (m < c.components) {
+      bar_dot.add_to(s.x_bar + m * kRow);
+      continue;
+    }
+    const int64_t p = c.parents[m] * kRow, f = c.factors[m] * kRow;
+    const B factor = B::at(s.mu + f);
+    (bar_dot * B::at(s.mu + p) + bar * B::at(s.dot + p)).add_to(s.x_bar + f);
+    (bar_dot * factor + bar * B::at(s.dot + f)).add_to(s.dot_bar + p);
+    (bar * factor).add_to(s.mu_bar + p);
+  }
+}
+
 // Results of kNodes nodes.
 template <class S, int kNodes>
 void contraction_of(const Contraction<S>& c, const int64_t* nodes, int64_t row,
@@ -235,24 +284,34 @@ void contraction_of(const Contraction<S>& c, const int64_t* nodes, int64_t row,
   at(c.x, c.components, from);
   gather<S, kNodes>(from, c.components, c.stride, s.mu);
   make_monomials<S, kNodes>(c, s.mu);
+  if (c.x_dot != nullptr) {
+    at(c.x_dot, c.components, from);
+    gather<S, kNodes>(from, c.components, c.stride, s.dot);
+    make_tangents<S, kNodes>(c, s.mu, s.dot);
+  }
   if (c.out != nullptr) {
-    contract<S, kNodes>(c, c.a + of_row, s);
+    if (c.x_dot == nullptr) {
+      contract<S, kNodes>(c, c.a + of_row, s);
+    } else {
+      contract_tangents<S, kNodes>(c, c.a + of_row, s);
+    }
     at(c.out, c.num_outputs, to);
     scatter<S, kNodes>(s.sum, c.num_outputs, c.stride, to);
     return;
   }
   at(c.g, c.num_outputs, from);
   gather<S, kNodes>(from, c.num_outputs, c.stride, s.g);
-  if (c.x_dot == nullptr) {
+  if (c.g_dot != nullptr) {
+    at(c.g_dot, c.num_outputs, from);
+    gather<S, kNodes>(from, c.num_outputs, c.stride, s.sum);
+    backward_tangents<S, kNodes>(c, c.a + of_row, s);
+  } else if (c.x_dot == nullptr) {
     if (c.a_bar == nullptr) {
       backward<S, kNodes, false>(c, c.a + of_row, nullptr, s);
     } else {
       backward<S, kNodes, true>(c, c.a + of_row, c.a_bar + of_row, s);
     }
   } else {
-    at(c.x_dot, c.components, from);
-    gather<S, kNodes>(from, c.components, c.stride, s.dot);
-    make_tangents<S, kNodes>(c, s.mu, s.dot);
     if (c.a_dot == nullptr) {
       double_backward<S, kNodes, false>(c, c.a + of_row, nullptr, c.a_bar + of_row, s);
     } else {

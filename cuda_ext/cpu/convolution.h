@@ -69,6 +69,8 @@ struct Convolution {
   const S *x, *y, *w, *g;
   const S *x_dot, *y_dot, *w_dot;
   S *z, *x_bar, *y_bar, *w_bar;
+  // Whether to add to z or x_bar; only if channels are whole vectors.
+  bool add;
 };
 
 // Kernels process all edges of nodes first, ..., last - 1. Scratch space of

@@ -489,7 +489,7 @@ void gather(const Convolution<S>& c, int64_t first, int64_t last, S* memory) {
   for (int64_t node = first; node < last; ++node) {
     S* z = c.z + node * c.z_rows * c.channels;
     S* sum = c.channels == stride ? z : scratch.z;
-    std::memset(sum, 0, c.z_rows * stride * sizeof(S));
+    if (!c.add) std::memset(sum, 0, c.z_rows * stride * sizeof(S));
     for (; edge < c.pointers[node + 1]; ++edge, ++in_block) {
       if (in_block == block.count) {
         block = EdgeBlock<S>::of(edge, c.pointers[last], c.order);
@@ -556,7 +556,7 @@ void differentiate(const Convolution<S>& c, int64_t first, int64_t last, S* memo
     const S* x = features(c.x, scratch.x);
     const S* x_dot = kTangents != kNone ? features(c.x_dot, scratch.x_dot) : nullptr;
     S* x_bar = c.channels == stride ? c.x_bar + sender : scratch.x_bar;
-    std::memset(x_bar, 0, c.x_rows * stride * sizeof(S));
+    if (!c.add) std::memset(x_bar, 0, c.x_rows * stride * sizeof(S));
     for (; edge < c.pointers[node + 1]; ++edge, ++in_block) {
       if (in_block == block.count) {
         block = EdgeBlock<S>::of(edge, c.pointers[last], c.order);

@@ -36,6 +36,8 @@ namespace {
 // Nodes per piece of work of steps without edges, and edges per piece of those with edges.
 constexpr int64_t kNodesPerPiece = 32;
 constexpr int64_t kEdgesPerPiece = 32;
+// Most bytes that an instruction keeps for many directions.
+constexpr int64_t kMostKept = int64_t{1} << 28;
 
 // Memory that grows on demand and is kept; its contents are lost when it grows.
 template <class T>
@@ -57,6 +59,10 @@ class Memory {
     return data_.get();
   }
   T* get() const { return data_.get(); }
+  void release() {
+    data_.reset();
+    size_ = 0;
+  }
   int64_t bytes() const { return size_ * static_cast<int64_t>(sizeof(T)); }
 
  private:
@@ -137,6 +143,9 @@ struct Run {
   double* energies;
   Memory<S>& scratch;
   std::vector<char> begun;  // buffers whose derivatives have been set
+  // Second derivatives of functions of the length times the derivatives with respect to
+  // the functions; null unless they are needed.
+  double* length_bend = nullptr;
 
   S* values(int64_t b) const { return memory + buffers[b].values * nodes; }
   S* derivatives(int64_t b) const { return memory + buffers[b].derivatives * nodes; }
@@ -162,6 +171,38 @@ struct Run {
   }
 };
 
+// Some of the edges: those of node n are order[pointers[n]], ..., order[pointers[n + 1] - 1].
+struct EdgeSelection {
+  std::vector<int64_t> order, pointers;
+
+  // Selects edges by whether `chosen` is `value`.
+  void select(const Edges& edges, int64_t nodes, const char* chosen, bool value) {
+    order.clear();
+    pointers.assign(1, 0);
+    for (int64_t n = 0; n < nodes; ++n) {
+      for (int64_t e = edges.pointers[n]; e < edges.pointers[n + 1]; ++e) {
+        if ((chosen[e] != 0) == value) order.push_back(e);
+      }
+      pointers.push_back(static_cast<int64_t>(order.size()));
+    }
+  }
+};
+
+// Tangents of an evaluation along one displacement: of values, harmonics, derivatives, and
+// derivatives with respect to harmonics and lengths, in the place of these.
+template <class S>
+struct TangentRun {
+  Run<S>& at;
+  Run<S>& dot;
+  const double* length_dot;
+  const char* moves;  // whether an edge has tangents of its own
+  // The edges that have some, and the others.
+  const EdgeSelection &moving, &still;
+};
+
+template <class S>
+struct TwiceDifferentiable;
+
 // One instruction.
 template <class S>
 struct Step {
@@ -169,6 +210,26 @@ struct Step {
   virtual void evaluate(Run<S>&) const = 0;
   // Derivatives of the operands from those of the result.
   virtual void differentiate(Run<S>&) const = 0;
+  // This step with second derivatives, or null if there are none.
+  virtual const TwiceDifferentiable<S>* twice() const { return nullptr; }
+  // Called before the tangents along some directions, after `differentiate`.
+  virtual void prepare(Run<S>&, int64_t /* directions */) {}
+  // Releases the memory of `prepare`.
+  virtual void release() {}
+};
+
+template <class S>
+struct TwiceDifferentiable : Step<S> {
+  // Tangents of the result.
+  virtual void evaluate_tangents(TangentRun<S>&) const = 0;
+  // Tangents of the derivatives of the operands, from those of the result, except for the
+  // part of `length_bend`.
+  virtual void differentiate_tangents(TangentRun<S>&) const = 0;
+  // Whether second derivatives are those of this instance, too.
+  virtual bool has_tangents() const { return true; }
+  const TwiceDifferentiable<S>* twice() const final {
+    return has_tangents() ? this : nullptr;
+  }
 };
 
 // Part of a buffer: rows of `size` scalars.
@@ -217,7 +278,7 @@ class Parser : public Reader {
 
 // out[n] (+)= table[element of n].
 template <class S>
-struct Embed final : Step<S> {
+struct Embed final : TwiceDifferentiable<S> {
   explicit Embed(Parser<S>& p) : out(p.place("embed: result")) {
     add = p.number(0, 1, "embed: add") == 1;
     table = p.scalars({p.elements, out.size}, "embed: table");
@@ -233,6 +294,12 @@ struct Embed final : Step<S> {
     });
   }
   void differentiate(Run<S>&) const override {}
+  void evaluate_tangents(TangentRun<S>& t) const override {
+    if (add) return;
+    S* to = t.dot.values(out.buffer) + out.offset;
+    for (int64_t n = 0; n < t.at.nodes; ++n) std::fill_n(to + n * width, out.size, S{0});
+  }
+  void differentiate_tangents(TangentRun<S>&) const override {}
   Place out;
   bool add;
   const S* table;
@@ -241,7 +308,7 @@ struct Embed final : Step<S> {
 
 // A matrix, or one for each element, applied to the components of one degree.
 template <class S>
-struct LinearMap final : Step<S> {
+struct LinearMap final : TwiceDifferentiable<S> {
   explicit LinearMap(Parser<S>& p) {
     in = p.buffer("linear: operand");
     const int64_t in_width = p.buffers[in].width;
@@ -300,6 +367,8 @@ struct LinearMap final : Step<S> {
     m.out = run.derivatives(in) + in_offset;
     apply(run, m, size_back);
   }
+  void evaluate_tangents(TangentRun<S>& t) const override { evaluate(t.dot); }
+  void differentiate_tangents(TangentRun<S>& t) const override { differentiate(t.dot); }
   void apply(Run<S>& run, const Linear<S>& m, int64_t matrix_size) const {
     const auto kernel = EQUIPOT_SELECT(linear<S>);
     if (matrices == 1) {
@@ -374,7 +443,7 @@ struct SplineTable {
 
 // Sum of a function of the length over the edges of a node, in the first column.
 template <class S>
-struct RadialSum final : Step<S> {
+struct RadialSum final : TwiceDifferentiable<S> {
   explicit RadialSum(Parser<S>& p)
       : out(p.buffer("density: result")),
         width(p.buffers[out].width),
@@ -396,14 +465,39 @@ struct RadialSum final : Step<S> {
   }
   void differentiate(Run<S>& run) const override {
     const S* bar = run.derivatives(out);
-    S* scratch = run.scratch_of_threads(2 * width);
-    const auto kernel = EQUIPOT_SELECT(splines<S>);
+    for_each_edge(run, [&](int64_t n, int64_t e, const S* slope, const S* curvature) {
+      const auto b = static_cast<double>(bar[n * width]);
+      run.length_bar[e] += b * static_cast<double>(*slope);
+      if (run.length_bend != nullptr) {
+        run.length_bend[e] += b * static_cast<double>(*curvature);
+      }
+    });
+  }
+  void evaluate_tangents(TangentRun<S>& t) const override {
+    S* to = t.dot.values(out);
+    std::fill_n(to, t.at.nodes * width, S{0});
+    for_each_edge(t.dot, [&](int64_t n, int64_t e, const S* slope, const S*) {
+      to[n * width] += *slope * static_cast<S>(t.length_dot[e]);
+    });
+  }
+  void differentiate_tangents(TangentRun<S>& t) const override {
+    const S* bar_dot = t.dot.derivatives(out);
+    for_each_edge(t.dot, [&](int64_t n, int64_t e, const S* slope, const S*) {
+      t.dot.length_bar[e] += static_cast<double>(bar_dot[n * width] * *slope);
+    });
+  }
+  // Calls work(node, edge, slope, curvature).
+  template <class Work>
+  void for_each_edge(const Run<S>& run, const Work& work) const {
+    S* scratch = run.scratch_of_threads(3 * width);
+    const auto kernel = EQUIPOT_SELECT(curved_splines<S>);
     share(static_cast<int64_t>(run.pieces.size()), [&](int64_t piece, int64_t thread) {
-      S *values = scratch + thread * 2 * width, *slopes = values + width;
+      S *values = scratch + thread * 3 * width, *slopes = values + width;
+      S* curvatures = slopes + width;
       for (int64_t n = run.pieces[piece].first; n < run.pieces[piece].second; ++n) {
         for (int64_t e = run.edges.pointers[n]; e < run.edges.pointers[n + 1]; ++e) {
-          kernel(table.spline, run.edges, e, e + 1, values, slopes);
-          run.length_bar[e] += static_cast<double>(bar[n * width] * slopes[0]);
+          kernel(table.spline, run.edges, e, e + 1, values, slopes, curvatures);
+          work(n, e, slopes, curvatures);
         }
       }
     });
@@ -414,7 +508,7 @@ struct RadialSum final : Step<S> {
 
 // Division of all features of a node by one plus the first column of another buffer.
 template <class S>
-struct Divide final : Step<S> {
+struct Divide final : TwiceDifferentiable<S> {
   explicit Divide(Parser<S>& p) {
     in = p.buffer("divide: operand"), by = p.buffer("divide: divisor");
     out = p.buffer("divide: result");
@@ -448,11 +542,49 @@ struct Divide final : Step<S> {
       }
     });
   }
+  void evaluate_tangents(TangentRun<S>& t) const override {
+    const S *x = t.at.values(in), *divisor = t.at.values(by);
+    const S *x_dot = t.dot.values(in), *divisor_dot = t.dot.values(by);
+    S* to = t.dot.values(out);
+    const auto kernel = EQUIPOT_SELECT(scaled<S>);
+    share_ranges(t.at.nodes, kNodesPerPiece, [&](int64_t first, int64_t last) {
+      for (int64_t n = first; n < last; ++n) {
+        const S factor = 1 / (1 + divisor[n * by_width]);
+        kernel(factor, x_dot + n * width, width, to + n * width, false);
+        kernel(-factor * factor * divisor_dot[n * by_width], x + n * width, width,
+               to + n * width, true);
+      }
+    });
+  }
+  void differentiate_tangents(TangentRun<S>& t) const override {
+    const S *x = t.at.values(in), *divisor = t.at.values(by), *bar = t.at.derivatives(out);
+    const S *x_dot = t.dot.values(in), *divisor_dot = t.dot.values(by);
+    const S* bar_dot = t.dot.derivatives(out);
+    S *x_bar_dot = t.dot.derivatives(in), *by_bar_dot = t.dot.derivatives(by);
+    const auto kernel = EQUIPOT_SELECT(scaled<S>);
+    const auto product = EQUIPOT_SELECT(dot<S>);
+    share_ranges(t.at.nodes, kNodesPerPiece, [&](int64_t first, int64_t last) {
+      for (int64_t n = first; n < last; ++n) {
+        const int64_t at = n * width;
+        const S factor = 1 / (1 + divisor[n * by_width]);
+        const S factor_dot = -factor * factor * divisor_dot[n * by_width];
+        const double along = product(x + at, bar + at, width);
+        const double along_dot =
+            product(x_dot + at, bar + at, width) + product(x + at, bar_dot + at, width);
+        std::fill_n(by_bar_dot + n * by_width, by_width, S{0});
+        by_bar_dot[n * by_width] =
+            -factor * (factor * static_cast<S>(along_dot) +
+                       2 * factor_dot * static_cast<S>(along));
+        kernel(factor, bar_dot + at, width, x_bar_dot + at, false);
+        kernel(factor_dot, bar + at, width, x_bar_dot + at, true);
+      }
+    });
+  }
   int64_t in, by, out, width, by_width;
 };
 
 template <class S>
-struct EdgeMoments final : Step<S> {
+struct EdgeMoments final : TwiceDifferentiable<S> {
   explicit EdgeMoments(Parser<S>& p)
       : out(p.buffer("moments: result")),
         table(p, p.aligned(1, kLargest, "moments: functions")) {
@@ -461,7 +593,33 @@ struct EdgeMoments final : Step<S> {
                   "moments have the wrong width");
   }
   Moments<S> arguments(Run<S>& run) const {
-    return {table.spline, run.harmonics, run.y, nullptr, nullptr, run.y_bar, run.length_bar};
+    Moments<S> m{};
+    m.spline = table.spline;
+    m.harmonics = run.harmonics;
+    m.y = run.y;
+    m.y_bar = run.y_bar;
+    m.length_bar = run.length_bar;
+    m.length_bend = run.length_bend;
+    return m;
+  }
+  Moments<S> arguments(TangentRun<S>& t) const {
+    Moments<S> m = arguments(t.dot);
+    m.y = t.at.y;
+    m.y_dot = t.dot.y;
+    m.length_dot = t.length_dot;
+    m.moves = t.moves;
+    return m;
+  }
+  void evaluate_tangents(TangentRun<S>& t) const override {
+    Moments<S> m = arguments(t);
+    m.out = t.dot.values(out);
+    run_kernel(t.dot, m, EQUIPOT_SELECT(add_moment_tangents<S>));
+  }
+  void differentiate_tangents(TangentRun<S>& t) const override {
+    Moments<S> m = arguments(t);
+    m.bar = t.at.derivatives(out);
+    m.bar_dot = t.dot.derivatives(out);
+    run_kernel(t.dot, m, EQUIPOT_SELECT(differentiate_moment_tangents<S>));
   }
   void evaluate(Run<S>& run) const override {
     Moments<S> m = arguments(run);
@@ -475,7 +633,7 @@ struct EdgeMoments final : Step<S> {
   }
   template <class Kernel>
   void run_kernel(Run<S>& run, const Moments<S>& m, const Kernel& kernel) const {
-    const int64_t size = 3 * m.spline.columns;
+    const int64_t size = 4 * m.spline.columns;
     S* scratch = run.scratch_of_threads(size);
     share(static_cast<int64_t>(run.pieces.size()), [&](int64_t piece, int64_t thread) {
       const auto [first, last] = run.pieces[piece];
@@ -490,7 +648,7 @@ struct EdgeMoments final : Step<S> {
 // Derivatives are those of the reverse edges, whose senders are the receivers here: their
 // harmonics are those of the edges times (-1)^l.
 template <class S>
-struct Convolve final : Step<S> {
+struct Convolve final : TwiceDifferentiable<S> {
   explicit Convolve(Parser<S>& p) {
     x = p.buffer("convolve: operand");
     out = p.buffer("convolve: result");
@@ -517,8 +675,11 @@ struct Convolve final : Step<S> {
     check_table(given, type, kCpu);
     back = constants_of<S>(given, x_rows, p.harmonics, Layout::by_column);
     z_rows = given.num_outputs;
+    alone = !p.buffers[x].shared;
     table = std::make_unique<SplineTable<S>>(p, num_paths * channels);
   }
+  // Tangents are set, not added.
+  bool has_tangents() const override { return alone; }
   Convolution<S> arguments(Run<S>& run, const Constants<S>& constants) const {
     Convolution<S> c{};
     c.paths = constants.paths.data();
@@ -578,19 +739,25 @@ struct Convolve final : Step<S> {
     const bool add = run.adds_to(x);
     const int64_t width = x_rows * channels;
     const int64_t derivatives = add ? most_nodes(run) * width : 0;
-    const int64_t size = padded_size(3 * weights + harmonics + derivatives +
+    const int64_t size = padded_size(4 * weights + harmonics + derivatives +
                                      EQUIPOT_SELECT(scratch_size<S>)(c));
     S* scratch = run.scratch_of_threads(size);
     const auto sum = EQUIPOT_SELECT(scaled<S>);
     const auto kernel = EQUIPOT_SELECT(differentiate<S>);
     const auto functions = EQUIPOT_SELECT(splines<S>);
+    const auto curved_functions = EQUIPOT_SELECT(curved_splines<S>);
     const auto products = EQUIPOT_SELECT(add_row_products<S>);
     share(static_cast<int64_t>(run.pieces.size()), [&](int64_t piece, int64_t thread) {
       const auto [first, last] = run.pieces[piece];
       const int64_t begin = run.edges.pointers[first], end = run.edges.pointers[last];
       S *w = scratch + thread * size, *slopes = w + weights, *w_bar = slopes + weights;
-      S *y_bar = w_bar + weights, *x_bar = y_bar + harmonics, *rest = x_bar + derivatives;
-      functions(table->spline, run.edges, begin, end, w, slopes);
+      S *curvatures = w_bar + weights, *y_bar = curvatures + weights;
+      S *x_bar = y_bar + harmonics, *rest = x_bar + derivatives;
+      if (run.length_bend == nullptr) {
+        functions(table->spline, run.edges, begin, end, w, slopes);
+      } else {
+        curved_functions(table->spline, run.edges, begin, end, w, slopes, curvatures);
+      }
       Convolution<S> here = c;
       here.w = w - begin * row;
       here.w_bar = w_bar - begin * row;
@@ -599,18 +766,145 @@ struct Convolve final : Step<S> {
       kernel(here, first, last, rest);
       if (add) sum(1, x_bar, (last - first) * width, c.x_bar + first * width, true);
       products(w_bar, slopes, end - begin, row, run.length_bar + begin);
+      if (run.length_bend != nullptr) {
+        products(w_bar, curvatures, end - begin, row, run.length_bend + begin);
+      }
       S* total = run.y_bar + begin * run.harmonics;
       for (int64_t n = 0; n < (end - begin) * run.harmonics; ++n) total[n] += y_bar[n];
     });
   }
+  // Keeps weights and slopes for many directions.
+  void prepare(Run<S>& run, int64_t directions) override {
+    const int64_t size = run.num_edges * table->spline.columns;
+    kept_ = directions > 2 && 2 * size * static_cast<int64_t>(sizeof(S)) <= kMostKept;
+    if (!kept_) return;
+    EQUIPOT_SELECT(splines<S>)
+    (table->spline, run.edges, 0, run.num_edges, weights_.at_least(size),
+     slopes_.at_least(size));
+  }
+  void release() override {
+    weights_.release();
+    slopes_.release();
+  }
+  // Edges that do not move have no tangents of weights and harmonics.
+  void evaluate_tangents(TangentRun<S>& t) const override {
+    Run<S>& run = t.dot;
+    Convolution<S> c = arguments(t.at, there);
+    c.tangents = Tangents::all;
+    c.x_dot = run.values(x);
+    c.y_dot = run.y;
+    c.z = run.values(out);
+    const int64_t row = table->spline.columns, weights = most_edges(run) * row;
+    const int64_t size = padded_size(3 * weights + EQUIPOT_SELECT(scratch_size<S>)(c));
+    S* scratch = run.scratch_of_threads(size);
+    const auto kernel = EQUIPOT_SELECT(gather<S>);
+    share(static_cast<int64_t>(run.pieces.size()), [&](int64_t piece, int64_t thread) {
+      const auto [first, last] = run.pieces[piece];
+      const int64_t begin = run.edges.pointers[first];
+      S *memory = scratch + thread * size, *w_dot = memory + 2 * weights;
+      Convolution<S> here = c;
+      const S* slopes = weights_of(t, first, last, memory, memory + weights, here);
+      here.w_dot = w_dot - begin * row;
+      tangents_of_weights(t, first, last, slopes, w_dot - begin * row);
+      Convolution<S> still = chosen(here, t.still);
+      still.tangents = Tangents::none;
+      still.x = here.x_dot;
+      kernel(still, first, last, w_dot + weights);
+      here = chosen(here, t.moving);
+      here.add = true;
+      kernel(here, first, last, w_dot + weights);
+    });
+  }
+  void differentiate_tangents(TangentRun<S>& t) const override {
+    Run<S>& run = t.dot;
+    Convolution<S> c = arguments(t.at, back);
+    c.derivatives = true;
+    c.tangents = Tangents::all;
+    std::swap(c.senders, c.receivers);
+    c.g = t.at.derivatives(out);
+    c.x_dot = run.values(x);
+    c.y_dot = run.y;
+    const int64_t row = table->spline.columns, most = most_edges(run);
+    const int64_t weights = most * row, harmonics = padded_size(most * run.harmonics);
+    const int64_t width = x_rows * channels, features = most_nodes(run) * width;
+    const int64_t size = padded_size(4 * weights + harmonics + features +
+                                     EQUIPOT_SELECT(scratch_size<S>)(c));
+    S* scratch = run.scratch_of_threads(size);
+    const auto kernel = EQUIPOT_SELECT(differentiate<S>);
+    const auto products = EQUIPOT_SELECT(add_row_products<S>);
+    share(static_cast<int64_t>(run.pieces.size()), [&](int64_t piece, int64_t thread) {
+      const auto [first, last] = run.pieces[piece];
+      const int64_t begin = run.edges.pointers[first], end = run.edges.pointers[last];
+      S *memory = scratch + thread * size, *w_dot = memory + 2 * weights;
+      S *w_bar = w_dot + weights, *y_bar = w_bar + weights, *unused = y_bar + harmonics;
+      S* rest = unused + features;
+      Convolution<S> here = c;
+      const S* slopes = weights_of(t, first, last, memory, memory + weights, here);
+      tangents_of_weights(t, first, last, slopes, w_dot - begin * row);
+      here.w_dot = w_dot - begin * row;
+      here.w_bar = w_bar - begin * row;
+      here.y_bar = y_bar - begin * run.harmonics;
+      here.x_bar = run.derivatives(x);
+      const auto finish = [&] {
+        products(w_bar, slopes + begin * row, end - begin, row, run.length_bar + begin);
+        S* total = run.y_bar + begin * run.harmonics;
+        for (int64_t n = 0; n < (end - begin) * run.harmonics; ++n) total[n] += y_bar[n];
+      };
+      kernel(chosen(here, t.moving), first, last, rest);
+      // at constant weights and harmonics, derivatives with respect to x do not change
+      Convolution<S> still = chosen(here, t.still);
+      still.tangents = Tangents::none;
+      still.x = here.x_dot;
+      still.x_bar = unused - first * width;
+      kernel(still, first, last, rest);
+      finish();
+      here.tangents = Tangents::none;
+      here.g = run.derivatives(out);
+      here.add = true;
+      kernel(here, first, last, rest);
+      finish();
+    });
+  }
+  static Convolution<S> chosen(Convolution<S> c, const EdgeSelection& edges) {
+    c.pointers = edges.pointers.data();
+    c.order = edges.order.data();
+    return c;
+  }
+  // Sets the weights of the edges of nodes, which are kept or computed in `w`. Returns
+  // their slopes, which are at the place of the edge.
+  const S* weights_of(const TangentRun<S>& t, int64_t first, int64_t last, S* w, S* slopes,
+                      Convolution<S>& c) const {
+    if (kept_) {
+      c.w = weights_.get();
+      return slopes_.get();
+    }
+    const int64_t row = table->spline.columns;
+    const int64_t begin = t.at.edges.pointers[first], end = t.at.edges.pointers[last];
+    EQUIPOT_SELECT(splines<S>)(table->spline, t.at.edges, begin, end, w, slopes);
+    c.w = w - begin * row;
+    return slopes - begin * row;
+  }
+  // Tangents of the weights of edges that move.
+  void tangents_of_weights(const TangentRun<S>& t, int64_t first, int64_t last,
+                           const S* slopes, S* w_dot) const {
+    const int64_t row = table->spline.columns;
+    const auto kernel = EQUIPOT_SELECT(scaled<S>);
+    for (int64_t n = t.moving.pointers[first]; n < t.moving.pointers[last]; ++n) {
+      const int64_t e = t.moving.order[n];
+      kernel(static_cast<S>(t.length_dot[e]), slopes + e * row, row, w_dot + e * row, false);
+    }
+  }
   static int64_t padded_size(int64_t size) { return (size + 15) / 16 * 16; }
   int64_t x, out, channels, x_rows, z_rows;
+  bool alone = true;  // whether no other step sets derivatives of the operand
   Constants<S> there, back;
   std::unique_ptr<SplineTable<S>> table;
+  bool kept_ = false;
+  Memory<S> weights_, slopes_;  // of each edge
 };
 
 template <class S>
-struct Contract final : Step<S> {
+struct Contract final : TwiceDifferentiable<S> {
   explicit Contract(Parser<S>& p) {
     x = p.buffer("contract: operand");
     out = p.buffer("contract: result");
@@ -661,6 +955,105 @@ struct Contract final : Step<S> {
     here.x_bar = run.derivatives(x);
     apply(run, here);
   }
+  // Keeps the first and second derivatives of each node, from unit tangents; with many
+  // directions, their application is faster.
+  void prepare(Run<S>& run, int64_t directions) override {
+    const int64_t components = c.components, outputs = c.num_outputs, row = c.stride;
+    const int64_t size = run.nodes * components * (outputs + components) * row;
+    kept_ = directions > 2 * components &&
+            size * static_cast<int64_t>(sizeof(S)) <= kMostKept;
+    if (!kept_) return;
+    const int64_t width = components * row, out_width = outputs * row;
+    S* slopes = slopes_.at_least(run.nodes * components * out_width);
+    S* curvatures = curvatures_.at_least(run.nodes * components * width);
+    Memory<S> unit, zero, result;
+    S* x_dot = unit.at_least(run.nodes * width);
+    S* g_dot = zero.at_least(run.nodes * out_width);
+    S* along = result.at_least(run.nodes * std::max(width, out_width));
+    std::fill_n(x_dot, run.nodes * width, S{0});
+    std::fill_n(g_dot, run.nodes * out_width, S{0});
+    Contraction<S> here = c;
+    here.x = run.values(x);
+    here.x_dot = x_dot;
+    for (int64_t j = 0; j < components; ++j) {
+      const auto set_unit = [&](S value) {
+        for (int64_t n = 0; n < run.nodes; ++n) {
+          std::fill_n(x_dot + n * width + j * row, row, value);
+        }
+      };
+      const auto keep = [&](int64_t rows, S* to) {
+        for (int64_t n = 0; n < run.nodes; ++n) {
+          std::copy_n(along + n * rows * row, rows * row,
+                      to + (n * components + j) * rows * row);
+        }
+      };
+      set_unit(S{1});
+      here.out = along;
+      here.g = here.g_dot = nullptr;
+      here.x_bar = nullptr;
+      apply(run, here);
+      keep(outputs, slopes);
+      here.out = nullptr;
+      here.g = run.derivatives(out);
+      here.g_dot = g_dot;
+      here.x_bar = along;
+      apply(run, here);
+      keep(components, curvatures);
+      set_unit(S{0});
+    }
+  }
+  void release() override {
+    slopes_.release();
+    curvatures_.release();
+  }
+  void evaluate_kept(TangentRun<S>& t) const {
+    const int64_t components = c.components, outputs = c.num_outputs, row = c.stride;
+    const S *slopes = slopes_.get(), *x_dot = t.dot.values(x);
+    S* to = t.dot.values(out);
+    const auto kernel = EQUIPOT_SELECT(multiply_rows<S>);
+    share_ranges(t.at.nodes, kNodesPerPiece, [&](int64_t first, int64_t last) {
+      for (int64_t n = first; n < last; ++n) {
+        kernel(slopes + n * components * outputs * row, outputs * row, row,
+               x_dot + n * components * row, components, outputs, row,
+               to + n * outputs * row, false);
+      }
+    });
+  }
+  void differentiate_kept(TangentRun<S>& t) const {
+    const int64_t components = c.components, outputs = c.num_outputs, row = c.stride;
+    const S *slopes = slopes_.get(), *curvatures = curvatures_.get();
+    const S *x_dot = t.dot.values(x), *g_dot = t.dot.derivatives(out);
+    S* to = t.dot.derivatives(x);
+    const auto kernel = EQUIPOT_SELECT(multiply_rows<S>);
+    share_ranges(t.at.nodes, kNodesPerPiece, [&](int64_t first, int64_t last) {
+      for (int64_t n = first; n < last; ++n) {
+        S* x_bar_dot = to + n * components * row;
+        // the second derivatives are symmetric
+        kernel(curvatures + n * components * components * row, row, components * row,
+               x_dot + n * components * row, components, components, row, x_bar_dot, false);
+        kernel(slopes + n * components * outputs * row, row, outputs * row,
+               g_dot + n * outputs * row, outputs, components, row, x_bar_dot, true);
+      }
+    });
+  }
+  void evaluate_tangents(TangentRun<S>& t) const override {
+    if (kept_) return evaluate_kept(t);
+    Contraction<S> here = c;
+    here.x = t.at.values(x);
+    here.x_dot = t.dot.values(x);
+    here.out = t.dot.values(out);
+    apply(t.dot, here);
+  }
+  void differentiate_tangents(TangentRun<S>& t) const override {
+    if (kept_) return differentiate_kept(t);
+    Contraction<S> here = c;
+    here.x = t.at.values(x);
+    here.x_dot = t.dot.values(x);
+    here.g = t.at.derivatives(out);
+    here.g_dot = t.dot.derivatives(out);
+    here.x_bar = t.dot.derivatives(x);
+    apply(t.dot, here);
+  }
   void apply(Run<S>& run, const Contraction<S>& here) const {
     const int64_t size = EQUIPOT_SELECT(contraction_scratch<S>)(here);
     const int64_t vectors = c.stride / EQUIPOT_SELECT(contraction_stride<S>)(1);
@@ -684,10 +1077,13 @@ struct Contract final : Step<S> {
   std::vector<int64_t> sizes, first;
   Tensor parents, factors, monomials, outputs;
   Contraction<S> c{};
+  bool kept_ = false;
+  // Of each node, [components, outputs, channels] and [components, components, channels].
+  Memory<S> slopes_, curvatures_;
 };
 
 template <class S>
-struct Activate final : Step<S> {
+struct Activate final : TwiceDifferentiable<S> {
   explicit Activate(Parser<S>& p)
       : in(p.place("activate: operand")), out(p.place("activate: result")) {
     EQUIPOT_CHECK(in.size == out.size, "an activation needs equal sizes");
@@ -718,6 +1114,34 @@ struct Activate final : Step<S> {
       }
     });
   }
+  void evaluate_tangents(TangentRun<S>& t) const override {
+    const S* from = t.at.values(in.buffer) + in.offset;
+    const S* from_dot = t.dot.values(in.buffer) + in.offset;
+    S* to = t.dot.values(out.buffer) + out.offset;
+    const auto kernel = EQUIPOT_SELECT(activate_tangents<S>);
+    share_ranges(t.at.nodes, kNodesPerPiece, [&](int64_t first, int64_t last) {
+      for (int64_t n = first; n < last; ++n) {
+        kernel(kind, gain, from + n * in_width, from_dot + n * in_width, in.size,
+               to + n * out_width);
+      }
+    });
+  }
+  void differentiate_tangents(TangentRun<S>& t) const override {
+    const bool add = t.dot.adds_to(in.buffer);
+    const S* from = t.at.values(in.buffer) + in.offset;
+    const S* from_dot = t.dot.values(in.buffer) + in.offset;
+    const S* bar = t.at.derivatives(out.buffer) + out.offset;
+    const S* bar_dot = t.dot.derivatives(out.buffer) + out.offset;
+    S* to = t.dot.derivatives(in.buffer) + in.offset;
+    const auto kernel = EQUIPOT_SELECT(differentiate_activation_tangents<S>);
+    share_ranges(t.at.nodes, kNodesPerPiece, [&](int64_t first, int64_t last) {
+      for (int64_t n = first; n < last; ++n) {
+        kernel(kind, gain, from + n * in_width, from_dot + n * in_width,
+               bar + n * out_width, bar_dot + n * out_width, in.size, to + n * in_width,
+               add);
+      }
+    });
+  }
   Place in, out;
   Activation kind;
   S gain;
@@ -726,7 +1150,7 @@ struct Activate final : Step<S> {
 
 // Components of one degree, times a function of as many scalars as there are channels.
 template <class S>
-struct Gated final : Step<S> {
+struct Gated final : TwiceDifferentiable<S> {
   explicit Gated(Parser<S>& p)
       : in(p.place("gate: operand")),
         gates(p.place("gate: gates")),
@@ -771,6 +1195,34 @@ struct Gated final : Step<S> {
       }
     });
   }
+  void evaluate_tangents(TangentRun<S>& t) const override {
+    const GateShape shape{components, channels, stride, out_stride};
+    S* to = t.dot.values(out.buffer) + out.offset;
+    const auto kernel = EQUIPOT_SELECT(gate_tangents<S>);
+    share_ranges(t.at.nodes, kNodesPerPiece, [&](int64_t first, int64_t last) {
+      for (int64_t n = first; n < last; ++n) {
+        kernel(kind, gain, of_node(t.at, n), of_node(t.dot, n), shape, to + n * out_width);
+      }
+    });
+  }
+  void differentiate_tangents(TangentRun<S>& t) const override {
+    const GateShape shape{components, channels, stride, out_stride};
+    const bool add_x = t.dot.adds_to(in.buffer), add_gates = t.dot.adds_to(gates.buffer);
+    S* x_bar_dot = t.dot.derivatives(in.buffer) + in.offset;
+    S* gates_bar_dot = t.dot.derivatives(gates.buffer) + gates.offset;
+    const auto kernel = EQUIPOT_SELECT(differentiate_gate_tangents<S>);
+    share_ranges(t.at.nodes, kNodesPerPiece, [&](int64_t first, int64_t last) {
+      for (int64_t n = first; n < last; ++n) {
+        kernel(kind, gain, of_node(t.at, n), of_node(t.dot, n), shape,
+               x_bar_dot + n * in_width, add_x, gates_bar_dot + n * gates_width, add_gates);
+      }
+    });
+  }
+  GateOperands<S> of_node(const Run<S>& run, int64_t n) const {
+    return {run.values(in.buffer) + in.offset + n * in_width,
+            run.values(gates.buffer) + gates.offset + n * gates_width,
+            run.derivatives(out.buffer) + out.offset + n * out_width};
+  }
   Place in, gates, out;
   Activation kind;
   S gain;
@@ -779,7 +1231,7 @@ struct Gated final : Step<S> {
 
 // Adds a weighted sum of scalars of a node to its energy; weights are of its element.
 template <class S>
-struct Read final : Step<S> {
+struct Read final : TwiceDifferentiable<S> {
   explicit Read(Parser<S>& p) : in(p.place("read: operand")) {
     weights = p.scalars({p.elements, in.size}, "read: weights");
     width = p.buffers[in.buffer].width;
@@ -803,6 +1255,12 @@ struct Read final : Step<S> {
       }
     });
   }
+  void evaluate_tangents(TangentRun<S>&) const override {}
+  void differentiate_tangents(TangentRun<S>& t) const override {
+    if (t.dot.adds_to(in.buffer)) return;
+    S* to = t.dot.derivatives(in.buffer) + in.offset;
+    for (int64_t n = 0; n < t.at.nodes; ++n) std::fill_n(to + n * width, in.size, S{0});
+  }
   const S* of_node(const Run<S>& run, int64_t n) const {
     return weights + run.edges.elements[n] * in.size;
   }
@@ -813,7 +1271,7 @@ struct Read final : Step<S> {
 
 // Division of the features of a node by the root of a weighted sum of their squares.
 template <class S>
-struct Normalize final : Step<S> {
+struct Normalize final : TwiceDifferentiable<S> {
   explicit Normalize(Parser<S>& p) {
     in = p.buffer("normalize: operand"), out = p.buffer("normalize: result");
     width = p.buffers[in].width;
@@ -825,6 +1283,7 @@ struct Normalize final : Step<S> {
     centered = p.number(0, 1, "normalize: centered") == 1;
     EQUIPOT_CHECK(!centered || weights[0] > 0, "a mean needs a first weight");
   }
+  bool has_tangents() const override { return !centered; }
   void evaluate(Run<S>& run) const override {
     const S* x = run.values(in);
     S* to = run.values(out);
@@ -843,6 +1302,30 @@ struct Normalize final : Step<S> {
       for (int64_t n = first; n < last; ++n) {
         kernel(weights, factors, epsilon, centered, x + n * width, bar + n * width, width,
                x_bar + n * width);
+      }
+    });
+  }
+  void evaluate_tangents(TangentRun<S>& t) const override {
+    const S *x = t.at.values(in), *x_dot = t.dot.values(in);
+    S* to = t.dot.values(out);
+    const auto kernel = EQUIPOT_SELECT(normalize_tangents<S>);
+    share_ranges(t.at.nodes, kNodesPerPiece, [&](int64_t first, int64_t last) {
+      for (int64_t n = first; n < last; ++n) {
+        kernel(weights, factors, epsilon, x + n * width, x_dot + n * width, width,
+               to + n * width);
+      }
+    });
+  }
+  void differentiate_tangents(TangentRun<S>& t) const override {
+    const S *x = t.at.values(in), *x_dot = t.dot.values(in);
+    const S *bar = t.at.derivatives(out), *bar_dot = t.dot.derivatives(out);
+    S* x_bar_dot = t.dot.derivatives(in);
+    const auto kernel = EQUIPOT_SELECT(differentiate_norm_tangents<S>);
+    share_ranges(t.at.nodes, kNodesPerPiece, [&](int64_t first, int64_t last) {
+      for (int64_t n = first; n < last; ++n) {
+        const int64_t at = n * width;
+        kernel(weights, factors, epsilon, x + at, x_dot + at, bar + at, bar_dot + at, width,
+               x_bar_dot + at);
       }
     });
   }
@@ -985,6 +1468,34 @@ struct Coordination {
       }
     }
   }
+
+  // Adds tangents of the derivatives.
+  void add_tangents(const Edges& edges, int64_t nodes, const double* length_dot,
+                    double* length_bar_dot) const {
+    const double p = power, a = -(p + 1) * (p + 2) / 2, b = p * (p + 2), c = -p * (p + 1) / 2;
+    for (int64_t node = 0; node < nodes; ++node) {
+      double count = 0, count_dot = 0;
+      const auto for_each_edge = [&](const auto& work) {
+        for (int64_t e = edges.pointers[node]; e < edges.pointers[node + 1]; ++e) {
+          const double x = std::min(edges.lengths[e] / cutoff, 1.0);
+          const double below = std::pow(x, power - 2), to_power = below * x;
+          work(e, 1 + to_power * x * (a + x * (b + x * c)),
+               to_power * (p * a + x * ((p + 1) * b + x * (p + 2) * c)) / cutoff,
+               below *
+                   (p * (p - 1) * a + x * ((p + 1) * p * b + x * (p + 2) * (p + 1) * c)) /
+                   (cutoff * cutoff));
+        }
+      };
+      for_each_edge([&](int64_t e, double value, double slope, double) {
+        count += value;
+        count_dot += slope * length_dot[e];
+      });
+      const double factor = shift * std::exp(-count);
+      for_each_edge([&](int64_t e, double, double slope, double curvature) {
+        length_bar_dot[e] += factor * (curvature * length_dot[e] - slope * count_dot);
+      });
+    }
+  }
 };
 
 // Energies of pairs of atoms as functions of their distance, half of which belongs to each
@@ -995,18 +1506,20 @@ struct PairEnergies {
   template <class P>
   explicit PairEnergies(P& p) : table(p, kColumns) {}
 
-  // Adds the energies of atoms and, unless `length_bar` is null, derivatives.
+  // Adds the energies of atoms and, unless the pointers are null, first and second
+  // derivatives.
   void add(const Edges& edges, int64_t first, int64_t last, double* energies,
-           double* length_bar) const {
-    alignas(64) double values[kColumns], slopes[kColumns];
-    const auto kernel = EQUIPOT_SELECT(splines<double>);
+           double* length_bar, double* length_bend) const {
+    alignas(64) double values[kColumns], slopes[kColumns], curvatures[kColumns];
+    const auto kernel = EQUIPOT_SELECT(curved_splines<double>);
     const double reach = table.segments.back().stop;
     for (int64_t node = first; node < last; ++node) {
       for (int64_t e = edges.pointers[node]; e < edges.pointers[node + 1]; ++e) {
         if (edges.lengths[e] >= reach) continue;
-        kernel(table.spline, edges, e, e + 1, values, slopes);
+        kernel(table.spline, edges, e, e + 1, values, slopes, curvatures);
         energies[node] += values[0];
         if (length_bar != nullptr) length_bar[e] += slopes[0];
+        if (length_bend != nullptr) length_bend[e] += curvatures[0];
       }
     }
   }
@@ -1028,6 +1541,11 @@ class AnyProgram {
  public:
   virtual ~AnyProgram() = default;
   virtual Predictions run(const Structure&, bool derivatives) = 0;
+  // Whether there are second derivatives of all instructions.
+  virtual bool second_derivatives() const = 0;
+  // Products of the Hessian with directions [directions, nodes, 3]; without rows of nodes
+  // if an edge is too short.
+  virtual Tensor hessian_products(const Structure&, const Tensor& directions) = 0;
   virtual int64_t bytes() const = 0;
 };
 
@@ -1056,6 +1574,12 @@ class Program final : public AnyProgram {
       p.buffers.push_back(b);
     }
     buffers_ = p.buffers;
+    for (Buffer b : buffers_) {
+      b.values = full_width_;
+      b.derivatives = full_width_ + b.width;
+      full_width_ += 2 * b.width;
+      full_buffers_.push_back(b);
+    }
     features_ = p.place("features");
     const Tensor& energies = p.constant("energies of elements");
     check_tensor(energies, "energies of elements", ScalarType::Double, kCpu);
@@ -1083,30 +1607,15 @@ class Program final : public AnyProgram {
                                              sizeof(S) == 4 ? ScalarType::Float
                                                             : ScalarType::Double)};
     const NodesByRow by_element(s.elements, elements_);
-    order_.resize(nodes);
-    for (int64_t n = 0; n < nodes; ++n) order_[n] = n;
-    Edges edges{data<int64_t>(s.senders), data<int64_t>(s.receivers),
-                data<int64_t>(s.pointers), data<int64_t>(s.elements), nullptr};
-    find_pieces(edges, nodes);
-    if (measure(s, edges, num_edges) < shortest_) {
+    Edges edges{};
+    if (!prepare(s, edges, nodes, num_edges)) {
       return {torch::stable::new_empty(s.positions, {0}), out.forces, out.virials,
               out.features};
     }
-    Run<S> run{buffers_,
-               nodes,
-               edges,
-               num_edges,
-               (lmax_ + 1) * (lmax_ + 1),
-               by_element,
-               order_.data(),
-               pieces_,
-               memory_.at_least(width_ * nodes),
-               y_.get(),
-               nullptr,
-               nullptr,
-               mutable_data<double>(out.energies),
-               scratch_,
-               std::vector<char>(buffers_.size(), 0)};
+    Run<S> run = new_run(buffers_, edges, nodes, num_edges, by_element, scratch_);
+    run.memory = memory_.at_least(width_ * nodes);
+    run.y = y_.get();
+    run.energies = mutable_data<double>(out.energies);
     std::fill_n(run.energies, nodes, 0.0);
     for (const auto& step : steps_) step->evaluate(run);
     copy_features(run, out.features);
@@ -1115,13 +1624,7 @@ class Program final : public AnyProgram {
           scale_ * run.energies[n] + element_energies_[edges.elements[n]];
     }
     if (derivatives) {
-      run.y_bar = y_bar_.at_least(num_edges * run.harmonics);
-      run.length_bar = length_bar_.at_least(num_edges);
-      std::fill_n(run.y_bar, num_edges * run.harmonics, S{0});
-      std::fill_n(run.length_bar, num_edges, 0.0);
-      for (auto step = steps_.rbegin(); step != steps_.rend(); ++step) {
-        (*step)->differentiate(run);
-      }
+      differentiate(run);
       finish(s, run, out);
     } else {
       add_direct_energies(run, nullptr);
@@ -1129,13 +1632,224 @@ class Program final : public AnyProgram {
     return out;
   }
 
+  bool second_derivatives() const override {
+    return std::all_of(steps_.begin(), steps_.end(),
+                       [](const auto& step) { return step->twice() != nullptr; });
+  }
+
+  Tensor hessian_products(const Structure& s, const Tensor& directions) override {
+    EQUIPOT_CHECK(second_derivatives(),
+                  "an instruction of the program has no second derivatives");
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const int64_t nodes = s.positions.size(0), num_edges = s.senders.size(0);
+    check(s, nodes, num_edges);
+    check_tensor(directions, "directions", ScalarType::Double, kCpu);
+    check_shape(directions, "directions", {-1, nodes, 3}, "(directions, nodes, 3)");
+    const int64_t count = directions.size(0);
+    const NodesByRow by_element(s.elements, elements_);
+    Edges edges{};
+    if (!prepare(s, edges, nodes, num_edges)) {
+      return torch::stable::new_empty(s.positions, {count, 0, 3});
+    }
+    Tensor products = torch::stable::new_empty(s.positions, {count, nodes, 3});
+    std::vector<double> energies(nodes, 0.0), bends(num_edges, 0.0);
+    std::vector<S> n_bar(3 * num_edges);
+    Run<S> run = new_run(full_buffers_, edges, nodes, num_edges, by_element, scratch_);
+    run.memory = full_memory_.at_least(full_width_ * nodes);
+    run.y = y_.get();
+    run.energies = energies.data();
+    run.length_bend = bends.data();
+    for (const auto& step : steps_) step->evaluate(run);
+    differentiate(run);
+    for (const auto& step : steps_) step->prepare(run, count);
+    for (int64_t e = 0; e < num_edges; ++e) {
+      run.length_bar[e] *= scale_, run.length_bend[e] *= scale_;
+    }
+    add_direct_energies(run, run.length_bar);
+    Harmonics<S> h = all_harmonics();
+    h.g = run.y_bar;
+    h.n_bar = n_bar.data();
+    apply(h, num_edges, scratch_);
+    const double* from = data<double>(directions);
+    double* to = mutable_data<double>(products);
+    const auto work = [&](int64_t n, int64_t thread) {
+      const int64_t at = 3 * nodes * n;
+      multiply(run, data<int64_t>(s.reverse), n_bar.data(), from + at, *workers_[thread],
+               to + at);
+    };
+    const int64_t threads = count < 2 ? 1 : torch::stable::get_num_threads();
+    while (static_cast<int64_t>(workers_.size()) < threads) {
+      workers_.push_back(std::make_unique<Worker>());
+    }
+    share(count, work);
+    for (const auto& step : steps_) step->release();
+    return products;
+  }
+
   int64_t bytes() const override {
-    return memory_.bytes() + scratch_.bytes() + y_.bytes() + y_bar_.bytes() +
+    int64_t of_workers = 0;
+    for (const auto& worker : workers_) of_workers += worker->bytes();
+    return of_workers + full_memory_.bytes() + memory_.bytes() + scratch_.bytes() + y_.bytes() + y_bar_.bytes() +
            directions_.bytes() + lengths_.bytes() + length_bar_.bytes() +
            gradients_.bytes();
   }
 
  private:
+  // Memory of the tangents of one direction.
+  struct Worker {
+    Memory<S> memory, scratch, y_dot, y_bar_dot, n_dot, n_bar_dot, bent;
+    Memory<double> length_dot, length_bar_dot, gradients;
+    Memory<char> moves;
+    EdgeSelection moving, still;
+
+    int64_t bytes() const {
+      return memory.bytes() + scratch.bytes() + y_dot.bytes() + y_bar_dot.bytes() +
+             n_dot.bytes() + n_bar_dot.bytes() + bent.bytes() + length_dot.bytes() +
+             length_bar_dot.bytes() + gradients.bytes() + moves.bytes();
+    }
+  };
+
+  // Sorts and measures edges. Returns whether all are long enough.
+  bool prepare(const Structure& s, Edges& edges, int64_t nodes, int64_t num_edges) {
+    order_.resize(nodes);
+    for (int64_t n = 0; n < nodes; ++n) order_[n] = n;
+    edges = {data<int64_t>(s.senders), data<int64_t>(s.receivers),
+             data<int64_t>(s.pointers), data<int64_t>(s.elements), nullptr};
+    find_pieces(edges, nodes);
+    return !(measure(s, edges, num_edges) < shortest_);
+  }
+
+  Run<S> new_run(const std::vector<Buffer>& buffers, const Edges& edges, int64_t nodes,
+                 int64_t num_edges, const NodesByRow& by_element,
+                 Memory<S>& scratch) const {
+    return {buffers,
+            nodes,
+            edges,
+            num_edges,
+            (lmax_ + 1) * (lmax_ + 1),
+            by_element,
+            order_.data(),
+            pieces_,
+            nullptr,
+            nullptr,
+            nullptr,
+            nullptr,
+            nullptr,
+            scratch,
+            std::vector<char>(buffers.size(), 0),
+            nullptr};
+  }
+
+  // Derivatives with respect to lengths and harmonics.
+  void differentiate(Run<S>& run) {
+    run.y_bar = y_bar_.at_least(run.num_edges * run.harmonics);
+    run.length_bar = length_bar_.at_least(run.num_edges);
+    std::fill_n(run.y_bar, run.num_edges * run.harmonics, S{0});
+    std::fill_n(run.length_bar, run.num_edges, 0.0);
+    for (auto step = steps_.rbegin(); step != steps_.rend(); ++step) {
+      (*step)->differentiate(run);
+    }
+  }
+
+  // Runs the kernel of the harmonics for all edges.
+  static void apply(const Harmonics<S>& h, int64_t num_edges, Memory<S>& scratch) {
+    const int64_t size = EQUIPOT_SELECT(harmonics_scratch<S>)(h);
+    S* memory = scratch.at_least(size * torch::stable::get_num_threads());
+    const auto kernel = EQUIPOT_SELECT(harmonics<S>);
+    share((num_edges + 255) / 256, [&](int64_t piece, int64_t thread) {
+      kernel(h, 256 * piece, std::min(num_edges, 256 * (piece + 1)),
+             memory + thread * size);
+    });
+  }
+
+  // Product of the Hessian with one direction: the tangent of the gradient along it.
+  void multiply(Run<S>& at, const int64_t* reverse, const S* n_bar, const double* direction,
+                Worker& w, double* out) const {
+    const int64_t edges = at.num_edges;
+    Run<S> dot = new_run(full_buffers_, at.edges, at.nodes, edges, at.by_element, w.scratch);
+    dot.memory = w.memory.at_least(full_width_ * at.nodes);
+    S* y_dot = w.y_dot.at_least(edges * at.harmonics);
+    S *n_dot = w.n_dot.at_least(3 * edges), *bent = w.bent.at_least(3 * edges);
+    S* n_bar_dot = w.n_bar_dot.at_least(3 * edges);
+    double* length_dot = w.length_dot.at_least(edges);
+    double* gradients = w.gradients.at_least(3 * edges);
+    char* moves = w.moves.at_least(edges);
+    const S* directions = directions_.get();
+    for (int64_t e = 0; e < edges; ++e) {
+      double v_dot[3], along = 0;
+      bool any = false;
+      for (int i = 0; i < 3; ++i) {
+        v_dot[i] =
+            direction[3 * at.edges.senders[e] + i] - direction[3 * at.edges.receivers[e] + i];
+        along += static_cast<double>(directions[3 * e + i]) * v_dot[i];
+        any = any || v_dot[i] != 0;
+      }
+      length_dot[e] = along;
+      moves[e] = static_cast<char>(any);
+      for (int i = 0; i < 3; ++i) {
+        const auto n = static_cast<double>(directions[3 * e + i]);
+        n_dot[3 * e + i] = static_cast<S>((v_dot[i] - along * n) / at.edges.lengths[e]);
+      }
+    }
+    Harmonics<S> h = all_harmonics();
+    h.g = at.y_bar;
+    h.t = n_dot;
+    h.g_bar = y_dot;
+    h.n_bar = bent;
+    apply(h, edges, w.scratch);
+    dot.y = y_dot;
+    dot.y_bar = w.y_bar_dot.at_least(edges * at.harmonics);
+    dot.length_bar = w.length_bar_dot.at_least(edges);
+    std::fill_n(dot.y_bar, edges * at.harmonics, S{0});
+    std::fill_n(dot.length_bar, edges, 0.0);
+    w.moving.select(at.edges, at.nodes, moves, true);
+    w.still.select(at.edges, at.nodes, moves, false);
+    TangentRun<S> tangents{at, dot, length_dot, moves, w.moving, w.still};
+    for (const auto& step : steps_) step->twice()->evaluate_tangents(tangents);
+    for (auto step = steps_.rbegin(); step != steps_.rend(); ++step) {
+      (*step)->twice()->differentiate_tangents(tangents);
+    }
+    for (int64_t e = 0; e < edges; ++e) {
+      dot.length_bar[e] = scale_ * dot.length_bar[e] + at.length_bend[e] * length_dot[e];
+    }
+    if (coordination_.shift != 0) {
+      coordination_.add_tangents(at.edges, at.nodes, length_dot, dot.length_bar);
+    }
+    h = all_harmonics();
+    h.g = dot.y_bar;
+    h.n_bar = n_bar_dot;
+    apply(h, edges, w.scratch);
+    for (int64_t e = 0; e < edges; ++e) {
+      double n[3], turn[3], across[3], across_dot[3], along = 0, along_dot = 0;
+      for (int i = 0; i < 3; ++i) {
+        const int64_t k = 3 * e + i;
+        n[i] = static_cast<double>(directions[k]);
+        turn[i] = static_cast<double>(n_dot[k]);
+        across[i] = scale_ * static_cast<double>(n_bar[k]);
+        across_dot[i] = scale_ * (static_cast<double>(n_bar_dot[k]) +
+                                  static_cast<double>(bent[k]));
+        along += n[i] * across[i];
+        along_dot += turn[i] * across[i] + n[i] * across_dot[i];
+      }
+      const double length = at.edges.lengths[e], shrink = length_dot[e] / length;
+      for (int i = 0; i < 3; ++i) {
+        const double projected = across[i] - along * n[i];
+        const double projected_dot = across_dot[i] - along_dot * n[i] - along * turn[i];
+        gradients[3 * e + i] = (projected_dot - shrink * projected) / length +
+                               dot.length_bar[e] * n[i] + at.length_bar[e] * turn[i];
+      }
+    }
+    for (int64_t node = 0; node < at.nodes; ++node) {
+      double sum[3] = {};
+      for (int64_t e = at.edges.pointers[node]; e < at.edges.pointers[node + 1]; ++e) {
+        for (int i = 0; i < 3; ++i) {
+          sum[i] += gradients[3 * reverse[e] + i] - gradients[3 * e + i];
+        }
+      }
+      std::copy_n(sum, 3, out + 3 * node);
+    }
+  }
+
   static std::unique_ptr<Step<S>> step(Parser<S>& p) {
     switch (p.number(0, 13, "instruction")) {
       case 0: return std::make_unique<Embed<S>>(p);
@@ -1247,7 +1961,7 @@ class Program final : public AnyProgram {
         coordination_.add(run.edges, first, last, run.energies, length_bar);
       }
       if (pairs_ != nullptr) {
-        pairs_->add(run.edges, first, last, run.energies, length_bar);
+        pairs_->add(run.edges, first, last, run.energies, length_bar, run.length_bend);
       }
     });
   }
@@ -1321,6 +2035,11 @@ class Program final : public AnyProgram {
   Tensor entries_;
   const S* harmonic_values_ = nullptr;
   std::vector<Buffer> buffers_;
+  // The same with places of their own, for second derivatives.
+  std::vector<Buffer> full_buffers_;
+  int64_t full_width_ = 0;
+  Memory<S> full_memory_;
+  std::vector<std::unique_ptr<Worker>> workers_;
   Place features_{};
   const double* element_energies_ = nullptr;
   Coordination coordination_{};
@@ -1386,6 +2105,20 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> program_run(
   return {out.energies, out.forces, out.virials, out.features};
 }
 
+Tensor program_hessian_products(const Tensor& positions, const Tensor& translations,
+                                const Tensor& elements, const Tensor& senders,
+                                const Tensor& receivers, const Tensor& pointers,
+                                const Tensor& reverse, int64_t number,
+                                const Tensor& directions) {
+  return registry().get(number)->hessian_products(
+      {positions, translations, elements, senders, receivers, pointers, reverse},
+      directions);
+}
+
+bool program_second_derivatives(int64_t number) {
+  return registry().get(number)->second_derivatives();
+}
+
 int64_t program_bytes(int64_t number) { return registry().get(number)->bytes(); }
 
 void program_release(int64_t number) { registry().remove(number); }
@@ -1396,8 +2129,10 @@ void program_release(int64_t number) { registry().remove(number); }
 STABLE_TORCH_LIBRARY_IMPL(equipot, CPU, m) {
   m.impl("program_create", TORCH_BOX(&equipot::program_create));
   m.impl("program_run", TORCH_BOX(&equipot::program_run));
+  m.impl("program_hessian_products", TORCH_BOX(&equipot::program_hessian_products));
 }
 STABLE_TORCH_LIBRARY_IMPL(equipot, CompositeExplicitAutograd, m) {
   m.impl("program_bytes", TORCH_BOX(&equipot::program_bytes));
+  m.impl("program_second_derivatives", TORCH_BOX(&equipot::program_second_derivatives));
   m.impl("program_release", TORCH_BOX(&equipot::program_release));
 }

@@ -71,6 +71,23 @@ struct Moments {
   const S* bar;    // derivative with respect to out
   S* y_bar;        // added to
   double* length_bar;  // added to
+  // Derivatives of length_bar by the length of the same edge at constant bar; added to
+  // unless null.
+  double* length_bend;
+  // Tangents. With them, y_bar and length_bar are tangents of derivatives, without the
+  // part of length_bend. Edges that do not move have no tangents.
+  const S *y_dot, *bar_dot;
+  const double* length_dot;
+  const char* moves;
+};
+
+// Components of one degree and the scalars that they are multiplied by, or tangents.
+template <class S>
+struct GateOperands {
+  const S *x, *gates, *bar;  // bar is the derivative with respect to the result
+};
+struct GateShape {
+  int64_t components, channels, stride, out_stride;
 };
 
 #define EQUIPOT_PROGRAM(ISA)                                                             \
@@ -94,6 +111,11 @@ struct Moments {
   void splines(const Spline<S>&, const Edges&, int64_t first, int64_t last, S* values,   \
                S* slopes);                                                               \
                                                                                          \
+  /* The same with second derivatives. */                                                \
+  template <class S>                                                                     \
+  void curved_splines(const Spline<S>&, const Edges&, int64_t first, int64_t last,       \
+                      S* values, S* slopes, S* curvatures);                              \
+                                                                                         \
   /* Adds the dot products of the rows of two arrays [rows, columns] to `out`. */        \
   template <class S>                                                                     \
   void add_row_products(const S* a, const S* b, int64_t rows, int64_t columns,           \
@@ -105,6 +127,13 @@ struct Moments {
   template <class S>                                                                     \
   void differentiate_moments(const Moments<S>&, const Edges&, int64_t first,             \
                              int64_t last, S* scratch);                                  \
+  /* Tangents of the result, and of the derivatives. */                                  \
+  template <class S>                                                                     \
+  void add_moment_tangents(const Moments<S>&, const Edges&, int64_t first, int64_t last, \
+                           S* scratch);                                                  \
+  template <class S>                                                                     \
+  void differentiate_moment_tangents(const Moments<S>&, const Edges&, int64_t first,     \
+                                     int64_t last, S* scratch);                          \
                                                                                          \
   /* out = gain * f(x) for rows of `width` scalars. */                                   \
   template <class S>                                                                     \
@@ -113,6 +142,13 @@ struct Moments {
   template <class S>                                                                     \
   void differentiate_activation(Activation, S gain, const S* x, const S* bar,            \
                                 int64_t width, S* x_bar, bool add);                      \
+  template <class S>                                                                     \
+  void activate_tangents(Activation, S gain, const S* x, const S* x_dot, int64_t width,  \
+                         S* out_dot);                                                    \
+  template <class S>                                                                     \
+  void differentiate_activation_tangents(                                                \
+      Activation, S gain, const S* x, const S* x_dot, const S* bar, const S* bar_dot,    \
+      int64_t width, S* x_bar_dot, bool add);                                            \
                                                                                          \
   /* out[m] = x[m] * gain * f(gate) for components m, which are `stride` apart in x and  \
      `out_stride` apart in out. */                                                       \
@@ -124,6 +160,13 @@ struct Moments {
                           const S* gates, const S* bar, int64_t bar_stride,              \
                           int64_t components, int64_t channels, S* x_bar, bool add_x,    \
                           S* gates_bar, bool add_gates);                                 \
+  template <class S>                                                                     \
+  void gate_tangents(Activation, S gain, const GateOperands<S>& at,                      \
+                     const GateOperands<S>& dot, const GateShape&, S* out_dot);          \
+  template <class S>                                                                     \
+  void differentiate_gate_tangents(                                                      \
+      Activation, S gain, const GateOperands<S>& at, const GateOperands<S>& dot,         \
+      const GateShape&, S* x_bar_dot, bool add_x, S* gates_bar_dot, bool add_gates);     \
                                                                                          \
   /* Root of the weighted sum of squares of rows: out = factors * x / sqrt(s + epsilon),  \
      where s is the sum of weights * x^2. If `centered`, the mean is subtracted before;  \
@@ -145,6 +188,21 @@ struct Moments {
   /* to (+)= factors * from. */                                                          \
   template <class S>                                                                     \
   void multiplied(const S* factors, const S* from, int64_t width, S* to, bool add);      \
+                                                                                         \
+  template <class S>                                                                     \
+  void normalize_tangents(const S* weights, const S* factors, S epsilon, const S* x,     \
+                          const S* x_dot, int64_t width, S* out_dot);                    \
+  template <class S>                                                                     \
+  void differentiate_norm_tangents(                                                      \
+      const S* weights, const S* factors, S epsilon, const S* x, const S* x_dot,         \
+      const S* bar, const S* bar_dot, int64_t width, S* x_bar_dot);                      \
+                                                                                         \
+  /* out[r] (+)= sum of m[q, r] * x[q] over q for rows of channels; rows of m are        \
+     strides apart. */                                                                   \
+  template <class S>                                                                     \
+  void multiply_rows(const S* m, int64_t stride_in, int64_t stride_out, const S* x,      \
+                     int64_t rows_in, int64_t rows_out, int64_t channels, S* out,        \
+                     bool add);                                                          \
                                                                                          \
   /* to (+)= factor * from. */                                                           \
   template <class S>                                                                     \

@@ -62,10 +62,10 @@ void tile(const Linear<S>& m, const S* const* in, S* const* out, int rows, int64
   }
 }
 
-// Weights of the six B-splines that are not zero in an interval, and their derivatives
-// with respect to t, at t in 0 to 1.
+// Weights of the six B-splines that are not zero in an interval, and their first and
+// second derivatives with respect to t, at t in 0 to 1.
 struct Basis {
-  double values[6], slopes[6];
+  double values[6], slopes[6], curvatures[6];
 };
 
 Basis basis_at(double t) {
@@ -84,47 +84,60 @@ Basis basis_at(double t) {
   b.slopes[3] = (50 * t4 - 80 * t3 - 60 * t2 + 40 * t + 50) / 120;
   b.slopes[4] = (-25 * t4 + 20 * t3 + 30 * t2 + 20 * t + 5) / 120;
   b.slopes[5] = t4 / 24;
+  b.curvatures[0] = s * s * s / 6;
+  b.curvatures[1] = (100 * t3 - 240 * t2 + 120 * t + 40) / 120;
+  b.curvatures[2] = (-200 * t3 + 360 * t2 - 120) / 120;
+  b.curvatures[3] = (200 * t3 - 240 * t2 - 120 * t + 40) / 120;
+  b.curvatures[4] = (-100 * t3 + 60 * t2 + 60 * t + 20) / 120;
+  b.curvatures[5] = t3 / 6;
   return b;
 }
 
-template <class S, bool kSlopes>
-void spline_at(const Spline<S>& f, const S* table, double length, S* values, S* slopes) {
+// Values and the first kOrder derivatives.
+template <class S, int kOrder>
+void spline_at(const Spline<S>& f, const S* table, double length, S* values, S* slopes,
+               S* curvatures) {
   int64_t n = 0;
   while (n < f.num_segments && length >= f.segments[n].stop) ++n;
   if (n == f.num_segments) {
     for (int64_t c = 0; c < f.columns; c += kLanes<S>) {
       store(values + c, Vector<S>{});
-      if constexpr (kSlopes) store(slopes + c, Vector<S>{});
+      if constexpr (kOrder >= 1) store(slopes + c, Vector<S>{});
+      if constexpr (kOrder >= 2) store(curvatures + c, Vector<S>{});
     }
     return;
   }
   const Segment& segment = f.segments[n];
-  const double x = (length - segment.start) * segment.intervals_per_length;
+  const double scale = segment.intervals_per_length;
+  const double x = (length - segment.start) * scale;
   int64_t interval = static_cast<int64_t>(x);
   if (interval >= segment.intervals) interval = segment.intervals - 1;
   const Basis basis = basis_at(x - static_cast<double>(interval));
-  S b[6], db[6];
+  S b[6], db[6], ddb[6];
   for (int i = 0; i < 6; ++i) {
     b[i] = static_cast<S>(basis.values[i]);
-    db[i] = static_cast<S>(basis.slopes[i] * segment.intervals_per_length);
+    db[i] = static_cast<S>(basis.slopes[i] * scale);
+    ddb[i] = static_cast<S>(basis.curvatures[i] * scale * scale);
   }
   const S* rows = table + (segment.row + interval) * f.columns;
   for (int64_t c = 0; c < f.columns; c += kLanes<S>) {
-    Vector<S> value{}, slope{};
+    Vector<S> value{}, slope{}, curvature{};
     EQUIPOT_UNROLL
     for (int i = 0; i < 6; ++i) {
       const Vector<S> row = load(rows + i * f.columns + c);
       value += b[i] * row;
-      if constexpr (kSlopes) slope += db[i] * row;
+      if constexpr (kOrder >= 1) slope += db[i] * row;
+      if constexpr (kOrder >= 2) curvature += ddb[i] * row;
     }
     store(values + c, value);
-    if constexpr (kSlopes) store(slopes + c, slope);
+    if constexpr (kOrder >= 1) store(slopes + c, slope);
+    if constexpr (kOrder >= 2) store(curvatures + c, curvature);
   }
 }
 
-template <class S, bool kSlopes>
+template <class S, int kOrder>
 void splines_at(const Spline<S>& f, const Edges& edges, int64_t first, int64_t last,
-                S* values, S* slopes) {
+                S* values, S* slopes, S* curvatures) {
   for (int64_t e = first; e < last; ++e) {
     int64_t table = 0;
     if (f.table_of_pair != nullptr) {
@@ -132,8 +145,9 @@ void splines_at(const Spline<S>& f, const Edges& edges, int64_t first, int64_t l
                               edges.elements[edges.receivers[e]]];
     }
     const int64_t at = (e - first) * f.columns;
-    spline_at<S, kSlopes>(f, f.coefficients + table * f.rows * f.columns, edges.lengths[e],
-                          values + at, kSlopes ? slopes + at : nullptr);
+    spline_at<S, kOrder>(f, f.coefficients + table * f.rows * f.columns, edges.lengths[e],
+                         values + at, kOrder >= 1 ? slopes + at : nullptr,
+                         kOrder >= 2 ? curvatures + at : nullptr);
   }
 }
 
@@ -204,23 +218,35 @@ inline Vector<S> sigmoid(Vector<S> x) {
   return static_cast<S>(1) / (static_cast<S>(1) + exponential<S>(-x));
 }
 
-// Value and derivative of a nonlinearity.
+// Value and derivatives of a nonlinearity.
 template <class S>
-inline void function_of(Activation kind, Vector<S> x, Vector<S>& value, Vector<S>& slope) {
+inline void function_of(Activation kind, Vector<S> x, Vector<S>& value, Vector<S>& slope,
+                        Vector<S>& curvature) {
+  constexpr S one = 1, two = 2;
   if (kind == Activation::tanh) {
-    value = static_cast<S>(2) * sigmoid<S>(x + x) - static_cast<S>(1);
-    slope = static_cast<S>(1) - value * value;
+    value = two * sigmoid<S>(x + x) - one;
+    slope = one - value * value;
+    curvature = -two * value * slope;
     return;
   }
   if (kind == Activation::inverse) {
     value = static_cast<S>(1) / (static_cast<S>(1) + x);
     slope = -value * value;
+    curvature = -two * value * slope;
     return;
   }
   const Vector<S> s = sigmoid<S>(x);
-  const Vector<S> ds = s * (static_cast<S>(1) - s);
+  const Vector<S> ds = s * (one - s);
+  const Vector<S> dds = ds * (one - two * s);
   value = kind == Activation::silu ? x * s : s;
   slope = kind == Activation::silu ? s + x * ds : ds;
+  curvature = kind == Activation::silu ? two * ds + x * dds : dds;
+}
+
+template <class S>
+inline void function_of(Activation kind, Vector<S> x, Vector<S>& value, Vector<S>& slope) {
+  Vector<S> curvature;
+  function_of<S>(kind, x, value, slope, curvature);
 }
 
 }  // namespace
@@ -277,10 +303,16 @@ template <class S>
 void splines(const Spline<S>& f, const Edges& edges, int64_t first, int64_t last, S* values,
              S* slopes) {
   if (slopes == nullptr) {
-    splines_at<S, false>(f, edges, first, last, values, slopes);
+    splines_at<S, 0>(f, edges, first, last, values, slopes, static_cast<S*>(nullptr));
   } else {
-    splines_at<S, true>(f, edges, first, last, values, slopes);
+    splines_at<S, 1>(f, edges, first, last, values, slopes, static_cast<S*>(nullptr));
   }
+}
+
+template <class S>
+void curved_splines(const Spline<S>& f, const Edges& edges, int64_t first, int64_t last,
+                    S* values, S* slopes, S* curvatures) {
+  splines_at<S, 2>(f, edges, first, last, values, slopes, curvatures);
 }
 
 template <class S>
@@ -317,9 +349,14 @@ void differentiate_moments(const Moments<S>& m, const Edges& edges, int64_t firs
   const int64_t columns = m.spline.columns, size = m.harmonics * columns;
   const int64_t width = m.spline.num_elements * size;
   S *values = scratch, *slopes = scratch + columns, *bar = scratch + 2 * columns;
+  S* curvatures = scratch + 3 * columns;
   for (int64_t node = first; node < last; ++node) {
     for (int64_t e = edges.pointers[node]; e < edges.pointers[node + 1]; ++e) {
-      splines(m.spline, edges, e, e + 1, values, slopes);
+      if (m.length_bend == nullptr) {
+        splines(m.spline, edges, e, e + 1, values, slopes);
+      } else {
+        curved_splines(m.spline, edges, e, e + 1, values, slopes, curvatures);
+      }
       const S* y = m.y + e * m.harmonics;
       S* y_bar = m.y_bar + e * m.harmonics;
       const S* from = m.bar + node * width + edges.elements[edges.senders[e]] * size;
@@ -334,6 +371,62 @@ void differentiate_moments(const Moments<S>& m, const Edges& edges, int64_t firs
         y_bar[lm] += sum_of<S>(sum);
       }
       m.length_bar[e] += dot(bar, slopes, columns);
+      if (m.length_bend != nullptr) m.length_bend[e] += dot(bar, curvatures, columns);
+    }
+  }
+}
+
+template <class S>
+void add_moment_tangents(const Moments<S>& m, const Edges& edges, int64_t first,
+                         int64_t last, S* scratch) {
+  const int64_t columns = m.spline.columns, size = m.harmonics * columns;
+  const int64_t width = m.spline.num_elements * size;
+  S *values = scratch, *slopes = scratch + columns;
+  for (int64_t node = first; node < last; ++node) {
+    S* out = m.out + node * width;
+    for (int64_t n = 0; n < width; n += kLanes<S>) store(out + n, Vector<S>{});
+    for (int64_t e = edges.pointers[node]; e < edges.pointers[node + 1]; ++e) {
+      if (!m.moves[e]) continue;
+      splines(m.spline, edges, e, e + 1, values, slopes);
+      const S length_dot = static_cast<S>(m.length_dot[e]);
+      const S *y = m.y + e * m.harmonics, *y_dot = m.y_dot + e * m.harmonics;
+      S* to = out + edges.elements[edges.senders[e]] * size;
+      for (int64_t lm = 0; lm < m.harmonics; ++lm, to += columns) {
+        const S by_slope = length_dot * y[lm], by_value = y_dot[lm];
+        for (int64_t k = 0; k < columns; k += kLanes<S>) {
+          store(to + k, load(to + k) + by_slope * load(slopes + k) +
+                            by_value * load(values + k));
+        }
+      }
+    }
+  }
+}
+
+template <class S>
+void differentiate_moment_tangents(const Moments<S>& m, const Edges& edges, int64_t first,
+                                   int64_t last, S* scratch) {
+  const int64_t columns = m.spline.columns, size = m.harmonics * columns;
+  const int64_t width = m.spline.num_elements * size;
+  S *values = scratch, *slopes = scratch + columns, *sum_dot = scratch + 2 * columns;
+  for (int64_t node = first; node < last; ++node) {
+    for (int64_t e = edges.pointers[node]; e < edges.pointers[node + 1]; ++e) {
+      splines(m.spline, edges, e, e + 1, values, slopes);
+      const S length_dot = static_cast<S>(m.length_dot[e]);
+      const S *y = m.y + e * m.harmonics, *y_dot = m.y_dot + e * m.harmonics;
+      S* y_bar_dot = m.y_bar + e * m.harmonics;
+      const int64_t at = node * width + edges.elements[edges.senders[e]] * size;
+      const S *bar = m.bar + at, *bar_dot = m.bar_dot + at;
+      for (int64_t k = 0; k < columns; k += kLanes<S>) store(sum_dot + k, Vector<S>{});
+      for (int64_t lm = 0; lm < m.harmonics; ++lm, bar += columns, bar_dot += columns) {
+        Vector<S> sum{};
+        for (int64_t k = 0; k < columns; k += kLanes<S>) {
+          const Vector<S> b = load(bar + k), b_dot = load(bar_dot + k);
+          sum += b_dot * load(values + k) + length_dot * b * load(slopes + k);
+          store(sum_dot + k, load(sum_dot + k) + y[lm] * b_dot + y_dot[lm] * b);
+        }
+        y_bar_dot[lm] += sum_of<S>(sum);
+      }
+      m.length_bar[e] += dot(sum_dot, slopes, columns);
     }
   }
 }
@@ -355,6 +448,29 @@ void differentiate_activation(Activation kind, S gain, const S* x, const S* bar,
     function_of<S>(kind, load(x + n), value, slope);
     const Vector<S> result = load(bar + n) * (gain * slope);
     store(x_bar + n, add ? load(x_bar + n) + result : result);
+  }
+}
+
+template <class S>
+void activate_tangents(Activation kind, S gain, const S* x, const S* x_dot, int64_t width,
+                       S* out_dot) {
+  for (int64_t n = 0; n < width; n += kLanes<S>) {
+    Vector<S> value, slope;
+    function_of<S>(kind, load(x + n), value, slope);
+    store(out_dot + n, gain * slope * load(x_dot + n));
+  }
+}
+
+template <class S>
+void differentiate_activation_tangents(Activation kind, S gain, const S* x, const S* x_dot,
+                                       const S* bar, const S* bar_dot, int64_t width,
+                                       S* x_bar_dot, bool add) {
+  for (int64_t n = 0; n < width; n += kLanes<S>) {
+    Vector<S> value, slope, curvature;
+    function_of<S>(kind, load(x + n), value, slope, curvature);
+    const Vector<S> result = gain * (load(bar_dot + n) * slope +
+                                     load(bar + n) * load(x_dot + n) * curvature);
+    store(x_bar_dot + n, add ? load(x_bar_dot + n) + result : result);
   }
 }
 
@@ -388,6 +504,47 @@ void differentiate_gate(Activation kind, S gain, const S* x, int64_t stride, con
     }
     sum *= gain * slope;
     store(gates_bar + n, add_gates ? load(gates_bar + n) + sum : sum);
+  }
+}
+
+template <class S>
+void gate_tangents(Activation kind, S gain, const GateOperands<S>& at,
+                   const GateOperands<S>& dot, const GateShape& shape, S* out_dot) {
+  for (int64_t n = 0; n < shape.channels; n += kLanes<S>) {
+    Vector<S> value, slope;
+    function_of<S>(kind, load(at.gates + n), value, slope);
+    value *= gain;
+    slope *= gain * load(dot.gates + n);
+    for (int64_t m = 0; m < shape.components; ++m) {
+      const int64_t from = m * shape.stride + n;
+      store(out_dot + m * shape.out_stride + n,
+            load(dot.x + from) * value + load(at.x + from) * slope);
+    }
+  }
+}
+
+template <class S>
+void differentiate_gate_tangents(Activation kind, S gain, const GateOperands<S>& at,
+                                 const GateOperands<S>& dot, const GateShape& shape,
+                                 S* x_bar_dot, bool add_x, S* gates_bar_dot,
+                                 bool add_gates) {
+  for (int64_t n = 0; n < shape.channels; n += kLanes<S>) {
+    Vector<S> value, slope, curvature, sum{}, sum_dot{};
+    function_of<S>(kind, load(at.gates + n), value, slope, curvature);
+    const Vector<S> gates_dot = load(dot.gates + n);
+    value *= gain, slope *= gain, curvature *= gain * gates_dot;
+    const Vector<S> value_dot = slope * gates_dot;
+    for (int64_t m = 0; m < shape.components; ++m) {
+      const int64_t in = m * shape.stride + n, out = m * shape.out_stride + n;
+      const Vector<S> b = load(at.bar + out), b_dot = load(dot.bar + out);
+      const Vector<S> x = load(at.x + in);
+      sum += b * x;
+      sum_dot += b_dot * x + b * load(dot.x + in);
+      const Vector<S> result = b_dot * value + b * value_dot;
+      store(x_bar_dot + in, add_x ? load(x_bar_dot + in) + result : result);
+    }
+    const Vector<S> result = sum_dot * slope + sum * curvature;
+    store(gates_bar_dot + n, add_gates ? load(gates_bar_dot + n) + result : result);
   }
 }
 
@@ -458,6 +615,58 @@ void multiplied(const S* factors, const S* from, int64_t width, S* to, bool add)
 }
 
 template <class S>
+void normalize_tangents(const S* weights, const S* factors, S epsilon, const S* x,
+                        const S* x_dot, int64_t width, S* out_dot) {
+  const S scale = 1 / __builtin_sqrt(weighted_square(weights, x, width) + epsilon);
+  Vector<S> sum{};
+  for (int64_t n = 0; n < width; n += kLanes<S>) {
+    sum += load(weights + n) * load(x + n) * load(x_dot + n);
+  }
+  const S scale_dot = -scale * scale * scale * sum_of<S>(sum);
+  for (int64_t n = 0; n < width; n += kLanes<S>) {
+    store(out_dot + n,
+          load(factors + n) * (scale * load(x_dot + n) + scale_dot * load(x + n)));
+  }
+}
+
+template <class S>
+void differentiate_norm_tangents(const S* weights, const S* factors, S epsilon, const S* x,
+                                 const S* x_dot, const S* bar, const S* bar_dot,
+                                 int64_t width, S* x_bar_dot) {
+  const S scale = 1 / __builtin_sqrt(weighted_square(weights, x, width) + epsilon);
+  Vector<S> sum{}, along{}, along_dot{};
+  for (int64_t n = 0; n < width; n += kLanes<S>) {
+    const Vector<S> x_n = load(x + n), dot_n = load(x_dot + n), f = load(factors + n);
+    sum += load(weights + n) * x_n * dot_n;
+    along += f * load(bar + n) * x_n;
+    along_dot += f * (load(bar_dot + n) * x_n + load(bar + n) * dot_n);
+  }
+  const S cube = scale * scale * scale, scale_dot = -cube * sum_of<S>(sum);
+  const S of_x_dot = cube * sum_of<S>(along);
+  const S of_x = cube * sum_of<S>(along_dot) +
+                 3 * scale * scale * scale_dot * sum_of<S>(along);
+  for (int64_t n = 0; n < width; n += kLanes<S>) {
+    store(x_bar_dot + n,
+          load(factors + n) * (scale * load(bar_dot + n) + scale_dot * load(bar + n)) -
+              load(weights + n) * (of_x * load(x + n) + of_x_dot * load(x_dot + n)));
+  }
+}
+
+template <class S>
+void multiply_rows(const S* m, int64_t stride_in, int64_t stride_out, const S* x,
+                   int64_t rows_in, int64_t rows_out, int64_t channels, S* out, bool add) {
+  for (int64_t r = 0; r < rows_out; ++r, m += stride_out, out += channels) {
+    for (int64_t c = 0; c < channels; c += kLanes<S>) {
+      Vector<S> sum = add ? load(out + c) : Vector<S>{};
+      for (int64_t q = 0; q < rows_in; ++q) {
+        sum += load(m + q * stride_in + c) * load(x + q * channels + c);
+      }
+      store(out + c, sum);
+    }
+  }
+}
+
+template <class S>
 void scaled(S factor, const S* from, int64_t width, S* to, bool add) {
   for (int64_t n = 0; n < width; n += kLanes<S>) {
     const Vector<S> value = factor * load(from + n);
@@ -477,6 +686,24 @@ double dot(const S* a, const S* b, int64_t width) {
   template void pack(const S*, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, S*);  \
   template void linear(const Linear<S>&, const int64_t*, int64_t, int64_t);                \
   template void splines(const Spline<S>&, const Edges&, int64_t, int64_t, S*, S*);         \
+  template void curved_splines(const Spline<S>&, const Edges&, int64_t, int64_t, S*, S*,   \
+                               S*);                                                        \
+  template void add_moment_tangents(const Moments<S>&, const Edges&, int64_t, int64_t,     \
+                                    S*);                                                   \
+  template void differentiate_moment_tangents(const Moments<S>&, const Edges&, int64_t,    \
+                                              int64_t, S*);                                \
+  template void activate_tangents(Activation, S, const S*, const S*, int64_t, S*);         \
+  template void differentiate_activation_tangents(Activation, S, const S*, const S*,       \
+                                                  const S*, const S*, int64_t, S*, bool);  \
+  template void gate_tangents(Activation, S, const GateOperands<S>&,                       \
+                              const GateOperands<S>&, const GateShape&, S*);               \
+  template void differentiate_gate_tangents(Activation, S, const GateOperands<S>&,         \
+                                            const GateOperands<S>&, const GateShape&, S*,  \
+                                            bool, S*, bool);                               \
+  template void normalize_tangents(const S*, const S*, S, const S*, const S*, int64_t,     \
+                                   S*);                                                    \
+  template void differentiate_norm_tangents(const S*, const S*, S, const S*, const S*,     \
+                                            const S*, const S*, int64_t, S*);              \
   template void add_row_products(const S*, const S*, int64_t, int64_t, double*);           \
   template void add_moments(const Moments<S>&, const Edges&, int64_t, int64_t, S*);        \
   template void differentiate_moments(const Moments<S>&, const Edges&, int64_t, int64_t,   \
@@ -495,6 +722,8 @@ double dot(const S* a, const S* b, int64_t width) {
   template void differentiate_squares(const S*, int64_t, const S*, int64_t, int64_t, S*,   \
                                       bool);                                               \
   template void multiplied(const S*, const S*, int64_t, S*, bool);                         \
+  template void multiply_rows(const S*, int64_t, int64_t, const S*, int64_t, int64_t,      \
+                              int64_t, S*, bool);                                          \
   template void scaled(S, const S*, int64_t, S*, bool);                                    \
   template double dot(const S*, const S*, int64_t);
 EQUIPOT_INSTANTIATE(float)

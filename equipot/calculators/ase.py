@@ -28,7 +28,6 @@ from equipot.checkpoint.file import load_domain, load_potential, read_header
 from equipot.data.statistics import UNKNOWN_TRAINING_SET
 from equipot.domain import Domain, ExtrapolationEvent
 from equipot.graph.atomic_graph import AtomicGraph
-from equipot.hessians import hessian
 from equipot.models.committee import Committee
 from equipot.models.potential import Potential
 from equipot.models.prediction import Output, Prediction
@@ -399,7 +398,7 @@ class EquipotCalculator(Calculator):
             (matrix,) = self.potential.hessian_direct(graph).matrices()
             result = matrix.view(len(atoms), 3, len(atoms), 3)
         else:
-            result = hessian(self.potential, graph)
+            result = self.evaluation.hessian(graph)
         values: np.ndarray = result.double().cpu().numpy()
         if not np.isfinite(values).all():
             raise CalculationFailed(not_finite("a Hessian"))

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Collection
+from dataclasses import replace
 from typing import cast, final
 
 import torch
@@ -29,13 +30,16 @@ from equipot.graph.scatter import scatter_sum
 from equipot.models.architectures.tensornet import TensorNet
 from equipot.models.backbone import Backbone
 from equipot.models.gated_network import GatedNetwork
+from equipot.models.hessian_vector import hessians_by_products
 from equipot.models.message_passing import MessagePassing
 from equipot.models.potential import Potential
 from equipot.models.prediction import Output, Prediction
 from equipot.ops import unavailable
 from equipot.ops.program import Evaluation, Program, ReceivedEdges
 
-FIRST_DERIVATIVES = frozenset({"energy", "forces", "stress", "stresses", "features"})
+COMPILED_OUTPUTS = frozenset(
+    {"energy", "forces", "stress", "stresses", "features", "hessian"}
+)
 """Outputs that programs compute."""
 MOST_PROGRAMS = 8
 """Number of programs that are kept, one for each set of elements."""
@@ -43,13 +47,14 @@ MOST_PROGRAMS = 8
 
 @final
 class FrozenPotential:
-    """Energies and first derivatives of a potential with constant weights.
+    """Energies and derivatives of a potential with constant weights.
 
     They equal those of the potential up to rounding errors and the error of tabulated
     radial functions, which is stated by `equipot.frozen.splines`. Requests for other
-    outputs, for differentiable predictions or with edges shorter than the tables are
-    passed on to the potential. The program for a set of elements is compiled when it is
-    needed for the first time, and compared with the potential on a small cluster.
+    outputs, for differentiable predictions, with edges shorter than the tables, or for
+    Hessians of instructions without second derivatives are passed on to the potential.
+    The program for a set of elements is compiled when it is needed for the first time,
+    and compared with the potential on a small cluster.
 
     Args:
         potential: Potential on the CPU. Later changes of its weights have no effect.
@@ -97,12 +102,38 @@ class FrozenPotential:
         create_graph: bool = False,
     ) -> Prediction:
         """Predict; see `Potential.forward`."""
-        if create_graph or not FIRST_DERIVATIVES.issuperset(outputs):
+        if create_graph or not COMPILED_OUTPUTS.issuperset(outputs):
             return self.potential(graph, outputs, create_graph=create_graph)
+        hessians = hessians_by_products(self, graph) if "hessian" in outputs else ()
         evaluation = self._evaluate(graph, outputs)
-        if evaluation is None:
+        if evaluation is None or hessians is None:
             return self.potential(graph, outputs, create_graph=False)
-        return self._prediction(graph, outputs, evaluation)
+        prediction = self._prediction(graph, outputs, evaluation)
+        return replace(prediction, hessian=hessians) if hessians else prediction
+
+    def hessian_products(
+        self, graph: AtomicGraph, directions: Float[Tensor, "directions atoms 3"]
+    ) -> Float64[Tensor, "directions atoms 3"] | None:
+        """Products of the Hessian with displacements, by the program.
+
+        Structures of a batch do not mix.
+
+        Args:
+            graph: One structure or a batch.
+            directions: Displacements in Å.
+
+        Returns:
+            First-order changes of the gradient of the energy in eV/Å; None if the
+            program has no second derivatives, or an edge is shorter than its tables.
+        """
+        if graph.num_atoms == 0:
+            return None
+        topology = self._topology_of(graph)
+        if not topology.program.second_derivatives:
+            return None
+        return topology.program.hessian_products(
+            *topology.operands(graph), directions.detach().double().contiguous()
+        )
 
     def _evaluate(
         self, graph: AtomicGraph, outputs: Collection[Output]
@@ -110,16 +141,17 @@ class FrozenPotential:
         """Run the program; None if it does not apply."""
         if graph.num_atoms == 0:
             return None
+        topology = self._topology_of(graph)
+        return topology.program(
+            *topology.operands(graph),
+            derivatives=bool({"forces", "stress", "stresses"} & set(outputs)),
+        )
+
+    def _topology_of(self, graph: AtomicGraph) -> "_Topology":
         topology = self._topology
         if topology is None or not topology.is_of(graph):
             topology = self._topology = self._new_topology(graph)
-        return topology.program(
-            graph.positions.detach().to(torch.float64).contiguous(),
-            topology.translations(graph),
-            topology.elements,
-            topology.edges,
-            derivatives=bool({"forces", "stress", "stresses"} & set(outputs)),
-        )
+        return topology
 
     def _new_topology(self, graph: AtomicGraph) -> "_Topology":
         if graph.cutoff < self.cutoff:
@@ -246,6 +278,17 @@ class _Topology:
             self._cell = graph.cell, graph.cell._version
             self._translations = translations.contiguous()
         return self._translations
+
+    def operands(
+        self, graph: AtomicGraph
+    ) -> tuple[Tensor, Tensor, Tensor, ReceivedEdges]:
+        """First arguments of the methods of `Program`."""
+        return (
+            graph.positions.detach().to(torch.float64).contiguous(),
+            self.translations(graph),
+            self.elements,
+            self.edges,
+        )
 
 
 def _versions(graph: AtomicGraph) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ from equipot.autodiff.derivatives import hessian_blocks
 from equipot.graph.atomic_graph import AtomicGraph
 from equipot.models.differentiable import differentiable_forces
 from equipot.models.energy_model import EnergyModel
+from equipot.models.hessian_vector import HessianProducts, hessians_by_products
 
 CPU_EDGES_PER_PART = 8_000
 """Number of edges per part on a CPU; more edges need more memory with little gain in
@@ -48,6 +49,11 @@ def hessians(
     found: dict[int, Tensor] = {}
     for members in _parts(graph, edges_at_once):
         part = _select(graph, members)
+        if isinstance(model, HessianProducts):
+            products = hessians_by_products(model, part)
+            if products is not None:
+                found.update(zip(members, products, strict=True))
+                continue
         forces, positions = differentiable_forces(model, part)
         sizes = torch.bincount(part.batch, minlength=part.num_graphs).tolist()
         blocks = hessian_blocks(forces, positions, sizes, create_graph=False)

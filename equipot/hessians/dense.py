@@ -12,6 +12,7 @@ from equipot.autodiff.parallel_rows import for_each_row
 from equipot.graph.atomic_graph import AtomicGraph
 from equipot.models.differentiable import differentiable_forces
 from equipot.models.energy_model import EnergyModel
+from equipot.models.hessian_vector import HessianProducts
 
 Columns = Literal["auto"] | int
 """Number of Hessian rows that are computed at once."""
@@ -31,7 +32,8 @@ def hessian(
     Forces are computed once; each row is a vector-Jacobian product of them, at about
     the cost of the forces. For a periodic structure, elements are sums over all images
     of atom j. The result is not symmetrized: its asymmetry and the sums of its rows
-    show the rounding errors.
+    show the rounding errors. Rows of a model with `HessianProducts`, such as a
+    `equipot.frozen.FrozenPotential`, are products with unit displacements.
 
     Args:
         model: Model in any mode; its weights are not changed.
@@ -57,17 +59,23 @@ def hessian(
         raise ValueError(
             f"columns must be a positive number or 'auto', got {columns!r}"
         )
+    count = graph.num_atoms
+    places = torch.tensor(
+        [3 * atom + axis for atom in rows for axis in range(3)],
+        dtype=torch.long,
+        device=graph.positions.device,
+    )
+    if isinstance(model, HessianProducts):
+        units = torch.nn.functional.one_hot(places, 3 * count).double()
+        products = model.hessian_products(graph, units.view(-1, count, 3))
+        if products is not None:
+            found = products.to(graph.positions.dtype)
+            return found.view(len(rows), 3, count, 3)
     occupied = _occupied(graph)
     forces, positions = differentiable_forces(model, graph)
     if columns == "auto":
         columns = _columns_that_fit(graph, _occupied(graph) - occupied, 3 * len(rows))
-    count = graph.num_atoms
     out = forces.new_empty(3 * len(rows), count, 3)
-    places = torch.tensor(
-        [3 * atom + axis for atom in rows for axis in range(3)],
-        dtype=torch.long,
-        device=forces.device,
-    )
 
     def differentiate(first: int) -> None:
         part = places[first : first + columns]

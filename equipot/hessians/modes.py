@@ -13,6 +13,7 @@ from equipot.autodiff.derivatives import hessian_vector_product
 from equipot.graph.atomic_graph import AtomicGraph
 from equipot.models.differentiable import differentiable_forces
 from equipot.models.energy_model import EnergyModel
+from equipot.models.hessian_vector import HessianProducts, hessian_vector_products
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,15 @@ def lowest_modes(
 def _product(
     model: EnergyModel, graph: AtomicGraph
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """Function for products of the Hessian with flat vectors; forces computed once."""
+    """Function for products of the Hessian with flat vectors."""
+    if isinstance(model, HessianProducts):
+
+        def own_product(vector: np.ndarray) -> np.ndarray:
+            directions = torch.from_numpy(vector.reshape(1, -1, 3))
+            out = hessian_vector_products(model, graph, directions)
+            return out.double().numpy().ravel()
+
+        return own_product
     forces, positions = differentiable_forces(model, graph)
 
     def product(vector: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@ r"""Programs: frozen models as lists of instructions that one compiled call eval
 A program acts on buffers of node features, rows of channels that are padded with zeros
 to whole cache lines. Its instructions are evaluated in order and differentiated in
 reverse order, without autograd: the results of a call are atomic energies and, on
-demand, forces and atomic virials.
+demand, forces and atomic virials. Tangents of both sweeps give products of the Hessian.
 
 ====================  ==================================================================
 `embed`               a row of a table, chosen by the element of the node
@@ -46,6 +46,12 @@ LIBRARY.define(
     "Tensor senders, Tensor receivers, Tensor pointers, Tensor reverse, int program, "
     "bool derivatives) -> (Tensor, Tensor, Tensor, Tensor)"
 )
+LIBRARY.define(
+    "program_hessian_products(Tensor positions, Tensor translations, Tensor elements, "
+    "Tensor senders, Tensor receivers, Tensor pointers, Tensor reverse, int program, "
+    "Tensor directions) -> Tensor"
+)
+LIBRARY.define("program_second_derivatives(int program) -> bool")
 LIBRARY.define("program_bytes(int program) -> int")
 LIBRARY.define("program_release(int program) -> ()")
 
@@ -130,6 +136,11 @@ class Program:
         """Memory that the program keeps between calls, without its constants."""
         return int(torch.ops.equipot.program_bytes(self._number))
 
+    @property
+    def second_derivatives(self) -> bool:
+        """Whether there are second derivatives of all instructions."""
+        return bool(torch.ops.equipot.program_second_derivatives(self._number))
+
     def __call__(
         self,
         positions: Float64[Tensor, "nodes 3"],
@@ -159,3 +170,40 @@ class Program:
         if len(energies) < len(positions):
             return None
         return Evaluation(energies, forces, virials.view(-1, 3, 3), features)
+
+    def hessian_products(
+        self,
+        positions: Float64[Tensor, "nodes 3"],
+        translations: Float64[Tensor, "edges 3"],
+        elements: Int[Tensor, " nodes"],
+        edges: ReceivedEdges,
+        directions: Float64[Tensor, "directions nodes 3"],
+    ) -> Float64[Tensor, "directions nodes 3"] | None:
+        """Products of the Hessian of the energy with displacements.
+
+        Values and derivatives are computed once, and their changes along each direction
+        from these; threads share the directions.
+
+        Args:
+            positions: See `__call__`, like the next ones.
+            translations: In Å.
+            elements: Of each node.
+            edges: Edges.
+            directions: Displacements in Å.
+
+        Returns:
+            First-order changes of the gradient of the energy in eV/Å; None if an edge
+            is shorter than the functions of the length reach.
+
+        Raises:
+            RuntimeError: If there are no `second_derivatives`.
+        """
+        products: Tensor = torch.ops.equipot.program_hessian_products(
+            positions,
+            translations,
+            elements,
+            *edges,
+            self._number,
+            directions,
+        )
+        return None if products.shape[1] < len(positions) else products

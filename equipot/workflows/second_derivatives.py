@@ -10,11 +10,7 @@ from jaxtyping import Float
 
 from equipot.calculators import EquipotCalculator
 from equipot.graph.atomic_graph import AtomicGraph
-from equipot.hessians import (
-    hessian,
-    hessian_vector_products,
-    third_derivative_products,
-)
+from equipot.hessians import third_derivative_products
 from equipot.neighbors import build_graph
 
 HessianFunction = Callable[[Atoms], np.ndarray]
@@ -55,7 +51,7 @@ def model_hessian(
         progress(0, count)
         for first in range(0, count, ATOMS_PER_PROGRESS):
             rows = range(first, min(first + ATOMS_PER_PROGRESS, count))
-            part = hessian(calculator.potential, graph, atoms=rows)
+            part = calculator.evaluation.hessian(graph, atoms=rows)
             parts.append(part.double().cpu().numpy())
             progress(rows.stop, count)
         return np.concatenate(parts)
@@ -72,7 +68,8 @@ def model_products(calculator: EquipotCalculator) -> ProductFunction:
     ) -> Float[np.ndarray, "directions atoms 3"]:
         graph = model_graph(calculator, atoms)
         vectors = torch.as_tensor(directions, dtype=torch.float64).to(potential.device)
-        return hessian_vector_products(potential, graph, vectors).cpu().numpy()
+        out = calculator.evaluation.hessian_products(graph, vectors)
+        return out.cpu().numpy()
 
     return products
 

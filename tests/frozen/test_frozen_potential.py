@@ -137,9 +137,6 @@ def test_edges_shorter_than_the_tables_are_evaluated_by_the_potential(
 
 def test_other_requests_are_passed_on(potential, frozen):
     graph = build_graph(molecule("H2O"), potential.cutoff)
-    (expected,) = potential(graph, ("hessian",), create_graph=False).hessian
-    (found,) = frozen(graph, ("hessian",)).hessian
-    assert torch.equal(found, expected)
     assert frozen(graph, ("energy",), create_graph=True).energy.requires_grad
 
 
