@@ -18,7 +18,10 @@ from equipot.verify.physics import (
 )
 from equipot.verify.result import Check
 
-NAME = "frozen evaluation"
+NAMES = {
+    torch.float64: "frozen evaluation",
+    torch.float32: "frozen evaluation in float32",
+}
 TOLERANCES = {torch.float64: 1e-7, torch.float32: 1e-4}
 REASON = (
     "relative to the largest or the typical force, over 1 Å per atom, or per volume; "
@@ -78,7 +81,7 @@ def _checks(
     return [
         worst(
             quantities,
-            name=NAME,
+            name=NAMES[dtype],
             tolerance=TOLERANCES[dtype],
             reason=REASON,
             dtype=str(dtype).removeprefix("torch."),

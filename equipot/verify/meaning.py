@@ -70,6 +70,7 @@ MEANING: Final[dict[str, str]] = {
     "network alone; total energy: with reference energies and ZBL repulsion.",
     "frozen evaluation": "Predictions of the compiled program with tabulated radial "
     "functions, which calculators evaluate, compared with the potential itself.",
+    "frozen evaluation in float32": "The same in float32.",
     "clebsch_gordan": "Comparison with the reference backend.",
 }
 """By name of the check."""
@@ -86,6 +87,7 @@ KINDS: Final[dict[str, str]] = {
     "smoothness inside the cutoff": SMOOTHNESS,
     "smoothness at the cutoff": SMOOTHNESS,
     "float32 precision": PRECISION,
+    "frozen evaluation in float32": PRECISION,
 }
 """What checks are about, by their name; all others are about `SOUNDNESS`."""
 ACROSS_JUMPS: Final = (

@@ -123,6 +123,8 @@ def test_all_that_is_promised_is_checked(report):
         "repeatability",
         "repeatability of many calls",
         *["float32 precision"] * 5,
+        *["frozen evaluation"] * 3,
+        *["frozen evaluation in float32"] * 3,
     ]
 
 

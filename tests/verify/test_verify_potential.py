@@ -50,7 +50,7 @@ def test_honest_potentials_pass(name, structures):
     jumps = {"smoothness at the cutoff"} if potential.backbone.hessian_jumps else set()
     chiral = potential.backbone.symmetry == "SO(3)"
     assert failures(found) == jumps
-    assert len(found.checks) == 38 - chiral
+    assert len(found.checks) == 44 - chiral
     assert {check.name for check in found.checks} <= set(MEANING)
     mirrors = [note for note in found.notes if "reflections are not checked" in note]
     assert len(mirrors) == chiral
