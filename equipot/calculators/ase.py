@@ -22,6 +22,7 @@ from equipot.calculators.results import (
     has_stress,
     has_volume,
     not_finite,
+    requested_outputs,
 )
 from equipot.calculators.self_check import Every, SelfCheck
 from equipot.checkpoint.file import load_domain, load_potential, read_header
@@ -423,7 +424,6 @@ class EquipotCalculator(Calculator):
         return self._cell[1]
 
     def _outputs(self, atoms: Atoms, properties: Collection[str]) -> set[Output]:
-        outputs: set[Output] = {"energy"}
         with_stress = self._has_stress(atoms)
         if {"stress", "stresses"} & set(properties) and not with_stress:
             raise PropertyNotImplementedError(
@@ -433,13 +433,7 @@ class EquipotCalculator(Calculator):
                 "request the stress"
             )
         wanted = self.always | set(properties)
-        if wanted & {"forces", "stress", "stresses"}:
-            outputs.add("forces")
-        if with_stress and "stress" in wanted:
-            outputs.add("stress")
-        if with_stress and "stresses" in wanted:
-            outputs.add("stresses")
-        return outputs
+        return requested_outputs(wanted, with_stress=with_stress)
 
     def _graph(self, atoms: Atoms, edges: NeighborList) -> AtomicGraph:
         return self._graphs(atoms, edges, self.potential.device)

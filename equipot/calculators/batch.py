@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from equipot.calculators.evaluation import Evaluation
 from equipot.calculators.guard import ExtrapolationError, Guard
-from equipot.calculators.results import ase_results, has_stress
+from equipot.calculators.results import ase_results, has_stress, requested_outputs
 from equipot.calculators.self_check import NeighborMismatchError
 from equipot.data.batching import evaluation_batches
 from equipot.domain import ExtrapolationEvent
@@ -153,7 +153,7 @@ def _evaluate(
 ) -> list[Evaluated]:
     """Results of the structures of one batch."""
     stressed = [has_stress(atoms) for atoms in structures]
-    outputs = _outputs(properties, any(stressed))
+    outputs = requested_outputs(properties, with_stress=any(stressed))
     if guard.needs_features:
         outputs.add("features")
     predictions = [
@@ -171,18 +171,6 @@ def _evaluate(
             guard.act(events)
             found.append(Evaluated(ase_results(prediction), events))
     return found
-
-
-def _outputs(properties: Collection[str], with_stress: bool) -> set[Output]:
-    outputs: set[Output] = {"energy"}
-    wanted = set(properties)
-    if wanted & {"forces", "stress", "stresses"}:
-        outputs.add("forces")
-    if with_stress and "stress" in wanted:
-        outputs.add("stress")
-    if with_stress and "stresses" in wanted:
-        outputs.add("stresses")
-    return outputs
 
 
 def _predict(

@@ -1,6 +1,7 @@
 """Results of a potential under the names of ASE."""
 
 import math
+from collections.abc import Collection
 from typing import Any, Final
 
 import numpy as np
@@ -9,7 +10,7 @@ from ase.calculators.calculator import CalculationFailed
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from equipot.models.committee import CommitteePrediction
-from equipot.models.prediction import Prediction
+from equipot.models.prediction import Output, Prediction
 from equipot.neighbors.cell import MIN_RELATIVE_VOLUME
 
 VOIGT: Final = np.array([0, 4, 8, 5, 2, 1])
@@ -77,3 +78,21 @@ def has_volume(atoms: Atoms) -> bool:
     """Whether the three lattice vectors are linearly independent."""
     lengths = np.linalg.norm(atoms.cell.array, axis=1)
     return bool(atoms.cell.volume > MIN_RELATIVE_VOLUME * lengths.prod())
+
+
+def requested_outputs(properties: Collection[str], *, with_stress: bool) -> set[Output]:
+    """Outputs of a potential for properties under ASE's names.
+
+    Args:
+        properties: Names of properties.
+        with_stress: Whether the structure has a stress.
+    """
+    outputs: set[Output] = {"energy"}
+    wanted = set(properties)
+    if wanted & {"forces", "stress", "stresses"}:
+        outputs.add("forces")
+    if with_stress and "stress" in wanted:
+        outputs.add("stress")
+    if with_stress and "stresses" in wanted:
+        outputs.add("stresses")
+    return outputs

@@ -1,6 +1,5 @@
 """What an evaluation was made with: files, programs, machine, date."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Any
 
 from equipot.models.committee import Committee
 from equipot.models.potential import Potential
+from equipot.storage.nesting import load_json
 from equipot.storage.provenance import ModelIdentity, Origin, file_sha256, utc_now
 from equipot.system.environment import describe_environment
 
@@ -110,7 +110,7 @@ def read_certificate(model: Path) -> Mapping[str, Any] | None:
     if not file.is_file():
         return None
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = load_json(file.read_text(encoding="utf-8"))
         return {
             **{name: found[name] for name in CERTIFICATE},
             **{name: found["environment"][name] for name in AROUND},

@@ -1,7 +1,6 @@
 """Provenance of results: models and their hashes, version, date, inputs."""
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -10,6 +9,7 @@ from typing import Any, Final
 
 import equipot
 from equipot.storage.atomic_file import write_json
+from equipot.storage.nesting import load_json
 from equipot.system.environment import describe_environment
 
 MODEL: Final = "equipot_model"
@@ -136,7 +136,7 @@ def note_start(folder: Path, origin: Origin | None = None) -> None:
     starts = []
     if file.is_file():
         try:
-            starts = list(json.loads(file.read_text(encoding="utf-8")))
+            starts = list(load_json(file.read_text(encoding="utf-8")))
         except (TypeError, ValueError) as error:
             starts = [{"lost": f"earlier starts could not be read: {error}"}]
     made = {} if origin is None else {SECTION: origin.record()}
@@ -151,7 +151,7 @@ def named_models(hashes: Sequence[str], folder: Path) -> tuple[ModelIdentity, ..
         folder: Directory, possibly of a run with an ``environment.json``.
     """
     try:
-        starts = json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8"))
+        starts = load_json((folder / ENVIRONMENT).read_text(encoding="utf-8"))
         models = [model for start in starts for model in start[SECTION]["models"]]
         files = {str(model["sha256"]): model["file"] for model in models}
     except (OSError, ValueError, KeyError, TypeError):

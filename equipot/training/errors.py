@@ -1,6 +1,5 @@
 """Errors of a potential on the validation and test sets of a run."""
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ from equipot.data.batching import evaluation_batches
 from equipot.data.labels import Example
 from equipot.evaluation.metrics import ErrorAccumulator
 from equipot.storage.atomic_file import write_json
+from equipot.storage.nesting import load_json
 from equipot.system.terminal import Fitted
 from equipot.training.logs import Journal
 from equipot.training.prepare import Prepared
@@ -48,7 +48,7 @@ def note_errors_before(prepared: Prepared, journal: Journal) -> None:
 
 def read_errors_before(prepared: Prepared) -> dict[str, Any]:
     """What `note_errors_before` wrote when the run started."""
-    errors: dict[str, Any] = json.loads(
+    errors: dict[str, Any] = load_json(
         prepared.files.errors_before.read_text(encoding="utf-8")
     )
     return errors
